@@ -1,0 +1,2 @@
+//! nigh
+fn main() {}
