@@ -7,16 +7,16 @@ use http::HeaderMap;
 pub trait Fields {
     /// The values of every field line called `name` (lower case), in the order received, each
     /// without leading and trailing white space. Values are bytes: nothing says they are text.
-    fn values<'a>(&'a self, name: &'static str) -> impl Iterator<Item = &'a [u8]> + 'a;
+    fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> + 'a;
 
     /// The value of the first line called `name`.
-    fn first<'a>(&'a self, name: &'static str) -> Option<&'a [u8]> {
+    fn first<'a>(&'a self, name: &'a str) -> Option<&'a [u8]> {
         self.values(name).next()
     }
 }
 
 impl Fields for HeaderMap {
-    fn values<'a>(&'a self, name: &'static str) -> impl Iterator<Item = &'a [u8]> + 'a {
+    fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> + 'a {
         self.get_all(name).iter().map(|value| value.as_bytes())
     }
 }

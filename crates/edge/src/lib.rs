@@ -1,1 +1,20 @@
-//! edge
+//! One HTTP request, from head to plan: pure functions between the store and whoever speaks HTTP.
+//!
+//! ```text
+//! head -> plan -> Answer: reply -> respond (the head, line by line) and content
+//!             \-> Fetch: forward (the head as the origin gets it)
+//!              \-> Refuse: problem
+//! ```
+//!
+//! ```
+//! use nigh_edge::cache_status::{CacheStatus, Forward};
+//! let status = CacheStatus::forwarded(Forward::UriMiss).detail("no-store");
+//! assert_eq!(status.to_string(), "nigh; fwd=uri-miss; detail=no-store");
+//! ```
+
+pub mod cache_status;
+pub mod forward;
+pub mod plan;
+pub mod problem;
+pub mod reply;
+pub mod respond;

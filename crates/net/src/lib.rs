@@ -1,1 +1,23 @@
-//! net
+//! Real sockets, clocks and entropy: serves clients, fetches from origins.
+//!
+//! ```text
+//! listen -> tls -> serve_http1 | serve_http2 -> service -> origin
+//!                                                   \-> store (nigh-cache)
+//! ```
+//! Everything but the store belongs to one thread: a current-thread runtime a core.
+
+pub mod access_log;
+mod body;
+pub mod clock;
+pub mod counters;
+pub mod entropy;
+mod executor;
+pub mod http1;
+pub mod listen;
+pub mod origin;
+mod serve_http1;
+mod serve_http2;
+pub mod server;
+pub mod service;
+pub mod tls;
+mod tunnel;

@@ -1,2 +1,43 @@
-//! nigh
-fn main() {}
+//! The `nigh` command: arguments in, exit code out. 0 done, 1 failed, 2 used wrongly.
+
+mod admin;
+mod ask;
+mod cli;
+mod demo;
+mod edge;
+mod explain;
+mod small_http;
+mod metrics;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::{Cli, Verb};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    tracing_subscriber::fmt()
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_env("NIGH_LOG").unwrap_or_else(|_| "info".into()),
+        )
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .init();
+    // Both sides of TLS use the same provider.
+    rustls::crypto::aws_lc_rs::default_provider()
+        .install_default()
+        .expect("the provider is installed once, here");
+    let done = match cli.verb {
+        Verb::Edge(flags) => edge::run(&flags),
+        Verb::Explain(flags) => explain::run(&flags),
+        Verb::Demo(flags) => demo::run(&flags),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            cli::complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,497 @@
+//! One fetch, many readers.
+//!
+//! A *flight* is a fetch from the origin that belongs to nobody in particular. Its [`Pilot`] brings
+//! the head and the bytes; each [`Reader`] takes them at its own pace, on any core. A flight that
+//! *keeps* holds every byte from the first, so a reader may board at any time and the body can
+//! become a stored object. One that does not keep holds a window, and the pilot waits for the
+//! slowest reader.
+//!
+//! ```text
+//! pilot:  interim* -> head (shared by all | for the first alone) -> push* -> land
+//!              \-> fail        at any moment; dropping the pilot is a failure too
+//! reader: verdict -> chunk* -> end
+//! ```
+
+use std::{
+    collections::VecDeque,
+    future::poll_fn,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+use parking_lot::Mutex;
+
+use crate::{
+    account::Charge,
+    freshness::Terms,
+    object::{Large, Object},
+    storable::WhyNot,
+};
+
+/// How far the fastest byte may run ahead of the slowest reader of a flight that does not keep.
+pub const WINDOW: u64 = 256 * 1024;
+
+/// Interim responses kept for readers that wait for the head; later ones are dropped.
+pub const INTERIM_MAX: usize = 16;
+
+/// A response's head on its way to readers.
+#[derive(Debug)]
+pub struct Head {
+    /// The status.
+    pub status: StatusCode,
+    /// The fields as they go to clients and into the store: hop-by-hop ones removed.
+    pub fields: HeaderMap,
+    /// Fields for the first asker's eyes only; they are in no stored object.
+    pub for_first: HeaderMap,
+    /// The length of the body that follows, where the origin said so.
+    pub length: Option<u64>,
+    /// The Content-Length field as it came, also where no body follows (HEAD).
+    pub announced: Option<http::HeaderValue>,
+    /// When and how it may be reused.
+    pub terms: Terms,
+    /// Whether it goes into the store, or why not.
+    pub stored: Result<(), WhyNot>,
+    /// What chose this variant: the names it varies on, and the values that were asked with.
+    pub vary: Arc<[http::HeaderName]>,
+    /// See `vary`.
+    pub selecting: Box<[u8]>,
+}
+
+/// An interim (1xx) response.
+#[derive(Clone, Debug)]
+pub struct Interim {
+    /// 102 to 199, but 101.
+    pub status: StatusCode,
+    /// Its fields.
+    pub fields: Arc<HeaderMap>,
+}
+
+/// Why a fetch brought no answer. Says who can act: all of these are the origin's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// No connection to the origin: refused, unreachable, no such name, TLS failed.
+    #[error("the origin cannot be reached")]
+    Unreachable,
+    /// Connecting or waiting for the first byte took longer than the limit.
+    #[error("the origin did not answer in time")]
+    TimedOut,
+    /// The origin closed or reset the connection before a whole head came.
+    #[error("the origin closed the connection before it answered")]
+    Closed,
+    /// What came is no HTTP response.
+    #[error("the origin's answer is not HTTP")]
+    Garbage,
+    /// The client's own body broke off, so the request could not be sent.
+    #[error("the request's body broke off")]
+    RequestBroken,
+    /// The fetch was given up inside nigh.
+    #[error("the fetch was given up")]
+    GivenUp,
+}
+
+/// What a reader learns first.
+#[derive(Clone, Debug)]
+pub enum Verdict {
+    /// The response; its body follows in chunks.
+    Head(Arc<Head>),
+    /// The stored object was confirmed or completed by the origin: answer from it.
+    Object(Object),
+    /// The response is for the first asker alone: fetch for yourself.
+    Alone,
+    /// No response came.
+    Failed(Failure),
+}
+
+/// What a reader meets while it waits for the verdict.
+#[derive(Debug)]
+pub enum News {
+    /// An interim response to pass on.
+    Interim(Interim),
+    /// The verdict.
+    Verdict(Verdict),
+}
+
+/// The body broke off: what was read so far is not the whole of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the response's body broke off")]
+pub struct Truncated;
+
+/// A fetch in progress.
+#[derive(Debug)]
+pub struct Flight(Mutex<State>);
+
+#[derive(Debug)]
+struct State {
+    keep: bool,
+    interim: Vec<Interim>,
+    verdict: Option<Verdict>,
+    /// Sealed blocks, of which the first has the number `first`; then the block being filled.
+    blocks: VecDeque<Bytes>,
+    first: usize,
+    tail: Vec<u8>,
+    /// All bytes that ever came.
+    length: u64,
+    end: Option<Result<Option<Arc<HeaderMap>>, Truncated>>,
+    readers: Vec<Seat>,
+    pilot: Option<Waker>,
+    cargo: Option<Cargo>,
+}
+
+/// What keeps the bytes that readers still hold on the store's account.
+#[derive(Debug)]
+pub(crate) enum Cargo {
+    /// The charge for blocks that were copied into an object.
+    Blocks(#[expect(dead_code, reason = "held for its drop")] Charge),
+    /// The blocks that an object shares.
+    Large(#[expect(dead_code, reason = "held for its drop")] Arc<Large>),
+}
+
+#[derive(Debug, Default)]
+struct Seat {
+    taken: bool,
+    /// How many bytes were read.
+    at: u64,
+    /// The next byte: the number of its block, and its place there.
+    block: usize,
+    skip: usize,
+    waker: Option<Waker>,
+}
+
+impl Flight {
+    /// A flight that nobody has boarded yet. It keeps until told otherwise.
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self(Mutex::new(State {
+            keep: true,
+            interim: Vec::new(),
+            verdict: None,
+            blocks: VecDeque::new(),
+            first: 0,
+            tail: Vec::new(),
+            length: 0,
+            end: None,
+            readers: Vec::new(),
+            pilot: None,
+            cargo: None,
+        })))
+    }
+
+    /// Boards as the first asker, whose request is the one that is sent.
+    ///
+    /// # Panics
+    /// If somebody boarded before.
+    pub fn board_first(self: &Arc<Self>) -> Reader {
+        let reader = self.board();
+        assert!(reader.seat == 0, "the first asker boards first");
+        reader
+    }
+
+    /// Boards a flight that keeps; `None` if its first bytes are gone already.
+    pub fn board_later(self: &Arc<Self>) -> Option<Reader> {
+        let boardable = {
+            let state = self.0.lock();
+            state.keep || state.verdict.is_none()
+        };
+        boardable.then(|| self.board())
+    }
+
+    fn board(self: &Arc<Self>) -> Reader {
+        let mut state = self.0.lock();
+        // Seat 0 is the first asker's for good: who sits there decides who hears `Alone`.
+        let free = state.readers.iter().skip(1).position(|seat| !seat.taken).map(|at| at + 1);
+        let seat = free.unwrap_or_else(|| {
+            state.readers.push(Seat::default());
+            state.readers.len() - 1
+        });
+        state.readers[seat] = Seat { taken: true, ..Seat::default() };
+        Reader { flight: Arc::clone(self), seat, interims: 0 }
+    }
+
+    /// Changes the state and wakes every reader whose news it may be.
+    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let mut state = self.0.lock();
+        let out = change(&mut state);
+        // Nearly always there is one reader, and it is taken without an allocation.
+        let mut first = None;
+        let mut more = Vec::new();
+        for waker in state.readers.iter_mut().filter_map(|seat| seat.waker.take()) {
+            if first.is_none() { first = Some(waker) } else { more.push(waker) }
+        }
+        drop(state);
+        for waker in first.into_iter().chain(more) {
+            waker.wake();
+        }
+        out
+    }
+
+    /// Passes an interim response on.
+    pub(crate) fn interim(&self, interim: Interim) {
+        self.change(|state| {
+            if state.interim.len() < INTERIM_MAX && state.verdict.is_none() {
+                state.interim.push(interim);
+            }
+        });
+    }
+
+    /// Announces the verdict; the first one stands.
+    pub(crate) fn decide(&self, verdict: Verdict, keep: bool) {
+        self.change(|state| {
+            if state.verdict.is_none() {
+                state.verdict = Some(verdict);
+                state.keep = keep;
+            }
+        });
+    }
+
+    /// Room in the block being filled, in bytes.
+    pub(crate) fn tail_room(&self) -> usize {
+        let state = self.0.lock();
+        state.tail.capacity() - state.tail.len()
+    }
+
+    /// Appends to the block being filled, which has `room` for it; seals it when it is full.
+    pub(crate) fn append(&self, bytes: &[u8]) {
+        self.change(|state| {
+            state.tail.extend_from_slice(bytes);
+            state.length += bytes.len() as u64;
+            if state.tail.len() == state.tail.capacity() {
+                state.seal();
+            }
+        });
+    }
+
+    /// Starts a block of `capacity` bytes, or lets the one being filled grow to it.
+    pub(crate) fn grow_tail(&self, capacity: usize) {
+        let mut state = self.0.lock();
+        let more = capacity.saturating_sub(state.tail.len());
+        state.tail.reserve_exact(more);
+    }
+
+    /// Adds bytes that nobody keeps, as they are.
+    pub(crate) fn pass(&self, bytes: Bytes) {
+        if bytes.is_empty() {
+            return;
+        }
+        self.change(|state| {
+            state.length += bytes.len() as u64;
+            state.blocks.push_back(bytes);
+        });
+    }
+
+    /// Stops keeping: what every reader has read is dropped from now on.
+    pub(crate) fn stop_keeping(&self) {
+        self.change(|state| {
+            state.keep = false;
+            state.seal();
+            state.trim();
+        });
+    }
+
+    /// Ready when more bytes may be brought; `Err` when nobody is left to read what is not kept.
+    pub(crate) fn poll_room(&self, cx: &Context<'_>) -> Poll<Result<(), Abandoned>> {
+        let mut state = self.0.lock();
+        if state.keep {
+            return Poll::Ready(Ok(()));
+        }
+        let Some(slowest) = state.slowest() else { return Poll::Ready(Err(Abandoned)) };
+        if state.length.saturating_sub(slowest) < WINDOW {
+            return Poll::Ready(Ok(()));
+        }
+        state.pilot = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// Ready once nobody will read what the flight does not keep. Pending for ever if it keeps.
+    pub(crate) fn poll_abandoned(&self, cx: &Context<'_>) -> Poll<()> {
+        let mut state = self.0.lock();
+        if !state.keep && state.slowest().is_none() {
+            return Poll::Ready(());
+        }
+        state.pilot = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// The body is over: all of it is there, or it broke off. The first word stands.
+    pub(crate) fn end(&self, end: Result<Option<Arc<HeaderMap>>, Truncated>) {
+        self.change(|state| {
+            if state.end.is_none() {
+                state.end = Some(end);
+            }
+        });
+    }
+
+    /// The kept body: sealed blocks and the block being filled, which stays for readers.
+    pub(crate) fn kept(&self) -> (Vec<Bytes>, u64) {
+        let mut state = self.0.lock();
+        state.tail.shrink_to_fit();
+        state.seal();
+        (state.blocks.iter().cloned().collect(), state.length)
+    }
+
+    /// Keeps what accounts for the bytes until the last reader is gone.
+    pub(crate) fn hold(&self, cargo: Cargo) {
+        self.0.lock().cargo = Some(cargo);
+    }
+
+    pub(crate) fn length(&self) -> u64 {
+        self.0.lock().length
+    }
+
+    /// How many readers are aboard.
+    pub fn readers(&self) -> usize {
+        self.0.lock().readers.iter().filter(|seat| seat.taken).count()
+    }
+}
+
+/// Nobody is left who wants the fetch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Abandoned;
+
+impl State {
+    /// Where the slowest reader stands; `None` if there is none.
+    fn slowest(&self) -> Option<u64> {
+        self.readers.iter().filter(|seat| seat.taken).map(|seat| seat.at).min()
+    }
+
+    fn seal(&mut self) {
+        if !self.tail.is_empty() {
+            let tail = std::mem::take(&mut self.tail);
+            self.blocks.push_back(Bytes::from(tail));
+        }
+    }
+
+    /// Drops the blocks that every reader has read, and lets the pilot go on.
+    fn trim(&mut self) -> Option<Waker> {
+        if self.keep {
+            return None;
+        }
+        let slowest = self.readers.iter().filter(|seat| seat.taken).map(|seat| seat.block).min();
+        let slowest = slowest.unwrap_or(usize::MAX);
+        while self.first < slowest && self.blocks.pop_front().is_some() {
+            self.first += 1;
+        }
+        self.pilot.take()
+    }
+
+    /// The bytes that `seat` reads next: a sealed block's rest without a copy, or a copy of what is
+    /// new in the block being filled.
+    fn take_next(&mut self, seat: usize) -> Option<Bytes> {
+        let place = &mut self.readers[seat];
+        let bytes = loop {
+            let index = place.block.checked_sub(self.first).expect("unread blocks are held");
+            match self.blocks.get(index) {
+                // Read up to the end while it was being filled, sealed since.
+                Some(block) if place.skip == block.len() => {
+                    (place.block, place.skip) = (place.block + 1, 0);
+                }
+                Some(block) => {
+                    let bytes = block.slice(place.skip..);
+                    (place.block, place.skip) = (place.block + 1, 0);
+                    break bytes;
+                }
+                None => {
+                    let new = self.tail.get(place.skip..).filter(|new| !new.is_empty())?;
+                    let bytes = Bytes::copy_from_slice(new);
+                    place.skip = self.tail.len();
+                    break bytes;
+                }
+            }
+        };
+        place.at += bytes.len() as u64;
+        Some(bytes)
+    }
+}
+
+/// One client's seat on a flight. Dropping it leaves the flight to the others.
+#[derive(Debug)]
+pub struct Reader {
+    flight: Arc<Flight>,
+    seat: usize,
+    interims: usize,
+}
+
+impl Reader {
+    /// The next interim response, or the verdict.
+    pub async fn news(&mut self) -> News {
+        poll_fn(|cx| self.poll_news(cx)).await
+    }
+
+    /// The verdict; interim responses are skipped.
+    pub async fn verdict(&mut self) -> Verdict {
+        loop {
+            if let News::Verdict(verdict) = self.news().await {
+                return verdict;
+            }
+        }
+    }
+
+    fn poll_news(&mut self, cx: &Context<'_>) -> Poll<News> {
+        let mut state = self.flight.0.lock();
+        if let Some(interim) = state.interim.get(self.interims) {
+            self.interims += 1;
+            return Poll::Ready(News::Interim(interim.clone()));
+        }
+        match &state.verdict {
+            Some(verdict) => Poll::Ready(News::Verdict(match verdict {
+                Verdict::Head(_) if !state.keep && self.seat != 0 => Verdict::Alone,
+                other => other.clone(),
+            })),
+            None => {
+                state.readers[self.seat].waker = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+
+    /// The next bytes of the body; `None` at its end.
+    ///
+    /// # Errors
+    /// If the body broke off.
+    pub fn poll_chunk(&mut self, cx: &Context<'_>) -> Poll<Result<Option<Bytes>, Truncated>> {
+        let mut state = self.flight.0.lock();
+        if let Some(bytes) = state.take_next(self.seat) {
+            let pilot = state.trim();
+            drop(state);
+            if let Some(pilot) = pilot {
+                pilot.wake();
+            }
+            return Poll::Ready(Ok(Some(bytes)));
+        }
+        match &state.end {
+            Some(Ok(_)) => Poll::Ready(Ok(None)),
+            Some(Err(truncated)) => Poll::Ready(Err(*truncated)),
+            None => {
+                state.readers[self.seat].waker = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+
+    /// [`Reader::poll_chunk`] as a future.
+    ///
+    /// # Errors
+    /// If the body broke off.
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>, Truncated> {
+        poll_fn(|cx| self.poll_chunk(cx)).await
+    }
+
+    /// The trailer fields, once the body has ended.
+    pub fn trailers(&self) -> Option<Arc<HeaderMap>> {
+        self.flight.0.lock().end.clone().and_then(Result::ok).flatten()
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        let mut state = self.flight.0.lock();
+        state.readers[self.seat].taken = false;
+        state.readers[self.seat].waker = None;
+        state.trim();
+        let pilot = state.pilot.take();
+        drop(state);
+        if let Some(pilot) = pilot {
+            pilot.wake();
+        }
+    }
+}

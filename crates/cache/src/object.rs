@@ -1,0 +1,234 @@
+//! A stored response: metadata, key, head and a small body in one allocation.
+//!
+//! ```text
+//! | count | length | Meta | key | selecting | packed fields | body, if it is small |
+//! ```
+//! A large body is a list of blocks beside it. Objects never change: an update makes a new one that
+//! shares the blocks. Whoever holds an object keeps its bytes, and their charge, alive.
+
+use std::{fmt, ops::Range, sync::Arc};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, StatusCode};
+use triomphe::ThinArc;
+
+use crate::{
+    account::Charge,
+    freshness::Terms,
+    head::{self, PackedFields},
+    range::Parts,
+};
+
+/// Bodies up to this many bytes lie in the object itself; a longer one is a list of blocks.
+pub const INLINE_MAX: usize = 32 * 1024;
+
+/// What one object costs beyond its own bytes: the two words before `Meta`, the allocator's header
+/// and rounding, a slot, its table entry and its policy's node. Held against reality by a test.
+pub const OVERHEAD: u64 = 16 + 16 + SLOT_BYTES;
+const SLOT_BYTES: u64 = 16 + 10 + 16;
+
+/// What one block of a large body costs beyond its bytes.
+pub(crate) const BLOCK_OVERHEAD: u64 = 96;
+
+/// A stored response. Cloning it is one atomic increment.
+#[derive(Clone)]
+pub struct Object(ThinArc<Meta, u8>);
+
+struct Meta {
+    terms: Terms,
+    charge: Charge,
+    large: Option<Arc<Large>>,
+    vary: Option<Arc<[HeaderName]>>,
+    key_len: u32,
+    selecting_len: u32,
+    fields_len: u32,
+    status: StatusCode,
+}
+
+/// A body that is not inline.
+#[derive(Debug)]
+pub(crate) struct Large {
+    pub(crate) body: LargeBody,
+    pub(crate) charge: Charge,
+}
+
+#[derive(Debug)]
+pub(crate) enum LargeBody {
+    /// All of it, in order.
+    Whole { blocks: Box<[Bytes]>, length: u64 },
+    /// Some ranges of a representation whose strong validator is known (RFC 9111, section 3.3).
+    Partial(Partial),
+}
+
+/// Ranges of a representation, each with its bytes.
+#[derive(Clone, Debug)]
+pub struct Partial {
+    /// Which bytes are held, of how many.
+    pub parts: Parts,
+    /// The bytes of each part, in the parts' order.
+    pub bytes: Vec<Bytes>,
+}
+
+/// The body of a stored response, as whoever answers needs it.
+#[derive(Clone, Copy, Debug)]
+pub enum Body<'a> {
+    /// All of it in one piece.
+    Inline(&'a [u8]),
+    /// All of it, in blocks.
+    Blocks(&'a [Bytes]),
+    /// Some ranges of it.
+    Partial(&'a Partial),
+}
+
+/// What an object is made of.
+pub(crate) struct Recipe<'a> {
+    pub(crate) key: &'a [u8],
+    pub(crate) selecting: &'a [u8],
+    pub(crate) vary: Option<Arc<[HeaderName]>>,
+    pub(crate) status: StatusCode,
+    pub(crate) fields: &'a HeaderMap,
+    pub(crate) terms: Terms,
+}
+
+impl Recipe<'_> {
+    /// The bytes before the body; `None` if a field is too long to keep.
+    pub(crate) fn prefix(&self) -> Option<(Vec<u8>, usize)> {
+        let mut bytes = Vec::with_capacity(512);
+        bytes.extend_from_slice(self.key);
+        bytes.extend_from_slice(self.selecting);
+        let start = bytes.len();
+        head::pack(self.fields, &mut bytes).then(|| {
+            let fields_len = bytes.len() - start;
+            (bytes, fields_len)
+        })
+    }
+
+    /// Builds the object: `bytes` is the prefix with an inline body, if any, behind it.
+    pub(crate) fn build(
+        self,
+        bytes: &[u8],
+        fields_len: usize,
+        large: Option<Arc<Large>>,
+        charge: Charge,
+    ) -> Object {
+        let length = |n: usize| u32::try_from(n).expect("heads are limited far below 4 GiB");
+        let meta = Meta {
+            terms: self.terms,
+            charge,
+            large,
+            vary: self.vary,
+            key_len: length(self.key.len()),
+            selecting_len: length(self.selecting.len()),
+            fields_len: length(fields_len),
+            status: self.status,
+        };
+        Object(ThinArc::from_header_and_slice(meta, bytes))
+    }
+}
+
+/// What an object with `bytes` bytes behind its metadata is charged.
+pub(crate) const fn cost(bytes: usize) -> u64 {
+    (size_of::<Meta>() + bytes) as u64 + OVERHEAD
+}
+
+impl Object {
+    /// When and how it may be reused.
+    pub fn terms(&self) -> &Terms {
+        &self.meta().terms
+    }
+
+    /// The stored status.
+    pub fn status(&self) -> StatusCode {
+        self.meta().status
+    }
+
+    /// The primary key: the target URI.
+    pub fn key(&self) -> &[u8] {
+        &self.0.slice[..self.meta().key_len as usize]
+    }
+
+    /// The names that the response varies on; empty if it does not.
+    pub fn vary(&self) -> &[HeaderName] {
+        self.meta().vary.as_deref().unwrap_or_default()
+    }
+
+    /// The normalised values that selected this variant.
+    pub fn selecting(&self) -> &[u8] {
+        let start = self.meta().key_len as usize;
+        &self.0.slice[start..start + self.meta().selecting_len as usize]
+    }
+
+    /// The stored fields, without Content-Length.
+    pub fn fields(&self) -> PackedFields<'_> {
+        let meta = self.meta();
+        let start = (meta.key_len + meta.selecting_len) as usize;
+        PackedFields::new(&self.0.slice[start..start + meta.fields_len as usize])
+    }
+
+    /// The body.
+    pub fn body(&self) -> Body<'_> {
+        match self.meta().large.as_deref() {
+            None => Body::Inline(&self.0.slice[self.inline_range()]),
+            Some(Large { body: LargeBody::Whole { blocks, .. }, .. }) => Body::Blocks(blocks),
+            Some(Large { body: LargeBody::Partial(partial), .. }) => Body::Partial(partial),
+        }
+    }
+
+    /// The length of the whole representation; `None` if only parts are held and nobody said.
+    pub fn length(&self) -> Option<u64> {
+        match self.meta().large.as_deref() {
+            None => Some(self.inline_range().len() as u64),
+            Some(Large { body: LargeBody::Whole { length, .. }, .. }) => Some(*length),
+            Some(Large { body: LargeBody::Partial(partial), .. }) => partial.parts.complete_length(),
+        }
+    }
+
+    /// Whether all of the representation is held.
+    pub fn is_whole(&self) -> bool {
+        !matches!(self.body(), Body::Partial(_))
+    }
+
+    /// Bytes charged to the store for this object, blocks included.
+    pub fn charged(&self) -> u64 {
+        let meta = self.meta();
+        meta.charge.bytes() + meta.large.as_ref().map_or(0, |large| large.charge.bytes())
+    }
+
+    /// Whether this is the same stored response, not merely an equal one.
+    pub fn is(&self, other: &Self) -> bool {
+        self.address() == other.address()
+    }
+
+    /// Where it lies: a number that no stranger can guess, and that no other living object has.
+    pub fn address(&self) -> usize {
+        self.0.as_ptr().addr()
+    }
+
+    pub(crate) fn large(&self) -> Option<&Arc<Large>> {
+        self.meta().large.as_ref()
+    }
+
+    pub(crate) fn vary_shared(&self) -> Option<Arc<[HeaderName]>> {
+        self.meta().vary.clone()
+    }
+
+    fn meta(&self) -> &Meta {
+        &self.0.header.header
+    }
+
+    fn inline_range(&self) -> Range<usize> {
+        let meta = self.meta();
+        (meta.key_len + meta.selecting_len + meta.fields_len) as usize..self.0.slice.len()
+    }
+}
+
+impl fmt::Debug for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Object")
+            .field("key", &String::from_utf8_lossy(self.key()))
+            .field("status", &self.status())
+            .field("fields", &self.fields())
+            .field("length", &self.length())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,325 @@
+//! Who brings a flight's bytes, and turns what was kept into a stored object.
+
+use std::{future::poll_fn, sync::Arc};
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode, header::CONTENT_RANGE};
+
+use crate::{
+    account::Charge,
+    conditional,
+    flight::{Abandoned, Cargo, Failure, Flight, Head, Interim, Truncated, Verdict},
+    freshness::Terms,
+    object::{self, BLOCK_OVERHEAD, Body, INLINE_MAX, Large, LargeBody, Object, Partial, Recipe},
+    range::{ContentRange, Parts},
+    storable::WhyNot,
+    store::Store,
+};
+
+/// The first block of a body whose length nobody said; blocks grow from here.
+const BLOCK_MIN: usize = 4 * 1024;
+
+/// A full block: large enough that a gigabyte is 16,384 of them, small enough to waste little.
+const BLOCK: usize = 64 * 1024;
+
+/// The one who fetches. Dropping it ends the flight as a failure, so no reader waits for ever.
+#[derive(Debug)]
+pub struct Pilot {
+    flight: Arc<Flight>,
+    store: Arc<Store>,
+    key: Box<[u8]>,
+    /// The selecting values it is boarded under; `None` if nobody can join.
+    boarded: Option<Box<[u8]>>,
+    keeping: Option<Keeping>,
+}
+
+/// A response on its way into the store.
+#[derive(Debug)]
+struct Keeping {
+    head: Arc<Head>,
+    /// What lies before the body in the object, and how much of it is fields.
+    prefix: Vec<u8>,
+    fields_len: usize,
+    charge: Charge,
+}
+
+impl Pilot {
+    /// Takes the controls of a flight for `key`; `boarded` names the selecting values under which
+    /// it stands on the store's board, if it does.
+    pub fn new(
+        flight: Arc<Flight>,
+        store: Arc<Store>,
+        key: &[u8],
+        boarded: Option<&[u8]>,
+    ) -> Self {
+        Self { flight, store, key: key.into(), boarded: boarded.map(Into::into), keeping: None }
+    }
+
+    /// The key that is fetched.
+    pub fn key(&self) -> &[u8] {
+        &self.key
+    }
+
+    /// Passes an interim response on to whoever waits.
+    pub fn interim(&self, interim: Interim) {
+        self.flight.interim(interim);
+    }
+
+    /// Announces the head. It is kept if the rules allow and there is room; what is not kept is for
+    /// the first asker alone.
+    pub fn head(&mut self, mut head: Head) {
+        let key = self.store.key(&self.key);
+        let prepared = head.stored.is_ok().then(|| self.prepare(&head)).flatten();
+        if head.stored.is_ok() && prepared.is_none() {
+            head.stored = Err(WhyNot::NoRoom);
+        }
+        self.store.note_stored(key, head.stored);
+        let head = Arc::new(head);
+        self.keeping = prepared.map(|(prefix, fields_len, charge)| Keeping {
+            head: Arc::clone(&head),
+            prefix,
+            fields_len,
+            charge,
+        });
+        if self.keeping.is_none() {
+            self.leave_board();
+        }
+        self.flight.decide(Verdict::Head(head), self.keeping.is_some());
+    }
+
+    /// What stands before the body in the store, and the charge for it; `None` if it is not to be
+    /// kept for want of room.
+    fn prepare(&self, head: &Head) -> Option<(Vec<u8>, usize, Charge)> {
+        if head.length.unwrap_or(0) > self.store.object_max() {
+            return None;
+        }
+        let (prefix, fields_len) = self.recipe(head).prefix()?;
+        let charge = self.store.charge(self.store.key(&self.key), object::cost(prefix.len()))?;
+        Some((prefix, fields_len, charge))
+    }
+
+    fn recipe<'a>(&'a self, head: &'a Head) -> Recipe<'a> {
+        Recipe {
+            key: &self.key,
+            selecting: &head.selecting,
+            vary: (!head.vary.is_empty()).then(|| Arc::clone(&head.vary)),
+            status: head.status,
+            fields: &head.fields,
+            terms: head.terms,
+        }
+    }
+
+    /// Brings bytes of the body; waits while the slowest reader is too far behind.
+    ///
+    /// # Errors
+    /// If nobody is left who wants them.
+    pub async fn push(&mut self, bytes: Bytes) -> Result<(), Abandoned> {
+        let kept = self.keep(&bytes);
+        if kept < bytes.len() {
+            // Not to be kept, or no room for the rest: readers get it, the store does not.
+            if self.keeping.take().is_some() {
+                self.leave_board();
+                self.flight.stop_keeping();
+            }
+            self.flight.pass(bytes.slice(kept..));
+        }
+        poll_fn(|cx| self.flight.poll_room(cx)).await
+    }
+
+    /// Appends to the kept body as much as there is room for in the store; says how much.
+    fn keep(&mut self, bytes: &[u8]) -> usize {
+        let Some(keeping) = &mut self.keeping else { return 0 };
+        let key = self.store.key(&self.key);
+        let mut kept = 0;
+        while kept < bytes.len() {
+            let held = self.flight.length();
+            let mut room = self.flight.tail_room();
+            if room == 0 {
+                let rest = bytes.len() - kept;
+                room = match keeping.head.length {
+                    Some(length) => usize::try_from(length - held.min(length)).unwrap_or(BLOCK),
+                    None if held < BLOCK as u64 => rest.max(BLOCK_MIN),
+                    None => BLOCK,
+                }
+                .clamp(1, BLOCK);
+                if held + room as u64 > self.store.object_max().max(BLOCK as u64) {
+                    break;
+                }
+                // Charged first, allocated after.
+                let Some(charge) = self.store.charge(key, room as u64 + BLOCK_OVERHEAD) else {
+                    break;
+                };
+                keeping.charge.merge(charge);
+                self.flight.grow_tail(room);
+            }
+            let now = room.min(bytes.len() - kept);
+            self.flight.append(&bytes[kept..kept + now]);
+            kept += now;
+        }
+        kept
+    }
+
+    /// The body is complete: it becomes a stored object, if it was kept.
+    pub fn land(mut self, trailers: Option<HeaderMap>) {
+        if let Some(keeping) = self.keeping.take() {
+            let whole = keeping.head.length.is_none_or(|length| length == self.flight.length());
+            match keeping.head.status {
+                _ if !whole => {}
+                StatusCode::PARTIAL_CONTENT => drop(self.store_part(&keeping)),
+                _ => self.store_whole(keeping),
+            }
+        }
+        self.leave_board();
+        self.flight.end(Ok(trailers.map(Arc::new)));
+    }
+
+    fn store_whole(&self, mut keeping: Keeping) {
+        let key = self.store.key(&self.key);
+        let (blocks, length) = self.flight.kept();
+        let recipe = self.recipe(&keeping.head);
+        let prefix_cost = object::cost(keeping.prefix.len());
+        let object = if length <= INLINE_MAX as u64 {
+            let mut bytes = keeping.prefix;
+            bytes.reserve_exact(blocks.iter().map(Bytes::len).sum());
+            blocks.iter().for_each(|block| bytes.extend_from_slice(block));
+            // The object is charged anew: its readers may still hold the blocks, and their charge
+            // stays with the flight until they are done.
+            let Some(charge) = self.store.charge(key, object::cost(bytes.len())) else { return };
+            self.flight.hold(Cargo::Blocks(keeping.charge));
+            recipe.build(&bytes, keeping.fields_len, None, charge)
+        } else {
+            let blocks_cost = length + blocks.len() as u64 * BLOCK_OVERHEAD;
+            let Some(charge) = self.store.charge(key, prefix_cost) else { return };
+            keeping.charge.shrink_to(blocks_cost.max(prefix_cost));
+            let body = LargeBody::Whole { blocks: blocks.into_boxed_slice(), length };
+            let large = Arc::new(Large { body, charge: keeping.charge });
+            self.flight.hold(Cargo::Large(Arc::clone(&large)));
+            recipe.build(&keeping.prefix, keeping.fields_len, Some(large), charge)
+        };
+        self.store.insert(key, object);
+    }
+
+    /// Adds a 206 to the parts that are held of the same representation, or replaces those of
+    /// another one (RFC 9111, section 3.4). `None` if it is of no use, or there is no room.
+    fn store_part(&self, keeping: &Keeping) -> Option<()> {
+        let key = self.store.key(&self.key);
+        let head = &keeping.head;
+        let (blocks, length) = self.flight.kept();
+        let range = ContentRange::of(&head.fields)?.observed(length)?;
+        let body = match <[Bytes; 1]>::try_from(blocks) {
+            Ok([block]) => block,
+            Err(blocks) => Bytes::from(blocks.concat()),
+        };
+        let held = self.store.variants(key).into_iter().find(|object| {
+            object.vary() == &*head.vary && *object.selecting() == *head.selecting
+        });
+        let mut partial = match held.as_ref().map(Object::body) {
+            // The whole is held, and is newer than nothing: it stays.
+            Some(Body::Inline(_) | Body::Blocks(_)) => return None,
+            Some(Body::Partial(partial)) if Self::is_same(held.as_ref()?, head) => partial.clone(),
+            _ => Partial { parts: Parts::new(range.complete), bytes: Vec::new() },
+        };
+        let pieces = match partial.parts.add(range) {
+            Ok(pieces) => pieces,
+            Err(_) => {
+                partial = Partial { parts: Parts::new(range.complete), bytes: Vec::new() };
+                partial.parts.add(range).ok()?
+            }
+        };
+        for piece in pieces {
+            let place = |at: u64| usize::try_from(at - range.span.start);
+            let bytes = body.slice(place(piece.span.start).ok()?..place(piece.span.end).ok()?);
+            partial.bytes.insert(piece.at, bytes);
+        }
+        let mut fields = head.fields.clone();
+        fields.remove(CONTENT_RANGE);
+        let recipe = Recipe { status: StatusCode::OK, fields: &fields, ..self.recipe(head) };
+        let (prefix, fields_len) = recipe.prefix()?;
+        let length = partial.parts.held();
+        let cost = length + partial.bytes.len() as u64 * BLOCK_OVERHEAD;
+        let blocks_charge = self.store.charge(key, cost)?;
+        let object_charge = self.store.charge(key, object::cost(prefix.len()))?;
+        let body = if partial.parts.is_complete() {
+            LargeBody::Whole { blocks: partial.bytes.into_boxed_slice(), length }
+        } else {
+            LargeBody::Partial(partial)
+        };
+        let large = Arc::new(Large { body, charge: blocks_charge });
+        self.store.insert(key, recipe.build(&prefix, fields_len, Some(large), object_charge));
+        Some(())
+    }
+
+    /// Whether two responses are parts of one representation: both say so by the same strong
+    /// validator.
+    fn is_same(held: &Object, head: &Head) -> bool {
+        let packed = held.fields();
+        let validator = conditional::strong_validator(&packed);
+        validator.is_some() && validator == conditional::strong_validator(&head.fields)
+    }
+
+    /// The origin confirmed `old`: `fields` and `terms` are what it is from now on. Every reader
+    /// answers from the updated object.
+    pub fn confirm(mut self, old: &Object, fields: &HeaderMap, terms: Terms) -> Object {
+        let object = self.updated(old, fields, terms);
+        self.leave_board();
+        self.flight.decide(Verdict::Object(object.clone()), false);
+        self.flight.end(Ok(None));
+        object
+    }
+
+    fn updated(&self, old: &Object, fields: &HeaderMap, terms: Terms) -> Object {
+        update(&self.store, old, fields, terms).unwrap_or_else(|| old.clone())
+    }
+
+    /// Ready once nobody wants what this flight brings; never, while it keeps.
+    pub async fn abandoned(&self) {
+        poll_fn(|cx| self.flight.poll_abandoned(cx)).await;
+    }
+
+    /// No response came, or its body broke off.
+    pub fn fail(mut self, failure: Failure) {
+        self.give_up(failure);
+    }
+
+    fn give_up(&mut self, failure: Failure) {
+        self.keeping = None;
+        self.leave_board();
+        self.flight.decide(Verdict::Failed(failure), false);
+        self.flight.end(Err(Truncated));
+    }
+
+    fn leave_board(&mut self) {
+        if let Some(selecting) = self.boarded.take() {
+            self.store.take_off(self.store.key(&self.key), &selecting, &self.flight);
+        }
+    }
+}
+
+impl Drop for Pilot {
+    fn drop(&mut self) {
+        // After `land`, `confirm` and `fail` this changes nothing: the first word stands.
+        self.give_up(Failure::GivenUp);
+    }
+}
+
+/// Stores `old` again with other fields and terms, and the same body. `None` if there is no room or
+/// a field is too long to keep.
+pub fn update(store: &Store, old: &Object, fields: &HeaderMap, terms: Terms) -> Option<Object> {
+    let key = store.key(old.key());
+    let recipe = Recipe {
+        key: old.key(),
+        selecting: old.selecting(),
+        vary: old.vary_shared(),
+        status: old.status(),
+        fields,
+        terms,
+    };
+    let (mut bytes, fields_len) = recipe.prefix()?;
+    if let Body::Inline(body) = old.body() {
+        bytes.extend_from_slice(body);
+    }
+    let charge = store.charge(key, object::cost(bytes.len()))?;
+    let object = recipe.build(&bytes, fields_len, old.large().cloned(), charge);
+    store.replace(key, old, object.clone());
+    Some(object)
+}

@@ -1,0 +1,480 @@
+//! The memory store: which responses are held, and what happens when there is no room.
+//!
+//! Shards, each a mutex over a table from key to slot, a slab of slots, and a policy that knows slots
+//! only. Variants of one key are a chain of slots. A shard's lock is held for a lookup or for one
+//! insertion, never while bytes are freed or copied. One account holds the ceiling for all shards:
+//! whatever is charged to it, was charged before it was allocated.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, AtomicUsize, Ordering},
+};
+
+use hashbrown::HashTable;
+use nigh_base::ByteSize;
+use parking_lot::Mutex;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use crate::{
+    account::{Account, Charge},
+    evict::{self, Evictor, Policy as _, Slot},
+    fields::Fields,
+    flight::Flight,
+    key::Key,
+    object::Object,
+    storable::WhyNot,
+    vary,
+};
+
+/// Shards of a store: enough that two cores seldom meet, few enough that each sees a fair sample.
+const SHARDS: usize = 16;
+
+/// Variants of one key; storing one more replaces the oldest, so that a header field under a
+/// stranger's control cannot fill the store with copies of one page.
+pub const VARIANTS_MAX: usize = 16;
+
+/// Objects thrown out for one that comes in, at most; when that is not enough, it stays out.
+const EVICTIONS_MAX: usize = 4096;
+
+/// Keys about which the store remembers why their last response was not kept.
+const REFUSALS: usize = 1 << 14;
+
+/// How a store is made.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Bytes it may use, metadata and bodies in flight included.
+    pub ceiling: ByteSize,
+    /// The longest body that is kept.
+    pub object_max: ByteSize,
+    /// Who leaves first.
+    pub policy: evict::Kind,
+    /// Secret: keys the hashes, so that strangers cannot aim at one chain.
+    pub seed: u64,
+}
+
+impl Settings {
+    /// A store of `ceiling` bytes, with the default policy and objects up to an eighth of it.
+    pub fn new(ceiling: ByteSize, seed: u64) -> Self {
+        let object_max = ByteSize::new(ceiling.bytes() / 8);
+        Self { ceiling, object_max, policy: evict::Kind::default(), seed }
+    }
+}
+
+/// What a store has done and holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Statistics {
+    /// Objects held.
+    pub objects: u64,
+    /// Bytes charged, in flight included.
+    pub used: u64,
+    /// Bytes it may use.
+    pub ceiling: u64,
+    /// Objects inserted since the start.
+    pub inserted: u64,
+    /// Objects that left for want of room.
+    pub evicted: u64,
+    /// Objects removed by invalidation or replaced.
+    pub removed: u64,
+    /// Responses that were not kept, or not to the end, for want of room.
+    pub refused: u64,
+}
+
+/// A byte-bounded store of responses, for every core.
+#[derive(Debug)]
+pub struct Store {
+    shards: Box<[Mutex<Shard>]>,
+    account: Arc<Account>,
+    settings: Settings,
+    /// Why the last response of some keys was not kept: the key's tag, and the reason in the lowest
+    /// byte. Lossy on purpose: a collision costs one collapse that did not happen.
+    refusals: Box<[AtomicU64]>,
+    inserted: AtomicU64,
+    evicted: AtomicU64,
+    removed: AtomicU64,
+    refused: AtomicU64,
+    /// Where the search for room in other shards goes on.
+    hand: AtomicUsize,
+}
+
+#[derive(Debug)]
+struct Shard {
+    table: HashTable<Slot>,
+    cells: Vec<Cell>,
+    free: Option<u32>,
+    held: u64,
+    policy: Evictor,
+    board: HashTable<Boarded>,
+    seed: u64,
+}
+
+/// A flight that can be joined, under its key and selecting values.
+#[derive(Debug)]
+struct Boarded {
+    hash: u64,
+    id: Box<[u8]>,
+    flight: Arc<Flight>,
+}
+
+/// A slot: an object and the next variant of its key, or a link in the list of free slots.
+#[derive(Debug, Default)]
+struct Cell {
+    object: Option<Object>,
+    next: Option<Link>,
+}
+
+/// The number of a slot, kept apart from zero so that an absent one costs nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Link(std::num::NonZeroU32);
+
+impl Link {
+    fn to(slot: u32) -> Self {
+        Self(std::num::NonZeroU32::new(!slot).expect("fewer than 2^32 - 1 slots"))
+    }
+
+    const fn slot(self) -> u32 {
+        !self.0.get()
+    }
+}
+
+/// Whether the asker is the one who fetches.
+#[derive(Debug)]
+pub enum Boarding {
+    /// Nobody fetches this yet: the asker does, on this flight.
+    First(Arc<Flight>),
+    /// It is being fetched.
+    Later(Arc<Flight>),
+    /// Its last response could not be shared, so waiting would be in vain: fetch alone.
+    Alone(Arc<Flight>),
+}
+
+impl Store {
+    /// An empty store.
+    pub fn new(settings: Settings) -> Arc<Self> {
+        let ceiling = settings.ceiling.bytes();
+        let share = ceiling / SHARDS as u64;
+        let shard = |_| {
+            Mutex::new(Shard {
+                table: HashTable::new(),
+                cells: Vec::new(),
+                free: None,
+                held: 0,
+                policy: Evictor::new(settings.policy, share),
+                board: HashTable::new(),
+                seed: settings.seed,
+            })
+        };
+        Arc::new(Self {
+            shards: (0..SHARDS as u64).map(shard).collect(),
+            account: Account::new(ceiling),
+            refusals: (0..REFUSALS).map(|_| AtomicU64::new(0)).collect(),
+            inserted: AtomicU64::new(0),
+            evicted: AtomicU64::new(0),
+            removed: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            hand: AtomicUsize::new(0),
+            settings,
+        })
+    }
+
+    /// The longest body that is kept, in bytes.
+    pub const fn object_max(&self) -> u64 {
+        self.settings.object_max.bytes()
+    }
+
+    /// The key that `bytes` spell, for this store.
+    pub fn key<'a>(&self, bytes: &'a [u8]) -> Key<'a> {
+        Key::new(bytes, self.settings.seed)
+    }
+
+    /// The stored response to a request with these fields: the variant that they select.
+    ///
+    /// `scratch` is left holding the values that selected. Allocates nothing once it has grown.
+    pub fn find(&self, key: Key<'_>, fields: &impl Fields, scratch: &mut Vec<u8>) -> Option<Object> {
+        let mut shard = self.shard(key).lock();
+        let (slot, object) = shard.select(key, fields, scratch)?;
+        let object = object.clone();
+        shard.policy.hit(Slot(slot));
+        Some(object)
+    }
+
+    /// Every variant stored under a key, for people who ask.
+    pub fn variants(&self, key: Key<'_>) -> Vec<Object> {
+        let shard = self.shard(key).lock();
+        shard.chain(key).map(|(_, object)| object.clone()).collect()
+    }
+
+    /// Joins the flight for `key` and the selecting values in `selecting`, or starts it.
+    pub fn board(&self, key: Key<'_>, selecting: &[u8]) -> Boarding {
+        if self.refusal(key).is_some() {
+            return Boarding::Alone(Flight::new());
+        }
+        let mut shard = self.shard(key).lock();
+        let hash = key.hash ^ xxh3_64_with_seed(selecting, self.settings.seed);
+        let is_it = |boarded: &Boarded| boarded.id.strip_prefix(key.bytes) == Some(selecting);
+        if let Some(boarded) = shard.board.find(hash, is_it) {
+            return Boarding::Later(Arc::clone(&boarded.flight));
+        }
+        let flight = Flight::new();
+        let id = [key.bytes, selecting].concat().into_boxed_slice();
+        let boarded = Boarded { hash, id, flight: Arc::clone(&flight) };
+        shard.board.insert_unique(hash, boarded, |boarded| boarded.hash);
+        Boarding::First(flight)
+    }
+
+    /// Takes a flight off the board: nobody can join it any more.
+    pub(crate) fn take_off(&self, key: Key<'_>, selecting: &[u8], flight: &Arc<Flight>) {
+        let hash = key.hash ^ xxh3_64_with_seed(selecting, self.settings.seed);
+        let mut shard = self.shard(key).lock();
+        if let Ok(boarded) =
+            shard.board.find_entry(hash, |boarded| Arc::ptr_eq(&boarded.flight, flight))
+        {
+            boarded.remove();
+        }
+    }
+
+    /// Remembers whether the last response of `key` was kept, or why not.
+    ///
+    /// What the request itself forbade says nothing about the next one.
+    pub(crate) fn note_stored(&self, key: Key<'_>, stored: Result<(), WhyNot>) {
+        let (slot, tag) = self.refusal_slot(key);
+        let noted = slot.load(Ordering::Relaxed);
+        match stored {
+            Err(WhyNot::Method | WhyNot::RequestNoStore) => {}
+            Err(why) => slot.store(tag | u64::from(why as u8) + 1, Ordering::Relaxed),
+            Ok(()) if noted & !0xff == tag => slot.store(0, Ordering::Relaxed),
+            Ok(()) => {}
+        }
+    }
+
+    /// Why the last response of `key` was not kept; `None` if it was, or nothing is known.
+    pub fn refusal(&self, key: Key<'_>) -> Option<WhyNot> {
+        let (slot, tag) = self.refusal_slot(key);
+        let noted = slot.load(Ordering::Relaxed);
+        let reason = usize::try_from(noted & 0xff).ok()?.checked_sub(1)?;
+        WhyNot::ALL.get(reason).copied().filter(|_| noted & !0xff == tag)
+    }
+
+    fn refusal_slot(&self, key: Key<'_>) -> (&AtomicU64, u64) {
+        let index = usize::try_from(key.hash % REFUSALS as u64).expect("a small number");
+        (&self.refusals[index], key.hash & !0xff)
+    }
+
+    /// Charges `bytes`, throwing out objects if need be; `None` if that does not make room.
+    pub(crate) fn charge(&self, key: Key<'_>, bytes: u64) -> Option<Charge> {
+        if let Some(charge) = self.account.charge(bytes) {
+            return Some(charge);
+        }
+        if bytes <= self.account.ceiling() {
+            let mut left = EVICTIONS_MAX;
+            // First where the newcomer will live, then round the other shards.
+            let home = shard_of(key);
+            for step in 0..=SHARDS {
+                let index = match step {
+                    0 => home,
+                    _ => self.hand.fetch_add(1, Ordering::Relaxed) % SHARDS,
+                };
+                while left > 0 {
+                    let Some(evicted) = self.shards[index].lock().evict() else { break };
+                    drop(evicted);
+                    left -= 1;
+                    self.evicted.fetch_add(1, Ordering::Relaxed);
+                    if let Some(charge) = self.account.charge(bytes) {
+                        return Some(charge);
+                    }
+                }
+            }
+        }
+        self.refused.fetch_add(1, Ordering::Relaxed);
+        None
+    }
+
+    /// Puts an object in, in place of the variant that has the same selecting values.
+    pub(crate) fn insert(&self, key: Key<'_>, object: Object) {
+        let replaced = self.shard(key).lock().insert(key, object);
+        self.inserted.fetch_add(1, Ordering::Relaxed);
+        self.removed.fetch_add(replaced.len() as u64, Ordering::Relaxed);
+    }
+
+    /// Puts `new` where `old` is; nothing if somebody else has replaced or removed it meanwhile.
+    pub(crate) fn replace(&self, key: Key<'_>, old: &Object, new: Object) {
+        let replaced = {
+            let mut shard = self.shard(key).lock();
+            let still = shard.chain(key).any(|(_, held)| held.is(old));
+            still.then(|| shard.insert(key, new))
+        };
+        drop(replaced);
+    }
+
+    /// Makes a stored response stale, so that it is validated before it is used again; nothing if
+    /// it is not there any more.
+    pub fn outdate(&self, key: Key<'_>, object: &Object) {
+        let removed = {
+            let mut shard = self.shard(key).lock();
+            let slot = shard.chain(key).find(|(_, held)| held.is(object)).map(|(slot, _)| slot);
+            slot.and_then(|slot| shard.remove(slot))
+        };
+        self.removed.fetch_add(u64::from(removed.is_some()), Ordering::Relaxed);
+    }
+
+    /// Removes every variant of a key; says how many there were.
+    pub fn remove(&self, key: Key<'_>) -> usize {
+        let removed = self.shard(key).lock().remove_all(key);
+        self.removed.fetch_add(removed.len() as u64, Ordering::Relaxed);
+        removed.len()
+    }
+
+    /// What it holds and has done. The numbers are read one after another, not at one instant.
+    pub fn statistics(&self) -> Statistics {
+        Statistics {
+            objects: self.shards.iter().map(|shard| shard.lock().held).sum(),
+            used: self.account.used(),
+            ceiling: self.account.ceiling(),
+            inserted: self.inserted.load(Ordering::Relaxed),
+            evicted: self.evicted.load(Ordering::Relaxed),
+            removed: self.removed.load(Ordering::Relaxed),
+            refused: self.refused.load(Ordering::Relaxed),
+        }
+    }
+
+    fn shard(&self, key: Key<'_>) -> &Mutex<Shard> {
+        &self.shards[shard_of(key)]
+    }
+}
+
+/// The table inside a shard uses the low bits of the hash for places and the highest for tags.
+fn shard_of(key: Key<'_>) -> usize {
+    usize::try_from((key.hash >> 40) % SHARDS as u64).expect("a small number")
+}
+
+impl Shard {
+    /// The variants of a key with their slots, newest first.
+    fn chain(&self, key: Key<'_>) -> impl Iterator<Item = (u32, &Object)> {
+        let first = self
+            .table
+            .find(key.hash, |slot| self.object(slot.0).key() == key.bytes)
+            .map(|slot| Link::to(slot.0));
+        std::iter::successors(first, |link| self.cells[link.slot() as usize].next)
+            .map(|link| (link.slot(), self.object(link.slot())))
+    }
+
+    fn select(
+        &self,
+        key: Key<'_>,
+        fields: &impl Fields,
+        scratch: &mut Vec<u8>,
+    ) -> Option<(u32, &Object)> {
+        scratch.clear();
+        self.chain(key).find(|(_, object)| {
+            if !object.vary().is_empty() {
+                vary::selecting(object.vary(), fields, scratch);
+                return object.selecting() == scratch.as_slice();
+            }
+            scratch.clear();
+            true
+        })
+    }
+
+    fn object(&self, slot: u32) -> &Object {
+        self.cells[slot as usize].object.as_ref().expect("a slot in the table holds an object")
+    }
+
+    fn insert(&mut self, key: Key<'_>, object: Object) -> Vec<Object> {
+        let same = |held: &Object| {
+            held.vary() == object.vary() && held.selecting() == object.selecting()
+        };
+        let chain: Vec<(u32, bool)> = self.chain(key).map(|(slot, held)| (slot, same(held))).collect();
+        let mut leaving: Vec<u32> =
+            chain.iter().filter(|(_, same)| *same).map(|&(slot, _)| slot).collect();
+        if chain.len() - leaving.len() >= VARIANTS_MAX {
+            leaving.extend(chain.last().map(|&(slot, _)| slot));
+        }
+        let replaced = leaving.iter().filter_map(|&slot| self.remove(slot)).collect();
+
+        let charged = object.charged();
+        let slot = self.claim(object);
+        let first = self.table.find_mut(key.hash, |held| {
+            let held = self.cells[held.0 as usize].object.as_ref();
+            held.is_some_and(|held| held.key() == key.bytes)
+        });
+        match first {
+            Some(first) => {
+                self.cells[slot as usize].next = Some(Link::to(first.0));
+                first.0 = slot;
+            }
+            None => {
+                let (cells, seed) = (&self.cells, self.seed);
+                self.table.insert_unique(key.hash, Slot(slot), |held| {
+                    let object = cells[held.0 as usize].object.as_ref();
+                    Key::new(object.expect("a slot in the table holds an object").key(), seed).hash
+                });
+            }
+        }
+        self.held += 1;
+        self.policy.insert(Slot(slot), key.hash, charged);
+        replaced
+    }
+
+    /// Puts an object into a free slot.
+    fn claim(&mut self, object: Object) -> u32 {
+        let cell = Cell { object: Some(object), next: None };
+        if let Some(slot) = self.free {
+            self.free = self.cells[slot as usize].next.map(Link::slot);
+            self.cells[slot as usize] = cell;
+            return slot;
+        }
+        self.cells.push(cell);
+        u32::try_from(self.cells.len() - 1).expect("fewer than 2^32 - 1 slots")
+    }
+
+    /// Lets the policy choose who leaves.
+    fn evict(&mut self) -> Option<Object> {
+        let slot = self.policy.victim()?.0;
+        self.unlink(slot)
+    }
+
+    /// Removes the object in a slot, and tells the policy.
+    fn remove(&mut self, slot: u32) -> Option<Object> {
+        self.policy.remove(Slot(slot));
+        self.unlink(slot)
+    }
+
+    fn remove_all(&mut self, key: Key<'_>) -> Vec<Object> {
+        let slots: Vec<u32> = self.chain(key).map(|(slot, _)| slot).collect();
+        slots.into_iter().filter_map(|slot| self.remove(slot)).collect()
+    }
+
+    /// Takes a slot out of its key's chain and out of the table, if it was the last.
+    fn unlink(&mut self, slot: u32) -> Option<Object> {
+        let cell = std::mem::take(&mut self.cells[slot as usize]);
+        let object = cell.object?;
+        let hash = Key::new(object.key(), self.seed).hash;
+        // The chain's first slot is the one in the table; it is looked up by key, and the leaving
+        // object's cell is empty already, so compare by slot there.
+        let cells = &self.cells;
+        let first = self.table.find_entry(hash, |held| {
+            held.0 == slot
+                || cells[held.0 as usize].object.as_ref().is_some_and(|o| o.key() == object.key())
+        });
+        if let Ok(mut first) = first {
+            if first.get().0 == slot {
+                match cell.next {
+                    Some(next) => first.get_mut().0 = next.slot(),
+                    None => drop(first.remove()),
+                }
+            } else {
+                let mut at = first.get().0;
+                while let Some(next) = self.cells[at as usize].next {
+                    if next.slot() == slot {
+                        self.cells[at as usize].next = cell.next;
+                        break;
+                    }
+                    at = next.slot();
+                }
+            }
+        }
+        self.cells[slot as usize].next = self.free.map(Link::to);
+        self.free = Some(slot);
+        self.held -= 1;
+        Some(object)
+    }
+}

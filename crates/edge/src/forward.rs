@@ -1,0 +1,226 @@
+//! The request as it goes on to the origin: what a proxy removes, adds and corrects.
+//! RFC 9110, section 7.6; RFC 7239 (Forwarded); RFC 8586 (CDN-Loop).
+
+use std::net::IpAddr;
+
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Version,
+    header::{ACCEPT_ENCODING, CONNECTION, EXPECT, FORWARDED, HOST, TE, UPGRADE, VIA},
+};
+use nigh_cache::{key::Scheme, list, normal::Codings, storable};
+
+use crate::cache_status::NAME;
+
+const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+/// Removes the fields that belong to the connection they came on: the known ones, and those that
+/// Connection lists.
+pub fn remove_hop_by_hop(fields: &mut HeaderMap) {
+    let listed: Vec<HeaderName> = storable::connection_listed(fields).collect();
+    for name in listed {
+        fields.remove(name);
+    }
+    for name in storable::HOP_BY_HOP {
+        fields.remove(name);
+    }
+}
+
+/// Who asked, and as what.
+#[derive(Clone, Copy, Debug)]
+pub struct Hop<'a> {
+    /// The client's address.
+    pub client: IpAddr,
+    /// The scheme the client used.
+    pub scheme: Scheme,
+    /// The authority the client asked for.
+    pub authority: &'a str,
+    /// The HTTP version the client spoke.
+    pub version: Version,
+}
+
+/// Who this edge is, in the fields that say who was passed.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// CDN-Loop's name for this process. One edge behind another is no loop, so it is not the same
+    /// for all.
+    cdn_id: HeaderValue,
+    via_1_0: HeaderValue,
+    via_1_1: HeaderValue,
+    via_2: HeaderValue,
+}
+
+impl Identity {
+    /// An identity that `nonce` tells from every other edge's.
+    pub fn new(nonce: u32) -> Self {
+        let text = |text: String| HeaderValue::try_from(text).expect("letters, digits and spaces");
+        Self {
+            cdn_id: text(format!("{NAME}-{nonce:08x}")),
+            via_1_0: text(format!("1.0 {NAME}")),
+            via_1_1: text(format!("1.1 {NAME}")),
+            via_2: text(format!("2 {NAME}")),
+        }
+    }
+
+    /// Whether a request has passed through here before. RFC 8586, section 2.
+    pub fn is_loop<'a>(&self, cdn_loop: impl Iterator<Item = &'a [u8]>) -> bool {
+        cdn_loop.flat_map(list::elements).any(|member| {
+            let id = member.split(|&byte| byte == b';').next().unwrap_or_default();
+            id.trim_ascii().eq_ignore_ascii_case(self.cdn_id.as_bytes())
+        })
+    }
+
+    /// The Via member for a message received with `version`. RFC 9110, section 7.6.3.
+    pub fn via(&self, version: Version) -> &HeaderValue {
+        match version {
+            Version::HTTP_2 => &self.via_2,
+            Version::HTTP_10 => &self.via_1_0,
+            _ => &self.via_1_1,
+        }
+    }
+}
+
+/// Turns a client's fields into those of the request to the origin. `host` is the authority that
+/// the origin answers for; `None` keeps the client's.
+pub fn to_origin(fields: &mut HeaderMap, hop: Hop<'_>, identity: &Identity, host: Option<&HeaderValue>) {
+    let wants_trailers = fields
+        .get_all(TE)
+        .iter()
+        .flat_map(|value| list::elements(value.as_bytes()))
+        .any(|coding| coding.eq_ignore_ascii_case(b"trailers"));
+    remove_hop_by_hop(fields);
+    // Expect is met here: the body is asked for when the origin's connection can take it.
+    fields.remove(EXPECT);
+    if wants_trailers {
+        fields.insert(TE, HeaderValue::from_static("trailers"));
+    }
+    let asked = HeaderValue::try_from(hop.authority).ok();
+    match (host, &asked) {
+        (Some(host), _) => drop(fields.insert(HOST, host.clone())),
+        (None, Some(asked)) => drop(fields.insert(HOST, asked.clone())),
+        (None, None) => {}
+    }
+    fields.append(VIA, identity.via(hop.version).clone());
+    fields.append(CDN_LOOP, identity.cdn_id.clone());
+    append_to_list(fields, X_FORWARDED_FOR, &hop.client.to_string());
+    fields.insert(X_FORWARDED_PROTO, HeaderValue::from_static(hop.scheme.as_str()));
+    if let Some(asked) = asked {
+        fields.insert(X_FORWARDED_HOST, asked);
+    }
+    append_to_list(fields, FORWARDED, &forwarded(hop));
+}
+
+/// One element of Forwarded. RFC 7239, section 4: an IPv6 address is bracketed, and like an
+/// authority with a port it must be quoted.
+fn forwarded(hop: Hop<'_>) -> String {
+    let proto = hop.scheme.as_str();
+    let authority = hop.authority;
+    match hop.client {
+        IpAddr::V4(v4) => format!("for={v4};host=\"{authority}\";proto={proto}"),
+        IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
+            Some(v4) => format!("for={v4};host=\"{authority}\";proto={proto}"),
+            None => format!("for=\"[{v6}]\";host=\"{authority}\";proto={proto}"),
+        },
+    }
+}
+
+/// Appends to a list field, on the line that is there already: some origins read one line only.
+fn append_to_list(fields: &mut HeaderMap, name: HeaderName, element: &str) {
+    let mut line = Vec::new();
+    for value in fields.get_all(&name) {
+        line.extend_from_slice(value.as_bytes());
+        line.extend_from_slice(b", ");
+    }
+    line.extend_from_slice(element.as_bytes());
+    if let Ok(value) = HeaderValue::from_bytes(&line) {
+        fields.insert(name, value);
+    }
+}
+
+/// Makes Accept-Encoding what the cache key says it is, so that the stored variant suits everyone
+/// who selects it.
+pub fn normalise_accept_encoding(fields: &mut HeaderMap) {
+    if let Some(codings) = Codings::accepted(fields) {
+        fields.insert(ACCEPT_ENCODING, HeaderValue::from_static(codings.field()));
+    }
+}
+
+/// Puts the upgrade fields back on a request that is to be tunnelled. RFC 9110, section 7.8.
+pub fn ask_upgrade(fields: &mut HeaderMap, protocol: HeaderValue) {
+    fields.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    fields.insert(UPGRADE, protocol);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(lines: &[(&'static str, &str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in lines {
+            map.append(HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
+        }
+        map
+    }
+
+    fn hop(client: &str) -> Hop<'static> {
+        Hop {
+            client: client.parse().unwrap(),
+            scheme: Scheme::Https,
+            authority: "www.example.com:8443",
+            version: Version::HTTP_11,
+        }
+    }
+
+    #[test]
+    fn fields_of_the_connection_are_removed_and_those_it_lists() {
+        let mut fields = map(&[
+            ("connection", "close, X-Private"),
+            ("connection", "x-more"),
+            ("x-private", "1"),
+            ("x-more", "2"),
+            ("keep-alive", "timeout=5"),
+            ("te", "gzip, trailers"),
+            ("transfer-encoding", "chunked"),
+            ("accept", "*/*"),
+        ]);
+        remove_hop_by_hop(&mut fields);
+        assert_eq!(fields, map(&[("accept", "*/*")]));
+    }
+
+    #[test]
+    fn the_origin_learns_who_asked_for_what_and_through_whom() {
+        let mut fields = map(&[("x-forwarded-for", "198.51.100.7"), ("host", "spoofed"), ("te", "trailers")]);
+        let host = HeaderValue::from_static("origin.example.com");
+        to_origin(&mut fields, hop("192.0.2.1"), &Identity::new(7), Some(&host));
+        for (name, value) in [
+            ("host", "origin.example.com"),
+            ("via", "1.1 nigh"),
+            ("cdn-loop", "nigh-00000007"),
+            ("x-forwarded-for", "198.51.100.7, 192.0.2.1"),
+            ("x-forwarded-proto", "https"),
+            ("x-forwarded-host", "www.example.com:8443"),
+            ("forwarded", "for=192.0.2.1;host=\"www.example.com:8443\";proto=https"),
+            ("te", "trailers"),
+        ] {
+            assert_eq!(fields[name], value, "{name}");
+        }
+    }
+
+    #[test]
+    fn an_ipv6_client_is_quoted_and_bracketed() {
+        assert!(forwarded(hop("2001:db8::1")).starts_with("for=\"[2001:db8::1]\";"));
+        assert!(forwarded(hop("::ffff:192.0.2.1")).starts_with("for=192.0.2.1;"));
+    }
+
+    #[test]
+    fn a_request_that_was_here_before_is_a_loop() {
+        let me = Identity::new(7);
+        let is_loop = |line: &str| me.is_loop([line.as_bytes()].into_iter());
+        assert!(is_loop("foo; a=b, NIGH-00000007;v=1"));
+        assert!(!is_loop("nigh-00000008, nigh"));
+        assert!(!is_loop(""));
+    }
+}

@@ -1,0 +1,203 @@
+//! From a request's head to a plan: answer from the store, ask the origin, or refuse.
+//!
+//! Pure, but for the look into the store. RFC 9111, section 4, decides what may be reused; this file
+//! decides in which order the questions are asked.
+
+use http::{Method, StatusCode};
+use nigh_base::Wall;
+use nigh_cache::{
+    directives::RequestDirectives,
+    fields::Fields,
+    freshness::{Reason, Reuse},
+    key::Key,
+    object::Object,
+    store::Store,
+};
+
+use crate::{
+    cache_status::{CacheStatus, Forward},
+    problem::Problem,
+    reply::{Reply, reply},
+};
+
+/// A request's head as the plan sees it.
+#[derive(Debug)]
+pub struct Request<'a, F> {
+    /// The method.
+    pub method: &'a Method,
+    /// The fields, wherever they lie.
+    pub fields: &'a F,
+    /// Whether content follows.
+    pub has_body: bool,
+    /// Whether it asks for another protocol.
+    pub upgrade: bool,
+}
+
+/// What is to be done with a request.
+#[derive(Debug)]
+pub enum Plan {
+    /// Answer from the store.
+    Answer(Hit),
+    /// Ask the origin.
+    Fetch(Fetch),
+    /// Answer in our own name.
+    Refuse(Problem),
+}
+
+/// An answer from the store.
+#[derive(Debug)]
+pub struct Hit {
+    /// What is stored.
+    pub object: Object,
+    /// How it answers.
+    pub reply: Reply,
+    /// What to say of it.
+    pub status: CacheStatus,
+    /// Validate it meanwhile: it is stale.
+    pub refresh: bool,
+}
+
+/// A request to the origin.
+#[derive(Debug)]
+pub struct Fetch {
+    /// What the request asked of caches.
+    pub directives: RequestDirectives,
+    /// Why.
+    pub status: CacheStatus,
+    /// What is stored and may not be used without asking; it may be confirmed, or stand in for an
+    /// origin that fails.
+    pub stale: Option<Object>,
+    /// How.
+    pub manner: Manner,
+}
+
+/// How a request goes to the origin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Manner {
+    /// For everyone who asks the same: conditions and ranges of the one client are left out, and the
+    /// answer may be kept.
+    Shared,
+    /// For this client alone, as it asked; the answer may be kept if its rules allow.
+    Alone,
+    /// As another protocol.
+    Tunnel,
+}
+
+/// Fields that make a request one of a kind: it goes to the origin as it is.
+const ALONE: [&str; 3] = ["range", "if-match", "if-unmodified-since"];
+
+/// Makes the plan. `scratch` is left holding the values that select a variant.
+///
+/// Allocates nothing when the answer is in the store.
+pub fn plan<F: Fields>(
+    request: &Request<'_, F>,
+    store: &Store,
+    key: Key<'_>,
+    now: Wall,
+    scratch: &mut Vec<u8>,
+) -> Plan {
+    scratch.clear();
+    let directives = RequestDirectives::parse(request.fields);
+    let fetch = |status, stale, manner| Plan::Fetch(Fetch { directives, status, stale, manner });
+    match *request.method {
+        Method::TRACE => return Plan::Refuse(Problem::TraceRefused),
+        Method::CONNECT => return Plan::Refuse(Problem::ConnectRefused),
+        _ if request.upgrade => {
+            return fetch(CacheStatus::forwarded(Forward::Bypass).detail("upgrade"), None, Manner::Tunnel);
+        }
+        Method::GET | Method::HEAD if !request.has_body => {}
+        _ => return fetch(CacheStatus::forwarded(Forward::Method), None, Manner::Alone),
+    }
+    let manner = if request.method == Method::GET
+        && ALONE.iter().all(|name| request.fields.first(name).is_none())
+    {
+        Manner::Shared
+    } else {
+        Manner::Alone
+    };
+    let Some(object) = store.find(key, request.fields, scratch) else {
+        if directives.only_if_cached {
+            return Plan::Refuse(Problem::OnlyIfCached);
+        }
+        // The chain was walked and some variant's names were read: then it is not the URI that is
+        // missing.
+        let why = if scratch.is_empty() { Forward::UriMiss } else { Forward::VaryMiss };
+        return fetch(CacheStatus::forwarded(why), None, manner);
+    };
+    let ttl = object.terms().ttl(now);
+    let reuse = object.terms().reuse(&directives, now);
+    if let Reuse::Validate(reason) = reuse {
+        if directives.only_if_cached {
+            return Plan::Refuse(Problem::OnlyIfCached);
+        }
+        let why = if reason.is_the_clients() { Forward::Request } else { Forward::Stale };
+        let mut status = CacheStatus::forwarded(why);
+        if reason != Reason::Stale {
+            status = status.detail(reason.as_str());
+        }
+        return fetch(status, Some(object), manner);
+    }
+    let Some(reply) = reply(&object, request.method, request.fields, now) else {
+        if directives.only_if_cached {
+            return Plan::Refuse(Problem::OnlyIfCached);
+        }
+        return fetch(CacheStatus::forwarded(Forward::Partial), None, manner);
+    };
+    let status = CacheStatus::hit(ttl);
+    let (status, refresh) = match reuse {
+        Reuse::StaleWhileRevalidate => (status.detail("stale-while-revalidate"), true),
+        Reuse::Stale => (status.detail("max-stale"), false),
+        Reuse::Fresh | Reuse::Validate(_) => (status, false),
+    };
+    Plan::Answer(Hit { object, reply, status, refresh })
+}
+
+impl Fetch {
+    /// The stored response to fall back on, when the origin gives `status` or, for `None`, no answer
+    /// at all.
+    pub fn fallback(
+        &self,
+        method: &Method,
+        fields: &impl Fields,
+        status: Option<StatusCode>,
+        now: Wall,
+    ) -> Option<Hit> {
+        let object = self.stale.as_ref()?;
+        let (allowed, detail) = match status {
+            // RFC 5861, section 4.
+            Some(status) if matches!(status.as_u16(), 500 | 502 | 503 | 504) => {
+                (object.terms().may_serve_on_error(&self.directives, now), "stale-if-error")
+            }
+            Some(_) => return None,
+            // RFC 9111, section 4.2.4.
+            None => (
+                object.terms().may_serve_on_error(&self.directives, now)
+                    || object.terms().may_serve_disconnected(&self.directives, now),
+                "stale-origin-failed",
+            ),
+        };
+        if !allowed {
+            return None;
+        }
+        let status = CacheStatus {
+            forward_status: status.map(|status| status.as_u16()),
+            ttl: Some(object.terms().ttl(now)),
+            ..self.status.detail(detail)
+        };
+        Hit::new(object.clone(), method, fields, status, now)
+    }
+}
+
+impl Hit {
+    /// The answer that `object` gives to a request; `None` if it cannot.
+    pub fn new(
+        object: Object,
+        method: &Method,
+        fields: &impl Fields,
+        status: CacheStatus,
+        now: Wall,
+    ) -> Option<Self> {
+        let reply = reply(&object, method, fields, now)?;
+        Some(Self { object, reply, status, refresh: false })
+    }
+}

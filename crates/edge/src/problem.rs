@@ -1,0 +1,108 @@
+//! Answers that nigh gives in its own name when it cannot give the origin's: a status and a short
+//! `application/problem+json` body. RFC 9457.
+
+use http::StatusCode;
+use nigh_cache::flight::Failure;
+
+/// The media type of the body.
+pub const CONTENT_TYPE: &str = "application/problem+json";
+
+/// Why a request gets no answer from the origin or the store. Each variant names who can act.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Problem {
+    /// The client's: TRACE shows a request's secrets to scripts, so it stops here.
+    #[error("TRACE is not passed on")]
+    TraceRefused,
+    /// The client's: `only-if-cached`, and nothing stored may be used.
+    #[error("the request asked for a stored response, and none can be used")]
+    OnlyIfCached,
+    /// The operator's: the request has been here before.
+    #[error("the request has passed through here before: the origin leads back to this edge")]
+    Loop,
+    /// The client's: the body is longer than the edge was told to accept.
+    #[error("the request's body is longer than this edge accepts")]
+    BodyTooLarge,
+    /// The client's: the target is longer than the edge was told to accept.
+    #[error("the request's target is longer than this edge accepts")]
+    TargetTooLong,
+    /// The client's: CONNECT asks for a forward proxy.
+    #[error("this is no forward proxy: CONNECT is refused")]
+    ConnectRefused,
+    /// The client's: its body was malformed, late, too long or broken off.
+    #[error("the request's body was refused")]
+    Body(StatusCode),
+    /// The origin's.
+    #[error("the origin gave no usable answer")]
+    Origin(#[from] Failure),
+}
+
+impl Problem {
+    /// The status that tells the client.
+    pub const fn status(self) -> StatusCode {
+        match self {
+            Self::TraceRefused | Self::ConnectRefused => StatusCode::METHOD_NOT_ALLOWED,
+            Self::OnlyIfCached | Self::Origin(Failure::TimedOut) => StatusCode::GATEWAY_TIMEOUT,
+            Self::Loop => StatusCode::LOOP_DETECTED,
+            Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TargetTooLong => StatusCode::URI_TOO_LONG,
+            Self::Body(status) => status,
+            Self::Origin(Failure::RequestBroken) => StatusCode::BAD_REQUEST,
+            Self::Origin(_) => StatusCode::BAD_GATEWAY,
+        }
+    }
+
+    /// A stable word for logs and for Cache-Status.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::TraceRefused => "trace-refused",
+            Self::OnlyIfCached => "only-if-cached",
+            Self::Loop => "loop",
+            Self::BodyTooLarge => "body-too-large",
+            Self::TargetTooLong => "target-too-long",
+            Self::ConnectRefused => "connect-refused",
+            Self::Body(_) => "body-refused",
+            Self::Origin(Failure::Unreachable) => "origin-unreachable",
+            Self::Origin(Failure::TimedOut) => "origin-timed-out",
+            Self::Origin(Failure::Closed) => "origin-closed",
+            Self::Origin(Failure::Garbage) => "origin-garbage",
+            Self::Origin(Failure::RequestBroken) => "request-broken",
+            Self::Origin(Failure::GivenUp) => "given-up",
+        }
+    }
+}
+
+/// The body for `status`: `title` is the status's own phrase, `detail` says what happened.
+pub fn body(status: StatusCode, detail: &str) -> String {
+    // The details are our own sentences, without quotes or control characters.
+    format!(
+        "{{\"type\":\"about:blank\",\"title\":\"{}\",\"status\":{},\"detail\":\"{detail}\"}}\n",
+        status.canonical_reason().unwrap_or("Error"),
+        status.as_u16(),
+    )
+}
+
+impl Problem {
+    /// The body that tells the client.
+    pub fn body(self) -> String {
+        match self {
+            Self::Origin(failure) => body(self.status(), &failure.to_string()),
+            other => body(other.status(), &other.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_that_is_late_is_told_from_one_that_is_wrong() {
+        assert_eq!(Problem::Origin(Failure::TimedOut).status(), 504);
+        assert_eq!(Problem::Origin(Failure::Garbage).status(), 502);
+        assert_eq!(
+            Problem::Origin(Failure::Unreachable).body(),
+            "{\"type\":\"about:blank\",\"title\":\"Bad Gateway\",\"status\":502,\
+             \"detail\":\"the origin cannot be reached\"}\n"
+        );
+    }
+}

@@ -1,0 +1,195 @@
+//! The response's head as it goes to the client, written into whatever the protocol needs: bytes
+//! for HTTP/1, a map for HTTP/2.
+
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
+use nigh_base::Wall;
+use nigh_cache::{
+    conditional, date,
+    object::Object,
+    range::{ContentRange, Unsatisfied},
+};
+
+use crate::{
+    cache_status::{CacheStatus, write_number},
+    forward::Identity,
+};
+
+/// Takes a response's head, line by line.
+pub trait Sink {
+    /// The status; once, and first.
+    fn status(&mut self, status: StatusCode);
+    /// One field line. The name is lower case, the value free of line breaks.
+    fn field(&mut self, name: &str, value: &[u8]);
+}
+
+impl Sink for http::response::Parts {
+    fn status(&mut self, status: StatusCode) {
+        self.status = status;
+    }
+
+    fn field(&mut self, name: &str, value: &[u8]) {
+        if let (Ok(name), Ok(value)) =
+            (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(value))
+        {
+            self.headers.append(name, value);
+        }
+    }
+}
+
+/// What the edge adds to every response that it passes on.
+#[derive(Clone, Copy, Debug)]
+pub struct Additions<'a> {
+    /// Who this edge is.
+    pub identity: &'a Identity,
+    /// What happened here.
+    pub cache_status: CacheStatus,
+}
+
+impl Additions<'_> {
+    fn write(&self, sink: &mut impl Sink, version: Version, scratch: &mut Vec<u8>) {
+        sink.field("via", self.identity.via(version).as_bytes());
+        scratch.clear();
+        self.cache_status.write(scratch);
+        sink.field("cache-status", scratch);
+    }
+}
+
+/// Which of a stored response's fields are sent, and what is said of the content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// All of it.
+    Whole {
+        /// Bytes of the content, said even if it is not sent (HEAD); `None` where no length may be
+        /// said (204).
+        length: Option<u64>,
+    },
+    /// 304.
+    NotModified,
+    /// 206 with one range.
+    Range(ContentRange),
+    /// 206 with several ranges.
+    Ranges {
+        /// The multipart type.
+        content_type: String,
+        /// Bytes of the multipart content.
+        length: u64,
+    },
+    /// 416.
+    Unsatisfiable(Unsatisfied),
+}
+
+impl Shape {
+    /// The status of an answer of this shape from `object`.
+    pub fn status(&self, object: &Object) -> StatusCode {
+        match self {
+            Self::Whole { .. } => object.status(),
+            Self::NotModified => StatusCode::NOT_MODIFIED,
+            Self::Range(_) | Self::Ranges { .. } => StatusCode::PARTIAL_CONTENT,
+            Self::Unsatisfiable(_) => StatusCode::RANGE_NOT_SATISFIABLE,
+        }
+    }
+
+    /// Whether a stored field goes into an answer of this shape.
+    fn sends(&self, name: &str) -> bool {
+        match self {
+            _ if name == "age" => false,
+            Self::Whole { .. } | Self::Range(_) => true,
+            Self::NotModified => conditional::in_not_modified(name),
+            Self::Ranges { .. } => name != "content-type",
+            Self::Unsatisfiable(_) => matches!(name, "date" | "etag" | "vary"),
+        }
+    }
+}
+
+/// Writes the head of an answer from a stored response. Allocates nothing of its own.
+pub fn stored(
+    sink: &mut impl Sink,
+    object: &Object,
+    shape: &Shape,
+    now: Wall,
+    additions: &Additions<'_>,
+    scratch: &mut Vec<u8>,
+) {
+    sink.status(shape.status(object));
+    for (name, value) in object.fields().iter() {
+        if shape.sends(name) {
+            sink.field(name, value);
+        }
+    }
+    let mut number = |name: &str, number: u64| {
+        scratch.clear();
+        write_number(i64::try_from(number).unwrap_or(i64::MAX), scratch);
+        sink.field(name, scratch);
+    };
+    match shape {
+        Shape::Whole { length: None } | Shape::NotModified => {}
+        Shape::Whole { length: Some(length) } => number("content-length", *length),
+        Shape::Range(range) => {
+            number("content-length", range.span.len());
+            sink.field("content-range", range.to_string().as_bytes());
+        }
+        Shape::Ranges { content_type, length } => {
+            number("content-length", *length);
+            sink.field("content-type", content_type.as_bytes());
+        }
+        Shape::Unsatisfiable(unsatisfied) => {
+            number("content-length", 0);
+            sink.field("content-range", unsatisfied.to_string().as_bytes());
+        }
+    }
+    scratch.clear();
+    write_number(i64::from(object.terms().age(now)), scratch);
+    sink.field("age", scratch);
+    additions.write(sink, Version::HTTP_11, scratch);
+}
+
+/// Writes the head of a response on its way from the origin. Hop-by-hop fields are gone already.
+pub fn streamed<'a>(
+    sink: &mut impl Sink,
+    status: StatusCode,
+    fields: impl Iterator<Item = (&'a HeaderName, &'a HeaderValue)>,
+    additions: &Additions<'_>,
+    scratch: &mut Vec<u8>,
+) {
+    sink.status(status);
+    for (name, value) in fields {
+        if name != http::header::CONTENT_LENGTH {
+            sink.field(name.as_str(), value.as_bytes());
+        }
+    }
+    additions.write(sink, Version::HTTP_11, scratch);
+}
+
+/// Writes the head of an answer of our own with `length` bytes of body.
+pub fn own(
+    sink: &mut impl Sink,
+    status: StatusCode,
+    content_type: &str,
+    length: usize,
+    now: Wall,
+    additions: &Additions<'_>,
+    scratch: &mut Vec<u8>,
+) {
+    sink.status(status);
+    sink.field("date", &date::format(now));
+    sink.field("content-type", content_type.as_bytes());
+    scratch.clear();
+    write_number(i64::try_from(length).unwrap_or(i64::MAX), scratch);
+    sink.field("content-length", scratch);
+    if status == StatusCode::METHOD_NOT_ALLOWED {
+        // RFC 9110, section 15.5.6: what is allowed must be said, as far as this edge knows.
+        sink.field("allow", b"GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH");
+    }
+    additions.write(sink, Version::HTTP_11, scratch);
+}
+
+/// The fields of a client's head as a map. Allocates; the hit path does without.
+pub fn to_map<'a>(lines: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> HeaderMap {
+    let mut map = HeaderMap::with_capacity(16);
+    for (name, value) in lines {
+        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
+            map.append(name, value);
+        }
+    }
+    map
+}

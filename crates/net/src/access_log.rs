@@ -1,0 +1,328 @@
+//! The access log: one line a request, written off the hot path.
+//!
+//! A core formats its lines into a buffer of its own; full or old buffers go through a bounded queue
+//! to one thread that writes. When the disk cannot keep up, whole buffers are dropped and their
+//! lines counted: a slow log never slows an answer.
+
+use std::{
+    cell::RefCell,
+    fs::OpenOptions,
+    io::{self, Write},
+    net::SocketAddr,
+    path::PathBuf,
+    str::FromStr,
+    sync::mpsc::{SyncSender, TrySendError, sync_channel},
+    thread::JoinHandle,
+};
+
+use http::StatusCode;
+use nigh_base::Wall;
+use nigh_edge::cache_status::{CacheStatus, write_number};
+use tracing::error;
+
+/// Bytes of lines that a core gathers before it hands them over.
+const GATHERED: usize = 32 * 1024;
+
+/// Gathered buffers that may wait for the disk, for all cores.
+const WAITING_BUFFERS: usize = 256;
+
+/// How a line looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Apache's combined format, and what the cache did behind it.
+    Combined,
+    /// One JSON object a line.
+    Json,
+}
+
+/// There is no such format.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no log format: use combined or json")]
+pub struct UnknownFormat(String);
+
+impl FromStr for Format {
+    type Err = UnknownFormat;
+
+    fn from_str(text: &str) -> Result<Self, UnknownFormat> {
+        match text {
+            "combined" => Ok(Self::Combined),
+            "json" => Ok(Self::Json),
+            _ => Err(UnknownFormat(text.to_owned())),
+        }
+    }
+}
+
+/// Where lines go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Standard output.
+    Standard,
+    /// The end of a file.
+    File(PathBuf),
+}
+
+/// What one line says.
+#[derive(Clone, Copy, Debug)]
+pub struct Line<'a> {
+    /// When the request had been read.
+    pub when: Wall,
+    /// Who asked.
+    pub client: SocketAddr,
+    /// How.
+    pub method: &'a str,
+    /// For what host.
+    pub authority: &'a str,
+    /// For what there.
+    pub target: &'a str,
+    /// The version's name, as in `HTTP/1.1`.
+    pub version: &'a str,
+    /// Referer.
+    pub referer: &'a [u8],
+    /// User-Agent.
+    pub agent: &'a [u8],
+    /// What the client got.
+    pub status: StatusCode,
+    /// Bytes of content sent.
+    pub bytes: u64,
+    /// What the cache did.
+    pub cache: CacheStatus,
+    /// From the end of the head to the end of the answer, in microseconds; zero for an answer that
+    /// was there at once.
+    pub micros: u64,
+}
+
+/// The thread that writes, and the queue to it.
+#[derive(Debug)]
+pub struct Writer {
+    queue: SyncSender<Vec<u8>>,
+    thread: JoinHandle<()>,
+}
+
+impl Writer {
+    /// Opens the place and starts the thread.
+    ///
+    /// # Errors
+    /// If the file cannot be opened.
+    pub fn start(place: &Place) -> io::Result<Self> {
+        let mut out: Box<dyn Write + Send> = match place {
+            Place::Standard => Box::new(io::stdout()),
+            Place::File(path) => {
+                Box::new(OpenOptions::new().create(true).append(true).open(path)?)
+            }
+        };
+        let (queue, lines) = sync_channel::<Vec<u8>>(WAITING_BUFFERS);
+        let thread = std::thread::Builder::new().name("access-log".to_owned()).spawn(move || {
+            for buffer in lines {
+                if let Err(error) = out.write_all(&buffer).and_then(|()| out.flush()) {
+                    error!(%error, "access log lines were lost");
+                }
+            }
+        })?;
+        Ok(Self { queue, thread })
+    }
+
+    /// One core's end of the log.
+    pub fn log(&self, format: Format) -> Log {
+        Log { format, queue: self.queue.clone(), buffer: RefCell::default() }
+    }
+
+    /// Waits until everything that was handed over is written. Every [`Log`] must be gone.
+    pub fn finish(self) {
+        drop(self.queue);
+        drop(self.thread.join());
+    }
+}
+
+/// One core's end of the access log.
+#[derive(Debug)]
+pub struct Log {
+    format: Format,
+    queue: SyncSender<Vec<u8>>,
+    buffer: RefCell<Buffer>,
+}
+
+#[derive(Debug, Default)]
+struct Buffer {
+    bytes: Vec<u8>,
+    lines: u64,
+}
+
+impl Log {
+    /// Adds a line; says how many lines were dropped for want of room.
+    pub fn add(&self, line: &Line<'_>) -> u64 {
+        let mut buffer = self.buffer.borrow_mut();
+        match self.format {
+            Format::Combined => combined(line, &mut buffer.bytes),
+            Format::Json => json(line, &mut buffer.bytes),
+        }
+        buffer.lines += 1;
+        if buffer.bytes.len() >= GATHERED { self.hand_over(&mut buffer) } else { 0 }
+    }
+
+    /// Hands over what was gathered; says how many lines were dropped for want of room.
+    pub fn flush(&self) -> u64 {
+        self.hand_over(&mut self.buffer.borrow_mut())
+    }
+
+    fn hand_over(&self, buffer: &mut Buffer) -> u64 {
+        let lines = std::mem::take(&mut buffer.lines);
+        if lines == 0 {
+            return 0;
+        }
+        match self.queue.try_send(std::mem::take(&mut buffer.bytes)) {
+            Ok(()) => 0,
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => lines,
+        }
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        self.flush();
+    }
+}
+
+fn combined(line: &Line<'_>, out: &mut Vec<u8>) {
+    out.extend_from_slice(line.client.ip().to_string().as_bytes());
+    out.extend_from_slice(b" - - [");
+    calendar(line.when, out);
+    out.extend_from_slice(b"] \"");
+    escape(line.method.as_bytes(), out);
+    out.push(b' ');
+    escape(line.target.as_bytes(), out);
+    out.push(b' ');
+    out.extend_from_slice(line.version.as_bytes());
+    out.extend_from_slice(b"\" ");
+    out.extend_from_slice(line.status.as_str().as_bytes());
+    out.push(b' ');
+    write_number(i64::try_from(line.bytes).unwrap_or(i64::MAX), out);
+    out.extend_from_slice(b" \"");
+    escape(if line.referer.is_empty() { b"-" } else { line.referer }, out);
+    out.extend_from_slice(b"\" \"");
+    escape(if line.agent.is_empty() { b"-" } else { line.agent }, out);
+    out.extend_from_slice(b"\" \"");
+    line.cache.write(out);
+    out.extend_from_slice(b"\"\n");
+}
+
+fn json(line: &Line<'_>, out: &mut Vec<u8>) {
+    let number = |name: &str, number: u64, out: &mut Vec<u8>| {
+        out.extend_from_slice(name.as_bytes());
+        write_number(i64::try_from(number).unwrap_or(i64::MAX), out);
+    };
+    let text = |name: &str, text: &[u8], out: &mut Vec<u8>| {
+        out.extend_from_slice(name.as_bytes());
+        out.push(b'"');
+        escape_json(text, out);
+        out.push(b'"');
+    };
+    number("{\"time_ms\":", line.when.millis(), out);
+    text(",\"client\":", line.client.ip().to_string().as_bytes(), out);
+    text(",\"method\":", line.method.as_bytes(), out);
+    text(",\"host\":", line.authority.as_bytes(), out);
+    text(",\"target\":", line.target.as_bytes(), out);
+    text(",\"version\":", line.version.as_bytes(), out);
+    number(",\"status\":", u64::from(line.status.as_u16()), out);
+    number(",\"bytes\":", line.bytes, out);
+    number(",\"micros\":", line.micros, out);
+    text(",\"referer\":", line.referer, out);
+    text(",\"agent\":", line.agent, out);
+    let mut cache = Vec::new();
+    line.cache.write(&mut cache);
+    text(",\"cache\":", &cache, out);
+    out.extend_from_slice(b"}\n");
+}
+
+/// `22/Nov/2026:14:37:00 +0000`, made from the same calendar as Date.
+fn calendar(when: Wall, out: &mut Vec<u8>) {
+    let date = nigh_cache::date::format(when);
+    // Sun, 22 Nov 2026 14:37:00 GMT
+    for (part, behind) in [(5..7, b'/'), (8..11, b'/'), (12..16, b':'), (17..25, b' ')] {
+        out.extend_from_slice(&date[part]);
+        out.push(behind);
+    }
+    out.extend_from_slice(b"+0000");
+}
+
+/// Strangers' bytes between quotes: nothing in them ends the quotes or the line, or commands a
+/// terminal.
+fn escape(bytes: &[u8], out: &mut Vec<u8>) {
+    for &byte in bytes {
+        match byte {
+            b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
+            b' '..=b'~' => out.push(byte),
+            _ => {
+                let hex = |nibble: u8| b"0123456789abcdef"[usize::from(nibble)];
+                out.extend_from_slice(&[b'\\', b'x', hex(byte >> 4), hex(byte & 15)]);
+            }
+        }
+    }
+}
+
+fn escape_json(bytes: &[u8], out: &mut Vec<u8>) {
+    for character in String::from_utf8_lossy(bytes).chars() {
+        match character {
+            '"' | '\\' => out.extend_from_slice(format!("\\{character}").as_bytes()),
+            '\0'..' ' | '\x7f' => {
+                out.extend_from_slice(format!("\\u{:04x}", u32::from(character)).as_bytes());
+            }
+            other => out.extend_from_slice(other.encode_utf8(&mut [0; 4]).as_bytes()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line() -> Line<'static> {
+        Line {
+            when: Wall::from_secs(1_795_358_220),
+            client: "192.0.2.1:5000".parse().unwrap(),
+            method: "GET",
+            authority: "a.example",
+            target: "/x?y",
+            version: "HTTP/1.1",
+            referer: b"",
+            agent: b"a \"quoted\" \n agent \xff",
+            status: StatusCode::OK,
+            bytes: 12,
+            cache: CacheStatus::hit(5),
+            micros: 0,
+        }
+    }
+
+    #[test]
+    fn a_combined_line_cannot_be_broken_out_of() {
+        let mut out = Vec::new();
+        combined(&line(), &mut out);
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "192.0.2.1 - - [22/Nov/2026:14:37:00 +0000] \"GET /x?y HTTP/1.1\" 200 12 \"-\" \
+             \"a \\\"quoted\\\" \\x0a agent \\xff\" \"nigh; hit; ttl=5\"\n"
+        );
+    }
+
+    #[test]
+    fn a_json_line_is_json_whatever_the_client_sent() {
+        let mut out = Vec::new();
+        json(&line(), &mut out);
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.ends_with("}\n"), "{text}");
+        assert!(text.contains("\"agent\":\"a \\\"quoted\\\" \\u000a agent \u{fffd}\""), "{text}");
+        assert!(text.contains("\"status\":200,\"bytes\":12"), "{text}");
+    }
+
+    #[test]
+    fn lines_reach_the_file_when_a_core_ends() {
+        let path = std::env::temp_dir().join(format!("nigh-log-{}", std::process::id()));
+        let writer = Writer::start(&Place::File(path.clone())).unwrap();
+        let log = writer.log(Format::Combined);
+        assert_eq!(log.add(&line()), 0);
+        drop(log);
+        writer.finish();
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(text.lines().count(), 1);
+    }
+}

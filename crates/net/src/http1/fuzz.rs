@@ -1,0 +1,255 @@
+//! Fuzz harnesses: our two readers against each other, and ours against hyper's server.
+//!
+//! Each harness is a function of bytes that panics when its property fails; the test below feeds
+//! them seeded mutations of the smuggling corpus. The property against hyper: what we accept, hyper
+//! reads the same way, or is known to refuse; what we refuse and hyper accepts, we refuse by a rule
+//! that is listed as stricter.
+
+use std::collections::BTreeMap;
+
+use nigh_base::Rng;
+
+use super::{
+    Limits, Refusal,
+    connection::{Ending, Reading, read},
+    grammar, hyper_server,
+    smuggling::corpus,
+};
+
+/// Rules by which we refuse what hyper accepts. Whatever is not here, hyper must refuse as well.
+const STRICTER: &[Refusal] = &[
+    // hyper takes LF for a line end, and passes over any number of empty lines.
+    Refusal::BareLf,
+    Refusal::BlankLines,
+    // hyper leaves the target's form, the authority and Host to its user.
+    Refusal::TargetForm,
+    Refusal::TargetFragment,
+    Refusal::TargetScheme,
+    Refusal::Userinfo,
+    Refusal::HostMissing,
+    Refusal::HostRepeated,
+    Refusal::HostInvalid,
+    // hyper takes equal lengths for one, lets Transfer-Encoding overrule Content-Length, and leaves
+    // codings beneath chunked, chunked twice and empty elements to its user.
+    Refusal::LengthRepeated,
+    Refusal::LengthBesideCoding,
+    Refusal::CodingUnsupported,
+    Refusal::CodingInvalid,
+    // hyper reads any number of zeros, white space behind a size, and anything for an extension.
+    Refusal::ChunkSizeTooLarge,
+    Refusal::ChunkExtension,
+    Refusal::ChunkLineTooLong,
+    // hyper leaves trailers to its user.
+    Refusal::TrailerForbidden,
+];
+
+/// The fast reader and the plain one agree, and cutting the bytes changes nothing.
+pub(super) fn against_ourselves(bytes: &[u8]) {
+    let limits = Limits::default();
+    let mut plain = Vec::new();
+    let slow = grammar::head(bytes, &limits, &mut plain);
+    let mut lines = [httparse::EMPTY_HEADER; super::FIELDS];
+    let mut request = httparse::Request::new(&mut lines);
+    let fast = request.parse(bytes);
+    match (fast, &slow) {
+        (Ok(httparse::Status::Complete(len)), Ok(Some(head))) => {
+            assert_eq!((request.method, request.path), (Some(head.method), Some(head.target)));
+            assert_eq!((request.version, len), (Some(head.minor), head.len));
+            assert_eq!(request.headers, &*plain);
+        }
+        (Ok(httparse::Status::Complete(_)), Err(refusal)) => {
+            // An empty line is the connection's business, and never comes here.
+            let blank = bytes.starts_with(b"\r") && *refusal == Refusal::Method;
+            assert!(blank || *refusal == Refusal::BareLf, "httparse takes what is {refusal:?}");
+        }
+        (Ok(httparse::Status::Complete(_)), Ok(None)) => panic!("httparse sees an end too early"),
+        (_, Ok(Some(head))) => assert!(head.minor > 1, "httparse refuses what is well-formed"),
+        (_, Err(_) | Ok(None)) => {}
+    }
+    let whole = read(bytes, &limits, bytes.len().max(1));
+    for piece in [1, 2, 7] {
+        let pieces = read(bytes, &limits, piece);
+        assert_eq!(pieces.requests, whole.requests, "by {piece}");
+        // A head that never ends may be refused early when it is seen whole.
+        let waits = pieces.ending == Ending::Starved && matches!(whole.ending, Ending::Refused(_));
+        assert!(waits || pieces.ending == whole.ending, "{pieces:?} but {whole:?}");
+    }
+}
+
+/// We and hyper agree on every request, as far as the list above says. Answers how many requests
+/// both read.
+pub(super) fn against_hyper(bytes: &[u8]) -> usize {
+    let ours = read(bytes, &Limits::default(), bytes.len().max(1));
+    let theirs = hyper_server::read(bytes);
+    for (at, our) in ours.requests.iter().enumerate() {
+        let Some(their) = theirs.get(at) else {
+            assert!(hyper_refuses(bytes, &ours, at), "hyper does not see request {at} of {ours:?}");
+            return at;
+        };
+        assert_eq!(our.method, their.method);
+        assert_eq!(our.version, their.version);
+        assert!(same_target(&our.target, &their.target), "{} is {}", our.target, their.target);
+        assert_eq!(by_name(&our.fields), by_name(&their.fields));
+        let stricter = !our.whole && is_stricter(ours.ending);
+        if stricter {
+            return at;
+        }
+        assert_eq!(our.whole, their.whole, "{ours:?} but {their:?}");
+        if our.whole {
+            assert_eq!(our.body, their.body);
+            let known = by_name(&their.trailers);
+            assert!(
+                by_name(&our.trailers).iter().all(|(name, line)| known.get(name) == Some(line))
+            );
+        }
+    }
+    if theirs.len() > ours.requests.len() {
+        let close_is_hidden = ours.ending == Ending::Closed && connection_is_no_text(&ours);
+        assert!(close_is_hidden || is_stricter(ours.ending), "hyper goes on after {ours:?}");
+    }
+    ours.requests.len()
+}
+
+fn is_stricter(ending: Ending) -> bool {
+    matches!(ending, Ending::Refused(refusal) if STRICTER.contains(&refusal))
+}
+
+/// Whether hyper is known not to read request `at`, where we are the more lenient.
+fn hyper_refuses(bytes: &[u8], ours: &Reading, at: usize) -> bool {
+    let request = &ours.requests[at];
+    // RFC 9110, section 2.5: a higher minor version is read as the highest we know.
+    let newer =
+        bytes.windows(8).any(|text| text.starts_with(b"HTTP/1.") && matches!(text[7], b'2'..=b'9'));
+    // http's URIs are narrower than what browsers send.
+    newer || request.target.parse::<http::Uri>().is_err()
+}
+
+/// hyper looks for options in Connection only if its value is visible ASCII.
+fn connection_is_no_text(ours: &Reading) -> bool {
+    let last = ours.requests.last().expect("a connection is closed by a request");
+    last.fields.iter().any(|(name, value)| {
+        name.eq_ignore_ascii_case("connection")
+            && !value.iter().all(|byte| (b' '..0x7f).contains(byte))
+    })
+}
+
+/// hyper writes a URI's scheme in lower case, and a slash for an empty path.
+fn same_target(ours: &str, theirs: &str) -> bool {
+    let bare = |text: &str| text.trim_end_matches('/').to_ascii_lowercase();
+    ours == theirs || (ours.contains("://") && bare(ours) == bare(theirs))
+}
+
+fn by_name(lines: &[(String, Vec<u8>)]) -> BTreeMap<String, Vec<&[u8]>> {
+    let mut map = BTreeMap::<_, Vec<_>>::new();
+    for (name, value) in lines {
+        map.entry(name.to_ascii_lowercase()).or_default().push(&**value);
+    }
+    map
+}
+
+/// Bytes and words on which readers differ, put in anywhere.
+const WORDS: &[&str] = &[
+    "\r", "\n", "\r\n", "\r\n\r\n", "\0", " ", "\t", ":", ";", ",", "=", "\"", "\\", "0", "1", "5",
+    "f", "\x0b", "\x7f", "ä", "#", "?", "/", "*", "@", "http://y", "chunked", "gzip", "HTTP/1.1",
+];
+
+/// Lines put in where a line begins.
+const LINES: &[&str] = &[
+    "",
+    "A: b",
+    "a:b\t",
+    "A:",
+    "Ä: ä",
+    "A: ä",
+    "Host: y",
+    "Cookie: a=b; c",
+    "Expect: 100-continue",
+    "Connection: close",
+    "Connection: keep-alive, a",
+    "Connection: ä, close",
+    "Upgrade: x",
+    "Connection: upgrade",
+    "Content-Length: 1",
+    "Content-Length: 3",
+    "Content-Length: 03",
+    "Content-Length: +3",
+    "Transfer-Encoding: chunked",
+    "Transfer-Encoding: Chunked ",
+    "Transfer-Encoding: gzip",
+    "Transfer-Encoding: gzip, chunked",
+    "Trailer: A",
+    " b",
+    "\tb",
+    "0",
+    "3",
+    "3;a=b",
+    "3;a=\"b;\"",
+    "3 ;a",
+    "abc",
+    "00000000000000003",
+    "GET /c HTTP/1.1",
+    "GET /c HTTP/1.0",
+    "GET http://z:8/c?d HTTP/1.1",
+    "OPTIONS * HTTP/1.1",
+    "OPTIONS http://z HTTP/1.1",
+    "PUT /d HTTP/1.2",
+    "CONNECT z:443 HTTP/1.1",
+    "HEAD / HTTP/1.1",
+    "get // HTTP/1.1",
+    "PURGE /? HTTP/1.1",
+    "GET c HTTP/1.1",
+];
+
+/// One step away from `bytes`.
+fn mutate(bytes: &mut Vec<u8>, others: &[Vec<u8>], rng: &mut Rng) {
+    let at = rng.index(bytes.len() + 1);
+    let end = (at + rng.index(12)).min(bytes.len());
+    match rng.below(16) {
+        0 => drop(bytes.drain(at..end)),
+        1 => {
+            let piece = bytes[at..end].to_vec();
+            let to = rng.index(bytes.len() + 1);
+            bytes.splice(to..to, piece);
+        }
+        2 if at < bytes.len() => bytes[at] = u8::try_from(rng.below(256)).unwrap(),
+        3 => bytes.splice(at..end, WORDS[rng.index(WORDS.len())].bytes()).for_each(drop),
+        4 => bytes.splice(at..at, WORDS[rng.index(WORDS.len())].bytes()).for_each(drop),
+        5..=7 => bytes.extend_from_slice(&others[rng.index(others.len())]),
+        _ => {
+            // Lines are put in, or replaced, whole: heads stay well-formed, and mean other things.
+            let begins = |at: &usize| *at == 0 || bytes[..*at].ends_with(b"\r\n");
+            let starts: Vec<_> = (0..=bytes.len()).filter(begins).collect();
+            let which = rng.index(starts.len());
+            let at = starts[which];
+            let end = starts.get(which + 1).copied().unwrap_or(bytes.len());
+            let line = LINES[rng.index(LINES.len())].bytes().chain(*b"\r\n");
+            bytes.splice(at..if rng.one_in(3) { end } else { at }, line);
+        }
+    }
+}
+
+#[test]
+fn twenty_thousand_mutations_find_no_second_reading() {
+    const CASES: usize = 20_000;
+    let (accepted, refused) = (corpus(true), corpus(false));
+    let mut rng = Rng::new(9112);
+    let mut agreed = 0;
+    for _ in 0..CASES {
+        // Mutations of what is refused are mostly refused: start from the others mostly.
+        let corpus = if rng.one_in(5) { &refused } else { &accepted };
+        let mut bytes = corpus[rng.index(corpus.len())].clone();
+        for _ in 0..=rng.below(3) {
+            mutate(&mut bytes, if rng.one_in(2) { &accepted } else { &refused }, &mut rng);
+        }
+        let shown = String::from_utf8_lossy(&bytes).into_owned();
+        let outcome = std::panic::catch_unwind(|| {
+            against_ourselves(&bytes);
+            against_hyper(&bytes)
+        });
+        match outcome {
+            Ok(requests) => agreed += requests,
+            Err(_) => panic!("a property fails for {shown:?}"),
+        }
+    }
+    assert!(agreed > CASES / 4, "only {agreed} requests were read by both: too few to mean much");
+}

@@ -1,0 +1,232 @@
+//! Listening: one socket a core on the same port, so that the kernel spreads connections and no core
+//! waits for another; and what happens when there is no room for one more.
+
+use std::{
+    io,
+    net::SocketAddr,
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use nigh_cache::key::Scheme;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tracing::{debug, warn};
+
+use crate::{
+    serve_http1::{self, Client, Ended},
+    serve_http2,
+    service::Service,
+};
+
+/// Connections that the kernel holds for us until they are accepted.
+const BACKLOG: i32 = 4096;
+
+/// How long accepting pauses when there are no file descriptors left.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// How often such a pause is told of.
+const TOLD_EVERY: Duration = Duration::from_secs(5);
+
+/// Opens a socket that other cores' sockets share the port of.
+///
+/// # Errors
+/// If the address is in use, not this machine's, or not allowed.
+pub fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    if address.is_ipv6() {
+        // `[::]` is for both families, as everywhere.
+        socket.set_only_v6(false)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Connections that are open, over all cores.
+#[derive(Clone, Debug, Default)]
+pub struct Open(Arc<AtomicUsize>);
+
+impl Open {
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn enter(&self, limit: usize) -> Option<Entered> {
+        let taken = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |open| {
+            (open < limit).then_some(open + 1)
+        });
+        taken.ok().map(|_| Entered(self.clone()))
+    }
+}
+
+struct Entered(Open);
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Accepts and serves until the task is dropped.
+///
+/// At the limit of connections, or out of file descriptors, it pauses: waiting clients stay in the
+/// kernel's queue, and nothing spins.
+pub async fn accept(
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    service: Rc<Service>,
+    open: Open,
+) {
+    let limit = service.limits().connections;
+    let mut told: Option<tokio::time::Instant> = None;
+    loop {
+        let Some(entered) = open.enter(limit) else {
+            pause(&service, &mut told, "as many connections as allowed are open").await;
+            continue;
+        };
+        let (stream, address) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) if is_out_of_descriptors(&error) => {
+                drop(entered);
+                pause(&service, &mut told, "no file descriptors are left: raise `ulimit -n`").await;
+                continue;
+            }
+            // The client was gone before it was accepted (accept(2)): the next one.
+            Err(error) => {
+                debug!(%error, "a connection was not accepted");
+                continue;
+            }
+        };
+        service.counters().accepted();
+        let (tls, service) = (tls.clone(), Rc::clone(&service));
+        tokio::task::spawn_local(async move {
+            serve(stream, address, tls, &service).await;
+            service.counters().closed();
+            drop(entered);
+        });
+    }
+}
+
+async fn pause(service: &Service, told: &mut Option<tokio::time::Instant>, why: &str) {
+    service.counters().paused();
+    if told.is_none_or(|told| told.elapsed() > TOLD_EVERY) {
+        *told = Some(tokio::time::Instant::now());
+        warn!("accepting pauses: {why}");
+    }
+    tokio::time::sleep(PAUSE).await;
+}
+
+fn is_out_of_descriptors(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
+}
+
+async fn serve(stream: TcpStream, address: SocketAddr, tls: Option<TlsAcceptor>, service: &Rc<Service>) {
+    if let Err(error) = stream.set_nodelay(true) {
+        return debug!(%error, "a connection ended at once");
+    }
+    let service = Rc::clone(service);
+    let Some(tls) = tls else {
+        let client = Client { address, scheme: Scheme::Http };
+        if let Ended::Http2(stream, read) = serve_http1::serve(stream, client, Rc::clone(&service)).await {
+            serve_http2::serve(Rewound { read, at: 0, stream }, client, service).await;
+        }
+        return;
+    };
+    let client = Client { address, scheme: Scheme::Https };
+    let limit = service.limits().head_time;
+    match tokio::time::timeout(limit, tls.accept(stream)).await {
+        Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => {
+            serve_http2::serve(stream, client, service).await;
+        }
+        Ok(Ok(stream)) => {
+            // A client that says HTTP/2 without having negotiated it gets what it speaks.
+            if let Ended::Http2(stream, read) =
+                serve_http1::serve(stream, client, Rc::clone(&service)).await
+            {
+                serve_http2::serve(Rewound { read, at: 0, stream }, client, service).await;
+            }
+        }
+        Ok(Err(error)) => {
+            service.counters().tls_failed();
+            debug!(%error, %address, "a TLS handshake failed");
+        }
+        Err(_) => service.counters().tls_failed(),
+    }
+}
+
+use rewound::Rewound;
+
+mod rewound {
+    //! A stream whose first bytes were read already, and are read again.
+
+    use std::{
+        io,
+        pin::Pin,
+        task::{Context, Poll},
+    };
+
+    use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+    pub(super) struct Rewound<S> {
+        pub(super) read: Vec<u8>,
+        pub(super) at: usize,
+        pub(super) stream: S,
+    }
+
+    impl<S: AsyncRead + Unpin> AsyncRead for Rewound<S> {
+        fn poll_read(
+            self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            buffer: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            let this = self.get_mut();
+            if this.at < this.read.len() {
+                let count = buffer.remaining().min(this.read.len() - this.at);
+                buffer.put_slice(&this.read[this.at..this.at + count]);
+                this.at += count;
+                return Poll::Ready(Ok(()));
+            }
+            Pin::new(&mut this.stream).poll_read(cx, buffer)
+        }
+    }
+
+    impl<S: AsyncWrite + Unpin> AsyncWrite for Rewound<S> {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            Pin::new(&mut self.get_mut().stream).poll_write(cx, bytes)
+        }
+
+        fn poll_write_vectored(
+            self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            slices: &[io::IoSlice<'_>],
+        ) -> Poll<io::Result<usize>> {
+            Pin::new(&mut self.get_mut().stream).poll_write_vectored(cx, slices)
+        }
+
+        fn is_write_vectored(&self) -> bool {
+            self.stream.is_write_vectored()
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+        }
+    }
+}

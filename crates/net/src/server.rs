@@ -1,0 +1,197 @@
+//! An edge as a whole: its cores, from the first socket to the last answer.
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::Arc,
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use nigh_cache::{key::Scheme, store::Store};
+use nigh_edge::forward::Identity;
+use tokio::{net::TcpListener, sync::watch, task::LocalSet};
+use tokio_rustls::TlsAcceptor;
+
+use crate::{
+    access_log::{Format, Writer},
+    counters::Registry,
+    listen::{self, Open},
+    origin::{self, Origin},
+    service::{Limits, Service},
+};
+
+/// How often a core hands over its log lines, however few.
+const LOG_FLUSH: Duration = Duration::from_millis(500);
+
+/// How often the end of the last connection is looked for.
+const DRAIN_LOOK: Duration = Duration::from_millis(20);
+
+/// One address to listen on.
+#[derive(Clone, Debug)]
+pub struct Listen {
+    /// The address; port 0 is any free one.
+    pub address: SocketAddr,
+    /// The certificate, for https.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
+}
+
+/// What an edge is made of.
+#[derive(Debug)]
+pub struct Settings {
+    /// Where clients come in.
+    pub listen: Vec<Listen>,
+    /// Threads that serve, each with sockets of its own.
+    pub workers: usize,
+    /// Where misses go.
+    pub origin: origin::Settings,
+    /// How an https origin is verified.
+    pub origin_tls: Option<Arc<rustls::ClientConfig>>,
+    /// What one client may take.
+    pub limits: Limits,
+    /// Tells this edge from every other in CDN-Loop.
+    pub nonce: u32,
+    /// How the access log looks, if there is one.
+    pub log_format: Option<Format>,
+}
+
+/// A running edge.
+#[derive(Debug)]
+pub struct Server {
+    /// Where it listens, with the ports that were chosen.
+    pub addresses: Vec<(Scheme, SocketAddr)>,
+    drain: watch::Sender<bool>,
+    threads: Vec<JoinHandle<()>>,
+    open: Open,
+}
+
+/// Why an edge did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address could not be listened on.
+    #[error("cannot listen on {address}")]
+    Bind {
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// A thread or its runtime could not be made.
+    #[error("cannot start a worker thread")]
+    Thread(#[from] io::Error),
+}
+
+impl Server {
+    /// Binds every socket, then starts the workers.
+    ///
+    /// # Errors
+    /// If an address cannot be bound or a thread cannot be made.
+    pub fn start(
+        settings: Settings,
+        store: &Arc<Store>,
+        registry: &Registry,
+        log: Option<&Writer>,
+        open: &Open,
+    ) -> Result<Self, StartError> {
+        let (drain, draining) = watch::channel(false);
+        let mut sockets: Vec<Vec<std::net::TcpListener>> = Vec::new();
+        let mut addresses = Vec::new();
+        let settings = Arc::new(settings);
+        for one in &settings.listen {
+            let bind = |address| {
+                listen::bind(address).map_err(|source| StartError::Bind { address, source })
+            };
+            let first = bind(one.address)?;
+            let address = first.local_addr()?;
+            let rest = (1..settings.workers).map(|_| bind(address));
+            sockets.push(std::iter::once(Ok(first)).chain(rest).collect::<Result<_, _>>()?);
+            let scheme = if one.tls.is_some() { Scheme::Https } else { Scheme::Http };
+            addresses.push((scheme, address));
+        }
+        let mut threads = Vec::new();
+        for number in 0..settings.workers {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let mine: Vec<_> = sockets.iter_mut().filter_map(Vec::pop).collect();
+            let worker = Worker {
+                settings: Arc::clone(&settings),
+                sockets: mine,
+                store: Arc::clone(store),
+                counters: registry.register(),
+                log: log.zip(settings.log_format).map(|(log, format)| log.log(format)),
+                open: open.clone(),
+                draining: draining.clone(),
+            };
+            let thread = std::thread::Builder::new().name(format!("edge-{number}"));
+            threads.push(thread.spawn(move || runtime.block_on(worker.run()))?);
+        }
+        Ok(Self { addresses, drain, threads, open: open.clone() })
+    }
+
+    /// Stops accepting, lets every request in flight end, and waits for it; says how many
+    /// connections were left when `limit` had passed.
+    pub fn drain(self, limit: Duration) -> usize {
+        let _ = self.drain.send(true);
+        let deadline = Instant::now() + limit;
+        while self.open.count() > 0 && Instant::now() < deadline {
+            std::thread::sleep(DRAIN_LOOK);
+        }
+        let left = self.open.count();
+        drop(self.drain);
+        for thread in self.threads {
+            drop(thread.join());
+        }
+        left
+    }
+}
+
+struct Worker {
+    settings: Arc<Settings>,
+    sockets: Vec<std::net::TcpListener>,
+    store: Arc<Store>,
+    counters: Arc<crate::counters::Counters>,
+    log: Option<crate::access_log::Log>,
+    open: Open,
+    draining: watch::Receiver<bool>,
+}
+
+impl Worker {
+    async fn run(mut self) {
+        let local = LocalSet::new();
+        local.run_until(self.serve()).await;
+    }
+
+    async fn serve(&mut self) {
+        let settings = Arc::clone(&self.settings);
+        let origin = Origin::new(settings.origin.clone(), settings.origin_tls.clone());
+        let service = Service::new(
+            Arc::clone(&self.store),
+            origin,
+            Identity::new(settings.nonce),
+            settings.limits.clone(),
+            Arc::clone(&self.counters),
+            self.log.take(),
+        );
+        let mut accepting = Vec::new();
+        for (socket, listen) in self.sockets.drain(..).zip(&settings.listen) {
+            let listener = TcpListener::from_std(socket).expect("the socket was made non-blocking");
+            let tls = listen.tls.clone().map(TlsAcceptor::from);
+            let accept = listen::accept(listener, tls, service.clone(), self.open.clone());
+            accepting.push(tokio::task::spawn_local(accept));
+        }
+        let mut flush = tokio::time::interval(LOG_FLUSH);
+        loop {
+            tokio::select! {
+                _ = flush.tick() => service.flush_log(),
+                changed = self.draining.changed() => {
+                    accepting.drain(..).for_each(|task| task.abort());
+                    service.drain();
+                    // The server lets go of its end when every connection is gone, or late.
+                    if changed.is_err() {
+                        service.flush_log();
+                        return;
+                    }
+                }
+            }
+        }
+    }
+}

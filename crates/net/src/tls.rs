@@ -1,0 +1,123 @@
+//! TLS on both sides: the certificate that clients see, and the roots that origins are held to.
+
+use std::{
+    fs::File,
+    io::{self, BufReader},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use rustls::{
+    ClientConfig, RootCertStore, ServerConfig,
+    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject},
+};
+use tracing::warn;
+
+/// What is offered by ALPN, best first. RFC 7301.
+const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
+
+/// Why TLS cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file cannot be read.
+    #[error("cannot read {path}")]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file holds no usable PEM.
+    #[error("{path} holds no {what} in PEM form")]
+    Pem {
+        /// Which.
+        path: PathBuf,
+        /// What was looked for.
+        what: &'static str,
+    },
+    /// The certificate and the key do not make a server.
+    #[error("the certificate in {path} and its key do not fit")]
+    Mismatch {
+        /// The certificate's file.
+        path: PathBuf,
+        /// What rustls says.
+        source: rustls::Error,
+    },
+    /// No self-signed certificate could be made.
+    #[error("cannot make a self-signed certificate")]
+    SelfSigned(#[from] rcgen::Error),
+    /// The machine trusts nobody, so no origin can be verified.
+    #[error(
+        "no root certificates were found on this machine: install the package ca-certificates, or \
+         name a file of roots"
+    )]
+    NoRoots,
+}
+
+/// A server configuration from PEM files: the chain, leaf first, and its key.
+///
+/// # Errors
+/// If a file cannot be read or used.
+pub fn server(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsError> {
+    let chain = certificates(certificate)?;
+    let private = PrivateKeyDer::from_pem_reader(open(key)?)
+        .map_err(|_| TlsError::Pem { path: key.to_owned(), what: "private key" })?;
+    build(chain, private)
+        .map_err(|source| TlsError::Mismatch { path: certificate.to_owned(), source })
+}
+
+/// A server configuration with a fresh certificate for `localhost`, 127.0.0.1 and ::1 that nobody
+/// else vouches for; also the certificate in PEM, for clients that are told to trust it.
+///
+/// # Errors
+/// If none can be made.
+pub fn self_signed() -> Result<(Arc<ServerConfig>, String), TlsError> {
+    let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
+    let made = rcgen::generate_simple_self_signed(names)?;
+    let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+    let config = build(vec![made.cert.der().clone()], key.into());
+    let config = config.expect("a certificate and the key it was made with fit");
+    Ok((config, made.cert.pem()))
+}
+
+fn build(
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+) -> Result<Arc<ServerConfig>, rustls::Error> {
+    let mut config = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key)?;
+    config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).into();
+    Ok(Arc::new(config))
+}
+
+/// A client configuration for origins: this machine's roots, and those in `extra`.
+///
+/// # Errors
+/// If `extra` cannot be read, or there are no roots at all.
+pub fn client(extra: Option<&Path>) -> Result<Arc<ClientConfig>, TlsError> {
+    let mut roots = RootCertStore::empty();
+    let native = rustls_native_certs::load_native_certs();
+    for error in native.errors {
+        warn!(%error, "some of this machine's root certificates cannot be read");
+    }
+    roots.add_parsable_certificates(native.certs);
+    if let Some(path) = extra {
+        roots.add_parsable_certificates(certificates(path)?);
+    }
+    if roots.is_empty() {
+        return Err(TlsError::NoRoots);
+    }
+    let mut config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).into();
+    Ok(Arc::new(config))
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let none = || TlsError::Pem { path: path.to_owned(), what: "certificate" };
+    let found: Result<Vec<_>, _> = CertificateDer::pem_reader_iter(open(path)?).collect();
+    found.ok().filter(|chain| !chain.is_empty()).ok_or_else(none)
+}
+
+fn open(path: &Path) -> Result<BufReader<File>, TlsError> {
+    let read = |source| TlsError::Read { path: path.to_owned(), source };
+    File::open(path).map(BufReader::new).map_err(read)
+}

@@ -1,0 +1,105 @@
+//! The admin API, on loopback: `/metrics`, `/healthz`, `/v1/status`, `/v1/explain?url=`.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use anyhow::Context;
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use serde_json::json;
+use tokio::net::TcpListener;
+
+use crate::{ask, edge::Running, metrics, small_http};
+
+/// Listens and answers from now on; says where.
+pub(crate) async fn serve(address: SocketAddr, running: Arc<Running>) -> anyhow::Result<SocketAddr> {
+    let socket = std::net::TcpListener::bind(address)
+        .and_then(|socket| socket.set_nonblocking(true).map(|()| socket))
+        .with_context(|| format!("cannot listen on the admin address {address}"))?;
+    let listener = TcpListener::from_std(socket)?;
+    let address = listener.local_addr()?;
+    tokio::spawn(small_http::serve(listener, move |request| answer(&request, &running)));
+    Ok(address)
+}
+
+fn answer(request: &Request<Incoming>, running: &Running) -> Response<Full<Bytes>> {
+    let problem = |status, detail: &str| {
+        small_http::text(
+            status,
+            nigh_edge::problem::CONTENT_TYPE,
+            nigh_edge::problem::body(status, detail),
+        )
+    };
+    // A page in a browser on this machine must not read this by a name of its own (DNS rebinding).
+    let host = request.headers().get(http::header::HOST).and_then(|host| host.to_str().ok());
+    if !host.is_some_and(is_loopback) {
+        return problem(StatusCode::FORBIDDEN, "ask by a loopback address");
+    }
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return problem(StatusCode::METHOD_NOT_ALLOWED, "this API is read by GET");
+    }
+    match request.uri().path() {
+        "/healthz" => small_http::text(StatusCode::OK, "text/plain", "ok\n".to_owned()),
+        "/metrics" => small_http::text(StatusCode::OK, metrics::CONTENT_TYPE, metrics::page(running)),
+        "/v1/status" => json_text(&status(running)),
+        "/v1/explain" => {
+            let url = request.uri().query().and_then(|query| {
+                query.split('&').find_map(|pair| pair.strip_prefix("url=")).map(ask::percent_decode)
+            });
+            match url.as_deref().map(|url| ask::explain(running, url, nigh_net::clock::now())) {
+                Some(Ok(answer)) => json_text(&answer),
+                Some(Err(error)) => problem(StatusCode::BAD_REQUEST, &error.to_string()),
+                None => problem(StatusCode::BAD_REQUEST, "say which: /v1/explain?url=URL"),
+            }
+        }
+        _ => problem(
+            StatusCode::NOT_FOUND,
+            "there are /healthz, /metrics, /v1/status and /v1/explain?url=URL",
+        ),
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let name = name.trim_start_matches('[').trim_end_matches(']');
+    name == "localhost" || name.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+fn json_text(value: &serde_json::Value) -> Response<Full<Bytes>> {
+    small_http::text(StatusCode::OK, "application/json", format!("{value}\n"))
+}
+
+fn status(running: &Running) -> serde_json::Value {
+    let store = running.store.statistics();
+    let totals = running.registry.totals();
+    let listen: Vec<String> = running
+        .addresses
+        .iter()
+        .map(|(scheme, address)| format!("{}://{address}", scheme.as_str()))
+        .collect();
+    json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "uptime_seconds": running.since.elapsed().as_secs(),
+        "origin": running.origin,
+        "listen": listen,
+        "connections": running.open.count(),
+        "requests": { "hit": totals.hit, "forwarded": totals.forwarded, "own": totals.own },
+        "collapsed": totals.collapsed,
+        "stale": totals.stale,
+        "origin_requests": totals.origin_request,
+        "origin_failures": totals.origin_failure,
+        "store": {
+            "objects": store.objects,
+            "used_bytes": store.used,
+            "ceiling_bytes": store.ceiling,
+            "inserted": store.inserted,
+            "evicted": store.evicted,
+            "removed": store.removed,
+            "refused": store.refused,
+        },
+    })
+}

@@ -1,0 +1,261 @@
+//! The command line: what can be said, and what it means when it is not.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand};
+use nigh_base::ByteSize;
+use nigh_cache::{evict, key::Scheme};
+use nigh_net::{access_log, origin};
+
+/// A content delivery network that you run yourself.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    Edge(Box<Edge>),
+    Explain(Explain),
+    Demo(Demo),
+}
+
+/// A caching reverse proxy in front of a site.
+///
+/// Answers from memory what may be answered from memory (RFC 9111), fetches the rest from the origin
+/// once for everyone who asks at the same time, and goes on answering while the origin is down, as far
+/// as the site allows. Cache-Status on every response says what happened and why.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  nigh edge --to https://origin.example.com
+  nigh edge --to http://127.0.0.1:3000 --listen http://0.0.0.0:80 --listen https://0.0.0.0:443 \\
+            --tls-cert site.pem --tls-key site.key --memory 4GiB --admin 127.0.0.1:9000
+  curl -sI http://127.0.0.1:8080/ | grep -i cache-status
+  nigh explain http://127.0.0.1:8080/ --admin 127.0.0.1:9000")]
+pub(crate) struct Edge {
+    /// The origin: http://HOST[:PORT] or https://HOST[:PORT].
+    #[arg(long, value_name = "URL", value_parser = origin::Settings::parse)]
+    pub(crate) to: origin::Settings,
+    /// Where clients come in; may be given several times. Port 0 is any free one.
+    #[arg(long, value_name = "[SCHEME://]ADDR:PORT", default_value = "http://127.0.0.1:8080",
+          value_parser = ListenAddress::parse)]
+    pub(crate) listen: Vec<ListenAddress>,
+    /// The certificate chain for https, in PEM, leaf first. Without it, one for localhost is made
+    /// that nobody else trusts.
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// The certificate's private key, in PEM.
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub(crate) tls_key: Option<PathBuf>,
+    /// Memory for the cache, metadata and bodies in flight included: never exceeded.
+    #[arg(long, value_name = "SIZE", default_value = "256MiB")]
+    pub(crate) memory: ByteSize,
+    /// The longest body that is kept [default: an eighth of the memory]
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) max_object: Option<ByteSize>,
+    /// Who leaves first when the memory is full.
+    #[arg(long, value_name = "POLICY", default_value_t)]
+    pub(crate) eviction: evict::Kind,
+    /// Threads that serve [default: one a core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) workers: Option<u16>,
+    /// Where /metrics, /healthz, /v1/status and /v1/explain are served: a loopback address.
+    #[arg(long, value_name = "ADDR:PORT", value_parser = loopback)]
+    pub(crate) admin: Option<SocketAddr>,
+    /// Write a line a request to FILE, or to standard output with `-`.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) access_log: Option<PathBuf>,
+    /// How these lines look: combined or json.
+    #[arg(long, value_name = "FORMAT", default_value = "combined")]
+    pub(crate) log_format: access_log::Format,
+    #[command(flatten)]
+    pub(crate) origin: OriginFlags,
+    #[command(flatten)]
+    pub(crate) limits: LimitFlags,
+}
+
+/// How the origin is spoken to.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Origin")]
+pub(crate) struct OriginFlags {
+    /// Send the client's Host to the origin instead of the origin's own name.
+    #[arg(long)]
+    pub(crate) keep_host: bool,
+    /// Trust the certificates in FILE for the origin, besides this machine's roots.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) origin_ca: Option<PathBuf>,
+    /// Speak HTTP/2 to an http:// origin without asking; https:// negotiates it.
+    #[arg(long)]
+    pub(crate) origin_http2: bool,
+    /// Time to connect, TLS included.
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
+    pub(crate) origin_connect: Duration,
+    /// Time to the first byte of the answer.
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
+    pub(crate) origin_first_byte: Duration,
+    /// Time without a byte in the middle of the answer.
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
+    pub(crate) origin_idle: Duration,
+    /// Connections to the origin at once, a worker.
+    #[arg(long, value_name = "N", default_value_t = 1024)]
+    pub(crate) origin_connections: usize,
+}
+
+/// What one client may take.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Limits")]
+pub(crate) struct LimitFlags {
+    /// Bytes of a request's head; more is answered 431.
+    #[arg(long, value_name = "SIZE", default_value = "64KiB")]
+    pub(crate) max_head: ByteSize,
+    /// Bytes of a request's target; more is answered 414.
+    #[arg(long, value_name = "SIZE", default_value = "16KiB")]
+    pub(crate) max_target: ByteSize,
+    /// Field lines of a request; more is answered 431.
+    #[arg(long, value_name = "N", default_value_t = 100,
+          value_parser = clap::value_parser!(u16).range(1..=100))]
+    pub(crate) max_fields: u16,
+    /// Bytes of a request's body; more is answered 413 [default: no limit]
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) max_body: Option<ByteSize>,
+    /// Connections at once, in all; more wait in the kernel's queue.
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    pub(crate) max_connections: usize,
+    /// Time for a head to arrive whole; a later one is answered 408.
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
+    pub(crate) head_time: Duration,
+    /// Time between two requests on a connection.
+    #[arg(long, value_name = "TIME", default_value = "75s", value_parser = duration)]
+    pub(crate) idle_time: Duration,
+    /// Time without progress while an answer is sent or a body is read.
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
+    pub(crate) stall_time: Duration,
+    /// Time that requests in flight have to end after SIGTERM.
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
+    pub(crate) drain_time: Duration,
+}
+
+/// Say what a running edge knows of a URL: its key, its variants, how fresh they are and why, or why
+/// nothing was stored.
+#[derive(Debug, Args)]
+pub(crate) struct Explain {
+    /// The URL as a client would ask the edge for it.
+    pub(crate) url: String,
+    /// The edge's admin address.
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:9000")]
+    pub(crate) admin: SocketAddr,
+    /// Print JSON, for scripts.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// A site and an edge on this machine: watch a miss become a hit, and an origin die unnoticed.
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// End after the show instead of waiting for Ctrl-C.
+    #[arg(long)]
+    pub(crate) once: bool,
+    /// Print JSON lines, for scripts.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// An address to listen on, and how.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ListenAddress {
+    pub(crate) scheme: Scheme,
+    pub(crate) address: SocketAddr,
+}
+
+impl ListenAddress {
+    fn parse(text: &str) -> Result<Self, String> {
+        let (scheme, rest) = match text.split_once("://") {
+            None => (Scheme::Http, text),
+            Some(("http", rest)) => (Scheme::Http, rest),
+            Some(("https", rest)) => (Scheme::Https, rest),
+            Some((other, _)) => return Err(format!("`{other}` is neither http nor https")),
+        };
+        // `:80` is every address of this machine, as in DESIGN's settings.
+        let rest = rest.strip_prefix(':').map_or_else(|| rest.to_owned(), |port| format!("[::]:{port}"));
+        let address = rest.trim_end_matches('/').parse().map_err(|_| {
+            format!("`{rest}` is no address and port, such as 127.0.0.1:8080, [::1]:8080 or :8080")
+        })?;
+        Ok(Self { scheme, address })
+    }
+}
+
+fn loopback(text: &str) -> Result<SocketAddr, String> {
+    let address: SocketAddr =
+        text.parse().map_err(|_| format!("`{text}` is no address and port, such as 127.0.0.1:9000"))?;
+    if address.ip().is_loopback() {
+        Ok(address)
+    } else {
+        Err(format!("{} is open to others: the admin address must be loopback", address.ip()))
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let factor = match unit {
+        "ms" => 1,
+        "s" | "" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return Err(format!("`{unit}` is no unit of time: use ms, s, m or h")),
+    };
+    let number: u64 = number.parse().map_err(|_| format!("`{text}` is no time, such as 500ms or 10s"))?;
+    Ok(Duration::from_millis(number.saturating_mul(factor)))
+}
+
+/// Prints an error and what caused it, one line each.
+#[expect(clippy::print_stderr, reason = "this is where the command speaks to people")]
+pub(crate) fn complain(error: &anyhow::Error) {
+    eprintln!("nigh: {error}");
+    for cause in error.chain().skip(1) {
+        eprintln!("  because: {cause}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn addresses_read_as_people_write_them() {
+        for (text, scheme, address) in [
+            ("127.0.0.1:80", Scheme::Http, "127.0.0.1:80"),
+            ("https://[::1]:8443/", Scheme::Https, "[::1]:8443"),
+            (":8080", Scheme::Http, "[::]:8080"),
+        ] {
+            let parsed = ListenAddress::parse(text).unwrap();
+            assert_eq!((parsed.scheme, parsed.address.to_string()), (scheme, address.to_owned()));
+        }
+        assert!(ListenAddress::parse("ftp://127.0.0.1:21").is_err());
+        assert!(ListenAddress::parse("localhost").is_err());
+    }
+
+    #[test]
+    fn the_admin_address_stays_on_this_machine() {
+        assert!(loopback("127.0.0.1:9000").is_ok());
+        assert!(loopback("0.0.0.0:9000").is_err());
+    }
+
+    #[test]
+    fn times_have_units() {
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
+        assert!(duration("soon").is_err());
+        assert!(duration("5d").is_err());
+    }
+}

@@ -1,0 +1,94 @@
+//! `nigh explain URL`: the answer of a running edge, in words.
+
+use std::io::Write;
+
+use anyhow::{Context, bail};
+use serde_json::Value;
+
+use crate::{ask, cli, small_http};
+
+/// Asks the edge's admin address and prints what it says.
+pub(crate) fn run(flags: &cli::Explain) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let path = format!("/v1/explain?url={}", ask::percent_encode(&flags.url));
+    let got = runtime.block_on(small_http::get(flags.admin, &path)).with_context(|| {
+        format!("no edge answers: is it running with --admin {}?", flags.admin)
+    })?;
+    let answer: Value = serde_json::from_slice(&got.body).context("that is no nigh edge")?;
+    if !got.status.is_success() {
+        bail!("{}", answer["detail"].as_str().unwrap_or("the edge refused the question"));
+    }
+    let mut out = std::io::stdout().lock();
+    if flags.json {
+        writeln!(out, "{answer}")?;
+    } else {
+        out.write_all(in_words(&answer).as_bytes())?;
+    }
+    Ok(())
+}
+
+fn in_words(answer: &Value) -> String {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let mut out = format!("key      {}\n", text(&answer["key"]));
+    let variants = answer["variants"].as_array().map_or(&[][..], Vec::as_slice);
+    if variants.is_empty() {
+        out += "stored   no\n";
+        match answer["not_stored_because"].as_str() {
+            Some(why) => out += &format!("because  {why}\n"),
+            None => out += "because  nobody has asked for it lately, or it has left for want of room\n",
+        }
+    }
+    for (at, variant) in variants.iter().enumerate() {
+        let f = &variant["freshness"];
+        let number = |name: &str| f[name].as_i64().unwrap_or(0);
+        let vary: Vec<String> =
+            variant["vary"].as_array().into_iter().flatten().map(text).collect();
+        out += &format!(
+            "\nvariant  {} of {}: status {}, {} bytes{}, charged {}\n",
+            at + 1,
+            variants.len(),
+            variant["status"],
+            variant["length"],
+            if variant["whole"] == true { "" } else { " (in part)" },
+            variant["charged_bytes"],
+        );
+        if vary.is_empty() {
+            out += "varies   on nothing\n";
+        } else {
+            let selecting = text(&variant["selecting"]);
+            out += &format!("varies   on {}: {}\n", vary.join(", "), selecting.trim().replace('\n', " "));
+        }
+        out += &format!(
+            "fresh    {}: {} s left = lifetime {} ({}{}) - age {}\n",
+            if f["fresh"] == true { "yes" } else { "no" },
+            number("ttl"),
+            number("lifetime"),
+            text(&f["lifetime_from"]),
+            if f["targeted"] == true { ", targeted" } else { "" },
+            number("age"),
+        );
+        out += &format!(
+            "age      {} = {} on arrival (Age {}, Date {} s before, delay {}) + {} here\n",
+            number("age"),
+            number("initial_age"),
+            number("age_field"),
+            number("apparent_age"),
+            number("response_delay"),
+            number("resident"),
+        );
+        out += &format!(
+            "stale    {}\n",
+            match (f["never_stale"] == true, number("stale_while_revalidate"), number("stale_if_error")) {
+                (true, _, _) => "never served".to_owned(),
+                (false, 0, 0) => "only while the origin cannot be reached".to_owned(),
+                (false, revalidating, failing) => format!(
+                    "{revalidating} s while it is validated, {failing} s when the origin fails"
+                ),
+            }
+        );
+        for field in variant["fields"].as_array().into_iter().flatten() {
+            out += &format!("  {}: {}\n", text(&field[0]), text(&field[1]));
+        }
+    }
+    out
+}

@@ -1,0 +1,133 @@
+//! Tests whose judges are foreign programs. What is missing is named, never skipped.
+//!
+//! Beside the conformance suite these are the files of `tests/foreign`: `*.vtc` for varnishtest,
+//! with the macro `${nigh}`, and `*.sh` for bash, with `NIGH` in the environment; both say where
+//! the release binary is.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::command::{self, Failure};
+use crate::conformance;
+use crate::workspace::Workspace;
+
+/// A foreign program, arguments that show it is there, and the Debian package that brings it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Program {
+    name: &'static str,
+    probe: &'static [&'static str],
+    package: &'static str,
+}
+
+pub(crate) const NODE: Program = Program { name: "node", probe: &["--version"], package: "nodejs" };
+pub(crate) const PIP: Program =
+    Program { name: "python3", probe: &["-m", "pip", "--version"], package: "python3-pip" };
+pub(crate) const NPM: Program = Program { name: "npm", probe: &["--version"], package: "npm" };
+const CURL: Program = Program { name: "curl", probe: &["--version"], package: "curl" };
+const H2LOAD: Program =
+    Program { name: "h2load", probe: &["--version"], package: "nghttp2-client" };
+const NGHTTP: Program =
+    Program { name: "nghttp", probe: &["--version"], package: "nghttp2-client" };
+const OPENSSL: Program = Program { name: "openssl", probe: &["version"], package: "openssl" };
+/// varnishtest has no way to ask for its version; its options end with a status of failure.
+const VARNISHTEST: Program = Program { name: "varnishtest", probe: &[], package: "varnish" };
+
+/// A script that takes longer has failed.
+const SCRIPT_LIMIT: &str = "300";
+/// The same for a test case of varnishtest.
+const CASE_LIMIT: &str = "60";
+
+/// Runs them all; the first failure does not keep the others from running.
+pub(crate) fn run() -> Result<(), Failure> {
+    need(&[NODE, NPM, CURL, H2LOAD, NGHTTP, OPENSSL, VARNISHTEST])?;
+    let workspace = Workspace::read()?;
+    let nigh = workspace.build_release()?;
+    let folder = workspace.root.join("tests/foreign");
+
+    let mut passed = 0;
+    let mut failed = Vec::new();
+    let mut judge = |name: String, outcome: Result<(), Failure>| match outcome {
+        Ok(()) => {
+            println!("passed: {name}");
+            passed += 1;
+        }
+        Err(failure) => {
+            println!("FAILED: {name}: {failure}");
+            failed.push(name);
+        }
+    };
+    judge("conformance".to_owned(), conformance::run(&[]));
+    for case in files_of(&folder, "vtc")? {
+        let outcome = command::run(
+            Command::new("varnishtest")
+                .arg("-D")
+                .arg(format!("nigh={}", nigh.display()))
+                .args(["-t", CASE_LIMIT])
+                .arg(&case),
+        );
+        judge(name_of(&case), outcome);
+    }
+    for script in files_of(&folder, "sh")? {
+        let outcome = command::run(
+            Command::new("timeout")
+                .args([SCRIPT_LIMIT, "bash"])
+                .arg(&script)
+                .current_dir(&folder)
+                .env("NIGH", &nigh),
+        );
+        judge(name_of(&script), outcome);
+    }
+
+    println!("\nforeign: {passed} passed, {} failed", failed.len());
+    if failed.is_empty() {
+        Ok(())
+    } else {
+        Err(Failure::Found(format!("foreign programs disagree: {}", failed.join(", "))))
+    }
+}
+
+/// Fails with the command that installs whatever of `programs` is missing.
+pub(crate) fn need(programs: &[Program]) -> Result<(), Failure> {
+    let missing: Vec<&Program> = programs.iter().filter(|program| !is_there(program)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<&str> = missing.iter().map(|program| program.name).collect();
+    let mut packages: Vec<&str> = missing.iter().map(|program| program.package).collect();
+    packages.dedup();
+    Err(Failure::Found(format!(
+        "missing: {}; on Debian: apt-get install --no-install-recommends {}",
+        names.join(", "),
+        packages.join(" ")
+    )))
+}
+
+fn is_there(program: &Program) -> bool {
+    if program.probe.is_empty() {
+        // Without arguments varnishtest prints how to use it; that it starts is enough.
+        return Command::new(program.name).output().is_ok();
+    }
+    command::answers(program.name, program.probe)
+}
+
+/// The files of `folder` that end with `extension`, in order; none when there is no such folder.
+fn files_of(folder: &Path, extension: &str) -> Result<Vec<PathBuf>, Failure> {
+    if !folder.exists() {
+        return Ok(Vec::new());
+    }
+    let cannot = |error| Failure::Found(format!("cannot read {}: {error}", folder.display()));
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).map_err(cannot)? {
+        let path = entry.map_err(cannot)?.path();
+        if path.extension().is_some_and(|found| found == extension) {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn name_of(path: &Path) -> String {
+    path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
+}
