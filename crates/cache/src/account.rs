@@ -6,6 +6,16 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
+/// What an allocation of `bytes` really takes. The common allocators round up to one of four classes
+/// between two powers of two (mimalloc's and jemalloc's bins), so up to a quarter more than was asked.
+pub(crate) const fn allocated(bytes: usize) -> u64 {
+    let bytes = bytes as u64;
+    if bytes <= 64 {
+        return bytes.next_multiple_of(8);
+    }
+    bytes.next_multiple_of(1 << ((bytes - 1).ilog2() - 2))
+}
+
 /// What a store may use and what it uses, in bytes. Shared by everything that is charged to it.
 #[derive(Debug)]
 pub(crate) struct Account {
@@ -82,6 +92,14 @@ mod tests {
         assert!(account.charge(41).is_none());
         assert!(account.charge(u64::MAX).is_none());
         assert_eq!(account.used(), 60);
+    }
+
+    #[test]
+    fn allocations_are_rounded_to_classes() {
+        for (asked, taken) in [(1, 8), (64, 64), (65, 80), (1024, 1024), (1025, 1280), (1300, 1536)]
+        {
+            assert_eq!(allocated(asked), taken, "{asked}");
+        }
     }
 
     #[test]

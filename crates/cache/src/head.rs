@@ -61,19 +61,43 @@ const NAMES: [&str; 48] = [
     "cache-tag",
 ];
 
-/// A response's packed fields, borrowed.
+/// Fields that differ from response to response even on one site. All others are packed apart, so
+/// that responses that agree on them can share them (`common`).
+const OWN: [&str; 16] = [
+    "date",
+    "last-modified",
+    "etag",
+    "age",
+    "expires",
+    "location",
+    "content-location",
+    "content-range",
+    "content-disposition",
+    "content-digest",
+    "repr-digest",
+    "set-cookie",
+    "link",
+    "cache-tag",
+    "surrogate-key",
+    "x-request-id",
+];
+
+/// A response's packed fields, borrowed: those that others share, and its own.
 #[derive(Clone, Copy)]
-pub struct PackedFields<'a>(&'a [u8]);
+pub struct PackedFields<'a> {
+    common: &'a [u8],
+    own: &'a [u8],
+}
 
 impl<'a> PackedFields<'a> {
     /// Reads what [`pack`] wrote.
-    pub(crate) const fn new(bytes: &'a [u8]) -> Self {
-        Self(bytes)
+    pub(crate) const fn new(common: &'a [u8], own: &'a [u8]) -> Self {
+        Self { common, own }
     }
 
-    /// Every field line, in the order received.
+    /// Every field line; lines of one name in the order received.
     pub fn iter(self) -> impl Iterator<Item = (&'a str, &'a [u8])> {
-        Lines(self.0)
+        Lines(self.common).chain(Lines(self.own))
     }
 
     /// The fields as a map, for whoever must edit them. Allocates.
@@ -126,9 +150,8 @@ impl<'a> Iterator for Lines<'a> {
     }
 }
 
-/// Packs `fields` behind what `out` holds; false, with `out` as it was, if one is too long to keep.
-pub(crate) fn pack(fields: &HeaderMap, out: &mut Vec<u8>) -> bool {
-    let start = out.len();
+/// Packs `fields` behind what `own` and `common` hold; false if one is too long to keep.
+pub(crate) fn pack(fields: &HeaderMap, common: &mut Vec<u8>, own: &mut Vec<u8>) -> bool {
     for (name, value) in fields {
         if name == http::header::CONTENT_LENGTH {
             continue;
@@ -136,9 +159,9 @@ pub(crate) fn pack(fields: &HeaderMap, out: &mut Vec<u8>) -> bool {
         let name = name.as_str();
         let (Ok(name_len), Ok(value_len)) = (u8::try_from(name.len()), u16::try_from(value.len()))
         else {
-            out.truncate(start);
             return false;
         };
+        let out = if OWN.contains(&name) { &mut *own } else { &mut *common };
         match NAMES.iter().position(|known| *known == name).and_then(|at| u8::try_from(at).ok()) {
             Some(token) => out.push(token),
             None => {
@@ -157,7 +180,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_packed_is_read_back_in_order() {
+    fn what_was_packed_is_read_back_and_lines_of_a_name_keep_their_order() {
         let mut fields = HeaderMap::new();
         for (name, value) in
             [("etag", "\"a\""), ("x-own", "1"), ("link", "a"), ("link", "b"), ("x-empty", "")]
@@ -165,11 +188,10 @@ mod tests {
             fields.append(name, HeaderValue::from_static(value));
         }
         fields.append("content-length", HeaderValue::from_static("3"));
-        let mut out = b"before".to_vec();
-        assert!(pack(&fields, &mut out));
-        let packed = PackedFields::new(&out[6..]);
-        let lines: Vec<_> = packed.iter().collect();
-        assert_eq!(lines.len(), 5);
+        let (mut common, mut own) = (Vec::new(), b"before".to_vec());
+        assert!(pack(&fields, &mut common, &mut own));
+        let packed = PackedFields::new(&common, &own[6..]);
+        assert_eq!(packed.iter().count(), 5);
         assert_eq!(packed.values("link").collect::<Vec<_>>(), [b"a", b"b"]);
         assert_eq!(packed.first("x-empty"), Some(&b""[..]));
         fields.remove("content-length");
@@ -177,11 +199,10 @@ mod tests {
     }
 
     #[test]
-    fn a_value_too_long_to_keep_leaves_the_buffer_as_it_was() {
+    fn a_value_too_long_to_keep_is_not_packed() {
         let mut fields = HeaderMap::new();
-        fields.append("a", HeaderValue::from_bytes(&vec![b'x'; usize::from(u16::MAX) + 1]).unwrap());
-        let mut out = b"before".to_vec();
-        assert!(!pack(&fields, &mut out));
-        assert_eq!(out, b"before");
+        fields
+            .append("a", HeaderValue::from_bytes(&vec![b'x'; usize::from(u16::MAX) + 1]).unwrap());
+        assert!(!pack(&fields, &mut Vec::new(), &mut Vec::new()));
     }
 }

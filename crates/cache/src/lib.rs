@@ -21,6 +21,7 @@
 //! ```
 
 mod account;
+mod common;
 pub mod conditional;
 pub mod date;
 pub mod directives;

@@ -1,9 +1,9 @@
 //! A stored response: metadata, key, head and a small body in one allocation.
 //!
 //! ```text
-//! | count | length | Meta | key | selecting | packed fields | body, if it is small |
+//! | count | length | Meta | key | selecting | own packed fields | body, if it is small |
 //! ```
-//! A large body is a list of blocks beside it. Objects never change: an update makes a new one that
+//! Fields that other objects have too are held once for all (`common`). A large body is a list of blocks beside it. Objects never change: an update makes a new one that
 //! shares the blocks. Whoever holds an object keeps its bytes, and their charge, alive.
 
 use std::{fmt, ops::Range, sync::Arc};
@@ -13,7 +13,8 @@ use http::{HeaderMap, HeaderName, StatusCode};
 use triomphe::ThinArc;
 
 use crate::{
-    account::Charge,
+    account::{Charge, allocated},
+    common::Shared,
     freshness::Terms,
     head::{self, PackedFields},
     range::Parts,
@@ -22,12 +23,11 @@ use crate::{
 /// Bodies up to this many bytes lie in the object itself; a longer one is a list of blocks.
 pub const INLINE_MAX: usize = 32 * 1024;
 
-/// What one object costs beyond its own bytes: the two words before `Meta`, the allocator's header
-/// and rounding, a slot, its table entry and its policy's node. Held against reality by a test.
-pub const OVERHEAD: u64 = 16 + 16 + SLOT_BYTES;
-const SLOT_BYTES: u64 = 16 + 10 + 16;
+/// What an object costs beside its own allocation: a slot of 16 bytes, its place in the table and its
+/// policy's node, with the slack of tables that double. `docs/performance.md` has the measurement.
+pub const SLOT_BYTES: u64 = 96;
 
-/// What one block of a large body costs beyond its bytes.
+/// What one block of a large body costs beyond its bytes: two handles and the count behind them.
 pub(crate) const BLOCK_OVERHEAD: u64 = 96;
 
 /// A stored response. Cloning it is one atomic increment.
@@ -38,6 +38,7 @@ struct Meta {
     terms: Terms,
     charge: Charge,
     large: Option<Arc<Large>>,
+    common: Option<Shared>,
     vary: Option<Arc<[HeaderName]>>,
     key_len: u32,
     selecting_len: u32,
@@ -90,45 +91,54 @@ pub(crate) struct Recipe<'a> {
     pub(crate) terms: Terms,
 }
 
+/// What lies before the body: the first bytes of the object, and what it shares with others.
+#[derive(Debug)]
+pub(crate) struct Prefix {
+    pub(crate) bytes: Vec<u8>,
+    fields_len: usize,
+    common: Option<Shared>,
+}
+
 impl Recipe<'_> {
-    /// The bytes before the body; `None` if a field is too long to keep.
-    pub(crate) fn prefix(&self) -> Option<(Vec<u8>, usize)> {
+    /// What lies before the body; `None` if a field is too long to keep. `share` finds the shared
+    /// copy of packed fields.
+    pub(crate) fn prefix(&self, share: impl FnOnce(&[u8]) -> Option<Shared>) -> Option<Prefix> {
         let mut bytes = Vec::with_capacity(512);
         bytes.extend_from_slice(self.key);
         bytes.extend_from_slice(self.selecting);
         let start = bytes.len();
-        head::pack(self.fields, &mut bytes).then(|| {
-            let fields_len = bytes.len() - start;
-            (bytes, fields_len)
-        })
+        let mut common = Vec::with_capacity(256);
+        if !head::pack(self.fields, &mut common, &mut bytes) {
+            return None;
+        }
+        let shared = share(&common);
+        if shared.is_none() {
+            bytes.extend_from_slice(&common);
+        }
+        Some(Prefix { fields_len: bytes.len() - start, bytes, common: shared })
     }
 
-    /// Builds the object: `bytes` is the prefix with an inline body, if any, behind it.
-    pub(crate) fn build(
-        self,
-        bytes: &[u8],
-        fields_len: usize,
-        large: Option<Arc<Large>>,
-        charge: Charge,
-    ) -> Object {
+    /// Builds the object; an inline body, if any, was appended to the prefix's bytes.
+    pub(crate) fn build(self, prefix: Prefix, large: Option<Arc<Large>>, charge: Charge) -> Object {
         let length = |n: usize| u32::try_from(n).expect("heads are limited far below 4 GiB");
         let meta = Meta {
             terms: self.terms,
             charge,
             large,
+            common: prefix.common,
             vary: self.vary,
             key_len: length(self.key.len()),
             selecting_len: length(self.selecting.len()),
-            fields_len: length(fields_len),
+            fields_len: length(prefix.fields_len),
             status: self.status,
         };
-        Object(ThinArc::from_header_and_slice(meta, bytes))
+        Object(ThinArc::from_header_and_slice(meta, &prefix.bytes))
     }
 }
 
 /// What an object with `bytes` bytes behind its metadata is charged.
 pub(crate) const fn cost(bytes: usize) -> u64 {
-    (size_of::<Meta>() + bytes) as u64 + OVERHEAD
+    allocated(2 * size_of::<usize>() + size_of::<Meta>() + bytes) + SLOT_BYTES
 }
 
 impl Object {
@@ -162,7 +172,8 @@ impl Object {
     pub fn fields(&self) -> PackedFields<'_> {
         let meta = self.meta();
         let start = (meta.key_len + meta.selecting_len) as usize;
-        PackedFields::new(&self.0.slice[start..start + meta.fields_len as usize])
+        let common = meta.common.as_ref().map_or(&[][..], |common| &common.slice);
+        PackedFields::new(common, &self.0.slice[start..start + meta.fields_len as usize])
     }
 
     /// The body.
@@ -179,7 +190,9 @@ impl Object {
         match self.meta().large.as_deref() {
             None => Some(self.inline_range().len() as u64),
             Some(Large { body: LargeBody::Whole { length, .. }, .. }) => Some(*length),
-            Some(Large { body: LargeBody::Partial(partial), .. }) => partial.parts.complete_length(),
+            Some(Large { body: LargeBody::Partial(partial), .. }) => {
+                partial.parts.complete_length()
+            }
         }
     }
 

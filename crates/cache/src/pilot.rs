@@ -6,11 +6,13 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header::CONTENT_RANGE};
 
 use crate::{
-    account::Charge,
+    account::{Charge, allocated},
     conditional,
     flight::{Abandoned, Cargo, Failure, Flight, Head, Interim, Truncated, Verdict},
     freshness::Terms,
-    object::{self, BLOCK_OVERHEAD, Body, INLINE_MAX, Large, LargeBody, Object, Partial, Recipe},
+    object::{
+        self, BLOCK_OVERHEAD, Body, INLINE_MAX, Large, LargeBody, Object, Partial, Prefix, Recipe,
+    },
     range::{ContentRange, Parts},
     storable::WhyNot,
     store::Store,
@@ -37,21 +39,15 @@ pub struct Pilot {
 #[derive(Debug)]
 struct Keeping {
     head: Arc<Head>,
-    /// What lies before the body in the object, and how much of it is fields.
-    prefix: Vec<u8>,
-    fields_len: usize,
+    /// What lies before the body in the object.
+    prefix: Prefix,
     charge: Charge,
 }
 
 impl Pilot {
     /// Takes the controls of a flight for `key`; `boarded` names the selecting values under which
     /// it stands on the store's board, if it does.
-    pub fn new(
-        flight: Arc<Flight>,
-        store: Arc<Store>,
-        key: &[u8],
-        boarded: Option<&[u8]>,
-    ) -> Self {
+    pub fn new(flight: Arc<Flight>, store: Arc<Store>, key: &[u8], boarded: Option<&[u8]>) -> Self {
         Self { flight, store, key: key.into(), boarded: boarded.map(Into::into), keeping: None }
     }
 
@@ -75,12 +71,8 @@ impl Pilot {
         }
         self.store.note_stored(key, head.stored);
         let head = Arc::new(head);
-        self.keeping = prepared.map(|(prefix, fields_len, charge)| Keeping {
-            head: Arc::clone(&head),
-            prefix,
-            fields_len,
-            charge,
-        });
+        self.keeping =
+            prepared.map(|(prefix, charge)| Keeping { head: Arc::clone(&head), prefix, charge });
         if self.keeping.is_none() {
             self.leave_board();
         }
@@ -89,13 +81,14 @@ impl Pilot {
 
     /// What stands before the body in the store, and the charge for it; `None` if it is not to be
     /// kept for want of room.
-    fn prepare(&self, head: &Head) -> Option<(Vec<u8>, usize, Charge)> {
+    fn prepare(&self, head: &Head) -> Option<(Prefix, Charge)> {
         if head.length.unwrap_or(0) > self.store.object_max() {
             return None;
         }
-        let (prefix, fields_len) = self.recipe(head).prefix()?;
-        let charge = self.store.charge(self.store.key(&self.key), object::cost(prefix.len()))?;
-        Some((prefix, fields_len, charge))
+        let prefix = self.recipe(head).prefix(|packed| self.store.share(packed))?;
+        let key = self.store.key(&self.key);
+        let charge = self.store.charge(key, object::cost(prefix.bytes.len()))?;
+        Some((prefix, charge))
     }
 
     fn recipe<'a>(&'a self, head: &'a Head) -> Recipe<'a> {
@@ -146,7 +139,7 @@ impl Pilot {
                     break;
                 }
                 // Charged first, allocated after.
-                let Some(charge) = self.store.charge(key, room as u64 + BLOCK_OVERHEAD) else {
+                let Some(charge) = self.store.charge(key, allocated(room) + BLOCK_OVERHEAD) else {
                     break;
                 };
                 keeping.charge.merge(charge);
@@ -177,16 +170,17 @@ impl Pilot {
         let key = self.store.key(&self.key);
         let (blocks, length) = self.flight.kept();
         let recipe = self.recipe(&keeping.head);
-        let prefix_cost = object::cost(keeping.prefix.len());
+        let mut prefix = keeping.prefix;
+        let prefix_cost = object::cost(prefix.bytes.len());
         let object = if length <= INLINE_MAX as u64 {
-            let mut bytes = keeping.prefix;
-            bytes.reserve_exact(blocks.iter().map(Bytes::len).sum());
-            blocks.iter().for_each(|block| bytes.extend_from_slice(block));
+            prefix.bytes.reserve_exact(blocks.iter().map(Bytes::len).sum());
+            blocks.iter().for_each(|block| prefix.bytes.extend_from_slice(block));
             // The object is charged anew: its readers may still hold the blocks, and their charge
             // stays with the flight until they are done.
-            let Some(charge) = self.store.charge(key, object::cost(bytes.len())) else { return };
+            let cost = object::cost(prefix.bytes.len());
+            let Some(charge) = self.store.charge(key, cost) else { return };
             self.flight.hold(Cargo::Blocks(keeping.charge));
-            recipe.build(&bytes, keeping.fields_len, None, charge)
+            recipe.build(prefix, None, charge)
         } else {
             let blocks_cost = length + blocks.len() as u64 * BLOCK_OVERHEAD;
             let Some(charge) = self.store.charge(key, prefix_cost) else { return };
@@ -194,7 +188,7 @@ impl Pilot {
             let body = LargeBody::Whole { blocks: blocks.into_boxed_slice(), length };
             let large = Arc::new(Large { body, charge: keeping.charge });
             self.flight.hold(Cargo::Large(Arc::clone(&large)));
-            recipe.build(&keeping.prefix, keeping.fields_len, Some(large), charge)
+            recipe.build(prefix, Some(large), charge)
         };
         self.store.insert(key, object);
     }
@@ -210,9 +204,10 @@ impl Pilot {
             Ok([block]) => block,
             Err(blocks) => Bytes::from(blocks.concat()),
         };
-        let held = self.store.variants(key).into_iter().find(|object| {
-            object.vary() == &*head.vary && *object.selecting() == *head.selecting
-        });
+        let held =
+            self.store.variants(key).into_iter().find(|object| {
+                object.vary() == &*head.vary && *object.selecting() == *head.selecting
+            });
         let mut partial = match held.as_ref().map(Object::body) {
             // The whole is held, and is newer than nothing: it stays.
             Some(Body::Inline(_) | Body::Blocks(_)) => return None,
@@ -234,18 +229,18 @@ impl Pilot {
         let mut fields = head.fields.clone();
         fields.remove(CONTENT_RANGE);
         let recipe = Recipe { status: StatusCode::OK, fields: &fields, ..self.recipe(head) };
-        let (prefix, fields_len) = recipe.prefix()?;
+        let prefix = recipe.prefix(|packed| self.store.share(packed))?;
         let length = partial.parts.held();
         let cost = length + partial.bytes.len() as u64 * BLOCK_OVERHEAD;
         let blocks_charge = self.store.charge(key, cost)?;
-        let object_charge = self.store.charge(key, object::cost(prefix.len()))?;
+        let object_charge = self.store.charge(key, object::cost(prefix.bytes.len()))?;
         let body = if partial.parts.is_complete() {
             LargeBody::Whole { blocks: partial.bytes.into_boxed_slice(), length }
         } else {
             LargeBody::Partial(partial)
         };
         let large = Arc::new(Large { body, charge: blocks_charge });
-        self.store.insert(key, recipe.build(&prefix, fields_len, Some(large), object_charge));
+        self.store.insert(key, recipe.build(prefix, Some(large), object_charge));
         Some(())
     }
 
@@ -314,12 +309,12 @@ pub fn update(store: &Store, old: &Object, fields: &HeaderMap, terms: Terms) -> 
         fields,
         terms,
     };
-    let (mut bytes, fields_len) = recipe.prefix()?;
+    let mut prefix = recipe.prefix(|packed| store.share(packed))?;
     if let Body::Inline(body) = old.body() {
-        bytes.extend_from_slice(body);
+        prefix.bytes.extend_from_slice(body);
     }
-    let charge = store.charge(key, object::cost(bytes.len()))?;
-    let object = recipe.build(&bytes, fields_len, old.large().cloned(), charge);
+    let charge = store.charge(key, object::cost(prefix.bytes.len()))?;
+    let object = recipe.build(prefix, old.large().cloned(), charge);
     store.replace(key, old, object.clone());
     Some(object)
 }

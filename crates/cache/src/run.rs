@@ -57,9 +57,10 @@ impl Run {
 fn locate(object: &Object, range: &Range<u64>) -> Option<(usize, usize)> {
     let place = |n: u64| usize::try_from(n).ok();
     match object.body() {
-        Body::Inline(bytes) => {
-            (range.end <= bytes.len() as u64).then(|| place(range.start)).flatten().map(|at| (0, at))
-        }
+        Body::Inline(bytes) => (range.end <= bytes.len() as u64)
+            .then(|| place(range.start))
+            .flatten()
+            .map(|at| (0, at)),
         Body::Blocks(blocks) => {
             let mut start = 0;
             for (index, block) in blocks.iter().enumerate() {

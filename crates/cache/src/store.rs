@@ -17,6 +17,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::{
     account::{Account, Charge},
+    common::{CommonFields, Shared},
     evict::{self, Evictor, Policy as _, Slot},
     fields::Fields,
     flight::Flight,
@@ -84,6 +85,7 @@ pub struct Statistics {
 pub struct Store {
     shards: Box<[Mutex<Shard>]>,
     account: Arc<Account>,
+    common: CommonFields,
     settings: Settings,
     /// Why the last response of some keys was not kept: the key's tag, and the reason in the lowest
     /// byte. Lossy on purpose: a collision costs one collapse that did not happen.
@@ -166,6 +168,7 @@ impl Store {
         Arc::new(Self {
             shards: (0..SHARDS as u64).map(shard).collect(),
             account: Account::new(ceiling),
+            common: CommonFields::new(settings.seed),
             refusals: (0..REFUSALS).map(|_| AtomicU64::new(0)).collect(),
             inserted: AtomicU64::new(0),
             evicted: AtomicU64::new(0),
@@ -189,7 +192,12 @@ impl Store {
     /// The stored response to a request with these fields: the variant that they select.
     ///
     /// `scratch` is left holding the values that selected. Allocates nothing once it has grown.
-    pub fn find(&self, key: Key<'_>, fields: &impl Fields, scratch: &mut Vec<u8>) -> Option<Object> {
+    pub fn find(
+        &self,
+        key: Key<'_>,
+        fields: &impl Fields,
+        scratch: &mut Vec<u8>,
+    ) -> Option<Object> {
         let mut shard = self.shard(key).lock();
         let (slot, object) = shard.select(key, fields, scratch)?;
         let object = object.clone();
@@ -240,7 +248,7 @@ impl Store {
         let noted = slot.load(Ordering::Relaxed);
         match stored {
             Err(WhyNot::Method | WhyNot::RequestNoStore) => {}
-            Err(why) => slot.store(tag | u64::from(why as u8) + 1, Ordering::Relaxed),
+            Err(why) => slot.store(tag | (u64::from(why as u8) + 1), Ordering::Relaxed),
             Ok(()) if noted & !0xff == tag => slot.store(0, Ordering::Relaxed),
             Ok(()) => {}
         }
@@ -257,6 +265,11 @@ impl Store {
     fn refusal_slot(&self, key: Key<'_>) -> (&AtomicU64, u64) {
         let index = usize::try_from(key.hash % REFUSALS as u64).expect("a small number");
         (&self.refusals[index], key.hash & !0xff)
+    }
+
+    /// The shared copy of packed fields that other objects have too.
+    pub(crate) fn share(&self, packed: &[u8]) -> Option<Shared> {
+        self.common.share(packed, &self.account)
     }
 
     /// Charges `bytes`, throwing out objects if need be; `None` if that does not make room.
@@ -379,10 +392,10 @@ impl Shard {
     }
 
     fn insert(&mut self, key: Key<'_>, object: Object) -> Vec<Object> {
-        let same = |held: &Object| {
-            held.vary() == object.vary() && held.selecting() == object.selecting()
-        };
-        let chain: Vec<(u32, bool)> = self.chain(key).map(|(slot, held)| (slot, same(held))).collect();
+        let same =
+            |held: &Object| held.vary() == object.vary() && held.selecting() == object.selecting();
+        let chain: Vec<(u32, bool)> =
+            self.chain(key).map(|(slot, held)| (slot, same(held))).collect();
         let mut leaving: Vec<u32> =
             chain.iter().filter(|(_, same)| *same).map(|&(slot, _)| slot).collect();
         if chain.len() - leaving.len() >= VARIANTS_MAX {

@@ -142,6 +142,8 @@ fn by_lower_case(one: &[u8], other: &[u8]) -> std::cmp::Ordering {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderMap;
+
     use super::*;
     use crate::fuzz::map;
 

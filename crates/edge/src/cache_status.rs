@@ -152,7 +152,10 @@ mod tests {
     #[test]
     fn a_hit_says_how_long_it_stays_fresh() {
         assert_eq!(CacheStatus::hit(3599).to_string(), "nigh; hit; ttl=3599");
-        assert_eq!(CacheStatus::hit(-30).detail("stale").to_string(), "nigh; hit; ttl=-30; detail=stale");
+        assert_eq!(
+            CacheStatus::hit(-30).detail("stale").to_string(),
+            "nigh; hit; ttl=-30; detail=stale"
+        );
     }
 
     #[test]

@@ -84,7 +84,12 @@ impl Identity {
 
 /// Turns a client's fields into those of the request to the origin. `host` is the authority that
 /// the origin answers for; `None` keeps the client's.
-pub fn to_origin(fields: &mut HeaderMap, hop: Hop<'_>, identity: &Identity, host: Option<&HeaderValue>) {
+pub fn to_origin(
+    fields: &mut HeaderMap,
+    hop: Hop<'_>,
+    identity: &Identity,
+    host: Option<&HeaderValue>,
+) {
     let wants_trailers = fields
         .get_all(TE)
         .iter()
@@ -192,7 +197,8 @@ mod tests {
 
     #[test]
     fn the_origin_learns_who_asked_for_what_and_through_whom() {
-        let mut fields = map(&[("x-forwarded-for", "198.51.100.7"), ("host", "spoofed"), ("te", "trailers")]);
+        let mut fields =
+            map(&[("x-forwarded-for", "198.51.100.7"), ("host", "spoofed"), ("te", "trailers")]);
         let host = HeaderValue::from_static("origin.example.com");
         to_origin(&mut fields, hop("192.0.2.1"), &Identity::new(7), Some(&host));
         for (name, value) in [

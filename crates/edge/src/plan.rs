@@ -103,7 +103,11 @@ pub fn plan<F: Fields>(
         Method::TRACE => return Plan::Refuse(Problem::TraceRefused),
         Method::CONNECT => return Plan::Refuse(Problem::ConnectRefused),
         _ if request.upgrade => {
-            return fetch(CacheStatus::forwarded(Forward::Bypass).detail("upgrade"), None, Manner::Tunnel);
+            return fetch(
+                CacheStatus::forwarded(Forward::Bypass).detail("upgrade"),
+                None,
+                Manner::Tunnel,
+            );
         }
         Method::GET | Method::HEAD if !request.has_body => {}
         _ => return fetch(CacheStatus::forwarded(Forward::Method), None, Manner::Alone),

@@ -106,18 +106,17 @@ impl Writer {
     pub fn start(place: &Place) -> io::Result<Self> {
         let mut out: Box<dyn Write + Send> = match place {
             Place::Standard => Box::new(io::stdout()),
-            Place::File(path) => {
-                Box::new(OpenOptions::new().create(true).append(true).open(path)?)
-            }
+            Place::File(path) => Box::new(OpenOptions::new().create(true).append(true).open(path)?),
         };
         let (queue, lines) = sync_channel::<Vec<u8>>(WAITING_BUFFERS);
-        let thread = std::thread::Builder::new().name("access-log".to_owned()).spawn(move || {
-            for buffer in lines {
-                if let Err(error) = out.write_all(&buffer).and_then(|()| out.flush()) {
-                    error!(%error, "access log lines were lost");
+        let thread =
+            std::thread::Builder::new().name("access-log".to_owned()).spawn(move || {
+                for buffer in lines {
+                    if let Err(error) = out.write_all(&buffer).and_then(|()| out.flush()) {
+                        error!(%error, "access log lines were lost");
+                    }
                 }
-            }
-        })?;
+            })?;
         Ok(Self { queue, thread })
     }
 

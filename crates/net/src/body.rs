@@ -66,7 +66,15 @@ impl RequestBody {
     /// A body that a task pumps.
     pub(crate) fn pumped(length: Option<u64>) -> (Pump, Self) {
         let (pump, parts) = mpsc::channel(WAITING_PARTS);
-        (pump, Self::Pumped { parts, ended: false, length, progress: Rc::new(Cell::new(Instant::now())) })
+        (
+            pump,
+            Self::Pumped {
+                parts,
+                ended: false,
+                length,
+                progress: Rc::new(Cell::new(Instant::now())),
+            },
+        )
     }
 
     /// A body from an HTTP/2 stream, of at most `limit` bytes.
@@ -86,7 +94,9 @@ impl RequestBody {
     pub(crate) fn progress(&self) -> Option<Rc<Cell<Instant>>> {
         match self {
             Self::Empty => None,
-            Self::Pumped { progress, .. } | Self::Stream { progress, .. } => Some(Rc::clone(progress)),
+            Self::Pumped { progress, .. } | Self::Stream { progress, .. } => {
+                Some(Rc::clone(progress))
+            }
         }
     }
 }
@@ -138,7 +148,9 @@ impl Body for RequestBody {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Empty => SizeHint::with_exact(0),
-            Self::Pumped { length, .. } => length.map_or_else(SizeHint::default, SizeHint::with_exact),
+            Self::Pumped { length, .. } => {
+                length.map_or_else(SizeHint::default, SizeHint::with_exact)
+            }
             Self::Stream { incoming, .. } => incoming.size_hint(),
         }
     }

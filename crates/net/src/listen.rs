@@ -130,14 +130,21 @@ fn is_out_of_descriptors(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
 }
 
-async fn serve(stream: TcpStream, address: SocketAddr, tls: Option<TlsAcceptor>, service: &Rc<Service>) {
+async fn serve(
+    stream: TcpStream,
+    address: SocketAddr,
+    tls: Option<TlsAcceptor>,
+    service: &Rc<Service>,
+) {
     if let Err(error) = stream.set_nodelay(true) {
         return debug!(%error, "a connection ended at once");
     }
     let service = Rc::clone(service);
     let Some(tls) = tls else {
         let client = Client { address, scheme: Scheme::Http };
-        if let Ended::Http2(stream, read) = serve_http1::serve(stream, client, Rc::clone(&service)).await {
+        if let Ended::Http2(stream, read) =
+            serve_http1::serve(stream, client, Rc::clone(&service)).await
+        {
             serve_http2::serve(Rewound { read, at: 0, stream }, client, service).await;
         }
         return;

@@ -105,7 +105,8 @@ impl Settings {
 
     /// The authority as it stands in Host.
     pub fn authority(&self) -> String {
-        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        let host =
+            if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
         if self.port == self.scheme.default_port() { host } else { format!("{host}:{}", self.port) }
     }
 }
@@ -169,7 +170,8 @@ struct Broken {
 impl Origin {
     /// A pool without connections. `tls` is needed when the scheme is https.
     pub fn new(settings: Settings, tls: Option<Arc<rustls::ClientConfig>>) -> Rc<Self> {
-        let authority = HeaderValue::try_from(settings.authority()).expect("a host is visible ASCII");
+        let authority =
+            HeaderValue::try_from(settings.authority()).expect("a host is visible ASCII");
         Rc::new(Self {
             authority,
             tls: tls.map(tokio_rustls::TlsConnector::from),
@@ -335,7 +337,10 @@ impl Origin {
         let limit = self.settings.connect_limit;
         let permit = timeout(limit, Arc::clone(&self.permits).acquire_owned()).await;
         let Ok(Ok(permit)) = permit else {
-            warn!(connections = self.settings.connections, "every connection to the origin is in use");
+            warn!(
+                connections = self.settings.connections,
+                "every connection to the origin is in use"
+            );
             return Err(Failure::TimedOut);
         };
         let connecting = self.open(http1_only);
@@ -359,7 +364,9 @@ impl Origin {
         Ok(Some(Connection { sender, _permit: permit }))
     }
 
-    async fn shared_connection(self: &Rc<Self>) -> Result<http2::SendRequest<RequestBody>, Failure> {
+    async fn shared_connection(
+        self: &Rc<Self>,
+    ) -> Result<http2::SendRequest<RequestBody>, Failure> {
         let usable = || self.shared.borrow().as_ref().filter(|sender| !sender.is_closed()).cloned();
         if let Some(sender) = usable() {
             return Ok(sender);

@@ -91,7 +91,9 @@ where
 {
     let mut connection = Connection::new(stream, client, service);
     match connection.negotiate().await {
-        Ok(http1::Preface::Whole) => return Ended::Http2(connection.stream, connection.input.bytes),
+        Ok(http1::Preface::Whole) => {
+            return Ended::Http2(connection.stream, connection.input.bytes);
+        }
         Ok(_) => {}
         Err(_) => return Ended::Closed,
     }
@@ -175,7 +177,9 @@ impl Timer {
     async fn bound<T>(&mut self, io: impl Future<Output = io::Result<T>>) -> io::Result<T> {
         let mut io = pin!(io);
         poll_fn(|cx| match io.as_mut().poll(cx) {
-            Poll::Pending if self.poll_expired(cx) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+            Poll::Pending if self.poll_expired(cx) => {
+                Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+            }
             other => other,
         })
         .await
@@ -226,7 +230,11 @@ impl Input {
     }
 
     /// Reads more behind what is there; zero at the end of the stream.
-    async fn fill(&mut self, stream: &mut (impl AsyncRead + Unpin), at_least: usize) -> io::Result<usize> {
+    async fn fill(
+        &mut self,
+        stream: &mut (impl AsyncRead + Unpin),
+        at_least: usize,
+    ) -> io::Result<usize> {
         if self.start > 0 {
             self.bytes.drain(..self.start);
             self.start = 0;
@@ -279,7 +287,12 @@ where
             let begun = {
                 let mut scratch = http1::Scratch::new();
                 let unread = self.input.unread();
-                match http1::parse(unread, &service.limits().http1, &mut self.progress, &mut scratch) {
+                match http1::parse(
+                    unread,
+                    &service.limits().http1,
+                    &mut self.progress,
+                    &mut scratch,
+                ) {
                     Ok(Some(head)) => {
                         let begun = begin(
                             &head,
@@ -353,7 +366,8 @@ where
             Ok(None) => Ok(false),
             Err(error) if error.kind() == io::ErrorKind::TimedOut && begun => {
                 self.service.counters().slow_head();
-                self.own_and_close(StatusCode::REQUEST_TIMEOUT, "the head took too long to arrive").await?;
+                self.own_and_close(StatusCode::REQUEST_TIMEOUT, "the head took too long to arrive")
+                    .await?;
                 Ok(false)
             }
             Err(error) => Err(error),
@@ -497,7 +511,9 @@ where
                 break 'answered Err(upgraded);
             }
             let answer = match refused {
-                Some(refusal) => Answer::Problem(Problem::Body(refusal.status()), CacheStatus::EMPTY),
+                Some(refusal) => {
+                    Answer::Problem(Problem::Body(refusal.status()), CacheStatus::EMPTY)
+                }
                 None => answer,
             };
             let out = Out { writer: &mut writer, timer, limit: limits.write_time, output };
@@ -559,7 +575,9 @@ impl<W: AsyncWrite + Unpin> Out<'_, W> {
                 let content = write_hit(self.output, hit, service, *framed, text);
                 send(self.writer, self.timer, self.limit, &mut self.output.0, content).await
             }
-            Answer::Streamed(streamed) => self.stream(streamed, framed, service, text, &mut record).await,
+            Answer::Streamed(streamed) => {
+                self.stream(streamed, framed, service, text, &mut record).await
+            }
             Answer::Problem(problem, status) => {
                 record.status = problem.status();
                 record.cache = status;
@@ -603,7 +621,8 @@ impl<W: AsyncWrite + Unpin> Out<'_, W> {
         }
         end_head(self.output, *framed);
         if bodiless {
-            return send(self.writer, self.timer, self.limit, &mut self.output.0, Bytes::new()).await;
+            return send(self.writer, self.timer, self.limit, &mut self.output.0, Bytes::new())
+                .await;
         }
         // Whatever is there already goes out with the head.
         let mut sent_any = false;
@@ -613,7 +632,8 @@ impl<W: AsyncWrite + Unpin> Out<'_, W> {
                 Poll::Ready(chunk) => chunk,
                 Poll::Pending => {
                     sent_any = true;
-                    send(self.writer, self.timer, self.limit, &mut self.output.0, Bytes::new()).await?;
+                    send(self.writer, self.timer, self.limit, &mut self.output.0, Bytes::new())
+                        .await?;
                     reader.chunk().await
                 }
             };
@@ -628,7 +648,8 @@ impl<W: AsyncWrite + Unpin> Out<'_, W> {
                         self.output.0.extend_from_slice(&chunk);
                     } else {
                         sent_any = true;
-                        send(self.writer, self.timer, self.limit, &mut self.output.0, chunk).await?;
+                        send(self.writer, self.timer, self.limit, &mut self.output.0, chunk)
+                            .await?;
                     }
                     if chunked {
                         self.output.0.extend_from_slice(write::CHUNK_END);
@@ -641,8 +662,14 @@ impl<W: AsyncWrite + Unpin> Out<'_, W> {
                     let problem = Problem::Origin(Failure::Closed);
                     record.status = problem.status();
                     write_problem(self.output, problem, status, service, *framed, text);
-                    return send(self.writer, self.timer, self.limit, &mut self.output.0, Bytes::new())
-                        .await;
+                    return send(
+                        self.writer,
+                        self.timer,
+                        self.limit,
+                        &mut self.output.0,
+                        Bytes::new(),
+                    )
+                    .await;
                 }
                 // The client sees an unfinished message, never a short one that looks whole.
                 Err(_) => return Err(io::ErrorKind::UnexpectedEof.into()),
@@ -738,7 +765,8 @@ fn begin(
             log(problem.status(), bytes, status);
             Begun::Answered { persistent: framed.persistent }
         }
-        Plan::Fetch(_) if matches!(head.framing, Framing::Length(n) if n > service.limits().body_bytes) => {
+        Plan::Fetch(_) if matches!(head.framing, Framing::Length(n) if n > service.limits().body_bytes) =>
+        {
             let framed = Framed { persistent: false, ..framed };
             let problem = Problem::BodyTooLarge;
             let status = CacheStatus::EMPTY.detail(problem.word());
@@ -768,8 +796,9 @@ fn method_of(head: &Head<'_>) -> Method {
         http1::Method::Options => Method::OPTIONS,
         http1::Method::Trace => Method::TRACE,
         http1::Method::Patch => Method::PATCH,
-        http1::Method::Other => Method::from_bytes(head.method_name.as_bytes())
-            .expect("the codec takes tokens only"),
+        http1::Method::Other => {
+            Method::from_bytes(head.method_name.as_bytes()).expect("the codec takes tokens only")
+        }
     }
 }
 

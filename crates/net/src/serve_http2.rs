@@ -186,7 +186,11 @@ impl Out<'_> {
         (Response::from_parts(head, body), status)
     }
 
-    fn problem(&mut self, problem: Problem, cache: CacheStatus) -> (Response<Outgoing>, CacheStatus) {
+    fn problem(
+        &mut self,
+        problem: Problem,
+        cache: CacheStatus,
+    ) -> (Response<Outgoing>, CacheStatus) {
         let mut head = empty_head();
         let body = problem.body();
         self.service.write_own(&mut head, problem.status(), body.len(), cache, &mut self.text);

@@ -242,7 +242,12 @@ impl Service {
     }
 
     /// Writes the head of a response on its way, but for its length.
-    pub(crate) fn write_streamed(&self, sink: &mut impl Sink, streamed: &Streamed, text: &mut Vec<u8>) {
+    pub(crate) fn write_streamed(
+        &self,
+        sink: &mut impl Sink,
+        streamed: &Streamed,
+        text: &mut Vec<u8>,
+    ) {
         self.counters.forwarded();
         let Streamed { head, status, not_modified, first, .. } = streamed;
         let own = if *first { Some(head.for_first.iter()) } else { None };
@@ -289,8 +294,11 @@ impl Service {
         if let Boarding::First(flight) = self.store.board(key, &ask.selecting) {
             let pilot = self.pilot(flight, &ask, true);
             let service = Rc::clone(self);
-            let task = Task { ask, validate: Some(object), manner: Manner::Shared, conditions: false };
-            tokio::task::spawn_local(async move { service.fly(pilot, task, RequestBody::Empty).await });
+            let task =
+                Task { ask, validate: Some(object), manner: Manner::Shared, conditions: false };
+            tokio::task::spawn_local(
+                async move { service.fly(pilot, task, RequestBody::Empty).await },
+            );
         }
     }
 
@@ -316,7 +324,12 @@ impl Service {
     }
 
     /// Fetches for everyone who asks the same, or waits for who does.
-    async fn share(self: &Rc<Self>, ask: Ask, fetch: Fetch, interims: mpsc::Sender<Interim>) -> Answer {
+    async fn share(
+        self: &Rc<Self>,
+        ask: Ask,
+        fetch: Fetch,
+        interims: mpsc::Sender<Interim>,
+    ) -> Answer {
         let boarding = self.store.board(self.store.key(&ask.key), &ask.selecting);
         let (flight, boarded) = match boarding {
             Boarding::First(flight) => (flight, true),
@@ -380,10 +393,12 @@ impl Service {
         let status = CacheStatus { collapsed: !first, ..fetch.status };
         match verdict {
             Verdict::Alone => None,
-            Verdict::Failed(failure) => Some(match fetch.fallback(&ask.method, &ask.fields, None, now) {
-                Some(hit) => Answer::Stored(hit),
-                None => Answer::Problem(Problem::Origin(failure), status),
-            }),
+            Verdict::Failed(failure) => {
+                Some(match fetch.fallback(&ask.method, &ask.fields, None, now) {
+                    Some(hit) => Answer::Stored(hit),
+                    None => Answer::Problem(Problem::Origin(failure), status),
+                })
+            }
             Verdict::Object(object) => {
                 let usable = first || object.terms().reuse(&fetch.directives, now) == Reuse::Fresh;
                 let ttl = Some(object.terms().ttl(now));
@@ -395,10 +410,12 @@ impl Service {
                 if !first && !self.suits(&head, ask, fetch, now) {
                     return None;
                 }
-                if let Some(hit) = fetch.fallback(&ask.method, &ask.fields, Some(head.status), now) {
+                if let Some(hit) = fetch.fallback(&ask.method, &ask.fields, Some(head.status), now)
+                {
                     return Some(Answer::Stored(hit));
                 }
-                let mut status = CacheStatus { forward_status: Some(head.status.as_u16()), ..status };
+                let mut status =
+                    CacheStatus { forward_status: Some(head.status.as_u16()), ..status };
                 match head.stored {
                     Ok(()) => {
                         status.stored = true;
@@ -408,8 +425,8 @@ impl Service {
                 }
                 let outcome =
                     conditional::evaluate(&ask.method, &ask.fields, head.status, &head.fields, now);
-                let not_modified = fetch.manner == Manner::Shared
-                    && outcome == conditional::Outcome::NotModified;
+                let not_modified =
+                    fetch.manner == Manner::Shared && outcome == conditional::Outcome::NotModified;
                 Some(Answer::Streamed(Streamed { head, reader, status, not_modified, first }))
             }
         }
@@ -456,7 +473,8 @@ impl Service {
                 }
             };
             let received = clock::now();
-            if let Some(old) = validate.take_if(|_| fetched.head.status == StatusCode::NOT_MODIFIED) {
+            if let Some(old) = validate.take_if(|_| fetched.head.status == StatusCode::NOT_MODIFIED)
+            {
                 forward::remove_hop_by_hop(&mut fetched.head.headers);
                 let fresh = &fetched.head.headers;
                 if !update::select(&old.fields(), fresh, update::Question::This).is_selected() {

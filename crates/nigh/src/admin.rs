@@ -12,8 +12,8 @@ use tokio::net::TcpListener;
 
 use crate::{ask, edge::Running, metrics, small_http};
 
-/// Listens and answers from now on; says where.
-pub(crate) async fn serve(address: SocketAddr, running: Arc<Running>) -> anyhow::Result<SocketAddr> {
+/// Listens and answers from now on, on the runtime that this is called in; says where.
+pub(crate) fn serve(address: SocketAddr, running: Arc<Running>) -> anyhow::Result<SocketAddr> {
     let socket = std::net::TcpListener::bind(address)
         .and_then(|socket| socket.set_nonblocking(true).map(|()| socket))
         .with_context(|| format!("cannot listen on the admin address {address}"))?;
@@ -41,7 +41,9 @@ fn answer(request: &Request<Incoming>, running: &Running) -> Response<Full<Bytes
     }
     match request.uri().path() {
         "/healthz" => small_http::text(StatusCode::OK, "text/plain", "ok\n".to_owned()),
-        "/metrics" => small_http::text(StatusCode::OK, metrics::CONTENT_TYPE, metrics::page(running)),
+        "/metrics" => {
+            small_http::text(StatusCode::OK, metrics::CONTENT_TYPE, metrics::page(running))
+        }
         "/v1/status" => json_text(&status(running)),
         "/v1/explain" => {
             let url = request.uri().query().and_then(|query| {

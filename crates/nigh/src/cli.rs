@@ -179,7 +179,8 @@ impl ListenAddress {
             Some((other, _)) => return Err(format!("`{other}` is neither http nor https")),
         };
         // `:80` is every address of this machine, as in DESIGN's settings.
-        let rest = rest.strip_prefix(':').map_or_else(|| rest.to_owned(), |port| format!("[::]:{port}"));
+        let rest =
+            rest.strip_prefix(':').map_or_else(|| rest.to_owned(), |port| format!("[::]:{port}"));
         let address = rest.trim_end_matches('/').parse().map_err(|_| {
             format!("`{rest}` is no address and port, such as 127.0.0.1:8080, [::1]:8080 or :8080")
         })?;
@@ -188,8 +189,9 @@ impl ListenAddress {
 }
 
 fn loopback(text: &str) -> Result<SocketAddr, String> {
-    let address: SocketAddr =
-        text.parse().map_err(|_| format!("`{text}` is no address and port, such as 127.0.0.1:9000"))?;
+    let address: SocketAddr = text
+        .parse()
+        .map_err(|_| format!("`{text}` is no address and port, such as 127.0.0.1:9000"))?;
     if address.ip().is_loopback() {
         Ok(address)
     } else {
@@ -207,7 +209,8 @@ fn duration(text: &str) -> Result<Duration, String> {
         "h" => 3_600_000,
         _ => return Err(format!("`{unit}` is no unit of time: use ms, s, m or h")),
     };
-    let number: u64 = number.parse().map_err(|_| format!("`{text}` is no time, such as 500ms or 10s"))?;
+    let number: u64 =
+        number.parse().map_err(|_| format!("`{text}` is no time, such as 500ms or 10s"))?;
     Ok(Duration::from_millis(number.saturating_mul(factor)))
 }
 

@@ -56,7 +56,10 @@ pub(crate) fn run(flags: &cli::Demo) -> anyhow::Result<()> {
     let store = Store::new(store::Settings::new(MEMORY, entropy::seed()));
     let edge = edge::Edge::start(settings, store, None)?;
     let (_, front) = edge.running.addresses[0];
-    let admin = runtime.block_on(admin::serve(ANYWHERE, Arc::clone(&edge.running)))?;
+    let admin = {
+        let _entered = runtime.enter();
+        admin::serve(ANYWHERE, Arc::clone(&edge.running))?
+    };
     let mut stage = Stage { json: flags.json, front, asked: Arc::clone(&site.asked) };
     stage.say("site", &format!("a slow site answers on http://{address}"))?;
     stage.say("edge", &format!("an edge stands in front of it on http://{front}"))?;
@@ -120,7 +123,11 @@ impl Stage {
             writeln!(out, "{line}")?;
         } else {
             writeln!(out, "   GET  {text}")?;
-            writeln!(out, "        {} in {millis:.1} ms; the site was asked {asked} times", got.status)?;
+            writeln!(
+                out,
+                "        {} in {millis:.1} ms; the site was asked {asked} times",
+                got.status
+            )?;
             writeln!(out, "        Cache-Status: {status}")?;
         }
         Ok(out.flush()?)
@@ -162,7 +169,8 @@ fn page(request: &Request<Incoming>, asked: &AtomicU64) -> Response<Full<Bytes>>
     let tag = "\"one\"";
     let known = request.headers().get(header::IF_NONE_MATCH).is_some_and(|held| held == tag);
     let status = if known { StatusCode::NOT_MODIFIED } else { StatusCode::OK };
-    let body = if known { "" } else { "<!doctype html><title>nigh</title><p>Hello from far away.\n" };
+    let body =
+        if known { "" } else { "<!doctype html><title>nigh</title><p>Hello from far away.\n" };
     let mut response = small::text(status, "text/html; charset=utf-8", body.to_owned());
     let fields = response.headers_mut();
     fields.insert(header::ETAG, header::HeaderValue::from_static("\"one\""));

@@ -44,14 +44,18 @@ pub(crate) struct Edge {
 
 impl Edge {
     /// Starts an edge.
-    pub(crate) fn start(settings: Settings, store: Arc<Store>, log: Option<Writer>) -> anyhow::Result<Self> {
+    pub(crate) fn start(
+        settings: Settings,
+        store: Arc<Store>,
+        log: Option<Writer>,
+    ) -> anyhow::Result<Self> {
         let registry = Registry::default();
         let open = Open::default();
-        let origin = format!("{}://{}", settings.origin.scheme.as_str(), settings.origin.authority());
+        let origin =
+            format!("{}://{}", settings.origin.scheme.as_str(), settings.origin.authority());
         let server = Server::start(settings, &store, &registry, log.as_ref(), &open)?;
         let addresses = server.addresses.clone();
-        let running =
-            Running { store, registry, open, origin, addresses, since: Instant::now() };
+        let running = Running { store, registry, open, origin, addresses, since: Instant::now() };
         Ok(Self { running: Arc::new(running), server, log })
     }
 
@@ -82,7 +86,7 @@ pub(crate) fn run(flags: &cli::Edge) -> anyhow::Result<()> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         if let Some(address) = flags.admin {
-            let address = admin::serve(address, Arc::clone(&edge.running)).await?;
+            let address = admin::serve(address, Arc::clone(&edge.running))?;
             info!("admin on http://{address}");
         }
         tokio::select! {
@@ -100,8 +104,7 @@ pub(crate) fn run(flags: &cli::Edge) -> anyhow::Result<()> {
 }
 
 fn open_log(path: &Path) -> anyhow::Result<Writer> {
-    let place =
-        if path == Path::new("-") { Place::Standard } else { Place::File(path.to_owned()) };
+    let place = if path == Path::new("-") { Place::Standard } else { Place::File(path.to_owned()) };
     Writer::start(&place).with_context(|| format!("cannot write the access log {}", path.display()))
 }
 

@@ -11,9 +11,9 @@ use crate::{ask, cli, small_http};
 pub(crate) fn run(flags: &cli::Explain) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let path = format!("/v1/explain?url={}", ask::percent_encode(&flags.url));
-    let got = runtime.block_on(small_http::get(flags.admin, &path)).with_context(|| {
-        format!("no edge answers: is it running with --admin {}?", flags.admin)
-    })?;
+    let got = runtime
+        .block_on(small_http::get(flags.admin, &path))
+        .with_context(|| format!("no edge answers: is it running with --admin {}?", flags.admin))?;
     let answer: Value = serde_json::from_slice(&got.body).context("that is no nigh edge")?;
     if !got.status.is_success() {
         bail!("{}", answer["detail"].as_str().unwrap_or("the edge refused the question"));
@@ -35,7 +35,9 @@ fn in_words(answer: &Value) -> String {
         out += "stored   no\n";
         match answer["not_stored_because"].as_str() {
             Some(why) => out += &format!("because  {why}\n"),
-            None => out += "because  nobody has asked for it lately, or it has left for want of room\n",
+            None => {
+                out += "because  nobody has asked for it lately, or it has left for want of room\n"
+            }
         }
     }
     for (at, variant) in variants.iter().enumerate() {
@@ -56,7 +58,11 @@ fn in_words(answer: &Value) -> String {
             out += "varies   on nothing\n";
         } else {
             let selecting = text(&variant["selecting"]);
-            out += &format!("varies   on {}: {}\n", vary.join(", "), selecting.trim().replace('\n', " "));
+            out += &format!(
+                "varies   on {}: {}\n",
+                vary.join(", "),
+                selecting.trim().replace('\n', " ")
+            );
         }
         out += &format!(
             "fresh    {}: {} s left = lifetime {} ({}{}) - age {}\n",
@@ -78,7 +84,11 @@ fn in_words(answer: &Value) -> String {
         );
         out += &format!(
             "stale    {}\n",
-            match (f["never_stale"] == true, number("stale_while_revalidate"), number("stale_if_error")) {
+            match (
+                f["never_stale"] == true,
+                number("stale_while_revalidate"),
+                number("stale_if_error")
+            ) {
                 (true, _, _) => "never served".to_owned(),
                 (false, 0, 0) => "only while the origin cannot be reached".to_owned(),
                 (false, revalidating, failing) => format!(

@@ -26,11 +26,26 @@ pub(crate) fn page(running: &Running) -> String {
         ("nigh_store_bytes", "Bytes used, bodies in flight included.", "gauge", store.used),
         ("nigh_store_ceiling_bytes", "Bytes that may be used.", "gauge", store.ceiling),
         ("nigh_store_inserted_total", "Objects stored.", "counter", store.inserted),
-        ("nigh_store_evicted_total", "Objects that left for want of room.", "counter", store.evicted),
+        (
+            "nigh_store_evicted_total",
+            "Objects that left for want of room.",
+            "counter",
+            store.evicted,
+        ),
         ("nigh_store_removed_total", "Objects invalidated or replaced.", "counter", store.removed),
-        ("nigh_store_refused_total", "Responses not kept for want of room.", "counter", store.refused),
+        (
+            "nigh_store_refused_total",
+            "Responses not kept for want of room.",
+            "counter",
+            store.refused,
+        ),
         ("nigh_connections", "Connections open.", "gauge", running.open.count() as u64),
-        ("nigh_uptime_seconds", "Seconds since the start.", "gauge", running.since.elapsed().as_secs()),
+        (
+            "nigh_uptime_seconds",
+            "Seconds since the start.",
+            "gauge",
+            running.since.elapsed().as_secs(),
+        ),
     ] {
         head(&mut page, name, help, kind);
         let _ = writeln!(page, "{name} {value}");

@@ -76,9 +76,12 @@ pub(crate) async fn get(address: SocketAddr, path: &str) -> anyhow::Result<Got> 
             .context("no valid request")?;
         let (head, body) = sender.send_request(request).await?.into_parts();
         let body = Limited::new(body, ANSWER_MAX).collect().await;
-        let body = body.map_err(|error| anyhow::anyhow!("the answer broke off: {error}"))?.to_bytes();
+        let body =
+            body.map_err(|error| anyhow::anyhow!("the answer broke off: {error}"))?.to_bytes();
         driver.abort();
         anyhow::Ok(Got { status: head.status, fields: head.headers, body })
     };
-    tokio::time::timeout(PATIENCE, asking).await.with_context(|| format!("{address} does not answer"))?
+    tokio::time::timeout(PATIENCE, asking)
+        .await
+        .with_context(|| format!("{address} does not answer"))?
 }
