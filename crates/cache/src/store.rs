@@ -491,3 +491,6 @@ impl Shard {
         Some(object)
     }
 }
+
+#[cfg(test)]
+mod tests;

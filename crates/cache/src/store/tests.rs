@@ -1,0 +1,361 @@
+//! The store, flights and pilots together: what comes in, who reads it meanwhile, what leaves.
+
+use std::{
+    pin::pin,
+    task::{Context, Poll, Waker},
+};
+
+use bytes::{Buf, Bytes};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use nigh_base::{Rng, Wall};
+
+use super::*;
+use crate::{
+    directives::ResponseDirectives,
+    flight::{Failure, Head, Reader, Truncated, Verdict},
+    freshness::Terms,
+    pilot::Pilot,
+    run::Run,
+    vary::Vary,
+};
+
+fn store(kib: u64) -> Arc<Store> {
+    Store::new(Settings::new(ByteSize::kib(kib), 7))
+}
+
+fn fields(lines: &[(&'static str, &str)]) -> HeaderMap {
+    let mut map = HeaderMap::new();
+    for (name, value) in lines {
+        map.append(HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
+    }
+    map
+}
+
+/// Polls once.
+fn poll<F: Future>(future: F) -> Poll<F::Output> {
+    pin!(future).poll(&mut Context::from_waker(Waker::noop()))
+}
+
+fn ready<F: Future>(future: F) -> F::Output {
+    match poll(future) {
+        Poll::Ready(output) => output,
+        Poll::Pending => panic!("it waits"),
+    }
+}
+
+fn head(asked: &HeaderMap, lines: &[(&'static str, &str)], length: Option<u64>) -> Head {
+    let fields = fields(lines);
+    let directives = ResponseDirectives::parse(&fields);
+    let now = Wall::from_secs(1_000);
+    let vary = Vary::parse(&fields);
+    let mut selecting = Vec::new();
+    vary::selecting(vary.names(), asked, &mut selecting);
+    Head {
+        status: StatusCode::OK,
+        terms: Terms::new(now, now, StatusCode::OK, &fields, &directives),
+        fields,
+        for_first: HeaderMap::new(),
+        length,
+        announced: None,
+        stored: Ok(()),
+        vary: vary.names().into(),
+        selecting: selecting.into(),
+    }
+}
+
+/// Fetches `body` for `key`, as a miss does.
+fn put(store: &Arc<Store>, key: &str, asked: &HeaderMap, vary: &str, body: &[u8]) {
+    let flight = match store.board(store.key(key.as_bytes()), b"") {
+        Boarding::First(flight) | Boarding::Alone(flight) => flight,
+        Boarding::Later(_) => panic!("{key} is being fetched already"),
+    };
+    let mut pilot = Pilot::new(flight, Arc::clone(store), key.as_bytes(), Some(b""));
+    let lines = [("cache-control", "max-age=60"), ("vary", vary)];
+    pilot.head(head(asked, &lines[..if vary.is_empty() { 1 } else { 2 }], None));
+    for chunk in body.chunks(10_000) {
+        let _ = ready(pilot.push(Bytes::copy_from_slice(chunk)));
+    }
+    pilot.land(None);
+}
+
+fn get(store: &Store, key: &str, asked: &HeaderMap) -> Option<Vec<u8>> {
+    let object = store.find(store.key(key.as_bytes()), asked, &mut Vec::new())?;
+    let mut run = Run::whole(object);
+    Some(run.copy_to_bytes(run.remaining()).to_vec())
+}
+
+fn read_all(reader: &mut Reader) -> Result<Vec<u8>, Truncated> {
+    let mut all = Vec::new();
+    while let Poll::Ready(chunk) = poll(reader.chunk()) {
+        match chunk? {
+            Some(chunk) => all.extend_from_slice(&chunk),
+            None => break,
+        }
+    }
+    Ok(all)
+}
+
+#[test]
+fn what_was_put_is_found_byte_for_byte_whatever_its_length() {
+    let store = store(64 << 10);
+    let mut rng = Rng::new(1);
+    let none = HeaderMap::new();
+    for length in [0, 1, 4095, 4096, 32 * 1024, 32 * 1024 + 1, 65_536, 200_001, 1 << 20] {
+        let body: Vec<u8> = (0..length).map(|_| rng.next_u64().to_le_bytes()[0]).collect();
+        let key = format!("http://a/{length}");
+        put(&store, &key, &none, "", &body);
+        assert_eq!(get(&store, &key, &none), Some(body), "{length}");
+    }
+    assert_eq!(get(&store, "http://a/2", &none), None);
+}
+
+#[test]
+fn variants_are_found_by_what_selected_them_and_the_oldest_make_room() {
+    let store = store(1 << 10);
+    let asked = |n: usize| fields(&[("x-who", &n.to_string())]);
+    for n in 0..VARIANTS_MAX + 3 {
+        put(&store, "http://a/", &asked(n), "x-who", n.to_string().as_bytes());
+    }
+    assert_eq!(store.variants(store.key(b"http://a/")).len(), VARIANTS_MAX);
+    assert_eq!(get(&store, "http://a/", &asked(0)), None);
+    assert_eq!(get(&store, "http://a/", &asked(VARIANTS_MAX + 2)), Some(b"18".to_vec()));
+    put(&store, "http://a/", &asked(18), "x-who", b"again");
+    assert_eq!(get(&store, "http://a/", &asked(18)), Some(b"again".to_vec()));
+    assert_eq!(store.variants(store.key(b"http://a/")).len(), VARIANTS_MAX);
+    assert_eq!(store.remove(store.key(b"http://a/")), VARIANTS_MAX);
+    assert_eq!(store.statistics().objects, 0);
+}
+
+#[test]
+fn the_ceiling_holds_whatever_comes_and_every_byte_is_given_back() {
+    for policy in evict::Kind::ALL {
+        let settings = Settings { policy, ..Settings::new(ByteSize::kib(700), 7) };
+        let store = Store::new(settings);
+        let empty = store.statistics().used;
+        let mut rng = Rng::new(2);
+        let none = HeaderMap::new();
+        let mut held = Vec::new();
+        for _ in 0..3_000 {
+            let key = format!("http://a/{}", rng.below(800));
+            match rng.below(10) {
+                0 => drop(store.remove(store.key(key.as_bytes()))),
+                1 => held.extend(store.find(store.key(key.as_bytes()), &none, &mut Vec::new())),
+                2 => held.truncate(rng.index(20)),
+                _ => put(&store, &key, &none, "", &vec![0; rng.index(60_000)]),
+            }
+            let now = store.statistics();
+            assert!(now.used <= now.ceiling, "{policy}: {now:?}");
+        }
+        assert!(store.statistics().evicted > 100, "{policy}: {:?}", store.statistics());
+        drop(held);
+        for n in 0..800 {
+            store.remove(store.key(format!("http://a/{n}").as_bytes()));
+        }
+        let left = store.statistics();
+        assert_eq!(left.objects, 0, "{policy}");
+        // What is left are the fields that objects shared.
+        assert!(left.used - empty < 512, "{policy}: {left:?}");
+    }
+}
+
+#[test]
+fn a_body_that_outgrows_the_store_reaches_its_readers_and_is_not_kept() {
+    let store = store(512);
+    let key = store.key(b"http://a/");
+    let Boarding::First(flight) = store.board(key, b"") else { panic!("nobody fetches it") };
+    let mut first = flight.board_first();
+    let mut second = flight.board_later().unwrap();
+    let mut pilot = Pilot::new(Arc::clone(&flight), Arc::clone(&store), b"http://a/", Some(b""));
+    pilot.head(head(&HeaderMap::new(), &[("cache-control", "max-age=60")], None));
+    let (mut sent, mut seen) = (0, [0, 0]);
+    for _ in 0..200 {
+        assert_eq!(ready(pilot.push(Bytes::from(vec![1; 8_192]))), Ok(()));
+        sent += 8_192;
+        for (reader, seen) in [&mut first, &mut second].into_iter().zip(&mut seen) {
+            *seen += read_all(reader).unwrap().len();
+        }
+        assert!(store.statistics().used <= store.statistics().ceiling);
+    }
+    pilot.land(None);
+    assert_eq!(seen, [sent, sent]);
+    assert_eq!(store.statistics().objects, 0);
+    assert!(flight.board_later().is_none(), "its first bytes are gone");
+    drop((first, second, flight));
+    assert_eq!(store.statistics().used, 0);
+}
+
+#[test]
+fn a_pilot_waits_for_the_slowest_reader_of_what_is_not_kept() {
+    let store = store(512);
+    let flight = Flight::new();
+    let mut reader = flight.board_first();
+    let mut pilot = Pilot::new(flight, Arc::clone(&store), b"http://a/", None);
+    let private = Head {
+        stored: Err(WhyNot::Private),
+        ..head(&HeaderMap::new(), &[("cache-control", "private")], None)
+    };
+    pilot.head(private);
+    let window = Bytes::from(vec![1; usize::try_from(crate::flight::WINDOW).unwrap()]);
+    assert!(poll(pilot.push(window)).is_pending());
+    assert!(matches!(poll(reader.chunk()), Poll::Ready(Ok(Some(_)))));
+    assert_eq!(ready(pilot.push(Bytes::from_static(b"x"))), Ok(()));
+    drop(reader);
+    assert!(ready(pilot.push(Bytes::from_static(b"x"))).is_err(), "nobody is left to read");
+    assert!(poll(pilot.abandoned()).is_ready());
+}
+
+#[test]
+fn passengers_of_what_may_not_be_shared_are_released_and_the_next_ones_do_not_wait() {
+    let store = store(512);
+    let key = store.key(b"http://a/");
+    let Boarding::First(flight) = store.board(key, b"") else { panic!("nobody fetches it") };
+    let Boarding::Later(same) = store.board(key, b"") else { panic!("it is being fetched") };
+    let mut first = flight.board_first();
+    let mut second = same.board_later().unwrap();
+    assert!(poll(second.verdict()).is_pending());
+    let mut pilot = Pilot::new(flight, Arc::clone(&store), b"http://a/", Some(b""));
+    let lines = [("cache-control", "private")];
+    pilot.head(Head { stored: Err(WhyNot::Private), ..head(&HeaderMap::new(), &lines, None) });
+    assert!(matches!(ready(first.verdict()), Verdict::Head(_)));
+    assert!(matches!(ready(second.verdict()), Verdict::Alone));
+    assert!(matches!(store.board(key, b""), Boarding::Alone(_)));
+    assert_eq!(store.refusal(key), Some(WhyNot::Private));
+}
+
+#[test]
+fn a_pilot_that_is_lost_fails_its_readers_and_stores_nothing() {
+    let store = store(512);
+    let key = store.key(b"http://a/");
+    for after_head in [false, true] {
+        let Boarding::First(flight) = store.board(key, b"") else { panic!("nobody fetches it") };
+        let mut reader = flight.board_first();
+        let mut pilot = Pilot::new(flight, Arc::clone(&store), b"http://a/", Some(b""));
+        if after_head {
+            pilot.head(head(&HeaderMap::new(), &[("cache-control", "max-age=60")], Some(10)));
+            assert_eq!(ready(pilot.push(Bytes::from_static(b"half"))), Ok(()));
+        }
+        drop(pilot);
+        if after_head {
+            assert!(matches!(ready(reader.verdict()), Verdict::Head(_)));
+            assert!(read_all(&mut reader).is_err());
+        } else {
+            assert!(matches!(ready(reader.verdict()), Verdict::Failed(Failure::GivenUp)));
+        }
+    }
+    assert_eq!(store.statistics().objects, 0);
+    assert_eq!(store.statistics().used, 0);
+}
+
+#[test]
+fn a_body_shorter_than_was_said_is_not_stored() {
+    let store = store(512);
+    let Boarding::First(flight) = store.board(store.key(b"http://a/"), b"") else { panic!() };
+    let mut pilot = Pilot::new(flight, Arc::clone(&store), b"http://a/", Some(b""));
+    pilot.head(head(&HeaderMap::new(), &[("cache-control", "max-age=60")], Some(10)));
+    assert_eq!(ready(pilot.push(Bytes::from_static(b"short"))), Ok(()));
+    pilot.land(None);
+    assert_eq!(store.statistics().objects, 0);
+}
+
+fn put_part(store: &Arc<Store>, tag: &str, range: &str, body: &'static [u8]) {
+    let mut pilot = Pilot::new(Flight::new(), Arc::clone(store), b"http://a/", None);
+    let lines =
+        [("cache-control", "max-age=60"), ("etag", tag), ("content-range", range)];
+    let status = StatusCode::PARTIAL_CONTENT;
+    pilot.head(Head { status, ..head(&HeaderMap::new(), &lines, Some(body.len() as u64)) });
+    assert_eq!(ready(pilot.push(Bytes::from_static(body))), Ok(()));
+    pilot.land(None);
+}
+
+#[test]
+fn parts_of_one_representation_grow_together_until_they_are_whole() {
+    let store = store(512);
+    let find = || store.find(store.key(b"http://a/"), &HeaderMap::new(), &mut Vec::new()).unwrap();
+    put_part(&store, "\"a\"", "bytes 6-9/10", b"6789");
+    put_part(&store, "\"a\"", "bytes 0-2/10", b"012");
+    assert!(!find().is_whole());
+    assert_eq!(find().length(), Some(10));
+    let mut run = Run::new(find(), 7..9);
+    assert_eq!(run.copy_to_bytes(2), "78");
+    put_part(&store, "\"a\"", "bytes 2-7/10", b"234567");
+    assert!(find().is_whole());
+    assert_eq!(get(&store, "http://a/", &HeaderMap::new()), Some(b"0123456789".to_vec()));
+}
+
+#[test]
+fn parts_of_different_representations_never_mix() {
+    for tag in ["\"b\"", "W/\"a\""] {
+        let store = store(512);
+        put_part(&store, if tag == "\"b\"" { "\"a\"" } else { tag }, "bytes 0-4/10", b"01234");
+        put_part(&store, tag, "bytes 5-9/10", b"56789");
+        let found = store.find(store.key(b"http://a/"), &HeaderMap::new(), &mut Vec::new());
+        let found = found.unwrap();
+        assert!(!found.is_whole(), "{tag}");
+        assert_eq!(Run::new(found, 5..10).copy_to_bytes(5), "56789");
+    }
+}
+
+#[test]
+fn a_run_reads_any_range_of_any_body_in_any_steps() {
+    let store = store(64 << 10);
+    let mut rng = Rng::new(3);
+    let body: Vec<u8> = (0..300_000).map(|_| rng.next_u64().to_le_bytes()[0]).collect();
+    for length in [1, 1_000, 32 * 1024, 70_000, 300_000] {
+        put(&store, "http://a/", &HeaderMap::new(), "", &body[..length]);
+        let found = store.find(store.key(b"http://a/"), &HeaderMap::new(), &mut Vec::new());
+        let object = found.unwrap();
+        for _ in 0..100 {
+            let start = rng.index(length);
+            let end = start + 1 + rng.index(length - start);
+            let mut run = Run::new(object.clone(), start as u64..end as u64);
+            let mut read = Vec::new();
+            while run.has_remaining() {
+                let mut slices = [std::io::IoSlice::new(&[]); 3];
+                let filled = run.chunks_vectored(&mut slices);
+                let offered: Vec<u8> = slices[..filled].iter().flat_map(|s| s.to_vec()).collect();
+                assert!(offered.starts_with(run.chunk()) && !offered.is_empty());
+                let step = 1 + rng.index(offered.len());
+                read.extend_from_slice(&offered[..step]);
+                run.advance(step);
+            }
+            assert_eq!(read, body[start..end]);
+        }
+    }
+}
+
+#[test]
+fn many_threads_fetch_and_read_one_another_and_lose_nothing() {
+    let store = store(4 << 10);
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let store = &store;
+            scope.spawn(move || {
+                let mut rng = Rng::new(thread);
+                for _ in 0..2_000 {
+                    let n = rng.below(50);
+                    let key = format!("http://a/{n}");
+                    let body = vec![u8::try_from(n).unwrap(); 1 + usize::try_from(n * 900).unwrap()];
+                    let boarding = store.board(store.key(key.as_bytes()), b"");
+                    if let Boarding::First(flight) = boarding {
+                        let pilot_key = key.as_bytes();
+                        let mut pilot =
+                            Pilot::new(flight, Arc::clone(store), pilot_key, Some(b""));
+                        let lines = [("cache-control", "max-age=60")];
+                        pilot.head(head(&HeaderMap::new(), &lines, Some(body.len() as u64)));
+                        let _ = ready(pilot.push(Bytes::from(body.clone())));
+                        pilot.land(None);
+                    } else if let Boarding::Later(flight) = boarding
+                        && let Some(mut reader) = flight.board_later()
+                    {
+                        let read = read_all(&mut reader).unwrap();
+                        assert!(body.starts_with(&read));
+                    }
+                    if let Some(found) = get(store, &key, &HeaderMap::new()) {
+                        assert_eq!(found, body);
+                    }
+                    assert!(store.statistics().used <= store.statistics().ceiling);
+                }
+            });
+        }
+    });
+}
