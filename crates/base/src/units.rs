@@ -72,9 +72,8 @@ impl FromStr for ByteSize {
 
     fn from_str(text: &str) -> Result<Self, ByteSizeError> {
         let trimmed = text.trim();
-        let split = trimmed
-            .find(|c: char| !c.is_ascii_digit() && c != '.')
-            .unwrap_or(trimmed.len());
+        let split =
+            trimmed.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(trimmed.len());
         let (number, unit) = trimmed.split_at(split);
         let unit = unit.trim().to_ascii_lowercase();
         let factor = if unit.is_empty() {
@@ -92,7 +91,8 @@ impl FromStr for ByteSize {
             return Err(no_number());
         }
         let too_large = || ByteSizeError::TooLarge(text.to_owned());
-        let mut bytes = u128::from(whole.parse::<u64>().map_err(|_| too_large())?) * u128::from(factor);
+        let mut bytes =
+            u128::from(whole.parse::<u64>().map_err(|_| too_large())?) * u128::from(factor);
         if !fraction.is_empty() {
             let parts = fraction.parse::<u64>().map_err(|_| no_number())?;
             let scale = 10u128.pow(u32::try_from(fraction.len()).map_err(|_| no_number())?);

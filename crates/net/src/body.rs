@@ -45,6 +45,8 @@ pub(crate) enum RequestBody {
         progress: Rc<Cell<Instant>>,
         /// Bytes that may still come.
         left: u64,
+        /// Set when more came.
+        too_long: Rc<Cell<bool>>,
     },
 }
 
@@ -77,12 +79,12 @@ impl RequestBody {
         )
     }
 
-    /// A body from an HTTP/2 stream, of at most `limit` bytes.
-    pub(crate) fn stream(incoming: Incoming, limit: u64) -> Self {
+    /// A body from an HTTP/2 stream, of at most `limit` bytes; `too_long` says whether more came.
+    pub(crate) fn stream(incoming: Incoming, limit: u64, too_long: Rc<Cell<bool>>) -> Self {
         if incoming.is_end_stream() {
             return Self::Empty;
         }
-        Self::Stream { incoming, progress: Rc::new(Cell::new(Instant::now())), left: limit }
+        Self::Stream { incoming, progress: Rc::new(Cell::new(Instant::now())), left: limit, too_long }
     }
 
     /// Whether there is no body at all.
@@ -123,13 +125,16 @@ impl Body for RequestBody {
                     Some(Part::Broken) | None => Some(Err(BodyBroken)),
                 })
             }
-            Self::Stream { incoming, progress, left } => {
+            Self::Stream { incoming, progress, left, too_long } => {
                 progress.set(Instant::now());
                 Pin::new(incoming).poll_frame(cx).map(|frame| {
                     frame.map(|frame| {
                         let frame = frame.map_err(|_| BodyBroken)?;
                         let length = frame.data_ref().map_or(0, |data| data.len() as u64);
-                        *left = left.checked_sub(length).ok_or(BodyBroken)?;
+                        *left = left.checked_sub(length).ok_or_else(|| {
+                            too_long.set(true);
+                            BodyBroken
+                        })?;
                         Ok(frame)
                     })
                 })

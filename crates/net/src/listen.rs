@@ -51,6 +51,20 @@ pub fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     Ok(socket.into())
 }
 
+/// Fails if anybody listens there already: sharing a port is for the cores of one edge, and two edges
+/// would otherwise share it without a word.
+///
+/// # Errors
+/// As [`bind`].
+pub fn assert_free(address: SocketAddr) -> io::Result<()> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    socket.bind(&address.into())
+}
+
 /// Connections that are open, over all cores.
 #[derive(Clone, Debug, Default)]
 pub struct Open(Arc<AtomicUsize>);
@@ -61,11 +75,9 @@ impl Open {
         self.0.load(Ordering::Relaxed)
     }
 
-    fn enter(&self, limit: usize) -> Option<Entered> {
-        let taken = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |open| {
-            (open < limit).then_some(open + 1)
-        });
-        taken.ok().map(|_| Entered(self.clone()))
+    fn enter(&self) -> Entered {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Entered(self.clone())
     }
 }
 
@@ -90,14 +102,15 @@ pub async fn accept(
     let limit = service.limits().connections;
     let mut told: Option<tokio::time::Instant> = None;
     loop {
-        let Some(entered) = open.enter(limit) else {
+        // Each listener may see the last place free at once: the limit is exceeded by their number at
+        // most.
+        if open.count() >= limit {
             pause(&service, &mut told, "as many connections as allowed are open").await;
             continue;
-        };
+        }
         let (stream, address) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) if is_out_of_descriptors(&error) => {
-                drop(entered);
                 pause(&service, &mut told, "no file descriptors are left: raise `ulimit -n`").await;
                 continue;
             }
@@ -107,6 +120,7 @@ pub async fn accept(
                 continue;
             }
         };
+        let entered = open.enter();
         service.counters().accepted();
         let (tls, service) = (tls.clone(), Rc::clone(&service));
         tokio::task::spawn_local(async move {
@@ -142,10 +156,15 @@ async fn serve(
     let service = Rc::clone(service);
     let Some(tls) = tls else {
         let client = Client { address, scheme: Scheme::Http };
-        if let Ended::Http2(stream, read) =
-            serve_http1::serve(stream, client, Rc::clone(&service)).await
-        {
-            serve_http2::serve(Rewound { read, at: 0, stream }, client, service).await;
+        match serve_http1::serve(stream, client, Rc::clone(&service)).await {
+            Ended::Http2(stream, read) => {
+                serve_http2::serve(Rewound { read, at: 0, stream }, client, service).await;
+            }
+            // With nothing to linger for, closing is a reset. Over TLS the missing close_notify says it.
+            Ended::Broken(stream) => {
+                drop(socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)));
+            }
+            Ended::Closed => {}
         }
         return;
     };

@@ -2,6 +2,7 @@
 //! into its. RFC 9113.
 
 use std::{
+    cell::Cell,
     pin::Pin,
     rc::Rc,
     task::{Context, Poll},
@@ -98,6 +99,8 @@ async fn answer(
         plan::Request { method: &head.method, fields: &head.headers, has_body, upgrade: false };
     let planned = if path_and_query.len() > service.limits().http1.target_bytes {
         Plan::Refuse(Problem::TargetTooLong)
+    } else if body.size_hint().lower() > service.limits().body_bytes {
+        Plan::Refuse(Problem::BodyTooLarge)
     } else {
         service.plan(&asked, &key, &mut selecting)
     };
@@ -122,12 +125,17 @@ async fn answer(
         }
         Plan::Refuse(problem) => out.problem(problem, CacheStatus::EMPTY.detail(problem.word())),
         Plan::Fetch(fetch) => {
-            let body = RequestBody::stream(body, service.limits().body_bytes);
+            let too_long = Rc::new(Cell::new(false));
+            let limit = service.limits().body_bytes;
+            let body = RequestBody::stream(body, limit, Rc::clone(&too_long));
             // hyper cannot send interim responses over HTTP/2 yet, so they stay unheard.
             let (interims, _unheard) = mpsc::channel(INTERIM_MAX);
             match service.fetch(ask(), fetch, body, interims).await {
                 Answer::Stored(hit) => out.stored(hit),
                 Answer::Streamed(streamed) => out.streamed(streamed),
+                Answer::Problem(_, cache) if too_long.get() => {
+                    out.problem(Problem::BodyTooLarge, cache)
+                }
                 Answer::Problem(problem, cache) => out.problem(problem, cache),
                 Answer::Upgraded(_) => unreachable!("HTTP/2 has no Upgrade (RFC 9113, 8.6)"),
             }

@@ -98,6 +98,8 @@ impl Server {
         let mut addresses = Vec::new();
         let settings = Arc::new(settings);
         for one in &settings.listen {
+            let taken = |source| StartError::Bind { address: one.address, source };
+            listen::assert_free(one.address).map_err(taken)?;
             let bind = |address| {
                 listen::bind(address).map_err(|source| StartError::Bind { address, source })
             };

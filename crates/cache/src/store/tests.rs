@@ -259,8 +259,7 @@ fn a_body_shorter_than_was_said_is_not_stored() {
 
 fn put_part(store: &Arc<Store>, tag: &str, range: &str, body: &'static [u8]) {
     let mut pilot = Pilot::new(Flight::new(), Arc::clone(store), b"http://a/", None);
-    let lines =
-        [("cache-control", "max-age=60"), ("etag", tag), ("content-range", range)];
+    let lines = [("cache-control", "max-age=60"), ("etag", tag), ("content-range", range)];
     let status = StatusCode::PARTIAL_CONTENT;
     pilot.head(Head { status, ..head(&HeaderMap::new(), &lines, Some(body.len() as u64)) });
     assert_eq!(ready(pilot.push(Bytes::from_static(body))), Ok(()));
@@ -334,12 +333,12 @@ fn many_threads_fetch_and_read_one_another_and_lose_nothing() {
                 for _ in 0..2_000 {
                     let n = rng.below(50);
                     let key = format!("http://a/{n}");
-                    let body = vec![u8::try_from(n).unwrap(); 1 + usize::try_from(n * 900).unwrap()];
+                    let body =
+                        vec![u8::try_from(n).unwrap(); 1 + usize::try_from(n * 900).unwrap()];
                     let boarding = store.board(store.key(key.as_bytes()), b"");
                     if let Boarding::First(flight) = boarding {
                         let pilot_key = key.as_bytes();
-                        let mut pilot =
-                            Pilot::new(flight, Arc::clone(store), pilot_key, Some(b""));
+                        let mut pilot = Pilot::new(flight, Arc::clone(store), pilot_key, Some(b""));
                         let lines = [("cache-control", "max-age=60")];
                         pilot.head(head(&HeaderMap::new(), &lines, Some(body.len() as u64)));
                         let _ = ready(pilot.push(Bytes::from(body.clone())));

@@ -1,0 +1,94 @@
+//! A request's body: read as the codec says, passed on as fast as the origin takes it.
+
+use bytes::Bytes;
+use http::StatusCode;
+use hyper::body::Frame;
+use nigh_edge::respond;
+use tokio::{io::AsyncRead, sync::Notify};
+
+use super::io::Input;
+use crate::{
+    body::{Part, Pump},
+    http1::{self, Refusal, Trailers},
+    service::Limits,
+};
+
+/// Bytes that one read makes room for.
+const BODY_READ: usize = 32 * 1024;
+
+/// Why a body was not passed on to its end.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum BodyRefused {
+    Malformed(Refusal),
+    TooLong,
+    Late,
+    Gone,
+}
+
+impl BodyRefused {
+    pub(super) fn status(self) -> StatusCode {
+        match self {
+            Self::Malformed(refusal) => refusal.status(),
+            Self::TooLong => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Late => StatusCode::REQUEST_TIMEOUT,
+            Self::Gone => StatusCode::BAD_REQUEST,
+        }
+    }
+}
+
+/// Reads a request's body and passes it on as fast as the origin takes it.
+pub(super) async fn pump_body<R: AsyncRead + Unpin>(
+    reader: &mut R,
+    input: &mut Input,
+    body: &mut http1::Body,
+    pump: Pump,
+    go: &Notify,
+    limits: &Limits,
+) -> Result<(), BodyRefused> {
+    go.notified().await;
+    let refuse = async |pump: &Pump, why| {
+        // The origin must see a broken request, not a short one.
+        let _ = pump.send(Part::Broken).await;
+        Err(why)
+    };
+    let mut passed = 0;
+    loop {
+        let step = match body.step(input.unread()) {
+            Ok(step) => step,
+            Err(refusal) => return refuse(&pump, BodyRefused::Malformed(refusal)).await,
+        };
+        match step {
+            http1::Part::Data(range) => {
+                passed += range.len() as u64;
+                if passed > limits.body_bytes {
+                    return refuse(&pump, BodyRefused::TooLong).await;
+                }
+                let data = Bytes::copy_from_slice(&input.unread()[range.clone()]);
+                input.consume(range.end);
+                // When nobody takes it any more, it is read and thrown away: the answer may be on its
+                // way, and the next request lies behind.
+                let _ = pump.send(Part::Frame(Frame::data(data))).await;
+            }
+            http1::Part::More(used) => {
+                input.consume(used);
+                match tokio::time::timeout(limits.body_time, input.fill(reader, BODY_READ)).await {
+                    Ok(Ok(n)) if n > 0 => {}
+                    Ok(_) => return refuse(&pump, BodyRefused::Gone).await,
+                    Err(_) => return refuse(&pump, BodyRefused::Late).await,
+                }
+            }
+            http1::Part::End { trailers, consumed } => {
+                let section = &input.unread()[trailers];
+                let map = respond::to_map(
+                    Trailers::new(section).map(|(name, value)| (name.as_bytes(), value)),
+                );
+                input.consume(consumed);
+                if !map.is_empty() {
+                    let _ = pump.send(Part::Frame(Frame::trailers(map))).await;
+                }
+                let _ = pump.send(Part::End).await;
+                return Ok(());
+            }
+        }
+    }
+}
