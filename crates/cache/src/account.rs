@@ -6,6 +6,8 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
 /// What an allocation of `bytes` really takes. The common allocators round up to one of four classes
 /// between two powers of two (mimalloc's and jemalloc's bins), so up to a quarter more than was asked.
 pub(crate) const fn allocated(bytes: usize) -> u64 {
@@ -21,11 +23,13 @@ pub(crate) const fn allocated(bytes: usize) -> u64 {
 pub(crate) struct Account {
     used: AtomicU64,
     ceiling: u64,
+    secret: u64,
+    drawn: AtomicU64,
 }
 
 impl Account {
-    pub(crate) fn new(ceiling: u64) -> Arc<Self> {
-        Arc::new(Self { used: AtomicU64::new(0), ceiling })
+    pub(crate) fn new(ceiling: u64, secret: u64) -> Arc<Self> {
+        Arc::new(Self { used: AtomicU64::new(0), ceiling, secret, drawn: AtomicU64::new(0) })
     }
 
     /// Bytes charged now; never above the ceiling.
@@ -60,6 +64,13 @@ impl Charge {
         self.bytes
     }
 
+    /// A number that nobody outside can guess, another one each time.
+    pub(crate) fn nonce(&self, salt: u64) -> u64 {
+        let drawn = self.account.drawn.fetch_add(1, Ordering::Relaxed);
+        let secret = self.account.secret.rotate_left(32);
+        xxh3_64_with_seed(&[salt.to_le_bytes(), drawn.to_le_bytes()].concat(), secret)
+    }
+
     /// Adds another charge to the same account to this one.
     pub(crate) fn merge(&mut self, mut other: Self) {
         self.bytes += std::mem::take(&mut other.bytes);
@@ -86,7 +97,7 @@ mod tests {
 
     #[test]
     fn a_charge_beyond_the_ceiling_is_refused_and_changes_nothing() {
-        let account = Account::new(100);
+        let account = Account::new(100, 1);
         let held = account.charge(60);
         assert!(held.is_some());
         assert!(account.charge(41).is_none());
@@ -104,7 +115,7 @@ mod tests {
 
     #[test]
     fn what_is_dropped_or_shrunk_comes_back() {
-        let account = Account::new(100);
+        let account = Account::new(100, 1);
         let mut held = account.charge(60).unwrap();
         held.merge(account.charge(10).unwrap());
         assert_eq!(held.bytes(), 70);

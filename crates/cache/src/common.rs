@@ -76,7 +76,7 @@ mod tests {
 
     #[test]
     fn only_what_comes_again_is_held_for_all() {
-        let (common, account) = (CommonFields::new(1), Account::new(1 << 20));
+        let (common, account) = (CommonFields::new(1), Account::new(1 << 20, 1));
         let set = b"content-security-policy: default-src 'self'";
         assert!(common.share(set, &account).is_none());
         let first = common.share(set, &account).unwrap();
@@ -88,7 +88,7 @@ mod tests {
 
     #[test]
     fn sets_that_nobody_holds_make_room_for_others() {
-        let (common, account) = (CommonFields::new(1), Account::new(1 << 30));
+        let (common, account) = (CommonFields::new(1), Account::new(1 << 30, 1));
         for n in 0..2 * SETS_MAX {
             let set = format!("server: number {n:08} of many");
             let _ = common.share(set.as_bytes(), &account);

@@ -24,9 +24,9 @@ use http::{HeaderMap, StatusCode};
 use parking_lot::Mutex;
 
 use crate::{
-    account::Charge,
+    account::{Charge, allocated},
     freshness::Terms,
-    object::{Large, Object},
+    object::{BLOCK_OVERHEAD, Large, Object},
     storable::WhyNot,
 };
 
@@ -125,6 +125,7 @@ pub struct Flight(Mutex<State>);
 #[derive(Debug)]
 struct State {
     keep: bool,
+    spoiled: bool,
     interim: Vec<Interim>,
     verdict: Option<Verdict>,
     /// Sealed blocks, of which the first has the number `first`; then the block being filled.
@@ -143,7 +144,7 @@ struct State {
 #[derive(Debug)]
 pub(crate) enum Cargo {
     /// The charge for blocks that were copied into an object.
-    Blocks(#[expect(dead_code, reason = "held for its drop")] Charge),
+    Blocks(Charge),
     /// The blocks that an object shares.
     Large(#[expect(dead_code, reason = "held for its drop")] Arc<Large>),
 }
@@ -156,14 +157,18 @@ struct Seat {
     /// The next byte: the number of its block, and its place there.
     block: usize,
     skip: usize,
+    /// It fell too far behind, and gets no more.
+    cut: bool,
     waker: Option<Waker>,
 }
 
 impl Flight {
-    /// A flight that nobody has boarded yet. It keeps until told otherwise.
-    pub fn new() -> Arc<Self> {
-        Arc::new(Self(Mutex::new(State {
+    /// A flight with its first asker aboard, whose request is the one that is sent. It keeps until
+    /// told otherwise.
+    pub(crate) fn new() -> (Arc<Self>, Reader) {
+        let flight = Arc::new(Self(Mutex::new(State {
             keep: true,
+            spoiled: false,
             interim: Vec::new(),
             verdict: None,
             blocks: VecDeque::new(),
@@ -171,33 +176,20 @@ impl Flight {
             tail: Vec::new(),
             length: 0,
             end: None,
-            readers: Vec::new(),
+            readers: vec![Seat { taken: true, ..Seat::default() }],
             pilot: None,
             cargo: None,
-        })))
-    }
-
-    /// Boards as the first asker, whose request is the one that is sent.
-    ///
-    /// # Panics
-    /// If somebody boarded before.
-    pub fn board_first(self: &Arc<Self>) -> Reader {
-        let reader = self.board();
-        assert!(reader.seat == 0, "the first asker boards first");
-        reader
+        })));
+        let reader = Reader { flight: Arc::clone(&flight), seat: 0, interims: 0 };
+        (flight, reader)
     }
 
     /// Boards a flight that keeps; `None` if its first bytes are gone already.
-    pub fn board_later(self: &Arc<Self>) -> Option<Reader> {
-        let boardable = {
-            let state = self.0.lock();
-            state.keep || state.verdict.is_none()
-        };
-        boardable.then(|| self.board())
-    }
-
-    fn board(self: &Arc<Self>) -> Reader {
+    pub(crate) fn board(self: &Arc<Self>) -> Option<Reader> {
         let mut state = self.0.lock();
+        if !state.keep {
+            return None;
+        }
         // Seat 0 is the first asker's for good: who sits there decides who hears `Alone`.
         let free = state.readers.iter().skip(1).position(|seat| !seat.taken).map(|at| at + 1);
         let seat = free.unwrap_or_else(|| {
@@ -205,7 +197,16 @@ impl Flight {
             state.readers.len() - 1
         });
         state.readers[seat] = Seat { taken: true, ..Seat::default() };
-        Reader { flight: Arc::clone(self), seat, interims: 0 }
+        Some(Reader { flight: Arc::clone(self), seat, interims: 0 })
+    }
+
+    /// What it brings is outdated already: it must not be stored.
+    pub(crate) fn spoil(&self) {
+        self.0.lock().spoiled = true;
+    }
+
+    pub(crate) fn is_spoiled(&self) -> bool {
+        self.0.lock().spoiled
     }
 
     /// Changes the state and wakes every reader whose news it may be.
@@ -279,12 +280,19 @@ impl Flight {
         });
     }
 
-    /// Stops keeping: what every reader has read is dropped from now on.
-    pub(crate) fn stop_keeping(&self) {
+    /// Stops keeping: what every reader has read is dropped from now on, and its part of `charge`
+    /// given back. Of several readers, those far behind the fastest are cut off: they would hold the
+    /// others up.
+    pub(crate) fn stop_keeping(&self, charge: Charge) {
         self.change(|state| {
             state.keep = false;
             state.seal();
-            state.trim();
+            state.cargo = Some(Cargo::Blocks(charge));
+            let fastest = state.readers.iter().filter(|seat| seat.taken).map(|seat| seat.at).max();
+            for seat in &mut state.readers {
+                seat.cut = seat.taken && fastest.is_some_and(|fastest| fastest - seat.at > WINDOW);
+            }
+            drop(state.trim());
         });
     }
 
@@ -302,10 +310,13 @@ impl Flight {
         Poll::Pending
     }
 
-    /// Ready once nobody will read what the flight does not keep. Pending for ever if it keeps.
+    /// Ready once nobody wants what the flight brings. Pending for ever once it is known to keep.
     pub(crate) fn poll_abandoned(&self, cx: &Context<'_>) -> Poll<()> {
         let mut state = self.0.lock();
-        if !state.keep && state.slowest().is_none() {
+        // What is kept is brought home for the next one who asks; before the head came, nobody knows
+        // whether it will be.
+        let wanted_later = state.keep && state.verdict.is_some();
+        if !wanted_later && state.slowest().is_none() {
             return Poll::Ready(());
         }
         state.pilot = Some(cx.waker().clone());
@@ -351,7 +362,11 @@ pub struct Abandoned;
 impl State {
     /// Where the slowest reader stands; `None` if there is none.
     fn slowest(&self) -> Option<u64> {
-        self.readers.iter().filter(|seat| seat.taken).map(|seat| seat.at).min()
+        self.reading().map(|seat| seat.at).min()
+    }
+
+    fn reading(&self) -> impl Iterator<Item = &Seat> {
+        self.readers.iter().filter(|seat| seat.taken && !seat.cut)
     }
 
     fn seal(&mut self) {
@@ -361,15 +376,21 @@ impl State {
         }
     }
 
-    /// Drops the blocks that every reader has read, and lets the pilot go on.
+    /// Drops the blocks that every reader has read; whoever drops the last of a window wakes the
+    /// pilot that is returned.
+    #[must_use]
     fn trim(&mut self) -> Option<Waker> {
         if self.keep {
             return None;
         }
-        let slowest = self.readers.iter().filter(|seat| seat.taken).map(|seat| seat.block).min();
-        let slowest = slowest.unwrap_or(usize::MAX);
+        let slowest = self.reading().map(|seat| seat.block).min().unwrap_or(usize::MAX);
         while self.first < slowest && self.blocks.pop_front().is_some() {
             self.first += 1;
+        }
+        if let Some(Cargo::Blocks(charge)) = &mut self.cargo {
+            let held: u64 =
+                self.blocks.iter().map(|block| allocated(block.len()) + BLOCK_OVERHEAD).sum();
+            charge.shrink_to(charge.bytes().min(held));
         }
         self.pilot.take()
     }
@@ -428,13 +449,19 @@ impl Reader {
 
     fn poll_news(&mut self, cx: &Context<'_>) -> Poll<News> {
         let mut state = self.flight.0.lock();
-        if let Some(interim) = state.interim.get(self.interims) {
+        // Interim responses are for the one whose request they answer: whether the final one will be
+        // for others too, nobody knows yet.
+        if self.seat == 0
+            && let Some(interim) = state.interim.get(self.interims)
+        {
             self.interims += 1;
             return Poll::Ready(News::Interim(interim.clone()));
         }
         match &state.verdict {
             Some(verdict) => Poll::Ready(News::Verdict(match verdict {
-                Verdict::Head(_) if !state.keep && self.seat != 0 => Verdict::Alone,
+                Verdict::Head(_) | Verdict::Object(_) if !state.keep && self.seat != 0 => {
+                    Verdict::Alone
+                }
                 other => other.clone(),
             })),
             None => {
@@ -450,6 +477,9 @@ impl Reader {
     /// If the body broke off.
     pub fn poll_chunk(&mut self, cx: &Context<'_>) -> Poll<Result<Option<Bytes>, Truncated>> {
         let mut state = self.flight.0.lock();
+        if state.readers[self.seat].cut {
+            return Poll::Ready(Err(Truncated));
+        }
         if let Some(bytes) = state.take_next(self.seat) {
             let pilot = state.trim();
             drop(state);
@@ -487,8 +517,8 @@ impl Drop for Reader {
         let mut state = self.flight.0.lock();
         state.readers[self.seat].taken = false;
         state.readers[self.seat].waker = None;
-        state.trim();
-        let pilot = state.pilot.take();
+        // Also where nothing is trimmed, the pilot may have to learn that it flies alone.
+        let pilot = state.trim().or_else(|| state.pilot.take());
         drop(state);
         if let Some(pilot) = pilot {
             pilot.wake();

@@ -209,12 +209,12 @@ impl Object {
 
     /// Whether this is the same stored response, not merely an equal one.
     pub fn is(&self, other: &Self) -> bool {
-        self.address() == other.address()
+        self.0.as_ptr() == other.0.as_ptr()
     }
 
-    /// Where it lies: a number that no stranger can guess, and that no other living object has.
-    pub fn address(&self) -> usize {
-        self.0.as_ptr().addr()
+    /// A number for `salt` that nobody outside can guess.
+    pub fn nonce(&self, salt: u64) -> u64 {
+        self.meta().charge.nonce(salt)
     }
 
     pub(crate) fn large(&self) -> Option<&Arc<Large>> {

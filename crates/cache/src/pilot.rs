@@ -30,8 +30,9 @@ pub struct Pilot {
     flight: Arc<Flight>,
     store: Arc<Store>,
     key: Box<[u8]>,
-    /// The selecting values it is boarded under; `None` if nobody can join.
-    boarded: Option<Box<[u8]>>,
+    /// It stands on the store's board.
+    boarded: bool,
+    joinable: bool,
     keeping: Option<Keeping>,
 }
 
@@ -45,10 +46,14 @@ struct Keeping {
 }
 
 impl Pilot {
-    /// Takes the controls of a flight for `key`; `boarded` names the selecting values under which
-    /// it stands on the store's board, if it does.
-    pub fn new(flight: Arc<Flight>, store: Arc<Store>, key: &[u8], boarded: Option<&[u8]>) -> Self {
-        Self { flight, store, key: key.into(), boarded: boarded.map(Into::into), keeping: None }
+    /// Takes the controls of a flight for `key`, which stands on the store's board.
+    pub(crate) fn new(flight: Arc<Flight>, store: Arc<Store>, key: &[u8], joinable: bool) -> Self {
+        Self { flight, store, key: key.into(), boarded: true, joinable, keeping: None }
+    }
+
+    /// Whether others may join.
+    pub fn can_be_joined(&self) -> bool {
+        self.joinable
     }
 
     /// The key that is fetched.
@@ -110,9 +115,9 @@ impl Pilot {
         let kept = self.keep(&bytes);
         if kept < bytes.len() {
             // Not to be kept, or no room for the rest: readers get it, the store does not.
-            if self.keeping.take().is_some() {
+            if let Some(keeping) = self.keeping.take() {
                 self.leave_board();
-                self.flight.stop_keeping();
+                self.flight.stop_keeping(keeping.charge);
             }
             self.flight.pass(bytes.slice(kept..));
         }
@@ -129,13 +134,14 @@ impl Pilot {
             let mut room = self.flight.tail_room();
             if room == 0 {
                 let rest = bytes.len() - kept;
-                room = match keeping.head.length {
+                let wanted = match keeping.head.length {
                     Some(length) => usize::try_from(length - held.min(length)).unwrap_or(BLOCK),
                     None if held < BLOCK as u64 => rest.max(BLOCK_MIN),
                     None => BLOCK,
-                }
-                .clamp(1, BLOCK);
-                if held + room as u64 > self.store.object_max().max(BLOCK as u64) {
+                };
+                let left = usize::try_from(self.store.object_max().saturating_sub(held));
+                room = wanted.clamp(1, BLOCK).min(left.unwrap_or(BLOCK));
+                if room == 0 {
                     break;
                 }
                 // Charged first, allocated after.
@@ -157,8 +163,13 @@ impl Pilot {
         if let Some(keeping) = self.keeping.take() {
             let whole = keeping.head.length.is_none_or(|length| length == self.flight.length());
             match keeping.head.status {
-                _ if !whole => {}
-                StatusCode::PARTIAL_CONTENT => drop(self.store_part(&keeping)),
+                _ if !whole || self.flight.is_spoiled() => {
+                    self.flight.hold(Cargo::Blocks(keeping.charge));
+                }
+                StatusCode::PARTIAL_CONTENT => {
+                    let _ = self.store_part(&keeping);
+                    self.flight.hold(Cargo::Blocks(keeping.charge));
+                }
                 _ => self.store_whole(keeping),
             }
         }
@@ -178,13 +189,17 @@ impl Pilot {
             // The object is charged anew: its readers may still hold the blocks, and their charge
             // stays with the flight until they are done.
             let cost = object::cost(prefix.bytes.len());
-            let Some(charge) = self.store.charge(key, cost) else { return };
+            let charge = self.store.charge(key, cost);
             self.flight.hold(Cargo::Blocks(keeping.charge));
+            let Some(charge) = charge else { return };
             recipe.build(prefix, None, charge)
         } else {
-            let blocks_cost = length + blocks.len() as u64 * BLOCK_OVERHEAD;
-            let Some(charge) = self.store.charge(key, prefix_cost) else { return };
-            keeping.charge.shrink_to(blocks_cost.max(prefix_cost));
+            let Some(charge) = self.store.charge(key, prefix_cost) else {
+                return self.flight.hold(Cargo::Blocks(keeping.charge));
+            };
+            let blocks_cost =
+                blocks.iter().map(|block| allocated(block.len()) + BLOCK_OVERHEAD).sum();
+            keeping.charge.shrink_to(blocks_cost);
             let body = LargeBody::Whole { blocks: blocks.into_boxed_slice(), length };
             let large = Arc::new(Large { body, charge: keeping.charge });
             self.flight.hold(Cargo::Large(Arc::clone(&large)));
@@ -221,19 +236,27 @@ impl Pilot {
                 partial.parts.add(range).ok()?
             }
         };
-        for piece in pieces {
-            let place = |at: u64| usize::try_from(at - range.span.start);
-            let bytes = body.slice(place(piece.span.start).ok()?..place(piece.span.end).ok()?);
-            partial.bytes.insert(piece.at, bytes);
-        }
         let mut fields = head.fields.clone();
         fields.remove(CONTENT_RANGE);
         let recipe = Recipe { status: StatusCode::OK, fields: &fields, ..self.recipe(head) };
         let prefix = recipe.prefix(|packed| self.store.share(packed))?;
         let length = partial.parts.held();
-        let cost = length + partial.bytes.len() as u64 * BLOCK_OVERHEAD;
+        let cost = partial
+            .parts
+            .spans()
+            .iter()
+            .map(|span| {
+                allocated(usize::try_from(span.len()).unwrap_or(usize::MAX)) + BLOCK_OVERHEAD
+            })
+            .sum();
         let blocks_charge = self.store.charge(key, cost)?;
         let object_charge = self.store.charge(key, object::cost(prefix.bytes.len()))?;
+        for piece in pieces {
+            // Copied: a slice would keep all of the body alive, and only the slice is charged.
+            let place = |at: u64| usize::try_from(at - range.span.start);
+            let bytes = &body[place(piece.span.start).ok()?..place(piece.span.end).ok()?];
+            partial.bytes.insert(piece.at, Bytes::copy_from_slice(bytes));
+        }
         let body = if partial.parts.is_complete() {
             LargeBody::Whole { blocks: partial.bytes.into_boxed_slice(), length }
         } else {
@@ -252,18 +275,29 @@ impl Pilot {
         validator.is_some() && validator == conditional::strong_validator(&head.fields)
     }
 
-    /// The origin confirmed `old`: `fields` and `terms` are what it is from now on. Every reader
-    /// answers from the updated object.
-    pub fn confirm(mut self, old: &Object, fields: &HeaderMap, terms: Terms) -> Object {
-        let object = self.updated(old, fields, terms);
+    /// The origin confirmed `old`: `fields` and `terms` are what it is from now on, and every reader
+    /// answers from that. If it may not be kept any longer (`stored`), it is for the first asker
+    /// alone, and leaves the store.
+    pub fn confirm(
+        mut self,
+        old: &Object,
+        fields: &HeaderMap,
+        terms: Terms,
+        stored: Result<(), WhyNot>,
+    ) {
+        let key = self.store.key(&self.key);
+        let keep = stored.is_ok() && !self.flight.is_spoiled();
+        let object = renew(&self.store, old, fields, terms);
+        if keep && let Some(object) = &object {
+            self.store.replace(key, old, object.clone());
+        } else {
+            self.store.outdate(key, old);
+        }
+        self.store.note_stored(key, stored);
         self.leave_board();
-        self.flight.decide(Verdict::Object(object.clone()), false);
+        let object = object.unwrap_or_else(|| old.clone());
+        self.flight.decide(Verdict::Object(object), keep);
         self.flight.end(Ok(None));
-        object
-    }
-
-    fn updated(&self, old: &Object, fields: &HeaderMap, terms: Terms) -> Object {
-        update(&self.store, old, fields, terms).unwrap_or_else(|| old.clone())
     }
 
     /// Ready once nobody wants what this flight brings; never, while it keeps.
@@ -277,15 +311,18 @@ impl Pilot {
     }
 
     fn give_up(&mut self, failure: Failure) {
-        self.keeping = None;
+        if let Some(keeping) = self.keeping.take() {
+            // Readers may still hold what came so far.
+            self.flight.hold(Cargo::Blocks(keeping.charge));
+        }
         self.leave_board();
         self.flight.decide(Verdict::Failed(failure), false);
         self.flight.end(Err(Truncated));
     }
 
     fn leave_board(&mut self) {
-        if let Some(selecting) = self.boarded.take() {
-            self.store.take_off(self.store.key(&self.key), &selecting, &self.flight);
+        if std::mem::take(&mut self.boarded) {
+            self.store.take_off(self.store.key(&self.key), &self.flight);
         }
     }
 }
@@ -297,9 +334,16 @@ impl Drop for Pilot {
     }
 }
 
-/// Stores `old` again with other fields and terms, and the same body. `None` if there is no room or
-/// a field is too long to keep.
-pub fn update(store: &Store, old: &Object, fields: &HeaderMap, terms: Terms) -> Option<Object> {
+/// Stores `old` again with other fields and terms, and the same body; nothing if there is no room.
+pub fn update(store: &Store, old: &Object, fields: &HeaderMap, terms: Terms) {
+    if let Some(new) = renew(store, old, fields, terms) {
+        store.replace(store.key(old.key()), old, new);
+    }
+}
+
+/// `old` with other fields and terms, and the same body. `None` if there is no room or a field is too
+/// long to keep.
+fn renew(store: &Store, old: &Object, fields: &HeaderMap, terms: Terms) -> Option<Object> {
     let key = store.key(old.key());
     let recipe = Recipe {
         key: old.key(),
@@ -314,7 +358,5 @@ pub fn update(store: &Store, old: &Object, fields: &HeaderMap, terms: Terms) -> 
         prefix.bytes.extend_from_slice(body);
     }
     let charge = store.charge(key, object::cost(prefix.bytes.len()))?;
-    let object = recipe.build(prefix, old.large().cloned(), charge);
-    store.replace(key, old, object.clone());
-    Some(object)
+    Some(recipe.build(prefix, old.large().cloned(), charge))
 }

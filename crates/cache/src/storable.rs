@@ -28,6 +28,9 @@ pub struct Asked<'a> {
     pub directives: RequestDirectives,
     /// Whether it carried Authorization.
     pub authorized: bool,
+    /// Whether it carried content, or offered another protocol: what came back answers that, and no
+    /// plain request.
+    pub has_content: bool,
 }
 
 /// When a response with Set-Cookie may be shared.
@@ -114,6 +117,25 @@ impl WhyNot {
         Self::NoRoom,
     ];
 
+    /// Whether the request is the reason: the next one's response may well be kept.
+    pub const fn is_the_requests(self) -> bool {
+        matches!(self, Self::Method | Self::RequestNoStore | Self::Authorization)
+    }
+
+    /// Whether the next response is likely to be no different: the origin said so of this one.
+    pub const fn is_lasting(self) -> bool {
+        matches!(
+            self,
+            Self::NoStore
+                | Self::Private
+                | Self::SetCookie
+                | Self::VaryStar
+                | Self::NoFreshness
+                | Self::NoFreshnessAndNoValidator
+                | Self::NoRoom
+        )
+    }
+
     /// The stable name.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -190,6 +212,7 @@ fn by_request(
         return Err(WhyNot::RequestNoStore);
     }
     match *asked.method {
+        Method::GET if asked.has_content => Err(WhyNot::Method),
         Method::GET => Ok(()),
         // RFC 9110, section 9.3.3: a POST's response is kept for later GETs if it says for how long,
         // and that it is what a GET would have given.

@@ -13,16 +13,16 @@ use std::sync::{
 use hashbrown::HashTable;
 use nigh_base::ByteSize;
 use parking_lot::Mutex;
-use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::{
     account::{Account, Charge},
     common::{CommonFields, Shared},
     evict::{self, Evictor, Policy as _, Slot},
     fields::Fields,
-    flight::Flight,
+    flight::{Flight, Reader},
     key::Key,
     object::Object,
+    pilot::Pilot,
     storable::WhyNot,
     vary,
 };
@@ -109,11 +109,13 @@ struct Shard {
     seed: u64,
 }
 
-/// A flight that can be joined, under its key and selecting values.
+/// A flight in progress, under its key.
 #[derive(Debug)]
 struct Boarded {
     hash: u64,
-    id: Box<[u8]>,
+    key: Box<[u8]>,
+    /// The selecting values of who may join; `None` if nobody may.
+    selecting: Option<Box<[u8]>>,
     flight: Arc<Flight>,
 }
 
@@ -141,12 +143,10 @@ impl Link {
 /// Whether the asker is the one who fetches.
 #[derive(Debug)]
 pub enum Boarding {
-    /// Nobody fetches this yet: the asker does, on this flight.
-    First(Arc<Flight>),
+    /// Nobody fetches this yet: the asker does, and others may join.
+    First(Reader, Pilot),
     /// It is being fetched.
-    Later(Arc<Flight>),
-    /// Its last response could not be shared, so waiting would be in vain: fetch alone.
-    Alone(Arc<Flight>),
+    Later(Reader),
 }
 
 impl Store {
@@ -167,7 +167,7 @@ impl Store {
         };
         Arc::new(Self {
             shards: (0..SHARDS as u64).map(shard).collect(),
-            account: Account::new(ceiling),
+            account: Account::new(ceiling, settings.seed),
             common: CommonFields::new(settings.seed),
             refusals: (0..REFUSALS).map(|_| AtomicU64::new(0)).collect(),
             inserted: AtomicU64::new(0),
@@ -211,30 +211,55 @@ impl Store {
         shard.chain(key).map(|(_, object)| object.clone()).collect()
     }
 
-    /// Joins the flight for `key` and the selecting values in `selecting`, or starts it.
-    pub fn board(&self, key: Key<'_>, selecting: &[u8]) -> Boarding {
-        if self.refusal(key).is_some() {
-            return Boarding::Alone(Flight::new());
-        }
+    /// Joins the flight for `key` and the selecting values, or starts it. Where the last response
+    /// could not be shared, waiting would be in vain: the asker starts one of its own.
+    pub fn board(self: &Arc<Self>, key: Key<'_>, selecting: &[u8]) -> Boarding {
+        let alone = self.refusal(key).is_some_and(WhyNot::is_lasting);
         let mut shard = self.shard(key).lock();
-        let hash = key.hash ^ xxh3_64_with_seed(selecting, self.settings.seed);
-        let is_it = |boarded: &Boarded| boarded.id.strip_prefix(key.bytes) == Some(selecting);
-        if let Some(boarded) = shard.board.find(hash, is_it) {
-            return Boarding::Later(Arc::clone(&boarded.flight));
+        if !alone {
+            let joined = shard
+                .board
+                .iter_hash(key.hash)
+                .find(|held| {
+                    *held.key == *key.bytes && held.selecting.as_deref() == Some(selecting)
+                })
+                .and_then(|held| held.flight.board());
+            if let Some(reader) = joined {
+                return Boarding::Later(reader);
+            }
         }
-        let flight = Flight::new();
-        let id = [key.bytes, selecting].concat().into_boxed_slice();
-        let boarded = Boarded { hash, id, flight: Arc::clone(&flight) };
-        shard.board.insert_unique(hash, boarded, |boarded| boarded.hash);
-        Boarding::First(flight)
+        let (reader, pilot) = self.start(&mut shard, key, (!alone).then_some(selecting));
+        Boarding::First(reader, pilot)
+    }
+
+    /// Starts a flight that nobody can join.
+    pub fn fly_alone(self: &Arc<Self>, key: Key<'_>) -> (Reader, Pilot) {
+        self.start(&mut self.shard(key).lock(), key, None)
+    }
+
+    /// Every flight stands on the board from its first moment, so that an invalidation finds it.
+    fn start(
+        self: &Arc<Self>,
+        shard: &mut Shard,
+        key: Key<'_>,
+        selecting: Option<&[u8]>,
+    ) -> (Reader, Pilot) {
+        let (flight, reader) = Flight::new();
+        let boarded = Boarded {
+            hash: key.hash,
+            key: key.bytes.into(),
+            selecting: selecting.map(Into::into),
+            flight: Arc::clone(&flight),
+        };
+        shard.board.insert_unique(key.hash, boarded, |boarded| boarded.hash);
+        (reader, Pilot::new(flight, Arc::clone(self), key.bytes, selecting.is_some()))
     }
 
     /// Takes a flight off the board: nobody can join it any more.
-    pub(crate) fn take_off(&self, key: Key<'_>, selecting: &[u8], flight: &Arc<Flight>) {
-        let hash = key.hash ^ xxh3_64_with_seed(selecting, self.settings.seed);
+    pub(crate) fn take_off(&self, key: Key<'_>, flight: &Arc<Flight>) {
         let mut shard = self.shard(key).lock();
         if let Ok(boarded) =
-            shard.board.find_entry(hash, |boarded| Arc::ptr_eq(&boarded.flight, flight))
+            shard.board.find_entry(key.hash, |boarded| Arc::ptr_eq(&boarded.flight, flight))
         {
             boarded.remove();
         }
@@ -247,7 +272,7 @@ impl Store {
         let (slot, tag) = self.refusal_slot(key);
         let noted = slot.load(Ordering::Relaxed);
         match stored {
-            Err(WhyNot::Method | WhyNot::RequestNoStore) => {}
+            Err(why) if why.is_the_requests() => {}
             Err(why) => slot.store(tag | (u64::from(why as u8) + 1), Ordering::Relaxed),
             Ok(()) if noted & !0xff == tag => slot.store(0, Ordering::Relaxed),
             Ok(()) => {}
@@ -329,9 +354,19 @@ impl Store {
         self.removed.fetch_add(u64::from(removed.is_some()), Ordering::Relaxed);
     }
 
-    /// Removes every variant of a key; says how many there were.
+    /// Removes every variant of a key; says how many there were. What is on its way for it is not
+    /// stored either.
     pub fn remove(&self, key: Key<'_>) -> usize {
-        let removed = self.shard(key).lock().remove_all(key);
+        let removed = {
+            let mut shard = self.shard(key).lock();
+            for boarded in shard.board.iter_hash_mut(key.hash) {
+                if *boarded.key == *key.bytes {
+                    boarded.selecting = None;
+                    boarded.flight.spoil();
+                }
+            }
+            shard.remove_all(key)
+        };
         self.removed.fetch_add(removed.len() as u64, Ordering::Relaxed);
         removed.len()
     }

@@ -3,6 +3,10 @@
 //! RFC 9111, sections 3.2, 4.3.4 and 4.3.5. The caller works out new [`Terms`] from the merged fields
 //! and asks [`storable::judge`] again: an update can make a response private.
 //!
+//! A 304 to a question that named one stored response and nothing else is about that response, whatever
+//! validator it carries: origins that compress are known to answer `"a-gzip"` with a 304 that says
+//! `"a"`. Section 4.3.4 would leave such a response alone; its ETag is never overwritten here.
+//!
 //! [`Terms`]: crate::freshness::Terms
 //! [`storable::judge`]: crate::storable::judge
 
@@ -12,62 +16,9 @@ use nigh_base::Wall;
 use crate::{
     directives::ResponseDirectives,
     fields::Fields,
-    list::{EntityTag, digits},
+    list::digits,
     storable::{date_value, fields_to_drop},
 };
-
-/// Whose validators the origin was asked with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Question {
-    /// Exactly those of this stored response.
-    This,
-    /// The client's, or those of several stored responses.
-    Others,
-}
-
-/// What a 304 says about a stored response.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Selected {
-    /// Its validator names this response: update it and reuse it (section 4.3.4).
-    ByValidator,
-    /// It has another validator or none, but was asked about this response alone, and answered that
-    /// it is current: update it and reuse it.
-    ByQuestion,
-    /// It is about another response.
-    No,
-}
-
-impl Selected {
-    /// Whether the stored response is to be updated and reused.
-    pub const fn is_selected(self) -> bool {
-        !matches!(self, Self::No)
-    }
-}
-
-/// Whether a 304 with the fields `fresh` selects a stored response for update (section 4.3.4).
-///
-/// The section says that a 304 with a strong validator that no stored response has updates none.
-/// Origins that compress are known to answer `"a-gzip"` with a 304 that says `"a"`; where the question
-/// named this response and nothing else, its 304 can only mean this response.
-pub fn select(stored: &impl Fields, fresh: &impl Fields, question: Question) -> Selected {
-    let (old, new) = (stored.first("etag"), fresh.first("etag"));
-    let named = match (new, new.and_then(EntityTag::parse)) {
-        (Some(_), Some(new)) => old.and_then(EntityTag::parse).is_some_and(|old| match new.weak {
-            true => new.same_weakly(old),
-            false => new.same_strongly(old),
-        }),
-        (Some(new), None) => old == Some(new),
-        (None, _) => match fresh.first("last-modified") {
-            Some(new) => stored.first("last-modified") == Some(new),
-            None => old.is_none() && stored.first("last-modified").is_none(),
-        },
-    };
-    match question {
-        _ if named => Selected::ByValidator,
-        Question::This => Selected::ByQuestion,
-        Question::Others => Selected::No,
-    }
-}
 
 /// Fields that an update leaves as they were stored: they are about the stored content, which was not
 /// sent again (RFC 9111, section 3.2; RFC 9110, section 8.8.3 for ETag, which names those bytes).
@@ -140,29 +91,6 @@ mod tests {
 
     const RECEIVED: Wall = Wall::from_secs(1_794_960_000);
     const LM: (&str, &str) = ("last-modified", "Wed, 01 Jan 2020 00:00:00 GMT");
-
-    #[test]
-    fn a_304_selects_what_its_validator_names() {
-        for (stored, fresh, expected) in [
-            (
-                &[("etag", "\"a\"")][..] as Lines<'_>,
-                &[("etag", "\"a\"")][..] as Lines<'_>,
-                Selected::ByValidator,
-            ),
-            (&[("etag", "W/\"a\"")], &[("etag", "W/\"a\"")], Selected::ByValidator),
-            (&[("etag", "W/\"a\"")], &[("etag", "\"a\"")], Selected::No),
-            (&[("etag", "\"a\"")], &[("etag", "\"b\"")], Selected::No),
-            (&[LM], &[LM], Selected::ByValidator),
-            (&[("etag", "\"a\""), LM], &[LM], Selected::ByValidator),
-            (&[("etag", "\"a\"")], &[LM], Selected::No),
-            (&[("etag", "\"a\"")], &[], Selected::No),
-            (&[], &[], Selected::ByValidator),
-        ] {
-            let found = select(&map(stored), &map(fresh), Question::Others);
-            assert_eq!(found, expected, "{stored:?} {fresh:?}");
-            assert!(select(&map(stored), &map(fresh), Question::This).is_selected());
-        }
-    }
 
     #[test]
     fn an_update_never_touches_what_describes_the_stored_content() {

@@ -28,6 +28,22 @@ pub fn remove_hop_by_hop(fields: &mut HeaderMap) {
     }
 }
 
+/// Fields that [`to_origin`] writes: what the client sent under these names is not what the origin
+/// saw, so a response that varies on one of them answers no other request.
+pub const WRITTEN: [&str; 8] = [
+    "host",
+    "via",
+    "cdn-loop",
+    "forwarded",
+    "x-forwarded-for",
+    "x-forwarded-proto",
+    "x-forwarded-host",
+    "te",
+];
+
+/// Names that some origins take for those above: a client could say there what it may not here.
+const MISTAKEN: [&str; 3] = ["x_forwarded_for", "x_forwarded_proto", "x_forwarded_host"];
+
 /// Who asked, and as what.
 #[derive(Clone, Copy, Debug)]
 pub struct Hop<'a> {
@@ -114,7 +130,17 @@ pub fn to_origin(
     if let Some(asked) = asked {
         fields.insert(X_FORWARDED_HOST, asked);
     }
+    // An open quote in what the client sent would swallow our element.
+    let closed = |value: &HeaderValue| {
+        value.as_bytes().iter().filter(|&&byte| byte == b'"').count() % 2 == 0
+    };
+    if !fields.get_all(FORWARDED).iter().all(closed) {
+        fields.remove(FORWARDED);
+    }
     append_to_list(fields, FORWARDED, &forwarded(hop));
+    for name in MISTAKEN {
+        fields.remove(name);
+    }
 }
 
 /// One element of Forwarded. RFC 7239, section 4: an IPv6 address is bracketed, and like an

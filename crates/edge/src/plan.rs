@@ -10,7 +10,9 @@ use nigh_cache::{
     fields::Fields,
     freshness::{Reason, Reuse},
     key::Key,
+    list,
     object::Object,
+    storable,
     store::Store,
 };
 
@@ -29,7 +31,7 @@ pub struct Request<'a, F> {
     pub fields: &'a F,
     /// Whether content follows.
     pub has_body: bool,
-    /// Whether it asks for another protocol.
+    /// Whether it offers another protocol.
     pub upgrade: bool,
 }
 
@@ -84,7 +86,11 @@ pub enum Manner {
 }
 
 /// Fields that make a request one of a kind: it goes to the origin as it is.
-const ALONE: [&str; 3] = ["range", "if-match", "if-unmodified-since"];
+const ALONE: [&str; 2] = ["if-match", "if-unmodified-since"];
+
+fn wants_websocket(fields: &impl Fields) -> bool {
+    fields.values("upgrade").flat_map(list::elements).any(|it| list::same_token(it, b"websocket"))
+}
 
 /// Makes the plan. `scratch` is left holding the values that select a variant.
 ///
@@ -102,7 +108,10 @@ pub fn plan<F: Fields>(
     match *request.method {
         Method::TRACE => return Plan::Refuse(Problem::TraceRefused),
         Method::CONNECT => return Plan::Refuse(Problem::ConnectRefused),
-        _ if request.upgrade => {
+        // Only what is asked for in earnest, and could not mean something else to the origin than to
+        // us: HTTP/2 in clear is offered by many clients on every request, and tunnelling it would
+        // hide what follows.
+        Method::GET if request.upgrade && !request.has_body && wants_websocket(request.fields) => {
             return fetch(
                 CacheStatus::forwarded(Forward::Bypass).detail("upgrade"),
                 None,
@@ -112,9 +121,9 @@ pub fn plan<F: Fields>(
         Method::GET | Method::HEAD if !request.has_body => {}
         _ => return fetch(CacheStatus::forwarded(Forward::Method), None, Manner::Alone),
     }
-    let manner = if request.method == Method::GET
-        && ALONE.iter().all(|name| request.fields.first(name).is_none())
-    {
+    let is_general = request.method == Method::GET
+        && ALONE.iter().all(|name| request.fields.first(name).is_none());
+    let manner = if is_general && request.fields.first("range").is_none() {
         Manner::Shared
     } else {
         Manner::Alone
@@ -139,7 +148,12 @@ pub fn plan<F: Fields>(
         if reason != Reason::Stale {
             status = status.detail(reason.as_str());
         }
-        return fetch(status, Some(object), manner);
+        // A range is asked for alone, but a whole object is confirmed for everyone, and then gives it.
+        let validates =
+            is_general && object.is_whole() && storable::has_validator(&object.fields());
+        let manner = if validates { Manner::Shared } else { manner };
+        let stale = (validates || manner == Manner::Alone || object.is_whole()).then_some(object);
+        return fetch(status, stale, manner);
     }
     let Some(reply) = reply(&object, request.method, request.fields, now) else {
         if directives.only_if_cached {

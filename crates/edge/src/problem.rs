@@ -25,6 +25,15 @@ pub enum Problem {
     /// The client's: the target is longer than the edge was told to accept.
     #[error("the request's target is longer than this edge accepts")]
     TargetTooLong,
+    /// The client's: the target or the authority is none.
+    #[error("the request's target or its authority is malformed")]
+    BadTarget,
+    /// The client's: more field lines than the edge was told to accept.
+    #[error("the request has more fields than this edge accepts")]
+    TooManyFields,
+    /// The origin's: what is stored must be validated before it is used, and it cannot be.
+    #[error("what is stored must be validated first, and the origin does not answer")]
+    CannotValidate,
     /// The client's: CONNECT asks for a forward proxy.
     #[error("this is no forward proxy: CONNECT is refused")]
     ConnectRefused,
@@ -41,12 +50,15 @@ impl Problem {
     pub const fn status(self) -> StatusCode {
         match self {
             Self::TraceRefused | Self::ConnectRefused => StatusCode::METHOD_NOT_ALLOWED,
-            Self::OnlyIfCached | Self::Origin(Failure::TimedOut) => StatusCode::GATEWAY_TIMEOUT,
+            Self::OnlyIfCached | Self::CannotValidate | Self::Origin(Failure::TimedOut) => {
+                StatusCode::GATEWAY_TIMEOUT
+            }
+            Self::TooManyFields => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Loop => StatusCode::LOOP_DETECTED,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TargetTooLong => StatusCode::URI_TOO_LONG,
             Self::Body(status) => status,
-            Self::Origin(Failure::RequestBroken) => StatusCode::BAD_REQUEST,
+            Self::BadTarget | Self::Origin(Failure::RequestBroken) => StatusCode::BAD_REQUEST,
             Self::Origin(_) => StatusCode::BAD_GATEWAY,
         }
     }
@@ -59,6 +71,9 @@ impl Problem {
             Self::Loop => "loop",
             Self::BodyTooLarge => "body-too-large",
             Self::TargetTooLong => "target-too-long",
+            Self::BadTarget => "bad-target",
+            Self::TooManyFields => "too-many-fields",
+            Self::CannotValidate => "cannot-validate",
             Self::ConnectRefused => "connect-refused",
             Self::Body(_) => "body-refused",
             Self::Origin(Failure::Unreachable) => "origin-unreachable",

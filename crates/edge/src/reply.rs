@@ -100,9 +100,9 @@ pub fn reply(object: &Object, method: &Method, request: &impl Fields, now: Wall)
 
 fn multipart(object: &Object, spans: &[Span], now: Wall) -> Option<Reply> {
     let stored = object.fields();
-    // It must not occur in the content. Whoever wrote the content did not know when it would be
-    // asked for, nor where in memory it would lie.
-    let boundary = format!("nigh-{:016x}-{:012x}", object.address(), now.millis());
+    // It must not occur in the content, and whoever wrote the content could not guess it.
+    let boundary =
+        format!("nigh-{:016x}{:016x}", object.nonce(now.millis()), object.nonce(spans[0].end));
     let plan = Multipart {
         boundary: &boundary,
         content_type: stored.first("content-type"),

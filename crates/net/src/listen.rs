@@ -115,8 +115,10 @@ pub async fn accept(
                 continue;
             }
             // The client was gone before it was accepted (accept(2)): the next one.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
             Err(error) => {
                 debug!(%error, "a connection was not accepted");
+                pause(&service, &mut told, "the listening socket fails").await;
                 continue;
             }
         };

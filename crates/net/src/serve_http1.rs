@@ -158,7 +158,16 @@ where
     }
 
     async fn read(&mut self) -> std_io::Result<usize> {
-        self.timer.bound(self.input.fill(&mut self.stream, 4096)).await
+        // A connection that has not said a word yet is as idle as one between two requests.
+        let silent = self.input.unread().is_empty();
+        let Self { stream, input, timer, place, .. } = self;
+        let mut reading = pin!(input.fill(stream, 4096));
+        poll_fn(|cx| match reading.as_mut().poll(cx) {
+            Poll::Pending if silent && place.is_over(cx) => Poll::Ready(Ok(0)),
+            Poll::Pending if timer.poll_expired(cx) => Poll::Ready(Err(ErrorKind::TimedOut.into())),
+            other => other,
+        })
+        .await
     }
 
     async fn run(&mut self) -> std_io::Result<()> {
@@ -393,6 +402,12 @@ where
                     }
                 }
             };
+            // Those that came in one piece with the head.
+            while let Ok(interim) = interim.try_recv() {
+                if framed.http1_1 && interim.status != StatusCode::CONTINUE {
+                    write_interim(&interim, output);
+                }
+            }
             // A client that was never told to go on may or may not send its body, and a body that was
             // refused has no end: nobody can tell what the next bytes are.
             framed.persistent &= !waiting && refused.is_none() && !service.is_draining();

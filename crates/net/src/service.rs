@@ -16,6 +16,9 @@ use std::{
 
 use http::{HeaderMap, Method, StatusCode, Version, header};
 use nigh_cache::{
+    directives::RequestDirectives,
+    invalidate::Target,
+    storable::Asked,
     conditional::{self},
     fields::Fields,
     flight::{Head, Reader},
@@ -89,6 +92,8 @@ pub(crate) struct Ask {
     pub(crate) client: SocketAddr,
     pub(crate) key: Box<[u8]>,
     pub(crate) selecting: Box<[u8]>,
+    /// Content followed, or another protocol was offered.
+    pub(crate) has_content: bool,
 }
 
 /// What a request gets that the store alone could not answer.
@@ -135,8 +140,8 @@ pub struct Service {
     fallback_authority: String,
     log: Option<Log>,
     draining: Cell<bool>,
-    /// Connections that wait idly, each under its number.
-    idle: RefCell<Vec<Option<Waker>>>,
+    /// Connections, each under its number, with whom to wake when the draining begins.
+    places: RefCell<Places>,
 }
 
 impl Service {
@@ -159,7 +164,7 @@ impl Service {
             fallback_authority,
             log,
             draining: Cell::new(false),
-            idle: RefCell::default(),
+            places: RefCell::default(),
         })
     }
 
@@ -200,7 +205,7 @@ impl Service {
     /// No new requests from here on: idle connections end, busy ones after their answer.
     pub fn drain(&self) {
         self.draining.set(true);
-        for waker in self.idle.borrow_mut().iter_mut().filter_map(Option::take) {
+        for waker in self.places.borrow_mut().wakers.iter_mut().filter_map(Option::take) {
             waker.wake();
         }
     }
@@ -211,11 +216,10 @@ impl Service {
 
     /// A place where a connection can be found by [`Self::drain`].
     pub(crate) fn idle_place(self: &Rc<Self>) -> IdlePlace {
-        let mut idle = self.idle.borrow_mut();
-        let free = idle.iter().position(Option::is_none);
-        let at = free.unwrap_or_else(|| {
-            idle.push(None);
-            idle.len() - 1
+        let mut places = self.places.borrow_mut();
+        let at = places.free.pop().unwrap_or_else(|| {
+            places.wakers.push(None);
+            places.wakers.len() - 1
         });
         IdlePlace { service: Rc::clone(self), at }
     }
@@ -280,6 +284,13 @@ impl Service {
     }
 }
 
+/// The places of connections: a slab.
+#[derive(Debug, Default)]
+struct Places {
+    wakers: Vec<Option<Waker>>,
+    free: Vec<usize>,
+}
+
 /// A connection's place among those that wait idly; given up with it.
 #[derive(Debug)]
 pub(crate) struct IdlePlace {
@@ -293,9 +304,9 @@ impl IdlePlace {
         if self.service.is_draining() {
             return true;
         }
-        let mut idle = self.service.idle.borrow_mut();
-        if !idle[self.at].as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
-            idle[self.at] = Some(cx.waker().clone());
+        let waker = &mut self.service.places.borrow_mut().wakers[self.at];
+        if !waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            *waker = Some(cx.waker().clone());
         }
         false
     }
@@ -303,11 +314,33 @@ impl IdlePlace {
 
 impl Drop for IdlePlace {
     fn drop(&mut self) {
-        self.service.idle.borrow_mut()[self.at] = None;
+        let mut places = self.service.places.borrow_mut();
+        places.wakers[self.at] = None;
+        places.free.push(self.at);
     }
 }
 
 impl Ask {
+    /// The target URI.
+    pub(crate) fn target(&self) -> Target<'_> {
+        Target {
+            scheme: self.scheme,
+            authority: self.authority.as_bytes(),
+            path: self.path_and_query.as_bytes(),
+        }
+    }
+
+    /// What the storing rules need to know of it.
+    pub(crate) fn asked(&self) -> Asked<'_> {
+        Asked {
+            method: &self.method,
+            target: self.target(),
+            directives: RequestDirectives::parse(&self.fields),
+            authorized: self.fields.contains_key(header::AUTHORIZATION),
+            has_content: self.has_content,
+        }
+    }
+
     /// The line of the access log about this request.
     pub(crate) fn line(
         &self,

@@ -34,6 +34,7 @@ fn check(case: &Case, lines: &[(&'static str, &str)], expected: Result<(), WhyNo
         target: Target { scheme: Scheme::Http, authority: b"a.example", path: b"/x?y" },
         directives: RequestDirectives::parse(&map(&[("cache-control", case.asked)])),
         authorized: case.authorized,
+        has_content: false,
     };
     let terms = Terms::new(NOW, NOW, status, &fields, &directives);
     let found = judge(&asked, status, &fields, &directives, &terms, case.cookies);

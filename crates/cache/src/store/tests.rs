@@ -63,13 +63,23 @@ fn head(asked: &HeaderMap, lines: &[(&'static str, &str)], length: Option<u64>) 
     }
 }
 
+fn first(store: &Arc<Store>, key: &str) -> (Reader, Pilot) {
+    match store.board(store.key(key.as_bytes()), b"") {
+        Boarding::First(reader, pilot) => (reader, pilot),
+        Boarding::Later(_) => panic!("{key} is being fetched already"),
+    }
+}
+
+fn later(store: &Arc<Store>, key: &str) -> Reader {
+    match store.board(store.key(key.as_bytes()), b"") {
+        Boarding::Later(reader) => reader,
+        Boarding::First(..) => panic!("nobody fetches {key}, or nobody may join"),
+    }
+}
+
 /// Fetches `body` for `key`, as a miss does.
 fn put(store: &Arc<Store>, key: &str, asked: &HeaderMap, vary: &str, body: &[u8]) {
-    let flight = match store.board(store.key(key.as_bytes()), b"") {
-        Boarding::First(flight) | Boarding::Alone(flight) => flight,
-        Boarding::Later(_) => panic!("{key} is being fetched already"),
-    };
-    let mut pilot = Pilot::new(flight, Arc::clone(store), key.as_bytes(), Some(b""));
+    let (_first, mut pilot) = first(store, key);
     let lines = [("cache-control", "max-age=60"), ("vary", vary)];
     pilot.head(head(asked, &lines[..if vary.is_empty() { 1 } else { 2 }], None));
     for chunk in body.chunks(10_000) {
@@ -161,17 +171,14 @@ fn the_ceiling_holds_whatever_comes_and_every_byte_is_given_back() {
 #[test]
 fn a_body_that_outgrows_the_store_reaches_its_readers_and_is_not_kept() {
     let store = store(512);
-    let key = store.key(b"http://a/");
-    let Boarding::First(flight) = store.board(key, b"") else { panic!("nobody fetches it") };
-    let mut first = flight.board_first();
-    let mut second = flight.board_later().unwrap();
-    let mut pilot = Pilot::new(Arc::clone(&flight), Arc::clone(&store), b"http://a/", Some(b""));
+    let (mut one, mut pilot) = first(&store, "http://a/");
+    let mut two = later(&store, "http://a/");
     pilot.head(head(&HeaderMap::new(), &[("cache-control", "max-age=60")], None));
     let (mut sent, mut seen) = (0, [0, 0]);
     for _ in 0..200 {
         assert_eq!(ready(pilot.push(Bytes::from(vec![1; 8_192]))), Ok(()));
         sent += 8_192;
-        for (reader, seen) in [&mut first, &mut second].into_iter().zip(&mut seen) {
+        for (reader, seen) in [&mut one, &mut two].into_iter().zip(&mut seen) {
             *seen += read_all(reader).unwrap().len();
         }
         assert!(store.statistics().used <= store.statistics().ceiling);
@@ -179,17 +186,14 @@ fn a_body_that_outgrows_the_store_reaches_its_readers_and_is_not_kept() {
     pilot.land(None);
     assert_eq!(seen, [sent, sent]);
     assert_eq!(store.statistics().objects, 0);
-    assert!(flight.board_later().is_none(), "its first bytes are gone");
-    drop((first, second, flight));
+    drop((one, two));
     assert_eq!(store.statistics().used, 0);
 }
 
 #[test]
 fn a_pilot_waits_for_the_slowest_reader_of_what_is_not_kept() {
     let store = store(512);
-    let flight = Flight::new();
-    let mut reader = flight.board_first();
-    let mut pilot = Pilot::new(flight, Arc::clone(&store), b"http://a/", None);
+    let (mut reader, mut pilot) = store.fly_alone(store.key(b"http://a/"));
     let private = Head {
         stored: Err(WhyNot::Private),
         ..head(&HeaderMap::new(), &[("cache-control", "private")], None)
@@ -208,28 +212,87 @@ fn a_pilot_waits_for_the_slowest_reader_of_what_is_not_kept() {
 fn passengers_of_what_may_not_be_shared_are_released_and_the_next_ones_do_not_wait() {
     let store = store(512);
     let key = store.key(b"http://a/");
-    let Boarding::First(flight) = store.board(key, b"") else { panic!("nobody fetches it") };
-    let Boarding::Later(same) = store.board(key, b"") else { panic!("it is being fetched") };
-    let mut first = flight.board_first();
-    let mut second = same.board_later().unwrap();
-    assert!(poll(second.verdict()).is_pending());
-    let mut pilot = Pilot::new(flight, Arc::clone(&store), b"http://a/", Some(b""));
+    let (mut one, mut pilot) = first(&store, "http://a/");
+    let mut two = later(&store, "http://a/");
+    assert!(poll(two.verdict()).is_pending());
     let lines = [("cache-control", "private")];
     pilot.head(Head { stored: Err(WhyNot::Private), ..head(&HeaderMap::new(), &lines, None) });
-    assert!(matches!(ready(first.verdict()), Verdict::Head(_)));
-    assert!(matches!(ready(second.verdict()), Verdict::Alone));
-    assert!(matches!(store.board(key, b""), Boarding::Alone(_)));
+    assert!(matches!(ready(one.verdict()), Verdict::Head(_)));
+    assert!(matches!(ready(two.verdict()), Verdict::Alone));
+    let Boarding::First(_, alone) = store.board(key, b"") else { panic!("it waits in vain") };
+    assert!(!alone.can_be_joined());
     assert_eq!(store.refusal(key), Some(WhyNot::Private));
+}
+
+#[test]
+fn the_last_reader_to_leave_a_full_window_lets_the_pilot_go() {
+    use std::sync::atomic::AtomicBool;
+    struct Flag(AtomicBool);
+    impl std::task::Wake for Flag {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+    let store = store(512);
+    let (reader, mut pilot) = store.fly_alone(store.key(b"http://a/"));
+    let lines = [("cache-control", "private")];
+    pilot.head(Head { stored: Err(WhyNot::Private), ..head(&HeaderMap::new(), &lines, None) });
+    let woken = Arc::new(Flag(AtomicBool::new(false)));
+    let waker = Waker::from(Arc::clone(&woken));
+    let window = Bytes::from(vec![1; usize::try_from(crate::flight::WINDOW).unwrap()]);
+    let mut push = pin!(pilot.push(window));
+    assert!(push.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    drop(reader);
+    assert!(woken.0.load(Ordering::Relaxed), "nobody told the pilot");
+    assert!(matches!(push.poll(&mut Context::from_waker(&waker)), Poll::Ready(Err(_))));
+}
+
+#[test]
+fn a_fetch_that_nobody_waits_for_is_given_up_before_its_head_and_finished_after() {
+    let store = store(512);
+    let (reader, mut pilot) = first(&store, "http://a/");
+    assert!(poll(pilot.abandoned()).is_pending());
+    drop(reader);
+    assert!(poll(pilot.abandoned()).is_ready());
+    pilot.head(head(&HeaderMap::new(), &[("cache-control", "max-age=60")], None));
+    assert!(poll(pilot.abandoned()).is_pending(), "the store wants it");
+}
+
+#[test]
+fn what_is_on_its_way_when_its_key_is_invalidated_is_not_stored() {
+    let store = store(512);
+    let key = store.key(b"http://a/");
+    let (mut reader, mut pilot) = first(&store, "http://a/");
+    pilot.head(head(&HeaderMap::new(), &[("cache-control", "max-age=60")], None));
+    store.remove(key);
+    let Boarding::First(..) = store.board(key, b"") else { panic!("joined an outdated fetch") };
+    assert_eq!(ready(pilot.push(Bytes::from_static(b"old"))), Ok(()));
+    pilot.land(None);
+    assert_eq!(read_all(&mut reader).unwrap(), b"old");
+    assert_eq!(store.statistics().objects, 0);
+}
+
+#[test]
+fn a_confirmation_for_one_client_alone_leaves_nothing_behind() {
+    let store = store(512);
+    let key = store.key(b"http://a/");
+    put(&store, "http://a/", &HeaderMap::new(), "", b"body");
+    let old = store.find(key, &HeaderMap::new(), &mut Vec::new()).unwrap();
+    let (mut one, pilot) = first(&store, "http://a/");
+    let mut two = later(&store, "http://a/");
+    let secret = fields(&[("cache-control", "private"), ("x-user", "alice")]);
+    pilot.confirm(&old, &secret, *old.terms(), Err(WhyNot::Private));
+    let Verdict::Object(object) = ready(one.verdict()) else { panic!("it was confirmed") };
+    assert_eq!(object.fields().to_map()["x-user"], "alice");
+    assert!(matches!(ready(two.verdict()), Verdict::Alone));
+    assert!(store.find(key, &HeaderMap::new(), &mut Vec::new()).is_none());
 }
 
 #[test]
 fn a_pilot_that_is_lost_fails_its_readers_and_stores_nothing() {
     let store = store(512);
-    let key = store.key(b"http://a/");
     for after_head in [false, true] {
-        let Boarding::First(flight) = store.board(key, b"") else { panic!("nobody fetches it") };
-        let mut reader = flight.board_first();
-        let mut pilot = Pilot::new(flight, Arc::clone(&store), b"http://a/", Some(b""));
+        let (mut reader, mut pilot) = first(&store, "http://a/");
         if after_head {
             pilot.head(head(&HeaderMap::new(), &[("cache-control", "max-age=60")], Some(10)));
             assert_eq!(ready(pilot.push(Bytes::from_static(b"half"))), Ok(()));
@@ -249,8 +312,7 @@ fn a_pilot_that_is_lost_fails_its_readers_and_stores_nothing() {
 #[test]
 fn a_body_shorter_than_was_said_is_not_stored() {
     let store = store(512);
-    let Boarding::First(flight) = store.board(store.key(b"http://a/"), b"") else { panic!() };
-    let mut pilot = Pilot::new(flight, Arc::clone(&store), b"http://a/", Some(b""));
+    let (_reader, mut pilot) = first(&store, "http://a/");
     pilot.head(head(&HeaderMap::new(), &[("cache-control", "max-age=60")], Some(10)));
     assert_eq!(ready(pilot.push(Bytes::from_static(b"short"))), Ok(()));
     pilot.land(None);
@@ -258,7 +320,7 @@ fn a_body_shorter_than_was_said_is_not_stored() {
 }
 
 fn put_part(store: &Arc<Store>, tag: &str, range: &str, body: &'static [u8]) {
-    let mut pilot = Pilot::new(Flight::new(), Arc::clone(store), b"http://a/", None);
+    let (_reader, mut pilot) = store.fly_alone(store.key(b"http://a/"));
     let lines = [("cache-control", "max-age=60"), ("etag", tag), ("content-range", range)];
     let status = StatusCode::PARTIAL_CONTENT;
     pilot.head(Head { status, ..head(&HeaderMap::new(), &lines, Some(body.len() as u64)) });
@@ -336,16 +398,12 @@ fn many_threads_fetch_and_read_one_another_and_lose_nothing() {
                     let body =
                         vec![u8::try_from(n).unwrap(); 1 + usize::try_from(n * 900).unwrap()];
                     let boarding = store.board(store.key(key.as_bytes()), b"");
-                    if let Boarding::First(flight) = boarding {
-                        let pilot_key = key.as_bytes();
-                        let mut pilot = Pilot::new(flight, Arc::clone(store), pilot_key, Some(b""));
+                    if let Boarding::First(_reader, mut pilot) = boarding {
                         let lines = [("cache-control", "max-age=60")];
                         pilot.head(head(&HeaderMap::new(), &lines, Some(body.len() as u64)));
                         let _ = ready(pilot.push(Bytes::from(body.clone())));
                         pilot.land(None);
-                    } else if let Boarding::Later(flight) = boarding
-                        && let Some(mut reader) = flight.board_later()
-                    {
+                    } else if let Boarding::Later(mut reader) = boarding {
                         let read = read_all(&mut reader).unwrap();
                         assert!(body.starts_with(&read));
                     }

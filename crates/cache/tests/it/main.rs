@@ -109,6 +109,7 @@ impl Exchange {
             target: Target { scheme: Scheme::Http, authority: b"a.example", path: b"/" },
             directives: RequestDirectives::parse(&self.request),
             authorized: self.request.contains_key(header::AUTHORIZATION),
+            has_content: false,
         };
         let cookies = Cookies::default();
         (judge(&asked, self.status, &self.response, &directives, &terms, cookies), terms)

@@ -79,6 +79,7 @@ pub(super) fn begin(
         client: client.address,
         key: buffers.key.as_slice().into(),
         selecting: buffers.selecting.as_slice().into(),
+        has_content: has_body || head.upgrade,
     };
     let log = |status, bytes, cache| {
         if service.is_logging() {
@@ -141,7 +142,7 @@ pub(super) fn begin(
             framing: head.framing,
             framed,
             expect_continue: head.expect_continue && has_body,
-            upgrade: head.upgrade,
+                upgrade: head.upgrade,
         })),
     }
 }

@@ -1,15 +1,15 @@
 //! Asking the origin: who flies, who waits, and what becomes of the answer.
 
-use std::{rc::Rc, sync::Arc};
+use std::{borrow::Cow, rc::Rc, sync::Arc};
 
 use http::{HeaderMap, Method, Request, StatusCode, Uri, Version, header};
 use nigh_base::Wall;
 use nigh_cache::{
     conditional::{self, Validators},
     directives::ResponseDirectives,
-    flight::{Failure, Flight, Head, Interim, News, Reader, Verdict},
+    flight::{Failure, Head, Interim, News, Reader, Verdict},
     freshness::{Reuse, Terms},
-    invalidate::{self, Target},
+    invalidate,
     object::Object,
     pilot::{self, Pilot},
     storable::{self, Asked, Cookies, WhyNot},
@@ -32,14 +32,18 @@ impl Service {
     /// Validates a stale object that was answered with, if nobody does so already.
     pub(crate) fn refresh(self: &Rc<Self>, ask: Ask, object: Object) {
         let key = self.store.key(&ask.key);
-        if let Boarding::First(flight) = self.store.board(key, &ask.selecting) {
-            let pilot = self.pilot(flight, &ask, true);
+        if let Boarding::First(mut reader, pilot) = self.store.board(key, &ask.selecting) {
             let service = Rc::clone(self);
             let task =
                 Task { ask, validate: Some(object), manner: Manner::Shared, conditions: false };
-            tokio::task::spawn_local(
-                async move { service.fly(pilot, task, RequestBody::Empty).await },
-            );
+            tokio::task::spawn_local(async move {
+                // Somebody must want it until it is known whether the store does.
+                let wanted = async {
+                    reader.verdict().await;
+                    drop(reader);
+                };
+                tokio::join!(service.fly(pilot, task, RequestBody::Empty), wanted);
+            });
         }
     }
 
@@ -51,59 +55,26 @@ impl Service {
         body: RequestBody,
         interims: mpsc::Sender<Interim>,
     ) -> Answer {
-        match fetch.manner {
-            Manner::Tunnel => self.tunnel(ask, fetch).await,
-            Manner::Alone => {
-                let flight = Flight::new();
-                let reader = flight.board_first();
-                let pilot = self.pilot(flight, &ask, false);
-                self.take_off(pilot, &ask, &fetch, body, true);
-                self.wait(reader, &ask, &fetch, &interims, true).await.unwrap_or(LOST)
-            }
-            Manner::Shared => self.share(ask, fetch, interims).await,
+        if path_for_origin(&ask.path_and_query).is_none() {
+            return Answer::Problem(Problem::BadTarget, fetch.status);
         }
-    }
-
-    /// Fetches for everyone who asks the same, or waits for who does.
-    async fn share(
-        self: &Rc<Self>,
-        ask: Ask,
-        fetch: Fetch,
-        interims: mpsc::Sender<Interim>,
-    ) -> Answer {
-        let boarding = self.store.board(self.store.key(&ask.key), &ask.selecting);
-        let (flight, boarded) = match boarding {
-            Boarding::First(flight) => (flight, true),
-            Boarding::Alone(flight) => (flight, false),
-            Boarding::Later(flight) => {
-                if let Some(reader) = flight.board_later() {
+        let key = self.store.key(&ask.key);
+        let (reader, pilot) = match fetch.manner {
+            Manner::Tunnel => return self.tunnel(ask, fetch).await,
+            Manner::Alone => self.store.fly_alone(key),
+            Manner::Shared => match self.store.board(key, &ask.selecting) {
+                Boarding::First(reader, pilot) => (reader, pilot),
+                Boarding::Later(reader) => {
                     self.counters.collapsed();
                     if let Some(answer) = self.wait(reader, &ask, &fetch, &interims, false).await {
                         return answer;
                     }
+                    self.store.fly_alone(key)
                 }
-                (Flight::new(), false)
-            }
+            },
         };
-        let reader = flight.board_first();
-        let pilot = self.pilot(flight, &ask, boarded);
-        self.take_off(pilot, &ask, &fetch, RequestBody::Empty, !boarded);
-        self.wait(reader, &ask, &fetch, &interims, true).await.unwrap_or(LOST)
-    }
-
-    fn pilot(&self, flight: Arc<Flight>, ask: &Ask, boarded: bool) -> Pilot {
-        let selecting = boarded.then_some(&*ask.selecting);
-        Pilot::new(flight, Arc::clone(&self.store), &ask.key, selecting)
-    }
-
-    fn take_off(
-        self: &Rc<Self>,
-        pilot: Pilot,
-        ask: &Ask,
-        fetch: &Fetch,
-        body: RequestBody,
-        conditions: bool,
-    ) {
+        // Where nobody can share the answer, the client's own conditions may save it a body.
+        let conditions = fetch.manner == Manner::Alone || !pilot.can_be_joined();
         let task = Task {
             ask: ask.clone(),
             validate: fetch.stale.clone().filter(|_| fetch.manner == Manner::Shared),
@@ -112,6 +83,7 @@ impl Service {
         };
         let service = Rc::clone(self);
         tokio::task::spawn_local(async move { service.fly(pilot, task, body).await });
+        self.wait(reader, &ask, &fetch, &interims, true).await.unwrap_or(LOST)
     }
 
     /// Waits for a flight's verdict and makes an answer of it; `None` if it is not for this client.
@@ -137,7 +109,11 @@ impl Service {
             Verdict::Failed(failure) => {
                 Some(match fetch.fallback(&ask.method, &ask.fields, None, now) {
                     Some(hit) => Answer::Stored(hit),
-                    None => Answer::Problem(Problem::Origin(failure), status),
+                    // RFC 9111, section 5.2.2.2.
+                None if fetch.stale.as_ref().is_some_and(|old| old.terms().never_stale()) => {
+                    Answer::Problem(Problem::CannotValidate, status)
+                }
+                None => Answer::Problem(Problem::Origin(failure), status),
                 })
             }
             Verdict::Object(object) => {
@@ -184,56 +160,42 @@ impl Service {
 
     /// Brings one response from the origin to a flight.
     async fn fly(self: Rc<Self>, pilot: Pilot, task: Task, body: RequestBody) {
-        let Task { ask, mut validate, manner, conditions } = task;
-        let mut body = Some(body);
-        loop {
-            let requested = clock::now();
-            let request_body = body.take().unwrap_or(RequestBody::Empty);
-            let request = self.request(&ask, manner, validate.as_ref(), conditions, request_body);
-            let (interim_out, mut interim_in) = mpsc::channel(nigh_cache::flight::INTERIM_MAX);
-            let sending = self.origin.send(request, Some(interim_out));
-            let mut sending = std::pin::pin!(sending);
-            let sent = loop {
-                tokio::select! {
-                    biased;
-                    Some(mut interim) = interim_in.recv() => {
-                        if let Some(fields) = Arc::get_mut(&mut interim.fields) {
-                            forward::remove_hop_by_hop(fields);
-                        }
-                        pilot.interim(interim);
-                    }
-                    sent = &mut sending => break sent,
-                }
-            };
-            self.counters.origin_request();
-            let mut fetched = match sent {
-                // Nobody asked for another protocol (RFC 9110, section 7.8).
-                Ok(fetched) if fetched.head.status == StatusCode::SWITCHING_PROTOCOLS => {
-                    self.counters.origin_failure();
-                    return pilot.fail(Failure::Garbage);
-                }
-                Ok(fetched) => fetched,
-                Err(failure) => {
-                    self.counters.origin_failure();
-                    return pilot.fail(failure);
-                }
-            };
-            let received = clock::now();
-            if let Some(old) = validate.take_if(|_| fetched.head.status == StatusCode::NOT_MODIFIED)
-            {
-                forward::remove_hop_by_hop(&mut fetched.head.headers);
-                let fresh = &fetched.head.headers;
-                if !update::select(&old.fields(), fresh, update::Question::This).is_selected() {
-                    // A 304 about something else: ask again for the whole.
-                    continue;
-                }
-                let (fields, terms) = merged(&old, fresh, requested, received);
-                pilot.confirm(&old, &fields, terms);
+        let Task { ask, validate, manner, conditions } = task;
+        let requested = clock::now();
+        let request = self.request(&ask, manner, validate.as_ref(), conditions, body);
+        let (interim_out, mut interim_in) = mpsc::channel(nigh_cache::flight::INTERIM_MAX);
+        let sending = self.origin.send(request, Some(interim_out));
+        let mut sending = std::pin::pin!(sending);
+        self.counters.origin_request();
+        let sent = loop {
+            tokio::select! {
+                biased;
+                Some(interim) = interim_in.recv() => pilot.interim(passed_on(interim)),
+                sent = &mut sending => break sent,
+                () = pilot.abandoned() => return,
+            }
+        };
+        // Those that came in one piece with the head.
+        while let Ok(interim) = interim_in.try_recv() {
+            pilot.interim(passed_on(interim));
+        }
+        let mut fetched = match sent {
+            Ok(fetched) => fetched,
+            Err(failure) => {
+                self.counters.origin_failure();
+                return pilot.fail(failure);
+            }
+        };
+        let received = clock::now();
+        match validate {
+            Some(old) if fetched.head.status == StatusCode::NOT_MODIFIED => {
+                let fresh = std::mem::take(&mut fetched.head.headers);
+                let merged = Merged::new(&old, fresh, &ask, requested, received);
+                pilot.confirm(&old, &merged.fields, merged.terms, merged.stored);
                 // Its end gives the connection back.
                 while let Ok(Some(_)) = fetched.frame().await {}
-                return;
             }
-            return self.deliver(pilot, &ask, validate, fetched, requested, received).await;
+            stale => self.deliver(pilot, &ask, stale, fetched, requested, received).await,
         }
     }
 
@@ -249,20 +211,10 @@ impl Service {
     ) {
         let status = fetched.head.status;
         let mut fields = std::mem::take(&mut fetched.head.headers);
-        let target = Target {
-            scheme: ask.scheme,
-            authority: ask.authority.as_bytes(),
-            path: ask.path_and_query.as_bytes(),
-        };
-        self.invalidate(ask, status, &target, &fields);
+        self.invalidate(ask, status, &fields);
         let directives = ResponseDirectives::parse(&fields);
         let terms = Terms::new(requested, received, status, &fields, &directives);
-        let asked = Asked {
-            method: &ask.method,
-            target,
-            directives: nigh_cache::directives::RequestDirectives::parse(&ask.fields),
-            authorized: ask.fields.contains_key(header::AUTHORIZATION),
-        };
+        let asked = ask.asked();
         let mut stored =
             storable::judge(&asked, status, &fields, &directives, &terms, Cookies::default());
         if let Some(stale) = &stale
@@ -270,6 +222,10 @@ impl Service {
             && stale.terms().may_serve_on_error(&asked.directives, received)
         {
             stored = Err(WhyNot::StaleStands);
+        }
+        if Vary::parse(&fields).names().iter().any(|name| forward::WRITTEN.contains(&name.as_str())) {
+            // Chosen by a field that nigh writes: the client's own says nothing of it.
+            stored = stored.and(Err(WhyNot::VaryStar));
         }
         if ask.method == Method::HEAD {
             self.learn_from_head(ask, status, &fields, requested, received);
@@ -280,7 +236,7 @@ impl Service {
         storable::strip(&mut fields, &directives, received);
         let vary = Vary::parse(&fields);
         let mut selecting = Vec::new();
-        vary::selecting(vary.names(), &ask.fields, &mut selecting);
+        vary::selecting(vary.names(), &*seen_by_origin(&ask.fields), &mut selecting);
         pilot.head(Head {
             status,
             fields,
@@ -318,9 +274,9 @@ impl Service {
     }
 
     /// RFC 9111, section 4.4.
-    fn invalidate(&self, ask: &Ask, status: StatusCode, target: &Target<'_>, fields: &HeaderMap) {
+    fn invalidate(&self, ask: &Ask, status: StatusCode, fields: &HeaderMap) {
         let mut key = Vec::new();
-        for path in invalidate::targets(&ask.method, status, target, fields) {
+        for path in invalidate::targets(&ask.method, status, &ask.target(), fields) {
             if let Ok(path) = std::str::from_utf8(&path) {
                 nigh_cache::key::write(ask.scheme, &ask.authority, path, &mut key);
                 self.store.remove(self.store.key(&key));
@@ -339,12 +295,16 @@ impl Service {
     ) {
         let key = self.store.key(&ask.key);
         let Some(old) = self.store.find(key, &ask.fields, &mut Vec::new()) else { return };
+        if old.status() != StatusCode::OK {
+            return;
+        }
         match update::head(&old.fields(), old.length(), status, fresh) {
             update::Head::Update => {
-                let mut fresh = fresh.clone();
-                forward::remove_hop_by_hop(&mut fresh);
-                let (fields, terms) = merged(&old, &fresh, requested, received);
-                pilot::update(&self.store, &old, &fields, terms);
+                let merged = Merged::new(&old, fresh.clone(), ask, requested, received);
+                // What this client alone may see changes nothing for the others.
+                if merged.stored.is_ok() {
+                    pilot::update(&self.store, &old, &merged.fields, merged.terms);
+                }
             }
             update::Head::Outdate => self.store.outdate(key, &old),
             update::Head::Nothing => {}
@@ -383,8 +343,12 @@ impl Service {
         for names in trailers.into_iter().filter(|_| !request.body().is_empty()) {
             fields.append(header::TRAILER, names);
         }
-        if manner == Manner::Shared {
+        if manner != Manner::Tunnel {
+            // Whatever comes back may be stored under the normalised value.
             forward::normalise_accept_encoding(&mut fields);
+        }
+        if manner == Manner::Shared {
+            fields.remove(header::RANGE);
             fields.remove(header::IF_RANGE);
             if validate.is_some() || !conditions {
                 fields.remove(header::IF_NONE_MATCH);
@@ -423,9 +387,7 @@ impl Service {
             }
             // It declined, and its answer is an answer like any other.
             Ok(fetched) => {
-                let flight = Flight::new();
-                let reader = flight.board_first();
-                let pilot = self.pilot(flight, &ask, false);
+                let (reader, pilot) = self.store.fly_alone(self.store.key(&ask.key));
                 let service = Rc::clone(self);
                 let declined = ask.clone();
                 tokio::task::spawn_local(async move {
@@ -471,14 +433,69 @@ fn target(path_and_query: &str) -> Uri {
     })
 }
 
-/// A stored response's fields and terms after the origin confirmed it. RFC 9111, section 4.3.4.
-fn merged(old: &Object, fresh: &HeaderMap, requested: Wall, received: Wall) -> (HeaderMap, Terms) {
-    let mut fields = old.fields().to_map();
-    update::merge(&mut fields, fresh, received);
-    let directives = ResponseDirectives::parse(&fields);
-    let terms = Terms::new(requested, received, old.status(), &fields, &directives);
-    storable::strip(&mut fields, &directives, received);
-    (fields, terms)
+/// A stored response after the origin confirmed it. RFC 9111, section 4.3.4.
+struct Merged {
+    fields: HeaderMap,
+    terms: Terms,
+    /// Whether it may stay in the store: what confirmed it may be for one client alone.
+    stored: Result<(), WhyNot>,
+}
+
+impl Merged {
+    fn new(old: &Object, mut fresh: HeaderMap, ask: &Ask, requested: Wall, received: Wall) -> Self {
+        forward::remove_hop_by_hop(&mut fresh);
+        let mut fields = old.fields().to_map();
+        update::merge(&mut fields, &fresh, received);
+        let directives = ResponseDirectives::parse(&fields);
+        let terms = Terms::new(requested, received, old.status(), &fields, &directives);
+        let asked = Asked { method: &Method::GET, ..ask.asked() };
+        let cookies = Cookies::default();
+        let mut stored =
+            storable::judge(&asked, old.status(), &fields, &directives, &terms, cookies);
+        if Vary::parse(&fields).names() != old.vary() {
+            // It would have to be filed under another key; the next request does that.
+            stored = stored.and(Err(WhyNot::VaryStar));
+        }
+        storable::strip(&mut fields, &directives, received);
+        Self { fields, terms, stored }
+    }
+}
+
+/// A client's fields without those that Connection lists: the origin did not see them, so they chose
+/// nothing.
+fn seen_by_origin(fields: &HeaderMap) -> Cow<'_, HeaderMap> {
+    if !fields.contains_key(header::CONNECTION) {
+        return Cow::Borrowed(fields);
+    }
+    let mut seen = fields.clone();
+    forward::remove_hop_by_hop(&mut seen);
+    Cow::Owned(seen)
+}
+
+/// An interim response without what belongs to the connection or frames a message.
+fn passed_on(mut interim: Interim) -> Interim {
+    let fields = Arc::make_mut(&mut interim.fields);
+    forward::remove_hop_by_hop(fields);
+    fields.remove(header::CONTENT_LENGTH);
+    interim
+}
+
+/// The path and query as the origin gets them; `None` if there is no way to write them. Bytes that
+/// have no place in a URI, but that clients send, are percent-encoded: that is what they mean.
+fn path_for_origin(path: &str) -> Option<Uri> {
+    if let Ok(uri) = Uri::try_from(path) {
+        return Some(uri);
+    }
+    let mut encoded = String::with_capacity(path.len() + 16);
+    for byte in path.bytes() {
+        match byte {
+            b'<' | b'>' | b'`' | b'"' | b'{' | b'}' | b'|' | b'\\' | b'^' | b'[' | b']' | 0x80.. => {
+                encoded.push_str(&format!("%{byte:02X}"));
+            }
+            _ => encoded.push(char::from(byte)),
+        }
+    }
+    Uri::try_from(encoded).ok()
 }
 
 /// Takes out the fields that a qualified private or no-cache keeps from everyone but the one who
