@@ -1,6 +1,13 @@
 //! Measurements of nigh beside its peers: `cargo xtask bench NAME`. Never shipped.
 
+mod edge;
 mod eviction;
+mod host;
+mod http1;
+mod markdown;
+mod origin;
+mod page;
+mod process;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -14,13 +21,27 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Measurement {
+    /// Hits, misses, collapsing and memory beside nginx, HAProxy, Varnish and Traffic Server
+    Edge(edge::Arguments),
     /// Hit ratios of the eviction policies on request traces, beside libcachesim's
     Eviction(eviction::Arguments),
+    /// A page of small objects and one large object over long round trips
+    Page(page::Arguments),
+    /// One end of `page`, in its network namespace
+    #[command(hide = true)]
+    PageClient(page::client::Arguments),
+    /// The other end of `page`
+    #[command(hide = true)]
+    PageOrigin(page::site::Arguments),
 }
 
 fn main() -> ExitCode {
     let result: Result<String, Box<dyn std::error::Error>> = match Arguments::parse().measurement {
+        Measurement::Edge(arguments) => edge::run(&arguments).map_err(Into::into),
         Measurement::Eviction(arguments) => eviction::run(&arguments).map_err(Into::into),
+        Measurement::Page(arguments) => page::run(&arguments).map_err(Into::into),
+        Measurement::PageClient(arguments) => page::client::run(&arguments).map_err(Into::into),
+        Measurement::PageOrigin(arguments) => page::site::run(&arguments).map_err(Into::into),
     };
     report(result)
 }
