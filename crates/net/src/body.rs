@@ -5,7 +5,7 @@ use std::{
     cell::Cell,
     pin::Pin,
     rc::Rc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Instant,
 };
 
@@ -13,13 +13,53 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::sync::mpsc;
 
+use crate::http1::trailers;
+
 /// Parts of a body that may wait between client and origin. One more is read only when one went.
 const WAITING_PARTS: usize = 2;
 
-/// The client's body broke off, was malformed or too long.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("the request's body broke off")]
-pub(crate) struct BodyBroken;
+/// Why a request's body did not come to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum BodyBroken {
+    /// It broke off or was malformed.
+    #[error("the request's body broke off")]
+    Off,
+    /// More came than is accepted.
+    #[error("the request's body is too long")]
+    TooLong,
+}
+
+/// What has become of a body, for whoever waits for the answer to its request.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    moved: Cell<Instant>,
+    broken: Cell<Option<BodyBroken>>,
+}
+
+impl Progress {
+    fn new() -> Rc<Self> {
+        Rc::new(Self { moved: Cell::new(Instant::now()), broken: Cell::new(None) })
+    }
+
+    /// When a part of the body last came, or its end.
+    pub(crate) fn moved(&self) -> Instant {
+        self.moved.get()
+    }
+
+    /// Why it did not come to its end, if that is known already.
+    pub(crate) fn broken(&self) -> Option<BodyBroken> {
+        self.broken.get()
+    }
+
+    /// Notes what came.
+    fn note<T>(&self, part: Option<Result<T, BodyBroken>>) -> Option<Result<T, BodyBroken>> {
+        self.moved.set(Instant::now());
+        if let Some(Err(broken)) = part {
+            self.broken.set(Some(broken));
+        }
+        part
+    }
+}
 
 /// The body of a request to the origin.
 #[derive(Debug)]
@@ -34,19 +74,17 @@ pub(crate) enum RequestBody {
         ended: bool,
         /// Its length, where the client said so.
         length: Option<u64>,
-        /// When it last moved.
-        progress: Rc<Cell<Instant>>,
+        /// What has become of it.
+        progress: Rc<Progress>,
     },
     /// An HTTP/2 stream's body.
     Stream {
         /// The stream.
         incoming: Incoming,
-        /// When it last moved.
-        progress: Rc<Cell<Instant>>,
         /// Bytes that may still come.
         left: u64,
-        /// Set when more came.
-        too_long: Rc<Cell<bool>>,
+        /// What has become of it.
+        progress: Rc<Progress>,
     },
 }
 
@@ -68,23 +106,15 @@ impl RequestBody {
     /// A body that a task pumps.
     pub(crate) fn pumped(length: Option<u64>) -> (Pump, Self) {
         let (pump, parts) = mpsc::channel(WAITING_PARTS);
-        (
-            pump,
-            Self::Pumped {
-                parts,
-                ended: false,
-                length,
-                progress: Rc::new(Cell::new(Instant::now())),
-            },
-        )
+        (pump, Self::Pumped { parts, ended: false, length, progress: Progress::new() })
     }
 
-    /// A body from an HTTP/2 stream, of at most `limit` bytes; `too_long` says whether more came.
-    pub(crate) fn stream(incoming: Incoming, limit: u64, too_long: Rc<Cell<bool>>) -> Self {
+    /// A body from an HTTP/2 stream, of at most `limit` bytes.
+    pub(crate) fn stream(incoming: Incoming, limit: u64) -> Self {
         if incoming.is_end_stream() {
             return Self::Empty;
         }
-        Self::Stream { incoming, progress: Rc::new(Cell::new(Instant::now())), left: limit, too_long }
+        Self::Stream { incoming, left: limit, progress: Progress::new() }
     }
 
     /// Whether there is no body at all.
@@ -92,8 +122,17 @@ impl RequestBody {
         matches!(self, Self::Empty)
     }
 
-    /// When it last moved; `None` if there is nothing to move.
-    pub(crate) fn progress(&self) -> Option<Rc<Cell<Instant>>> {
+    /// Whether trailers may follow: over HTTP/2 always, over HTTP/1 behind chunks only.
+    pub(crate) const fn may_have_trailers(&self) -> bool {
+        match self {
+            Self::Empty => false,
+            Self::Pumped { length, .. } => length.is_none(),
+            Self::Stream { .. } => true,
+        }
+    }
+
+    /// What becomes of it; `None` if there is nothing to move.
+    pub(crate) fn progress(&self) -> Option<Rc<Progress>> {
         match self {
             Self::Empty => None,
             Self::Pumped { progress, .. } | Self::Stream { progress, .. } => {
@@ -112,33 +151,29 @@ impl Body for RequestBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyBroken>>> {
         match self.get_mut() {
-            Self::Empty => Poll::Ready(None),
-            Self::Pumped { ended: true, .. } => Poll::Ready(None),
+            Self::Empty | Self::Pumped { ended: true, .. } => Poll::Ready(None),
             Self::Pumped { parts, ended, progress, .. } => {
-                progress.set(Instant::now());
-                parts.poll_recv(cx).map(|part| match part {
+                let part = match ready!(parts.poll_recv(cx)) {
                     Some(Part::Frame(frame)) => Some(Ok(frame)),
                     Some(Part::End) => {
                         *ended = true;
                         None
                     }
-                    Some(Part::Broken) | None => Some(Err(BodyBroken)),
-                })
+                    Some(Part::Broken) | None => Some(Err(BodyBroken::Off)),
+                };
+                Poll::Ready(progress.note(part))
             }
-            Self::Stream { incoming, progress, left, too_long } => {
-                progress.set(Instant::now());
-                Pin::new(incoming).poll_frame(cx).map(|frame| {
-                    frame.map(|frame| {
-                        let frame = frame.map_err(|_| BodyBroken)?;
-                        let length = frame.data_ref().map_or(0, |data| data.len() as u64);
-                        *left = left.checked_sub(length).ok_or_else(|| {
-                            too_long.set(true);
-                            BodyBroken
-                        })?;
-                        Ok(frame)
-                    })
-                })
-            }
+            Self::Stream { incoming, left, progress } => loop {
+                let part = match ready!(Pin::new(&mut *incoming).poll_frame(cx)) {
+                    None => None,
+                    Some(Err(_)) => Some(Err(BodyBroken::Off)),
+                    Some(Ok(frame)) => match admit(frame, left).transpose() {
+                        None => continue,
+                        admitted => admitted,
+                    },
+                };
+                break Poll::Ready(progress.note(part));
+            },
         }
     }
 
@@ -158,5 +193,59 @@ impl Body for RequestBody {
             }
             Self::Stream { incoming, .. } => incoming.size_hint(),
         }
+    }
+}
+
+/// What of a frame goes to the origin: content within the limit, and trailers that may be passed on.
+/// `None` if nothing of it does.
+fn admit(frame: Frame<Bytes>, left: &mut u64) -> Result<Option<Frame<Bytes>>, BodyBroken> {
+    match frame.into_data() {
+        Ok(data) => {
+            *left = left.checked_sub(data.len() as u64).ok_or(BodyBroken::TooLong)?;
+            Ok(Some(Frame::data(data)))
+        }
+        Err(other) => {
+            let trailers = other.into_trailers().map(|all| trailers::admissible(&all));
+            Ok(trailers.ok().filter(|kept| !kept.is_empty()).map(Frame::trailers))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, HeaderValue};
+
+    use super::*;
+
+    #[test]
+    fn a_body_that_outgrows_its_limit_says_so() {
+        let mut left = 5;
+        assert!(admit(Frame::data(Bytes::from_static(b"abc")), &mut left).is_ok());
+        let more = admit(Frame::data(Bytes::from_static(b"def")), &mut left);
+        assert_eq!(more.err(), Some(BodyBroken::TooLong));
+    }
+
+    #[test]
+    fn trailers_are_passed_on_if_they_may_be() {
+        let mut map = HeaderMap::new();
+        map.insert("x-sum", HeaderValue::from_static("1"));
+        map.insert("authorization", HeaderValue::from_static("me"));
+        let frame = admit(Frame::trailers(map.clone()), &mut 0).unwrap().unwrap();
+        let passed = frame.into_trailers().unwrap();
+        assert!(passed.contains_key("x-sum") && !passed.contains_key("authorization"));
+        map.remove("x-sum");
+        assert!(admit(Frame::trailers(map), &mut 0).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_pump_that_goes_away_is_no_end() {
+        let (pump, mut body) = RequestBody::pumped(None);
+        let progress = body.progress().unwrap();
+        drop(pump);
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        let Poll::Ready(Some(Err(broken))) = Pin::new(&mut body).poll_frame(&mut cx) else {
+            panic!("an error was expected");
+        };
+        assert_eq!((broken, progress.broken()), (BodyBroken::Off, Some(BodyBroken::Off)));
     }
 }

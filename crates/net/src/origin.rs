@@ -2,9 +2,12 @@
 //! verified TLS. One pool a core, so that nothing is shared and nothing is locked.
 
 mod stream;
+#[cfg(test)]
+mod tests;
 
 use std::{
     cell::{Cell, RefCell},
+    collections::VecDeque,
     net::SocketAddr,
     rc::Rc,
     sync::Arc,
@@ -12,7 +15,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, Uri, Version};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, Version, header};
 use hyper::{
     body::{Body as _, Frame, Incoming},
     client::conn::{http1, http2},
@@ -29,8 +32,11 @@ use tokio::{
 };
 use tracing::{debug, warn};
 
-use self::stream::Stream;
-use crate::{body::RequestBody, executor::Local};
+use self::stream::{Heard, Stream, Transport};
+use crate::{
+    body::{Progress, RequestBody},
+    executor::Local,
+};
 
 /// Where the origin is, and how long to wait for it.
 #[derive(Clone, Debug)]
@@ -54,7 +60,8 @@ pub struct Settings {
     /// How long an unused connection is kept. Shorter than most origins' own limit, so that we
     /// seldom write into one that they are closing.
     pub keep_alive: Duration,
-    /// Connections at once, a core. Requests above it wait for one.
+    /// HTTP/1 connections at once, a core, tunnels not counted. Requests above it wait for one, as
+    /// long as for a first byte.
     pub connections: usize,
     /// Bytes of a response's head.
     pub head_bytes: usize,
@@ -119,12 +126,18 @@ pub struct Origin {
     settings: Settings,
     authority: HeaderValue,
     tls: Option<tokio_rustls::TlsConnector>,
-    idle: RefCell<Vec<Idle>>,
+    /// Kept connections, the newest last; with those in use never more than the limit.
+    idle: RefCell<VecDeque<Idle>>,
     shared: RefCell<Option<http2::SendRequest<RequestBody>>>,
     /// Held while an HTTP/2 connection is being made, so that a burst makes one and not hundreds.
     connecting: tokio::sync::Mutex<()>,
     speaks_http2: Cell<bool>,
+    /// One for each HTTP/1 connection in use. A kept one holds none: whoever waits for a permit finds
+    /// it among the kept ones.
     permits: Arc<Semaphore>,
+    /// The near ends of connections to come.
+    #[cfg(test)]
+    dials: RefCell<VecDeque<tokio::io::DuplexStream>>,
 }
 
 impl std::fmt::Debug for Origin {
@@ -139,11 +152,11 @@ struct Idle {
     since: Instant,
 }
 
-/// An HTTP/1 connection; while it exists, it counts against the limit.
+/// An HTTP/1 connection.
 #[derive(Debug)]
 struct Connection {
     sender: http1::SendRequest<RequestBody>,
-    _permit: OwnedSemaphorePermit,
+    heard: Heard,
 }
 
 /// A response whose body brings its connection back to the pool.
@@ -156,18 +169,25 @@ pub struct Fetched {
     idle_limit: Duration,
 }
 
+/// A connection in use.
 #[derive(Debug)]
 struct Lease {
     connection: Connection,
+    permit: OwnedSemaphorePermit,
     origin: Rc<Origin>,
 }
 
-/// Why a request to the origin failed, and whether it may be sent again.
+/// Why a request to the origin failed, and the request if it may be sent again.
 #[derive(Debug)]
 struct Broken {
     failure: Failure,
-    /// Nothing of it reached the origin, or it did on a connection that was closing.
-    unsent: Option<Request<RequestBody>>,
+    again: Option<Box<Request<RequestBody>>>,
+}
+
+impl From<Failure> for Broken {
+    fn from(failure: Failure) -> Self {
+        Self { failure, again: None }
+    }
 }
 
 impl Origin {
@@ -183,6 +203,8 @@ impl Origin {
             connecting: tokio::sync::Mutex::default(),
             speaks_http2: Cell::new(settings.http2_prior_knowledge),
             permits: Arc::new(Semaphore::new(settings.connections)),
+            #[cfg(test)]
+            dials: RefCell::default(),
             settings,
         })
     }
@@ -200,16 +222,18 @@ impl Origin {
     /// Sends a request and waits for the head of the response.
     ///
     /// A request that failed on a kept connection which the origin had closed meanwhile is sent
-    /// once more on a new one, if nothing can have come of it (RFC 9112, section 9.3.1).
+    /// once more on a new one, if nothing can have come of it (RFC 9112, section 9.3.1). One that
+    /// failed on a new connection did not fail for the connection's age, and is not repeated.
     ///
     /// # Errors
-    /// The failure, which is always the origin's.
+    /// The failure, which is the origin's or the request body's.
     pub(crate) async fn send(
         self: &Rc<Self>,
         mut request: Request<RequestBody>,
         interim: Option<mpsc::Sender<Interim>>,
     ) -> Result<Fetched, Failure> {
         let progress = request.body().progress();
+        let upgrade = request.headers().contains_key(header::UPGRADE);
         if let Some(interim) = interim {
             hyper::ext::on_informational(&mut request, move |response| {
                 let fields = Arc::new(response.headers().clone());
@@ -217,75 +241,90 @@ impl Origin {
                 let _ = interim.try_send(Interim { status: response.status(), fields });
             });
         }
-        let mut retry = true;
-        loop {
-            let again = retry.then(|| copy_if_repeatable(&request)).flatten();
-            let sent = self.send_once(request, progress.as_deref());
-            match sent.await {
-                Ok(fetched) => return Ok(fetched),
-                Err(Broken { failure: Failure::Closed, unsent }) if retry => {
-                    let Some(next) = unsent.or(again) else { return Err(Failure::Closed) };
-                    request = next;
-                    retry = false;
+        let mut sent = self.send_once(request, progress.as_deref(), Reuse::Kept).await;
+        if let Err(Broken { again: Some(again), .. }) = sent {
+            sent = self.send_once(*again, progress.as_deref(), Reuse::No).await;
+        }
+        match sent {
+            Ok(mut fetched) => {
+                check(&mut fetched.head, upgrade)?;
+                if fetched.body.is_end_stream() {
+                    fetched.give_back();
                 }
-                Err(broken) => return Err(broken.failure),
+                Ok(fetched)
             }
+            // Whatever the origin made of it: the request never was a whole one.
+            Err(_) if progress.is_some_and(|progress| progress.broken().is_some()) => {
+                Err(Failure::RequestBroken)
+            }
+            Err(broken) => Err(broken.failure),
         }
     }
 
     async fn send_once(
         self: &Rc<Self>,
         mut request: Request<RequestBody>,
-        progress: Option<&Cell<Instant>>,
+        progress: Option<&Progress>,
+        reuse: Reuse,
     ) -> Result<Fetched, Broken> {
-        let upgrade = request.headers().contains_key(http::header::UPGRADE);
+        let upgrade = request.headers().contains_key(header::UPGRADE);
         if self.speaks_http2.get() && !upgrade {
-            return self.send_http2(request, progress).await;
+            return self.send_http2(request, progress, reuse).await;
         }
-        let mut connection = match self.take_idle() {
+        let permit = self.permit().await?;
+        let kept = if reuse == Reuse::Kept { self.take_idle() } else { None };
+        let is_kept = kept.is_some();
+        let mut connection = match kept {
             Some(connection) => connection,
-            None => match self.connect(upgrade).await {
-                Ok(Some(connection)) => connection,
-                Ok(None) => return self.send_http2(request, progress).await,
-                Err(failure) => return Err(Broken { failure, unsent: None }),
+            None => match self.connect(upgrade).await? {
+                Some(connection) => connection,
+                None => {
+                    drop(permit);
+                    return self.send_http2(request, progress, Reuse::No).await;
+                }
             },
         };
         *request.version_mut() = Version::HTTP_11;
+        frame(&mut request);
+        let copy = if is_kept { copy_if_repeatable(&request) } else { None };
+        connection.heard.forget();
         let sending = connection.sender.try_send_request(request);
-        let response = match self.within_limit(sending, progress).await? {
-            Ok(response) => response,
-            Err(mut error) => {
-                let unsent = error.take_message();
-                return Err(Broken { failure: failure_of(error.error()), unsent });
+        match self.within_limit(sending, progress).await? {
+            Ok(response) => {
+                let (head, body) = response.into_parts();
+                let lease = Some(Lease { connection, permit, origin: Rc::clone(self) });
+                Ok(Fetched { head, body, lease, idle_limit: self.settings.idle_limit })
             }
-        };
-        let (head, body) = response.into_parts();
-        let lease = Some(Lease { connection, origin: Rc::clone(self) });
-        let mut fetched = Fetched { head, body, lease, idle_limit: self.settings.idle_limit };
-        if fetched.body.is_end_stream() {
-            fetched.give_back();
+            Err(mut error) => {
+                let failure = failure_of(error.error());
+                let old = is_kept && failure == Failure::Closed && !connection.heard.anything();
+                let again = error.take_message().or(copy).filter(|_| old).map(Box::new);
+                Err(Broken { failure, again })
+            }
         }
-        Ok(fetched)
     }
 
     async fn send_http2(
         self: &Rc<Self>,
         mut request: Request<RequestBody>,
-        progress: Option<&Cell<Instant>>,
+        progress: Option<&Progress>,
+        reuse: Reuse,
     ) -> Result<Fetched, Broken> {
-        let failed = |failure| Broken { failure, unsent: None };
-        let mut sender = self.shared_connection().await.map_err(failed)?;
+        let (mut sender, kept) = self.shared_connection().await?;
+        let is_kept = kept && reuse == Reuse::Kept;
+        let copy = if is_kept { copy_if_repeatable(&request) } else { None };
         *request.version_mut() = Version::HTTP_2;
         // RFC 9113, section 8.3.1: the authority travels in :authority, not in Host.
-        let host = request.headers_mut().remove(http::header::HOST);
+        let host = request.headers_mut().remove(header::HOST);
         let authority = host.as_ref().unwrap_or(&self.authority);
-        let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+        let target = request.uri().clone();
+        let path = target.path_and_query().map_or("/", |path| path.as_str());
         *request.uri_mut() = Uri::builder()
             .scheme(self.settings.scheme.as_str())
             .authority(authority.as_bytes())
             .path_and_query(path)
             .build()
-            .map_err(|_| failed(Failure::Garbage))?;
+            .map_err(|_| Failure::Garbage)?;
         let sending = sender.try_send_request(request);
         match self.within_limit(sending, progress).await? {
             Ok(response) => {
@@ -293,8 +332,18 @@ impl Origin {
                 Ok(Fetched { head, body, lease: None, idle_limit: self.settings.idle_limit })
             }
             Err(mut error) => {
-                let unsent = error.take_message();
-                Err(Broken { failure: failure_of(error.error()), unsent })
+                let failure = failure_of(error.error());
+                // The connection's own task may have to run before it is known to be closed.
+                tokio::task::yield_now().await;
+                let old = is_kept && failure == Failure::Closed && sender.is_closed();
+                let unsent = error.take_message().map(|mut request| {
+                    *request.uri_mut() = target;
+                    if let Some(host) = host {
+                        request.headers_mut().insert(header::HOST, host);
+                    }
+                    request
+                });
+                Err(Broken { failure, again: unsent.or(copy).filter(|_| old).map(Box::new) })
             }
         }
     }
@@ -303,7 +352,7 @@ impl Origin {
     async fn within_limit<T>(
         &self,
         sending: impl Future<Output = T>,
-        progress: Option<&Cell<Instant>>,
+        progress: Option<&Progress>,
     ) -> Result<T, Broken> {
         let limit = self.settings.first_byte_limit;
         let mut sending = std::pin::pin!(sending);
@@ -311,10 +360,23 @@ impl Origin {
         loop {
             match tokio::time::timeout_at(deadline.into(), &mut sending).await {
                 Ok(done) => return Ok(done),
-                Err(_) => match progress.map(|progress| progress.get() + limit) {
+                Err(_) => match progress.map(|progress| progress.moved() + limit) {
                     Some(later) if later > deadline => deadline = later,
-                    _ => return Err(Broken { failure: Failure::TimedOut, unsent: None }),
+                    _ => return Err(Failure::TimedOut.into()),
                 },
+            }
+        }
+    }
+
+    /// Leave to use one connection, when one of those in use is given back if need be.
+    async fn permit(&self) -> Result<OwnedSemaphorePermit, Failure> {
+        let permit = Arc::clone(&self.permits).acquire_owned();
+        match timeout(self.settings.first_byte_limit, permit).await {
+            Ok(permit) => Ok(permit.expect("the semaphore is never closed")),
+            Err(_) => {
+                let connections = self.settings.connections;
+                warn!(connections, "every connection to the origin is in use");
+                Err(Failure::TimedOut)
             }
         }
     }
@@ -322,7 +384,7 @@ impl Origin {
     /// The newest kept connection that still works; older ones are dropped on the way.
     fn take_idle(&self) -> Option<Connection> {
         let mut idle = self.idle.borrow_mut();
-        while let Some(Idle { connection, since }) = idle.pop() {
+        while let Some(Idle { connection, since }) = idle.pop_back() {
             if since.elapsed() > self.settings.keep_alive {
                 // The rest is older still.
                 idle.clear();
@@ -335,17 +397,27 @@ impl Origin {
         None
     }
 
-    /// Makes a connection; `None` if it turned out to speak HTTP/2, which is kept for all.
+    /// Keeps a connection that is ready for another request.
+    fn keep(&self, connection: Connection) {
+        let Settings { keep_alive, connections, .. } = self.settings;
+        let now = Instant::now();
+        let mut idle = self.idle.borrow_mut();
+        while let Some(oldest) = idle.front()
+            && (idle.len() >= connections || now.duration_since(oldest.since) > keep_alive)
+        {
+            idle.pop_front();
+        }
+        idle.push_back(Idle { connection, since: now });
+    }
+
+    /// Makes a connection; `None` if it turned out to speak HTTP/2, which is kept for all. The caller
+    /// holds a permit.
     async fn connect(self: &Rc<Self>, http1_only: bool) -> Result<Option<Connection>, Failure> {
         let limit = self.settings.connect_limit;
-        let permit = timeout(limit, Arc::clone(&self.permits).acquire_owned()).await;
-        let Ok(Ok(permit)) = permit else {
-            warn!(
-                connections = self.settings.connections,
-                "every connection to the origin is in use"
-            );
-            return Err(Failure::TimedOut);
-        };
+        // Kept ones that were passed over make room.
+        let room = self.permits.available_permits();
+        let surplus = self.idle.borrow().len().saturating_sub(room);
+        self.idle.borrow_mut().drain(..surplus);
         let connecting = self.open(http1_only);
         let (stream, http2) = timeout(limit, connecting).await.map_err(|_| Failure::TimedOut)??;
         if http2 {
@@ -353,6 +425,7 @@ impl Origin {
             self.share(stream).await?;
             return Ok(None);
         }
+        let heard = stream.heard();
         let (sender, connection) = http1::Builder::new()
             .max_buf_size(self.settings.head_bytes.max(16 * 1024))
             .preserve_header_case(false)
@@ -364,19 +437,20 @@ impl Origin {
                 debug!(%error, "a connection to the origin ended");
             }
         });
-        Ok(Some(Connection { sender, _permit: permit }))
+        Ok(Some(Connection { sender, heard }))
     }
 
+    /// The HTTP/2 connection, and whether it was there already.
     async fn shared_connection(
         self: &Rc<Self>,
-    ) -> Result<http2::SendRequest<RequestBody>, Failure> {
+    ) -> Result<(http2::SendRequest<RequestBody>, bool), Failure> {
         let usable = || self.shared.borrow().as_ref().filter(|sender| !sender.is_closed()).cloned();
         if let Some(sender) = usable() {
-            return Ok(sender);
+            return Ok((sender, true));
         }
         let _connecting = self.connecting.lock().await;
         if let Some(sender) = usable() {
-            return Ok(sender);
+            return Ok((sender, false));
         }
         let opening = timeout(self.settings.connect_limit, self.open(false)).await;
         let (stream, http2) = opening.map_err(|_| Failure::TimedOut)??;
@@ -385,7 +459,7 @@ impl Origin {
             self.speaks_http2.set(self.settings.http2_prior_knowledge);
             return Err(Failure::Closed);
         }
-        self.share(stream).await
+        Ok((self.share(stream).await?, false))
     }
 
     async fn share(&self, stream: Stream) -> Result<http2::SendRequest<RequestBody>, Failure> {
@@ -407,6 +481,10 @@ impl Origin {
 
     /// Opens a stream to the origin; says whether it is to speak HTTP/2.
     async fn open(&self, http1_only: bool) -> Result<(Stream, bool), Failure> {
+        #[cfg(test)]
+        if let Some(near) = self.dials.borrow_mut().pop_front() {
+            return Ok((Stream::new(Transport::Memory(near)), false));
+        }
         let unreachable = |error: std::io::Error| {
             warn!(%error, host = self.settings.host, port = self.settings.port, "no connection to the origin");
             Failure::Unreachable
@@ -419,7 +497,8 @@ impl Origin {
         let tcp = TcpStream::connect(addresses.as_slice()).await.map_err(unreachable)?;
         tcp.set_nodelay(true).map_err(unreachable)?;
         let Some(tls) = &self.tls else {
-            return Ok((Stream::Clear(tcp), self.settings.http2_prior_knowledge && !http1_only));
+            let http2 = self.settings.http2_prior_knowledge && !http1_only;
+            return Ok((Stream::new(Transport::Clear(tcp)), http2));
         };
         let name = rustls::pki_types::ServerName::try_from(self.settings.host.clone())
             .map_err(|_| Failure::Unreachable)?;
@@ -431,7 +510,7 @@ impl Origin {
         }
         let stream = tls.connect(name, tcp).await.map_err(unreachable)?;
         let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-        Ok((Stream::Tls(Box::new(stream)), http2))
+        Ok((Stream::new(Transport::Tls(Box::new(stream))), http2))
     }
 }
 
@@ -469,16 +548,86 @@ impl Fetched {
     }
 
     fn give_back(&mut self) {
-        let Some(Lease { mut connection, origin }) = self.lease.take() else { return };
+        let Some(Lease { mut connection, permit, origin }) = self.lease.take() else { return };
         if connection.sender.is_ready() {
-            origin.idle.borrow_mut().push(Idle { connection, since: Instant::now() });
+            // Kept first: whoever gets the permit looks among the kept ones.
+            origin.keep(connection);
+            drop(permit);
         } else if !connection.sender.is_closed() {
-            // The connection's task has a last word to say before it can be used again.
+            // The connection's task has a last word to say before it can be used again, and the rest
+            // of the request may still be on its way.
+            let limit = self.idle_limit;
             tokio::task::spawn_local(async move {
-                if connection.sender.ready().await.is_ok() {
-                    origin.idle.borrow_mut().push(Idle { connection, since: Instant::now() });
+                if let Ok(Ok(())) = timeout(limit, connection.sender.ready()).await {
+                    origin.keep(connection);
                 }
+                drop(permit);
             });
+        }
+    }
+}
+
+/// Whether a request may go out on a connection that others used before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reuse {
+    Kept,
+    No,
+}
+
+/// Says how an HTTP/1 request is framed, where hyper would say it otherwise. Fields that frame come
+/// from here alone.
+fn frame(request: &mut Request<RequestBody>) {
+    let length = request.body().size_hint().exact();
+    if request.body().is_empty() {
+        // RFC 9110, section 8.6: where content would mean something, its absence is said.
+        if matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH) {
+            request.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
+        return;
+    }
+    // hyper takes a GET of unknown length for one without content, and sends trailers behind chunks
+    // only, those that Trailer announces.
+    let announced = request.headers().contains_key(header::TRAILER);
+    if length.is_none() || announced && request.body().may_have_trailers() {
+        let fields = request.headers_mut();
+        fields.remove(header::CONTENT_LENGTH);
+        fields.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
+}
+
+/// Checks what hyper lets pass, and removes what must not be believed.
+fn check(head: &mut http::response::Parts, upgrade: bool) -> Result<(), Failure> {
+    // RFC 9110, section 15.2.2: nobody switches to a protocol that was not asked for.
+    if head.status.is_informational() && !upgrade {
+        return Err(Failure::Garbage);
+    }
+    if !is_framing_clear(&head.headers) {
+        debug!("the origin's Transfer-Encoding can be read in two ways");
+        return Err(Failure::Garbage);
+    }
+    if head.headers.contains_key(header::TRANSFER_ENCODING) {
+        // RFC 9112, section 6.3: it is overridden, and not passed on.
+        head.headers.remove(header::CONTENT_LENGTH);
+    }
+    Ok(())
+}
+
+/// Whether every reader finds the same end of a response with this Transfer-Encoding: chunked and
+/// nothing else, or nothing that could be taken for chunked.
+///
+/// A coding that nobody knows, without chunked, is no such danger: the content ends with the
+/// connection (RFC 9112, section 6.3), which is never used again, and the field goes no further.
+fn is_framing_clear(fields: &HeaderMap) -> bool {
+    let mut lines = fields.get_all(header::TRANSFER_ENCODING).iter();
+    let exact = |line: &HeaderValue| line.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked");
+    match (lines.next(), lines.next()) {
+        (None, _) => true,
+        (Some(only), None) if exact(only) => true,
+        _ => {
+            let mut lines = fields.get_all(header::TRANSFER_ENCODING).iter();
+            !lines.any(|line| {
+                line.as_bytes().to_ascii_lowercase().windows(7).any(|w| w == b"chunked")
+            })
         }
     }
 }

@@ -211,7 +211,8 @@ where
                     self.send_content(content).await?;
                     persistent
                 }
-                Some(Begun::Fetch(fetching)) => self.fetch(*fetching).await?,
+                // Boxed: what a miss needs would otherwise lie in every idle connection.
+                Some(Begun::Fetch(fetching)) => Box::pin(self.fetch(*fetching)).await?,
             };
             if !persistent {
                 return self.close().await;

@@ -16,13 +16,13 @@ use std::{
 
 use http::{HeaderMap, Method, StatusCode, Version, header};
 use nigh_cache::{
-    directives::RequestDirectives,
-    invalidate::Target,
-    storable::Asked,
     conditional::{self},
+    directives::RequestDirectives,
     fields::Fields,
     flight::{Head, Reader},
+    invalidate::Target,
     key::Scheme,
+    storable::Asked,
     store::Store,
 };
 use nigh_edge::{

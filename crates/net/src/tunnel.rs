@@ -1,51 +1,182 @@
 //! Bytes both ways between a client and an origin that have agreed on another protocol.
 
-use std::{io, time::Duration};
+use std::{cell::Cell, io, time::Duration};
 
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf},
-    time::timeout,
+    time::{Instant, sleep_until, timeout},
 };
 use tracing::debug;
 
 /// Bytes in each direction that may lie in between.
 const BUFFER: usize = 16 * 1024;
 
-/// Tunnels until both sides have ended, one fails, or neither has sent anything for `idle`.
-/// `first` is what the client sent already.
+/// Tunnels until both sides have ended, one fails, or nothing has moved in either direction for
+/// `idle`. `first` is what the client sent already.
 pub(crate) async fn run<S>(client: &mut S, first: &[u8], upgrade: OnUpgrade, idle: Duration)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let origin = match upgrade.await {
-        Ok(upgraded) => TokioIo::new(upgraded),
-        Err(error) => return debug!(%error, "the origin's upgrade failed"),
-    };
-    let (client_read, client_write) = tokio::io::split(client);
-    let (origin_read, mut origin_write) = tokio::io::split(origin);
-    if origin_write.write_all(first).await.is_err() {
-        return;
+    match timeout(idle, upgrade).await {
+        Ok(Ok(upgraded)) => relay(client, first, TokioIo::new(upgraded), idle).await,
+        Ok(Err(error)) => debug!(%error, "the origin's upgrade failed"),
+        Err(_) => debug!("the origin's upgrade took too long"),
     }
-    let up = copy(client_read, origin_write, idle);
-    let down = copy(origin_read, client_write, idle);
-    // A failure on one side ends both; a clean end of one leaves the other to finish.
-    let _ = tokio::try_join!(up, down);
 }
 
-async fn copy<R, W>(mut from: ReadHalf<R>, mut to: WriteHalf<W>, idle: Duration) -> io::Result<()>
+async fn relay<C, O>(client: &mut C, first: &[u8], origin: O, idle: Duration)
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+    O: AsyncRead + AsyncWrite,
+{
+    let (client_read, client_write) = tokio::io::split(client);
+    let (origin_read, mut origin_write) = tokio::io::split(origin);
+    let activity = Activity::new(idle);
+    let up = async {
+        write(&mut origin_write, first, &activity).await?;
+        copy(client_read, origin_write, &activity).await
+    };
+    let down = copy(origin_read, client_write, &activity);
+    tokio::select! {
+        // A failure on one side ends both; a clean end of one leaves the other to finish.
+        ended = async { tokio::try_join!(up, down) } => {
+            if let Err(error) = ended {
+                debug!(%error, "a tunnel broke");
+            }
+        }
+        () = activity.stopped() => debug!("a tunnel was idle"),
+    }
+}
+
+/// When anything last moved, in whichever direction: a download is no idle upload.
+#[derive(Debug)]
+struct Activity {
+    last: Cell<Instant>,
+    idle: Duration,
+}
+
+impl Activity {
+    fn new(idle: Duration) -> Self {
+        Self { last: Cell::new(Instant::now()), idle }
+    }
+
+    fn moved(&self, now: Instant) {
+        self.last.set(now);
+    }
+
+    /// When the tunnel counts as idle, if nothing moves any more.
+    fn deadline(&self) -> Instant {
+        self.last.get() + self.idle
+    }
+
+    /// Waits until nothing has moved for as long as is allowed.
+    async fn stopped(&self) {
+        while self.deadline() > Instant::now() {
+            sleep_until(self.deadline()).await;
+        }
+    }
+}
+
+async fn copy<R, W>(
+    mut from: ReadHalf<R>,
+    mut to: WriteHalf<W>,
+    activity: &Activity,
+) -> io::Result<()>
 where
     R: AsyncRead,
     W: AsyncWrite,
 {
     let mut buffer = vec![0; BUFFER];
     loop {
-        let read = timeout(idle, from.read(&mut buffer)).await??;
+        let read = from.read(&mut buffer).await?;
+        activity.moved(Instant::now());
         if read == 0 {
             return to.shutdown().await;
         }
-        timeout(idle, to.write_all(&buffer[..read])).await??;
+        write(&mut to, &buffer[..read], activity).await?;
         to.flush().await?;
+    }
+}
+
+async fn write<W: AsyncWrite>(
+    to: &mut WriteHalf<W>,
+    mut bytes: &[u8],
+    activity: &Activity,
+) -> io::Result<()> {
+    while !bytes.is_empty() {
+        let written = to.write(bytes).await?;
+        if written == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        activity.moved(Instant::now());
+        bytes = &bytes[written..];
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{DuplexStream, duplex};
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(3600);
+
+    fn on_a_core(test: impl Future<Output = ()>) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.unwrap().block_on(test);
+    }
+
+    /// The far ends of a tunnel, and the tunnel.
+    fn tunnel(idle: Duration) -> (DuplexStream, DuplexStream, impl Future<Output = ()>) {
+        let (client, mut near) = duplex(16);
+        let (origin, far) = duplex(16);
+        (client, origin, async move { relay(&mut near, b"first ", far, idle).await })
+    }
+
+    #[test]
+    fn bytes_go_both_ways_until_both_sides_have_ended() {
+        on_a_core(async {
+            let (mut client, mut origin, tunnel) = tunnel(LONG);
+            let ends = async {
+                client.write_all(b"then more than fits at once").await.unwrap();
+                client.shutdown().await.unwrap();
+                let mut heard = String::new();
+                origin.read_to_string(&mut heard).await.unwrap();
+                // The client has ended, and the origin still speaks.
+                origin.write_all(b"an answer").await.unwrap();
+                drop(origin);
+                let mut answer = String::new();
+                client.read_to_string(&mut answer).await.unwrap();
+                assert_eq!(answer, "an answer");
+                heard
+            };
+            let (heard, ()) = tokio::join!(ends, tunnel);
+            assert_eq!(heard, "first then more than fits at once");
+        });
+    }
+
+    #[test]
+    fn a_tunnel_in_which_nothing_moves_ends() {
+        on_a_core(async {
+            let (_client, mut origin, tunnel) = tunnel(Duration::from_millis(5));
+            tunnel.await;
+            let mut heard = String::new();
+            origin.read_to_string(&mut heard).await.unwrap();
+            assert_eq!(heard, "first ");
+        });
+    }
+
+    #[test]
+    fn either_direction_keeps_both_open() {
+        let activity = Activity::new(Duration::from_secs(10));
+        let begun = activity.last.get();
+        // One direction moves; the other is idle for longer than the limit.
+        for seconds in [8, 16, 24] {
+            activity.moved(begun + Duration::from_secs(seconds));
+            assert_eq!(activity.deadline(), begun + Duration::from_secs(seconds + 10));
+        }
     }
 }

@@ -50,7 +50,8 @@ pub(crate) struct Edge {
     /// The certificate's private key, in PEM.
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     pub(crate) tls_key: Option<PathBuf>,
-    /// Memory for the cache, metadata and bodies in flight included: never exceeded.
+    /// Memory for the cache, metadata and bodies on their way into it included: never exceeded. What
+    /// only passes through takes at most 256 KiB a request beside it.
     #[arg(long, value_name = "SIZE", default_value = "256MiB")]
     pub(crate) memory: ByteSize,
     /// The longest body that is kept [default: an eighth of the memory]
@@ -111,8 +112,8 @@ pub(crate) struct LimitFlags {
     /// Bytes of a request's head; more is answered 431.
     #[arg(long, value_name = "SIZE", default_value = "64KiB")]
     pub(crate) max_head: ByteSize,
-    /// Bytes of a request's target; more is answered 414.
-    #[arg(long, value_name = "SIZE", default_value = "16KiB")]
+    /// Bytes of a request's target, at most 63KiB; more is answered 414.
+    #[arg(long, value_name = "SIZE", default_value = "16KiB", value_parser = target_size)]
     pub(crate) max_target: ByteSize,
     /// Field lines of a request; more is answered 431.
     #[arg(long, value_name = "N", default_value_t = 100,
@@ -121,7 +122,8 @@ pub(crate) struct LimitFlags {
     /// Bytes of a request's body; more is answered 413 [default: no limit]
     #[arg(long, value_name = "SIZE")]
     pub(crate) max_body: Option<ByteSize>,
-    /// Connections at once, in all; more wait in the kernel's queue.
+    /// Connections at once, in all; more wait in the kernel's queue. (Listeners that accept at the
+    /// same moment may exceed it by their number.)
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     pub(crate) max_connections: usize,
     /// Time for a head to arrive whole; a later one is answered 408.
@@ -197,6 +199,13 @@ fn loopback(text: &str) -> Result<SocketAddr, String> {
     } else {
         Err(format!("{} is open to others: the admin address must be loopback", address.ip()))
     }
+}
+
+/// The parser of URIs that the origin's side stands on takes 65,534 bytes.
+fn target_size(text: &str) -> Result<ByteSize, String> {
+    let size: ByteSize =
+        text.parse().map_err(|error: nigh_base::ByteSizeError| error.to_string())?;
+    if size > ByteSize::kib(63) { Err("a target has at most 63KiB".to_owned()) } else { Ok(size) }
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

@@ -78,13 +78,13 @@ pub(crate) fn run(flags: &cli::Edge) -> anyhow::Result<()> {
     };
     let store = Store::new(store_settings(flags));
     let edge = Edge::start(settings(flags)?, store, log)?;
-    for (scheme, address) in &edge.running.addresses {
-        info!("listening on {}://{address} for {}", scheme.as_str(), edge.running.origin);
-    }
     runtime.block_on(async {
         // Signals are heard from before anyone is told that the edge is there.
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
+        for (scheme, address) in &edge.running.addresses {
+            info!("listening on {}://{address} for {}", scheme.as_str(), edge.running.origin);
+        }
         if let Some(address) = flags.admin {
             let address = admin::serve(address, Arc::clone(&edge.running))?;
             info!("admin on http://{address}");

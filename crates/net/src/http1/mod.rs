@@ -31,7 +31,7 @@ mod lines;
 mod names;
 mod refusal;
 mod target;
-mod trailers;
+pub(crate) mod trailers;
 pub mod write;
 
 #[cfg(test)]
@@ -49,6 +49,7 @@ pub use head::{Head, Method, Progress, Scratch, Version, parse};
 pub use lines::{Iter, Lines};
 pub use names::{Name, Present};
 pub use refusal::Refusal;
+pub(crate) use target::authority;
 pub use target::{Form, Scheme, Target};
 pub use trailers::Trailers;
 

@@ -167,6 +167,11 @@ impl<'b> Authority<'b> {
     }
 }
 
+/// `value`, if it is a host with an optional port and nothing else: as strict as Host is read.
+pub(crate) fn authority(value: &[u8]) -> Option<&str> {
+    Some(Authority::read(value).ok()??.whole)
+}
+
 /// The length of the IPv6 address in brackets that `value` begins with. Zone identifiers mean
 /// something on the sender's machine only, and are refused.
 fn address(value: &[u8]) -> Result<usize, Refusal> {
@@ -263,6 +268,16 @@ mod tests {
         refuses(Method::Get, "/", "u@x.org", Refusal::Userinfo);
         refuses(Method::Get, "http://u:p@x.org/", "x.org", Refusal::Userinfo);
         refuses(Method::Get, "http:///a", "x.org", Refusal::HostInvalid);
+    }
+
+    #[test]
+    fn an_authority_alone_is_read_as_strictly_as_a_host() {
+        for valid in ["x.org", "x.org:8443", "[::1]:443"] {
+            assert_eq!(authority(valid.as_bytes()), Some(valid));
+        }
+        for invalid in ["", "u@x.org", "a/b", "a:b", "[::1", "a%41", "a,b"] {
+            assert_eq!(authority(invalid.as_bytes()), None, "{invalid}");
+        }
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The fields behind a chunked body: read as strictly as those of a head, and trusted with less.
 
+use http::HeaderMap;
+
 use super::{Name, Present, Refusal, grammar};
 
 /// A trailer section that [`super::Body`] found whole; yields each line's name, as it was written,
@@ -53,6 +55,45 @@ const DROPPED: Present = Present::of(&[
     Name::XForwardedProto,
 ]);
 
+/// What a response must not say behind its content either: what frames it, what caches and browsers
+/// act on, who is let in. Names that the edge does not ask for in a head, so no [`Name`]s.
+const DROPPED_OTHERS: [&str; 15] = [
+    "age",
+    "cdn-cache-control",
+    "content-range",
+    "date",
+    "expires",
+    "http2-settings",
+    "location",
+    "proxy-authenticate",
+    "proxy-authentication-info",
+    "retry-after",
+    "set-cookie",
+    "set-cookie2",
+    "vary",
+    "warning",
+    "www-authenticate",
+];
+
+/// Whether a trailer of this name goes no further, in either direction.
+fn is_dropped(name: &[u8]) -> bool {
+    match Name::of(name) {
+        Some(name) => DROPPED.has(name) || REFUSED.has(name),
+        None => DROPPED_OTHERS.iter().any(|other| name.eq_ignore_ascii_case(other.as_bytes())),
+    }
+}
+
+/// The trailers that may be passed on, of those that another codec read: an origin's, or a client's
+/// over HTTP/2.
+pub(crate) fn admissible(trailers: &HeaderMap) -> HeaderMap {
+    let kept = trailers.iter().filter(|(name, _)| !is_dropped(name.as_str().as_bytes()));
+    let mut admitted = HeaderMap::new();
+    for (name, value) in kept {
+        admitted.append(name.clone(), value.clone());
+    }
+    admitted
+}
+
 impl<'b> Trailers<'b> {
     /// The trailers in `section`: the range that [`super::Part::End`] names, of the bytes that the
     /// step was given.
@@ -92,8 +133,7 @@ impl<'b> Iterator for Trailers<'b> {
         loop {
             let (line, len) = grammar::field_line(self.left).ok().flatten()?;
             self.left = &self.left[len..];
-            let name = Name::of(line.name.as_bytes());
-            if !name.is_some_and(|name| DROPPED.has(name) || REFUSED.has(name)) {
+            if !is_dropped(line.name.as_bytes()) {
                 return Some((line.name, line.value));
             }
         }
@@ -109,6 +149,25 @@ mod tests {
         let section = b"Checksum: 7 \r\nCookie: a=b\r\nx-time:\r\nAUTHORIZATION: me\r\n";
         let kept: Vec<_> = Trailers::new(section).collect();
         assert_eq!(kept, [("Checksum", &b"7"[..]), ("x-time", b"")]);
+    }
+
+    #[test]
+    fn both_directions_share_one_table() {
+        let mut map = HeaderMap::new();
+        for name in DROPPED_OTHERS.into_iter().chain(["content-length", "host", "connection"]) {
+            map.insert(name, http::HeaderValue::from_static("1"));
+            let line = format!("{name}: 1\r\n");
+            assert_eq!(Trailers::new(line.as_bytes()).count(), 0, "{name}");
+        }
+        for (name, value) in [("grpc-status", "0"), ("server-timing", "a"), ("server-timing", "b")]
+        {
+            map.append(name, http::HeaderValue::from_static(value));
+        }
+        let kept = admissible(&map);
+        let kept: Vec<_> =
+            kept.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+        let expected = [("grpc-status", b"0"), ("server-timing", b"a"), ("server-timing", b"b")];
+        assert_eq!(kept, expected.map(|(name, value)| (name, &value[..])));
     }
 
     #[test]

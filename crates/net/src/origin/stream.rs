@@ -1,9 +1,13 @@
-//! A connection to the origin, in clear or over TLS.
+//! A connection to the origin, in clear or over TLS, that tells whether anything came of it.
 
 use std::{
     io,
     pin::Pin,
-    task::{Context, Poll},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, ready},
 };
 
 use tokio::{
@@ -11,10 +15,55 @@ use tokio::{
     net::TcpStream,
 };
 
+/// The bytes' way.
 #[derive(Debug)]
-pub(crate) enum Stream {
+pub(crate) enum Transport {
     Clear(TcpStream),
     Tls(Box<tokio_rustls::client::TlsStream<TcpStream>>),
+    #[cfg(test)]
+    Memory(tokio::io::DuplexStream),
+}
+
+/// Does the same with whichever transport it is.
+macro_rules! each {
+    ($transport:expr, $name:ident => $what:expr) => {
+        match $transport {
+            Transport::Clear($name) => $what,
+            Transport::Tls($name) => $what,
+            #[cfg(test)]
+            Transport::Memory($name) => $what,
+        }
+    };
+}
+
+#[derive(Debug)]
+pub(crate) struct Stream {
+    transport: Transport,
+    heard: Arc<AtomicBool>,
+}
+
+/// Whether the origin has said anything since this was last asked to forget.
+#[derive(Clone, Debug)]
+pub(crate) struct Heard(Arc<AtomicBool>);
+
+impl Heard {
+    pub(crate) fn forget(&self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+
+    pub(crate) fn anything(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Stream {
+    pub(crate) fn new(transport: Transport) -> Self {
+        Self { transport, heard: Arc::default() }
+    }
+
+    pub(crate) fn heard(&self) -> Heard {
+        Heard(Arc::clone(&self.heard))
+    }
 }
 
 impl AsyncRead for Stream {
@@ -23,10 +72,13 @@ impl AsyncRead for Stream {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Clear(tcp) => Pin::new(tcp).poll_read(cx, buffer),
-            Self::Tls(tls) => Pin::new(tls).poll_read(cx, buffer),
+        let Self { transport, heard } = self.get_mut();
+        let before = buffer.filled().len();
+        ready!(each!(transport, stream => Pin::new(stream).poll_read(cx, buffer)))?;
+        if buffer.filled().len() > before {
+            heard.store(true, Ordering::Relaxed);
         }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -36,10 +88,7 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Clear(tcp) => Pin::new(tcp).poll_write(cx, bytes),
-            Self::Tls(tls) => Pin::new(tls).poll_write(cx, bytes),
-        }
+        each!(&mut self.get_mut().transport, stream => Pin::new(stream).poll_write(cx, bytes))
     }
 
     fn poll_write_vectored(
@@ -47,30 +96,19 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Clear(tcp) => Pin::new(tcp).poll_write_vectored(cx, slices),
-            Self::Tls(tls) => Pin::new(tls).poll_write_vectored(cx, slices),
-        }
+        let transport = &mut self.get_mut().transport;
+        each!(transport, stream => Pin::new(stream).poll_write_vectored(cx, slices))
     }
 
     fn is_write_vectored(&self) -> bool {
-        match self {
-            Self::Clear(tcp) => tcp.is_write_vectored(),
-            Self::Tls(tls) => tls.is_write_vectored(),
-        }
+        each!(&self.transport, stream => stream.is_write_vectored())
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Clear(tcp) => Pin::new(tcp).poll_flush(cx),
-            Self::Tls(tls) => Pin::new(tls).poll_flush(cx),
-        }
+        each!(&mut self.get_mut().transport, stream => Pin::new(stream).poll_flush(cx))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Clear(tcp) => Pin::new(tcp).poll_shutdown(cx),
-            Self::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
-        }
+        each!(&mut self.get_mut().transport, stream => Pin::new(stream).poll_shutdown(cx))
     }
 }

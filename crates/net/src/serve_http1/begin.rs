@@ -142,7 +142,7 @@ pub(super) fn begin(
             framing: head.framing,
             framed,
             expect_continue: head.expect_continue && has_body,
-                upgrade: head.upgrade,
+            upgrade: head.upgrade,
         })),
     }
 }

@@ -26,7 +26,7 @@ use nigh_edge::{
 use tokio::sync::mpsc;
 
 use super::{Answer, Ask, Service, Streamed, Upgraded};
-use crate::{body::RequestBody, clock, origin::Fetched};
+use crate::{body::RequestBody, clock, http1::trailers, origin::Fetched};
 
 impl Service {
     /// Validates a stale object that was answered with, if nobody does so already.
@@ -110,10 +110,10 @@ impl Service {
                 Some(match fetch.fallback(&ask.method, &ask.fields, None, now) {
                     Some(hit) => Answer::Stored(hit),
                     // RFC 9111, section 5.2.2.2.
-                None if fetch.stale.as_ref().is_some_and(|old| old.terms().never_stale()) => {
-                    Answer::Problem(Problem::CannotValidate, status)
-                }
-                None => Answer::Problem(Problem::Origin(failure), status),
+                    None if fetch.stale.as_ref().is_some_and(|old| old.terms().never_stale()) => {
+                        Answer::Problem(Problem::CannotValidate, status)
+                    }
+                    None => Answer::Problem(Problem::Origin(failure), status),
                 })
             }
             Verdict::Object(object) => {
@@ -223,7 +223,8 @@ impl Service {
         {
             stored = Err(WhyNot::StaleStands);
         }
-        if Vary::parse(&fields).names().iter().any(|name| forward::WRITTEN.contains(&name.as_str())) {
+        if Vary::parse(&fields).names().iter().any(|name| forward::WRITTEN.contains(&name.as_str()))
+        {
             // Chosen by a field that nigh writes: the client's own says nothing of it.
             stored = stored.and(Err(WhyNot::VaryStar));
         }
@@ -248,7 +249,7 @@ impl Service {
             vary: vary.names().into(),
             selecting: selecting.into(),
         });
-        let mut trailers = None;
+        let mut trailer = None;
         loop {
             let frame = tokio::select! {
                 biased;
@@ -262,9 +263,12 @@ impl Service {
                             return;
                         }
                     }
-                    Err(other) => trailers = other.into_trailers().ok(),
+                    Err(other) => {
+                        let admitted = other.into_trailers().map(|all| trailers::admissible(&all));
+                        trailer = admitted.ok().filter(|kept| !kept.is_empty());
+                    }
                 },
-                Ok(None) => return pilot.land(trailers),
+                Ok(None) => return pilot.land(trailer),
                 Err(failure) => {
                     self.counters.origin_failure();
                     return pilot.fail(failure);
@@ -327,7 +331,8 @@ impl Service {
         // Where the body's framing is ours to say, hyper says it.
         fields.remove(header::CONTENT_LENGTH);
         // An expectation of HTTP/1.0 is none (RFC 9110, section 10.1.1).
-        let expects = fields.get(header::EXPECT).filter(|_| ask.version > Version::HTTP_10).cloned();
+        let expects =
+            fields.get(header::EXPECT).filter(|_| ask.version > Version::HTTP_10).cloned();
         // hyper sends the trailers that Trailer announces, and no others.
         let trailers: Vec<_> = fields.get_all(header::TRAILER).iter().cloned().collect();
         let hop = Hop {
@@ -489,7 +494,18 @@ fn path_for_origin(path: &str) -> Option<Uri> {
     let mut encoded = String::with_capacity(path.len() + 16);
     for byte in path.bytes() {
         match byte {
-            b'<' | b'>' | b'`' | b'"' | b'{' | b'}' | b'|' | b'\\' | b'^' | b'[' | b']' | 0x80.. => {
+            b'<'
+            | b'>'
+            | b'`'
+            | b'"'
+            | b'{'
+            | b'}'
+            | b'|'
+            | b'\\'
+            | b'^'
+            | b'['
+            | b']'
+            | 0x80.. => {
                 encoded.push_str(&format!("%{byte:02X}"));
             }
             _ => encoded.push(char::from(byte)),

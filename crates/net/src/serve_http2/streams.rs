@@ -1,0 +1,174 @@
+//! What the streams of one connection are doing, and when the connection has waited long enough.
+
+use std::{cell::Cell, rc::Rc, time::Duration};
+
+use tokio::time::Instant;
+
+use crate::service::Limits;
+
+/// How long a connection on which nothing is open may take to end once it was told to.
+const GOODBYE: Duration = Duration::from_secs(5);
+
+/// What a connection's streams are doing.
+#[derive(Debug)]
+pub(super) struct Streams {
+    /// Answers that are being worked out or are on their way.
+    open: Cell<usize>,
+    /// Pieces of content that wait for the client to take them.
+    waiting: Cell<usize>,
+    /// Whether there was a request at all.
+    asked: Cell<bool>,
+    /// While pieces wait: when one last moved. Else, while no stream is open: since when.
+    moved: Cell<Instant>,
+}
+
+/// What is to be done with a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// No new streams: the client is told.
+    Goodbye,
+    /// Nothing more is waited for.
+    End,
+}
+
+impl Streams {
+    pub(super) fn new() -> Rc<Self> {
+        Rc::new(Self {
+            open: Cell::new(0),
+            waiting: Cell::new(0),
+            asked: Cell::new(false),
+            moved: Cell::new(Instant::now()),
+        })
+    }
+
+    /// What is to be done next and when, if nothing moves until then; `told` is when the client was
+    /// told that the connection ends.
+    pub(super) fn next(&self, told: Option<Instant>, limits: &Limits) -> Option<(Instant, Step)> {
+        let moved = self.moved.get();
+        if self.waiting.get() > 0 {
+            return Some((moved + limits.write_time, Step::End));
+        }
+        if self.open.get() > 0 {
+            // It is the origin, or the client's body, that is waited for: they have limits of their own.
+            return None;
+        }
+        Some(match told {
+            Some(told) => (told.max(moved) + GOODBYE, Step::End),
+            None if self.asked.get() => (moved + limits.idle_time, Step::Goodbye),
+            None => (moved + limits.head_time, Step::Goodbye),
+        })
+    }
+
+    /// A stream was opened; it is open until what is answered is dropped.
+    pub(super) fn open(self: &Rc<Self>) -> Open {
+        self.asked.set(true);
+        self.open.set(self.open.get() + 1);
+        Open(Rc::clone(self))
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.open.get() == 0 && self.waiting.get() == 0
+    }
+}
+
+/// Holds a stream open.
+#[derive(Debug)]
+pub(super) struct Open(Rc<Streams>);
+
+impl Open {
+    /// A piece of the stream's content was made; it waits until it is dropped.
+    pub(super) fn piece(&self) -> Waiting {
+        let streams = &self.0;
+        // More content is no progress while older content is stuck.
+        if streams.waiting.get() == 0 {
+            streams.moved.set(Instant::now());
+        }
+        streams.waiting.set(streams.waiting.get() + 1);
+        Waiting(Rc::clone(streams))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.open.set(self.0.open.get() - 1);
+        if self.0.is_quiet() {
+            self.0.moved.set(Instant::now());
+        }
+    }
+}
+
+/// Goes with a piece of content until the last of it was written.
+#[derive(Debug)]
+pub(super) struct Waiting(Rc<Streams>);
+
+impl Waiting {
+    /// Some of it was written.
+    pub(super) fn moved(&self) {
+        self.0.moved.set(Instant::now());
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.waiting.set(self.0.waiting.get() - 1);
+        if self.0.is_quiet() {
+            self.0.moved.set(Instant::now());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Streams, and when they began.
+    fn begun() -> (Rc<Streams>, Instant) {
+        let streams = Streams::new();
+        let begun = streams.moved.get();
+        (streams, begun)
+    }
+
+    #[test]
+    fn a_connection_without_a_request_is_told_then_ended() {
+        let (streams, begun) = begun();
+        let limits = Limits::default();
+        let told = begun + limits.head_time;
+        assert_eq!(streams.next(None, &limits), Some((told, Step::Goodbye)));
+        assert_eq!(streams.next(Some(told), &limits), Some((told + GOODBYE, Step::End)));
+    }
+
+    #[test]
+    fn a_connection_is_idle_from_the_end_of_its_last_stream() {
+        let (streams, _) = begun();
+        let limits = Limits::default();
+        let (first, second) = (streams.open(), streams.open());
+        drop(first);
+        assert_eq!(streams.next(None, &limits), None);
+        assert_eq!(streams.next(Some(Instant::now()), &limits), None);
+        drop(second);
+        let idle = streams.moved.get() + limits.idle_time;
+        assert_eq!(streams.next(None, &limits), Some((idle, Step::Goodbye)));
+    }
+
+    #[test]
+    fn content_that_nobody_takes_ends_the_connection() {
+        let (streams, _) = begun();
+        let limits = Limits::default();
+        let open = streams.open();
+        let piece = open.piece();
+        // The whole content was handed over; it still waits.
+        let other = streams.open();
+        drop(open);
+        let stuck = streams.moved.get();
+        assert_eq!(streams.next(None, &limits), Some((stuck + limits.write_time, Step::End)));
+        // Neither another stream nor its content is progress.
+        let more = other.piece();
+        drop(other);
+        assert_eq!(streams.moved.get(), stuck);
+        while Instant::now() == stuck {}
+        piece.moved();
+        assert!(streams.moved.get() > stuck);
+        drop((piece, more));
+        assert!(matches!(streams.next(None, &limits), Some((_, Step::Goodbye))));
+    }
+}

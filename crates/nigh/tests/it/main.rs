@@ -1,0 +1,31 @@
+//! The binary as a user meets it: a real `nigh` process, raw sockets before it, and behind it an
+//! origin that does what the test says, when the test says it.
+//!
+//! Nothing here sleeps until something has probably happened. A test waits for a byte, a line or a
+//! request, and [`support::PATIENCE`] only bounds how long a failure takes to show.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on may stop")]
+
+mod support;
+
+mod admin;
+mod bodies;
+mod broken_origin;
+mod collapsing;
+mod command;
+mod conditions;
+mod draining;
+mod explaining;
+mod forwarding;
+mod hits;
+mod http10;
+mod http2;
+mod interim;
+mod limits;
+mod logs;
+mod pipelining;
+mod ranges;
+mod smuggling;
+mod staleness;
+mod trailers;
+mod tunnels;

@@ -1,0 +1,108 @@
+//! Requests that arrive before the answers to earlier ones have left: RFC 9112, section 9.3.2.
+
+use crate::support::{Edge, Origin, ok};
+
+fn get(target: &str) -> String {
+    format!("GET {target} HTTP/1.1\r\nHost: www.example\r\n\r\n")
+}
+
+#[test]
+fn hits_and_misses_are_answered_in_the_order_of_the_requests() {
+    let origin = Origin::answering(|head| {
+        let cacheable = if head.target().starts_with("/kept") { "max-age=100" } else { "no-store" };
+        ok(cacheable, head.target())
+    });
+    let edge = Edge::start(&origin, &[]);
+    edge.fill("/kept/1");
+    let targets = ["/kept/1", "/not", "/kept/1", "/kept/2", "/not", "/kept/2", "/kept/1"];
+    let mut client = edge.client();
+    client.send(targets.map(get).concat());
+    for target in targets {
+        assert_eq!(client.response().text(), target);
+    }
+}
+
+#[test]
+fn an_answer_to_head_between_others_has_no_content() {
+    let origin = Origin::saying(ok("max-age=100", "content"));
+    let edge = Edge::start(&origin, &[]);
+    let mut client = edge.client();
+    client.send(get("/") + &get("/").replacen("GET", "HEAD", 1) + &get("/"));
+    assert_eq!(client.response().text(), "content");
+    assert_eq!(client.head().first("content-length"), "7");
+    assert_eq!(client.response().text(), "content");
+}
+
+#[test]
+fn a_request_behind_content_begins_where_the_content_ends() {
+    let origin = Origin::answering(|head| ok("no-store", &head.start));
+    let edge = Edge::start(&origin, &[]);
+    let mut client = edge.client();
+    client.send(
+        "POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbodyPOST /b HTTP/1.1\r\nHost: a\r\n\
+         Transfer-Encoding: chunked\r\n\r\n4\r\nGET \r\n0\r\n\r\nGET /c HTTP/1.1\r\nHost: a\r\n\r\n",
+    );
+    for start in ["POST /a HTTP/1.1", "POST /b HTTP/1.1", "GET /c HTTP/1.1"] {
+        assert_eq!(client.response().text(), start);
+    }
+}
+
+#[test]
+fn a_thousand_pipelined_hits_are_a_thousand_answers() {
+    let origin = Origin::saying(ok("max-age=100", &"x".repeat(1000)));
+    let edge = Edge::start(&origin, &[]);
+    edge.fill("/");
+    let mut client = edge.client();
+    let mut writer = client.stream.try_clone().unwrap();
+    let sending = std::thread::spawn(move || {
+        std::io::Write::write_all(&mut writer, get("/").repeat(1000).as_bytes()).unwrap();
+    });
+    for _ in 0..1000 {
+        assert_eq!(client.response().body.len(), 1000);
+    }
+    sending.join().unwrap();
+    assert_eq!(origin.requests(), 1);
+}
+
+#[test]
+fn nothing_behind_a_request_that_closes_is_answered() {
+    let origin = Origin::answering(|head| ok("no-store", head.target()));
+    let edge = Edge::start(&origin, &[]);
+    let mut client = edge.client();
+    client.send(get("/a").replacen("\r\n\r\n", "\r\nConnection: close\r\n\r\n", 1) + &get("/b"));
+    let response = client.response();
+    assert_eq!((response.text(), response.first("connection")), ("/a", "close"));
+    client.finish_sending();
+    client.assert_closed();
+    assert_eq!(origin.requests(), 1);
+}
+
+#[test]
+fn a_request_cut_anywhere_is_the_same_request() {
+    let origin = Origin::answering(|head| ok("max-age=100", head.target()));
+    let edge = Edge::start(&origin, &[]);
+    let text = get("/a");
+    for at in 1..text.len() {
+        let mut client = edge.client();
+        client.send(&text[..at]);
+        client.send(&text[at..]);
+        assert_eq!(client.response().text(), "/a", "cut at {at}");
+    }
+    let mut client = edge.client();
+    for byte in text.as_bytes() {
+        client.send([*byte]);
+    }
+    assert_eq!(client.response().text(), "/a");
+}
+
+#[test]
+fn a_client_that_sends_its_last_request_and_closes_its_side_is_answered() {
+    let origin = Origin::start();
+    let edge = Edge::start(&origin, &[]);
+    let mut client = edge.client();
+    client.send(get("/a"));
+    client.finish_sending();
+    origin.asked().answer(ok("no-store", "x"));
+    assert_eq!(client.response().text(), "x");
+    client.assert_closed();
+}

@@ -1,0 +1,141 @@
+# What the scripts of this folder share: an origin, an edge before it, and how a check is reported.
+#
+#   start_origin           $origin is its port
+#   start_nigh [FLAG...]   $http and $https are the edge's addresses, $nigh_pid is its process
+#   check SENTENCE COMMAND [ARGUMENT...]
+#   finish                 the last line; fails if a check has failed
+#
+# Everything lies in $work, which goes when the script ends, as do the processes it has started.
+
+set -u
+export LC_ALL=C
+: "${NIGH:?says where the binary is}"
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+work=$(mktemp -d)
+started=()
+passed=0
+failed=0
+
+end() {
+    local pid
+    for pid in "${started[@]}"; do kill "$pid" 2>/dev/null; done
+    for pid in "${started[@]}"; do wait "$pid" 2>/dev/null; done
+    rm -rf "$work"
+}
+trap end EXIT
+
+# A check is a command that succeeds; what it prints is shown when it does not.
+check() {
+    local sentence=$1
+    shift
+    if "$@" >"$work/said" 2>&1; then
+        passed=$((passed + 1))
+        echo "ok - $sentence"
+    else
+        failed=$((failed + 1))
+        echo "not ok - $sentence"
+        head -c 4000 "$work/said" | sed 's/^/    /'
+    fi
+}
+
+finish() {
+    echo "$passed passed, $failed failed"
+    [ "$failed" -eq 0 ]
+    exit
+}
+
+# Ends the script when there is no point in going on.
+give_up() {
+    echo "not ok - $1"
+    echo "$passed passed, $((failed + 1)) failed"
+    exit 1
+}
+
+need() {
+    local program
+    for program in "$@"; do
+        command -v "$program" >/dev/null || give_up "$program is installed"
+    done
+}
+
+# Waits up to ten seconds until a command succeeds.
+until_true() {
+    local tries
+    for tries in $(seq 200); do
+        "$@" && return 0
+        sleep 0.05
+    done
+    return 1
+}
+
+start_origin() {
+    mkfifo "$work/orders"
+    python3 "$here/origin.py" <"$work/orders" >"$work/origin.port" &
+    started+=($!)
+    # Kept open, so that the origin lives as long as this script.
+    exec 9>"$work/orders"
+    until_true test -s "$work/origin.port" || give_up "the origin starts"
+    origin=$(cat "$work/origin.port")
+}
+
+tell_origin() {
+    echo "$1" >&9
+    sleep 0.1
+}
+
+# How often the origin was asked for a path, from itself.
+asked() {
+    curl -s --max-time 10 "http://127.0.0.1:$origin/asked?$1"
+}
+
+certificate() {
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 \
+        -subj /CN=localhost -addext subjectAltName=DNS:localhost,IP:127.0.0.1 \
+        -keyout "$work/key.pem" -out "$work/certificate.pem" 2>"$work/openssl" ||
+        give_up "openssl makes a certificate"
+}
+
+start_nigh() {
+    [ -s "$work/certificate.pem" ] || certificate
+    : >"$work/nigh.log"
+    NO_COLOR=1 "$NIGH" edge --to "http://127.0.0.1:$origin" \
+        --listen http://127.0.0.1:0 --listen https://127.0.0.1:0 \
+        --tls-cert "$work/certificate.pem" --tls-key "$work/key.pem" "$@" 2>"$work/nigh.log" &
+    nigh_pid=$!
+    started+=("$nigh_pid")
+    until_true grep -q 'listening on https' "$work/nigh.log" || {
+        cat "$work/nigh.log"
+        give_up "nigh starts"
+    }
+    http=http://127.0.0.1:$(port_of http)
+    https=https://localhost:$(port_of https)
+}
+
+port_of() {
+    sed -n "s|.*listening on $1://[^ ]*:\([0-9]*\) .*|\1|p" "$work/nigh.log"
+}
+
+# --- Judges of what a command has left in files or printed.
+
+equal() {
+    [ "$1" = "$2" ] || {
+        echo "found: $1"
+        echo "expected: $2"
+        return 1
+    }
+}
+
+contains() {
+    grep -Eiq -- "$2" "$1" || {
+        echo "nothing in $(basename "$1") matches $2:"
+        cat "$1"
+        return 1
+    }
+}
+
+lacks() {
+    if grep -Ei -- "$2" "$1"; then
+        echo "is in $(basename "$1"), against all expectation"
+        return 1
+    fi
+}
