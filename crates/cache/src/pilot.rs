@@ -56,6 +56,10 @@ impl Pilot {
         self.joinable
     }
 
+    pub(crate) fn flies(&self, flight: &Arc<Flight>) -> bool {
+        Arc::ptr_eq(&self.flight, flight)
+    }
+
     /// The key that is fetched.
     pub fn key(&self) -> &[u8] {
         &self.key

@@ -357,10 +357,20 @@ impl Store {
     /// Removes every variant of a key; says how many there were. What is on its way for it is not
     /// stored either.
     pub fn remove(&self, key: Key<'_>) -> usize {
+        self.remove_before(key, None)
+    }
+
+    /// As [`Self::remove`], because of the answer that `by` brings: that answer itself is newer.
+    pub fn invalidate(&self, key: Key<'_>, by: &Pilot) -> usize {
+        self.remove_before(key, Some(by))
+    }
+
+    fn remove_before(&self, key: Key<'_>, by: Option<&Pilot>) -> usize {
         let removed = {
             let mut shard = self.shard(key).lock();
             for boarded in shard.board.iter_hash_mut(key.hash) {
-                if *boarded.key == *key.bytes {
+                let is_newer = by.is_some_and(|pilot| pilot.flies(&boarded.flight));
+                if *boarded.key == *key.bytes && !is_newer {
                     boarded.selecting = None;
                     boarded.flight.spoil();
                 }

@@ -1,3 +1,5 @@
+//! The pool against origins that the test plays: who gets a connection, and what is sent twice.
+
 use http::StatusCode;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},

@@ -211,7 +211,7 @@ impl Service {
     ) {
         let status = fetched.head.status;
         let mut fields = std::mem::take(&mut fetched.head.headers);
-        self.invalidate(ask, status, &fields);
+        self.invalidate(&pilot, ask, status, &fields);
         let directives = ResponseDirectives::parse(&fields);
         let terms = Terms::new(requested, received, status, &fields, &directives);
         let asked = ask.asked();
@@ -278,12 +278,12 @@ impl Service {
     }
 
     /// RFC 9111, section 4.4.
-    fn invalidate(&self, ask: &Ask, status: StatusCode, fields: &HeaderMap) {
+    fn invalidate(&self, pilot: &Pilot, ask: &Ask, status: StatusCode, fields: &HeaderMap) {
         let mut key = Vec::new();
         for path in invalidate::targets(&ask.method, status, &ask.target(), fields) {
             if let Ok(path) = std::str::from_utf8(&path) {
                 nigh_cache::key::write(ask.scheme, &ask.authority, path, &mut key);
-                self.store.remove(self.store.key(&key));
+                self.store.invalidate(self.store.key(&key), pilot);
             }
         }
     }
