@@ -44,13 +44,16 @@ pub fn parse_at(text: &[u8], now: Wall) -> Option<Wall> {
         (None, 24) => asctime(text),
         _ => None,
     }?;
-    parts.wall()
+    // A leap second behind the last one has no name of its own.
+    parts.wall().map(|when| when.min(Wall::from_secs(LAST)))
 }
+
+/// The last second that an HTTP date can name, 9999-12-31T23:59:59, since the epoch.
+const LAST: u64 = 253_402_300_799;
 
 /// `when` as an IMF-fixdate, such as `Sun, 06 Nov 1994 08:49:37 GMT`. Years after 9999 are written as
 /// 9999-12-31T23:59:59: the form has room for four digits.
 pub fn format(when: Wall) -> [u8; 29] {
-    const LAST: u64 = 253_402_300_799;
     let secs = when.secs().min(LAST);
     let (days, second) = (secs / 86_400, secs % 86_400);
     let (year, month, day) = civil(days);

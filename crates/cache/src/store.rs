@@ -147,6 +147,8 @@ pub enum Boarding {
     First(Reader, Pilot),
     /// It is being fetched.
     Later(Reader),
+    /// It has just been stored: since the asker looked, another one's fetch has landed.
+    Stored(Object),
 }
 
 impl Store {
@@ -213,9 +215,24 @@ impl Store {
 
     /// Joins the flight for `key` and the selecting values, or starts it. Where the last response
     /// could not be shared, waiting would be in vain: the asker starts one of its own.
-    pub fn board(self: &Arc<Self>, key: Key<'_>, selecting: &[u8]) -> Boarding {
+    /// `known` is the stored response that the asker found and cannot use.
+    pub fn board(
+        self: &Arc<Self>,
+        key: Key<'_>,
+        selecting: &[u8],
+        known: Option<&Object>,
+    ) -> Boarding {
         let alone = self.refusal(key).is_some_and(WhyNot::is_lasting);
         let mut shard = self.shard(key).lock();
+        let landed = shard
+            .chain(key)
+            .map(|(_, object)| object)
+            .find(|object| object.selecting() == selecting)
+            .filter(|object| !known.is_some_and(|known| known.is(object)))
+            .cloned();
+        if let Some(object) = landed {
+            return Boarding::Stored(object);
+        }
         if !alone {
             let joined = shard
                 .board

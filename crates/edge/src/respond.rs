@@ -1,6 +1,7 @@
 //! The response's head as it goes to the client, written into whatever the protocol needs: bytes
 //! for HTTP/1, a map for HTTP/2.
 
+use bytes::BytesMut;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
 use nigh_base::Wall;
 use nigh_cache::{
@@ -22,16 +23,36 @@ pub trait Sink {
     fn field(&mut self, name: &str, value: &[u8]);
 }
 
-impl Sink for http::response::Parts {
+/// A head as a map, for HTTP/2. Its values lie one behind the other in one allocation.
+#[derive(Debug)]
+pub struct MapHead {
+    /// The status.
+    pub status: StatusCode,
+    /// The fields.
+    pub fields: HeaderMap,
+    values: BytesMut,
+}
+
+impl Default for MapHead {
+    fn default() -> Self {
+        Self {
+            status: StatusCode::OK,
+            fields: HeaderMap::with_capacity(16),
+            values: BytesMut::with_capacity(512),
+        }
+    }
+}
+
+impl Sink for MapHead {
     fn status(&mut self, status: StatusCode) {
         self.status = status;
     }
 
     fn field(&mut self, name: &str, value: &[u8]) {
-        if let (Ok(name), Ok(value)) =
-            (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(value))
-        {
-            self.headers.append(name, value);
+        self.values.extend_from_slice(value);
+        let value = HeaderValue::from_maybe_shared(self.values.split().freeze());
+        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), value) {
+            self.fields.append(name, value);
         }
     }
 }

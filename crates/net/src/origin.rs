@@ -98,6 +98,14 @@ impl Settings {
             return Err(OriginError::Path(url.to_owned()));
         }
         let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(not_url)?;
+        let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        let well_formed = match address {
+            Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+            None => !host.contains(['[', ']']),
+        };
+        if !well_formed {
+            return Err(not_url());
+        }
         Ok(Self {
             scheme,
             host: host.trim_start_matches('[').trim_end_matches(']').to_owned(),

@@ -7,6 +7,7 @@ use std::{
     pin::{Pin, pin},
     rc::Rc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::{Buf, Bytes};
@@ -22,6 +23,7 @@ use nigh_edge::{
     plan::{self, Hit, Plan},
     problem::Problem,
     reply::Content,
+    respond::MapHead,
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -41,6 +43,9 @@ use crate::{
 /// Bytes of a stream, and of a connection, that a client may send ahead of what is read.
 const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
+
+/// How long the unread body of a request that was refused is kept open.
+const LINGER: Duration = Duration::from_secs(2);
 
 /// Bytes of a connection that may wait to be sent.
 const SEND_BUFFER: usize = 64 * 1024;
@@ -161,7 +166,12 @@ async fn answer(
             }
             out.stored(hit)
         }
-        Plan::Refuse(problem) => out.problem(problem, CacheStatus::EMPTY.detail(problem.word())),
+        Plan::Refuse(problem) => {
+            if has_body {
+                linger(body);
+            }
+            out.problem(problem, CacheStatus::EMPTY.detail(problem.word()))
+        }
         Plan::Fetch(fetch) => {
             let body = RequestBody::stream(body, limits.body_bytes);
             let progress = body.progress();
@@ -186,6 +196,15 @@ async fn answer(
         service.log(&ask().line(response.status(), bytes, cache, started.elapsed()));
     }
     Ok(response.map(|source| Outgoing { source, open }))
+}
+
+/// Keeps a body that is not wanted open for a while, unread. Dropping it resets the stream, and some
+/// clients throw away the answer that came before the reset (RFC 9113, section 8.1).
+fn linger(body: Incoming) {
+    tokio::task::spawn_local(async move {
+        tokio::time::sleep(LINGER).await;
+        drop(body);
+    });
 }
 
 /// The authority, and path and query, that a request asks for, as strictly as HTTP/1 is read; `None`
@@ -255,14 +274,14 @@ struct Out<'a> {
 
 impl Out<'_> {
     fn stored(&mut self, hit: Hit) -> (Response<Source>, CacheStatus) {
-        let mut head = empty_head();
+        let mut head = MapHead::default();
         self.service.write_stored(&mut head, &hit, &mut self.text);
         let cache = hit.status;
-        (Response::from_parts(head, Source::Stored(hit.reply.content)), cache)
+        (response(head, Source::Stored(hit.reply.content)), cache)
     }
 
     fn streamed(&mut self, streamed: Streamed) -> (Response<Source>, CacheStatus) {
-        let mut head = empty_head();
+        let mut head = MapHead::default();
         self.service.write_streamed(&mut head, &streamed, &mut self.text);
         let Streamed { head: origin, reader, status, not_modified, .. } = streamed;
         let bodiless = *self.method == Method::HEAD
@@ -274,29 +293,30 @@ impl Out<'_> {
             origin.length.filter(|_| !bodiless).map(HeaderValue::from)
         };
         if let Some(length) = length {
-            head.headers.insert(header::CONTENT_LENGTH, length);
+            head.fields.insert(header::CONTENT_LENGTH, length);
         }
         let body = if bodiless {
             Source::Stored(Content::Empty)
         } else {
             Source::Stream { reader, left: origin.length, ended: false }
         };
-        (Response::from_parts(head, body), status)
+        (response(head, body), status)
     }
 
     fn problem(&mut self, problem: Problem, cache: CacheStatus) -> (Response<Source>, CacheStatus) {
-        let mut head = empty_head();
+        let mut head = MapHead::default();
         let body = problem.body();
         self.service.write_own(&mut head, problem.status(), body.len(), cache, &mut self.text);
         let body = if *self.method == Method::HEAD { Bytes::new() } else { Bytes::from(body) };
-        (Response::from_parts(head, Source::Own(body)), cache)
+        (response(head, Source::Own(body)), cache)
     }
 }
 
-fn empty_head() -> http::response::Parts {
-    let (mut head, ()) = Response::new(()).into_parts();
-    head.headers.reserve(16);
-    head
+fn response(head: MapHead, body: Source) -> Response<Source> {
+    let mut response = Response::new(body);
+    *response.status_mut() = head.status;
+    *response.headers_mut() = head.fields;
+    response
 }
 
 /// The content of an answer on its way into an HTTP/2 stream, which it holds open.

@@ -63,17 +63,26 @@ fn head(asked: &HeaderMap, lines: &[(&'static str, &str)], length: Option<u64>) 
     }
 }
 
+/// What is stored without selecting values: what an asker has seen before it boards.
+fn known(store: &Store, key: &str) -> Option<Object> {
+    let variants = store.variants(store.key(key.as_bytes()));
+    variants.into_iter().find(|object| object.selecting().is_empty())
+}
+
 fn first(store: &Arc<Store>, key: &str) -> (Reader, Pilot) {
-    match store.board(store.key(key.as_bytes()), b"") {
+    match store.board(store.key(key.as_bytes()), b"", known(store, key).as_ref()) {
         Boarding::First(reader, pilot) => (reader, pilot),
         Boarding::Later(_) => panic!("{key} is being fetched already"),
+        Boarding::Stored(_) => panic!("{key} is stored"),
     }
 }
 
 fn later(store: &Arc<Store>, key: &str) -> Reader {
-    match store.board(store.key(key.as_bytes()), b"") {
+    match store.board(store.key(key.as_bytes()), b"", known(store, key).as_ref()) {
         Boarding::Later(reader) => reader,
-        Boarding::First(..) => panic!("nobody fetches {key}, or nobody may join"),
+        Boarding::First(..) | Boarding::Stored(_) => {
+            panic!("nobody fetches {key}, or nobody may join")
+        }
     }
 }
 
@@ -219,7 +228,7 @@ fn passengers_of_what_may_not_be_shared_are_released_and_the_next_ones_do_not_wa
     pilot.head(Head { stored: Err(WhyNot::Private), ..head(&HeaderMap::new(), &lines, None) });
     assert!(matches!(ready(one.verdict()), Verdict::Head(_)));
     assert!(matches!(ready(two.verdict()), Verdict::Alone));
-    let Boarding::First(_, alone) = store.board(key, b"") else { panic!("it waits in vain") };
+    let Boarding::First(_, alone) = store.board(key, b"", None) else { panic!("it waits in vain") };
     assert!(!alone.can_be_joined());
     assert_eq!(store.refusal(key), Some(WhyNot::Private));
 }
@@ -265,7 +274,9 @@ fn what_is_on_its_way_when_its_key_is_invalidated_is_not_stored() {
     let (mut reader, mut pilot) = first(&store, "http://a/");
     pilot.head(head(&HeaderMap::new(), &[("cache-control", "max-age=60")], None));
     store.remove(key);
-    let Boarding::First(..) = store.board(key, b"") else { panic!("joined an outdated fetch") };
+    let Boarding::First(..) = store.board(key, b"", None) else {
+        panic!("joined an outdated fetch")
+    };
     assert_eq!(ready(pilot.push(Bytes::from_static(b"old"))), Ok(()));
     pilot.land(None);
     assert_eq!(read_all(&mut reader).unwrap(), b"old");
@@ -286,6 +297,15 @@ fn a_confirmation_for_one_client_alone_leaves_nothing_behind() {
     assert_eq!(object.fields().to_map()["x-user"], "alice");
     assert!(matches!(ready(two.verdict()), Verdict::Alone));
     assert!(store.find(key, &HeaderMap::new(), &mut Vec::new()).is_none());
+}
+
+#[test]
+fn an_asker_whose_object_landed_meanwhile_does_not_fetch_it_again() {
+    let store = store(512);
+    put(&store, "http://a/", &HeaderMap::new(), "", b"body");
+    let key = store.key(b"http://a/");
+    let Boarding::Stored(object) = store.board(key, b"", None) else { panic!("it is stored") };
+    let Boarding::First(..) = store.board(key, b"", Some(&object)) else { panic!("it is stale") };
 }
 
 #[test]
@@ -397,7 +417,7 @@ fn many_threads_fetch_and_read_one_another_and_lose_nothing() {
                     let key = format!("http://a/{n}");
                     let body =
                         vec![u8::try_from(n).unwrap(); 1 + usize::try_from(n * 900).unwrap()];
-                    let boarding = store.board(store.key(key.as_bytes()), b"");
+                    let boarding = store.board(store.key(key.as_bytes()), b"", None);
                     if let Boarding::First(_reader, mut pilot) = boarding {
                         let lines = [("cache-control", "max-age=60")];
                         pilot.head(head(&HeaderMap::new(), &lines, Some(body.len() as u64)));

@@ -32,7 +32,9 @@ impl Service {
     /// Validates a stale object that was answered with, if nobody does so already.
     pub(crate) fn refresh(self: &Rc<Self>, ask: Ask, object: Object) {
         let key = self.store.key(&ask.key);
-        if let Boarding::First(mut reader, pilot) = self.store.board(key, &ask.selecting) {
+        if let Boarding::First(mut reader, pilot) =
+            self.store.board(key, &ask.selecting, Some(&object))
+        {
             let service = Rc::clone(self);
             let task =
                 Task { ask, validate: Some(object), manner: Manner::Shared, conditions: false };
@@ -62,8 +64,12 @@ impl Service {
         let (reader, pilot) = match fetch.manner {
             Manner::Tunnel => return self.tunnel(ask, fetch).await,
             Manner::Alone => self.store.fly_alone(key),
-            Manner::Shared => match self.store.board(key, &ask.selecting) {
+            Manner::Shared => match self.store.board(key, &ask.selecting, fetch.stale.as_ref()) {
                 Boarding::First(reader, pilot) => (reader, pilot),
+                Boarding::Stored(object) => match self.landed(object, &ask, &fetch) {
+                    Some(answer) => return answer,
+                    None => self.store.fly_alone(key),
+                },
                 Boarding::Later(reader) => {
                     self.counters.collapsed();
                     if let Some(answer) = self.wait(reader, &ask, &fetch, &interims, false).await {
@@ -84,6 +90,15 @@ impl Service {
         let service = Rc::clone(self);
         tokio::task::spawn_local(async move { service.fly(pilot, task, body).await });
         self.wait(reader, &ask, &fetch, &interims, true).await.unwrap_or(LOST)
+    }
+
+    /// The answer that a response gives which another one's fetch has just stored.
+    fn landed(&self, object: Object, ask: &Ask, fetch: &Fetch) -> Option<Answer> {
+        let now = clock::now();
+        let fresh = object.terms().reuse(&fetch.directives, now) == Reuse::Fresh;
+        let status = CacheStatus { collapsed: true, ..CacheStatus::hit(object.terms().ttl(now)) };
+        let hit = fresh.then(|| Hit::new(object, &ask.method, &ask.fields, status, now))??;
+        Some(Answer::Stored(hit))
     }
 
     /// Waits for a flight's verdict and makes an answer of it; `None` if it is not for this client.
