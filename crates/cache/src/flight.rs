@@ -1,6 +1,6 @@
 //! One fetch, many readers.
 //!
-//! A *flight* is a fetch from the origin that belongs to nobody in particular. Its [`Pilot`] brings
+//! A *flight* is a fetch from the origin that belongs to nobody in particular. Its [`Pilot`](crate::pilot::Pilot) brings
 //! the head and the bytes; each [`Reader`] takes them at its own pace, on any core. A flight that
 //! *keeps* holds every byte from the first, so a reader may board at any time and the body can
 //! become a stored object. One that does not keep holds a window, and the pilot waits for the

@@ -45,7 +45,7 @@ impl<'a> Key<'a> {
         Self { bytes, hash: xxh3_64_with_seed(bytes, seed) }
     }
 
-    /// The key as text: the target URI. Always what [`write`] wrote.
+    /// The key as text: the target URI. Always what [`write()`] wrote.
     pub const fn bytes(&self) -> &'a [u8] {
         self.bytes
     }

@@ -36,7 +36,7 @@ Examples:
   curl -sI http://127.0.0.1:8080/ | grep -i cache-status
   nigh explain http://127.0.0.1:8080/ --admin 127.0.0.1:9000")]
 pub(crate) struct Edge {
-    /// The origin: http://HOST[:PORT] or https://HOST[:PORT].
+    /// The origin: `http://HOST:PORT` or `https://HOST:PORT`; the port may be left out.
     #[arg(long, value_name = "URL", value_parser = origin::Settings::parse)]
     pub(crate) to: origin::Settings,
     /// Where clients come in; may be given several times. Port 0 is any free one.

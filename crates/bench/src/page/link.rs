@@ -31,7 +31,7 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    /// Makes the devices `NAMEa` and `NAMEb`.
+    /// Makes two devices: the name with an `a` behind it, and with a `b`.
     pub(crate) fn new(name: &str, bits_per_second: u64) -> io::Result<Self> {
         let link = Self {
             ends: [format!("{name}a"), format!("{name}b")],
