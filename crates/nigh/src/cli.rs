@@ -180,7 +180,7 @@ impl ListenAddress {
             Some(("https", rest)) => (Scheme::Https, rest),
             Some((other, _)) => return Err(format!("`{other}` is neither http nor https")),
         };
-        // `:80` is every address of this machine, as in DESIGN's settings.
+        // `:80` is every address of this machine.
         let rest =
             rest.strip_prefix(':').map_or_else(|| rest.to_owned(), |port| format!("[::]:{port}"));
         let address = rest.trim_end_matches('/').parse().map_err(|_| {

@@ -15,8 +15,8 @@ use clap::Parser;
 
 use crate::cli::{Cli, Verb};
 
-// A miss makes some twenty allocations, of all sizes and freed on other threads: glibc's allocator takes
-// 1.8 times the processor time for it here, and returns memory late (docs/performance.md).
+// A miss allocates much, in all sizes: with glibc's allocator it took 1.8 times the processor time
+// (docs/performance.md).
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
