@@ -152,6 +152,9 @@ check "a body above the limit is 413" status_is 413
 # section 8.1, forbids it that, and it is what people have).
 ask --http2 -T "$work/large" "$https/upload"
 check "and the answer arrives over HTTP/2, while the body is on its way" status_is 413
+ask --http2 -T "$work/upload" "$https/refuse"
+check "so does the origin's own refusal" status_is 403
+check "with its words" equal "$(cat "$work/body")" refused
 
 # --- Trailers, early hints, and what comes slowly.
 for flag in --http1.1 --http2-prior-knowledge; do
@@ -162,10 +165,13 @@ for flag in --http1.1 --http2-prior-knowledge; do
     check "$flag: the first drop does not wait for the last" \
         test $((($(date +%s%N) - $(cat "$work/when")) / 1000000)) -gt 400
 done
-ask --http1.1 "$http/early"
-check "early hints arrive" contains "$work/head" '^HTTP/1.1 103'
-check "with their links" contains "$work/head" '^link: </style.css>'
-check "and then the page" equal "$(cat "$work/body")" page
+for way in "http1.1 $http HTTP/1.1" "http2 $https HTTP/2"; do
+    read -r spoken base version <<<"$way"
+    ask "--$spoken" "$base/early"
+    check "$spoken: early hints arrive" contains "$work/head" "^$version 103"
+    check "$spoken: with their links" contains "$work/head" '^link: </style.css>'
+    check "$spoken: and then the page" equal "$(cat "$work/body")" page
+done
 
 # --- What the origin is told.
 ask --http1.1 -H 'Connection: close, X-Secret' -H 'X-Secret: 1' -H 'X-Forwarded-For: 192.0.2.7' "$http/fields"

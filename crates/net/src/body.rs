@@ -10,7 +10,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use h2::RecvStream;
+use hyper::body::{Body, Frame, SizeHint};
 use tokio::sync::mpsc;
 
 use crate::http1::trailers;
@@ -34,11 +35,16 @@ pub(crate) enum BodyBroken {
 pub(crate) struct Progress {
     moved: Cell<Instant>,
     broken: Cell<Option<BodyBroken>>,
+    complete: Cell<bool>,
 }
 
 impl Progress {
     fn new() -> Rc<Self> {
-        Rc::new(Self { moved: Cell::new(Instant::now()), broken: Cell::new(None) })
+        Rc::new(Self {
+            moved: Cell::new(Instant::now()),
+            broken: Cell::new(None),
+            complete: Cell::new(false),
+        })
     }
 
     /// When a part of the body last came, or its end.
@@ -51,9 +57,17 @@ impl Progress {
         self.broken.get()
     }
 
+    /// Whether it came to its end.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.complete.get()
+    }
+
     /// Notes what came.
     fn note<T>(&self, part: Option<Result<T, BodyBroken>>) -> Option<Result<T, BodyBroken>> {
         self.moved.set(Instant::now());
+        if part.is_none() {
+            self.complete.set(true);
+        }
         if let Some(Err(broken)) = part {
             self.broken.set(Some(broken));
         }
@@ -80,7 +94,9 @@ pub(crate) enum RequestBody {
     /// An HTTP/2 stream's body.
     Stream {
         /// The stream.
-        incoming: Incoming,
+        incoming: RecvStream,
+        /// Its length, where the client said so.
+        length: Option<u64>,
         /// Bytes that may still come.
         left: u64,
         /// What has become of it.
@@ -110,11 +126,11 @@ impl RequestBody {
     }
 
     /// A body from an HTTP/2 stream, of at most `limit` bytes.
-    pub(crate) fn stream(incoming: Incoming, limit: u64) -> Self {
+    pub(crate) fn stream(incoming: RecvStream, length: Option<u64>, limit: u64) -> Self {
         if incoming.is_end_stream() {
             return Self::Empty;
         }
-        Self::Stream { incoming, left: limit, progress: Progress::new() }
+        Self::Stream { incoming, length, left: limit, progress: Progress::new() }
     }
 
     /// Whether there is no body at all.
@@ -163,8 +179,8 @@ impl Body for RequestBody {
                 };
                 Poll::Ready(progress.note(part))
             }
-            Self::Stream { incoming, left, progress } => loop {
-                let part = match ready!(Pin::new(&mut *incoming).poll_frame(cx)) {
+            Self::Stream { incoming, left, progress, .. } => loop {
+                let part = match ready!(poll_stream(incoming, cx)) {
                     None => None,
                     Some(Err(_)) => Some(Err(BodyBroken::Off)),
                     Some(Ok(frame)) => match admit(frame, left).transpose() {
@@ -172,6 +188,8 @@ impl Body for RequestBody {
                         admitted => admitted,
                     },
                 };
+                // Its reader may ask no further.
+                progress.complete.set(incoming.is_end_stream());
                 break Poll::Ready(progress.note(part));
             },
         }
@@ -188,12 +206,27 @@ impl Body for RequestBody {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Empty => SizeHint::with_exact(0),
-            Self::Pumped { length, .. } => {
+            Self::Pumped { length, .. } | Self::Stream { length, .. } => {
                 length.map_or_else(SizeHint::default, SizeHint::with_exact)
             }
-            Self::Stream { incoming, .. } => incoming.size_hint(),
         }
     }
+}
+
+/// The next of a stream's content, or its trailers.
+fn poll_stream(
+    incoming: &mut RecvStream,
+    cx: &mut Context<'_>,
+) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
+    if let Some(data) = ready!(incoming.poll_data(cx)) {
+        return Poll::Ready(Some(data.and_then(|data| {
+            // It is taken on: the client may send as much again.
+            incoming.flow_control().release_capacity(data.len())?;
+            Ok(Frame::data(data))
+        })));
+    }
+    let trailers = ready!(incoming.poll_trailers(cx)).transpose();
+    Poll::Ready(trailers.map(|trailers| trailers.map(Frame::trailers)))
 }
 
 /// What of a frame goes to the origin: content within the limit, and trailers that may be passed on.

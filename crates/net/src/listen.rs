@@ -2,20 +2,23 @@
 //! waits for another; and what happens when there is no room for one more.
 
 use std::{
+    future::poll_fn,
     io,
     net::SocketAddr,
+    pin::pin,
     rc::Rc,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    task::Poll,
     time::Duration,
 };
 
 use nigh_cache::key::Scheme;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tracing::{debug, warn};
 
 use crate::{
@@ -171,12 +174,11 @@ async fn serve(
         return;
     };
     let client = Client { address, scheme: Scheme::Https };
-    let limit = service.limits().head_time;
-    match tokio::time::timeout(limit, tls.accept(stream)).await {
-        Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => {
+    match shake_hands(&tls, stream, &service).await {
+        Some(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => {
             serve_http2::serve(stream, client, service).await;
         }
-        Ok(Ok(stream)) => {
+        Some(Ok(stream)) => {
             // A client that says HTTP/2 without having negotiated it gets what it speaks.
             if let Ended::Http2(stream, read) =
                 serve_http1::serve(stream, client, Rc::clone(&service)).await
@@ -184,12 +186,27 @@ async fn serve(
                 serve_http2::serve(Rewound { read, at: 0, stream }, client, service).await;
             }
         }
-        Ok(Err(error)) => {
+        Some(Err(error)) => {
             service.counters().tls_failed();
             debug!(%error, %address, "a TLS handshake failed");
         }
-        Err(_) => service.counters().tls_failed(),
+        None => service.counters().tls_failed(),
     }
+}
+
+/// Waits for a TLS handshake: as long as for a head, and not once the draining has begun.
+async fn shake_hands(
+    tls: &TlsAcceptor,
+    stream: TcpStream,
+    service: &Rc<Service>,
+) -> Option<io::Result<TlsStream<TcpStream>>> {
+    let place = service.idle_place();
+    let mut shaking = pin!(tokio::time::timeout(service.limits().head_time, tls.accept(stream)));
+    poll_fn(|cx| match shaking.as_mut().poll(cx) {
+        Poll::Pending if place.is_over(cx) => Poll::Ready(None),
+        shaken => shaken.map(Result::ok),
+    })
+    .await
 }
 
 use rewound::Rewound;

@@ -118,10 +118,10 @@ struct Connection<S> {
 
 /// What a plan and an answer are worked out in; kept, so that nothing is allocated.
 #[derive(Debug, Default)]
-struct Buffers {
-    key: Vec<u8>,
-    selecting: Vec<u8>,
-    text: Vec<u8>,
+pub(crate) struct Buffers {
+    pub(crate) key: Vec<u8>,
+    pub(crate) selecting: Vec<u8>,
+    pub(crate) text: Vec<u8>,
 }
 
 impl<S> Connection<S>
@@ -345,7 +345,7 @@ where
         self.flush().await?;
         let started = Instant::now();
         let Fetching { ask, fetch, framing, mut framed, expect_continue, upgrade } = fetching;
-        let logged = self.service.is_logging().then(|| ask.clone());
+        let logged = self.service.is_logging().then(|| Rc::clone(&ask));
         let service = Rc::clone(&self.service);
         let limits = service.limits();
         let mut body = http1::Body::new(framing, &limits.http1);

@@ -81,7 +81,7 @@ impl Default for Limits {
 }
 
 /// A request in its own right, for when it must outlive the connection's buffer.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Ask {
     pub(crate) method: Method,
     pub(crate) version: Version,

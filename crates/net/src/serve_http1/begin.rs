@@ -39,7 +39,7 @@ pub(super) enum Begun {
 }
 
 pub(super) struct Fetching {
-    pub(super) ask: Ask,
+    pub(super) ask: Rc<Ask>,
     pub(super) fetch: plan::Fetch,
     pub(super) framing: Framing,
     pub(super) framed: Framed,
@@ -137,7 +137,7 @@ pub(super) fn begin(
             Begun::Answered { persistent: false }
         }
         Plan::Fetch(fetch) => Begun::Fetch(Box::new(Fetching {
-            ask: ask(buffers),
+            ask: Rc::new(ask(buffers)),
             fetch,
             framing: head.framing,
             framed,

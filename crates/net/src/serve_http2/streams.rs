@@ -42,9 +42,17 @@ impl Streams {
     }
 
     /// What is to be done next and when, if nothing moves until then; `told` is when the client was
-    /// told that the connection ends.
-    pub(super) fn next(&self, told: Option<Instant>, limits: &Limits) -> Option<(Instant, Step)> {
+    /// told that the connection ends, `stuck` since when nothing could be sent of what has to be.
+    pub(super) fn next(
+        &self,
+        told: Option<Instant>,
+        stuck: Option<Instant>,
+        limits: &Limits,
+    ) -> Option<(Instant, Step)> {
         let moved = self.moved.get();
+        if let Some(stuck) = stuck {
+            return Some((stuck + limits.write_time, Step::End));
+        }
         if self.waiting.get() > 0 {
             return Some((moved + limits.write_time, Step::End));
         }
@@ -66,6 +74,16 @@ impl Streams {
         Open(Rc::clone(self))
     }
 
+    /// A piece of a stream's content was made; it waits until it is dropped.
+    pub(super) fn piece(self: &Rc<Self>) -> Waiting {
+        // More content is no progress while older content is stuck.
+        if self.waiting.get() == 0 {
+            self.moved.set(Instant::now());
+        }
+        self.waiting.set(self.waiting.get() + 1);
+        Waiting(Rc::clone(self))
+    }
+
     fn is_quiet(&self) -> bool {
         self.open.get() == 0 && self.waiting.get() == 0
     }
@@ -75,18 +93,7 @@ impl Streams {
 #[derive(Debug)]
 pub(super) struct Open(Rc<Streams>);
 
-impl Open {
-    /// A piece of the stream's content was made; it waits until it is dropped.
-    pub(super) fn piece(&self) -> Waiting {
-        let streams = &self.0;
-        // More content is no progress while older content is stuck.
-        if streams.waiting.get() == 0 {
-            streams.moved.set(Instant::now());
-        }
-        streams.waiting.set(streams.waiting.get() + 1);
-        Waiting(Rc::clone(streams))
-    }
-}
+impl Open {}
 
 impl Drop for Open {
     fn drop(&mut self) {
@@ -133,8 +140,8 @@ mod tests {
         let (streams, begun) = begun();
         let limits = Limits::default();
         let told = begun + limits.head_time;
-        assert_eq!(streams.next(None, &limits), Some((told, Step::Goodbye)));
-        assert_eq!(streams.next(Some(told), &limits), Some((told + GOODBYE, Step::End)));
+        assert_eq!(streams.next(None, None, &limits), Some((told, Step::Goodbye)));
+        assert_eq!(streams.next(Some(told), None, &limits), Some((told + GOODBYE, Step::End)));
     }
 
     #[test]
@@ -143,11 +150,11 @@ mod tests {
         let limits = Limits::default();
         let (first, second) = (streams.open(), streams.open());
         drop(first);
-        assert_eq!(streams.next(None, &limits), None);
-        assert_eq!(streams.next(Some(Instant::now()), &limits), None);
+        assert_eq!(streams.next(None, None, &limits), None);
+        assert_eq!(streams.next(Some(Instant::now()), None, &limits), None);
         drop(second);
         let idle = streams.moved.get() + limits.idle_time;
-        assert_eq!(streams.next(None, &limits), Some((idle, Step::Goodbye)));
+        assert_eq!(streams.next(None, None, &limits), Some((idle, Step::Goodbye)));
     }
 
     #[test]
@@ -155,20 +162,20 @@ mod tests {
         let (streams, _) = begun();
         let limits = Limits::default();
         let open = streams.open();
-        let piece = open.piece();
+        let piece = streams.piece();
         // The whole content was handed over; it still waits.
         let other = streams.open();
         drop(open);
         let stuck = streams.moved.get();
-        assert_eq!(streams.next(None, &limits), Some((stuck + limits.write_time, Step::End)));
+        assert_eq!(streams.next(None, None, &limits), Some((stuck + limits.write_time, Step::End)));
         // Neither another stream nor its content is progress.
-        let more = other.piece();
+        let more = streams.piece();
         drop(other);
         assert_eq!(streams.moved.get(), stuck);
         while Instant::now() == stuck {}
         piece.moved();
         assert!(streams.moved.get() > stuck);
         drop((piece, more));
-        assert!(matches!(streams.next(None, &limits), Some((_, Step::Goodbye))));
+        assert!(matches!(streams.next(None, None, &limits), Some((_, Step::Goodbye))));
     }
 }

@@ -31,13 +31,19 @@ use crate::{body::RequestBody, clock, http1::trailers, origin::Fetched};
 impl Service {
     /// Validates a stale object that was answered with, if nobody does so already.
     pub(crate) fn refresh(self: &Rc<Self>, ask: Ask, object: Object) {
+        let Some(target) = target(&ask.path_and_query) else { return };
         let key = self.store.key(&ask.key);
         if let Boarding::First(mut reader, pilot) =
             self.store.board(key, &ask.selecting, Some(&object))
         {
             let service = Rc::clone(self);
-            let task =
-                Task { ask, validate: Some(object), manner: Manner::Shared, conditions: false };
+            let task = Task {
+                ask: Rc::new(ask),
+                target,
+                validate: Some(object),
+                manner: Manner::Shared,
+                conditions: false,
+            };
             tokio::task::spawn_local(async move {
                 // Somebody must want it until it is known whether the store does.
                 let wanted = async {
@@ -52,17 +58,17 @@ impl Service {
     /// Asks the origin, or waits for whoever does.
     pub(crate) async fn fetch(
         self: &Rc<Self>,
-        ask: Ask,
+        ask: Rc<Ask>,
         fetch: Fetch,
         body: RequestBody,
         interims: mpsc::Sender<Interim>,
     ) -> Answer {
-        if path_for_origin(&ask.path_and_query).is_none() {
+        let Some(target) = target(&ask.path_and_query) else {
             return Answer::Problem(Problem::BadTarget, fetch.status);
-        }
+        };
         let key = self.store.key(&ask.key);
         let (reader, pilot) = match fetch.manner {
-            Manner::Tunnel => return self.tunnel(ask, fetch).await,
+            Manner::Tunnel => return self.tunnel(ask, target, fetch).await,
             Manner::Alone => self.store.fly_alone(key),
             Manner::Shared => match self.store.board(key, &ask.selecting, fetch.stale.as_ref()) {
                 Boarding::First(reader, pilot) => (reader, pilot),
@@ -82,7 +88,8 @@ impl Service {
         // Where nobody can share the answer, the client's own conditions may save it a body.
         let conditions = fetch.manner == Manner::Alone || !pilot.can_be_joined();
         let task = Task {
-            ask: ask.clone(),
+            ask: Rc::clone(&ask),
+            target,
             validate: fetch.stale.clone().filter(|_| fetch.manner == Manner::Shared),
             manner: fetch.manner,
             conditions,
@@ -175,9 +182,9 @@ impl Service {
 
     /// Brings one response from the origin to a flight.
     async fn fly(self: Rc<Self>, pilot: Pilot, task: Task, body: RequestBody) {
-        let Task { ask, validate, manner, conditions } = task;
         let requested = clock::now();
-        let request = self.request(&ask, manner, validate.as_ref(), conditions, body);
+        let request = self.request(&task, body);
+        let Task { ask, validate, .. } = task;
         let (interim_out, mut interim_in) = mpsc::channel(nigh_cache::flight::INTERIM_MAX);
         let sending = self.origin.send(request, Some(interim_out));
         let mut sending = std::pin::pin!(sending);
@@ -331,17 +338,11 @@ impl Service {
     }
 
     /// The request as it goes to the origin.
-    fn request(
-        &self,
-        ask: &Ask,
-        manner: Manner,
-        validate: Option<&Object>,
-        conditions: bool,
-        body: RequestBody,
-    ) -> Request<RequestBody> {
+    fn request(&self, task: &Task, body: RequestBody) -> Request<RequestBody> {
+        let Task { ask, target, validate, manner, conditions } = task;
         let mut request = Request::new(body);
         *request.method_mut() = ask.method.clone();
-        *request.uri_mut() = target(&ask.path_and_query);
+        *request.uri_mut() = target.clone();
         let mut fields = ask.fields.clone();
         // Where the body's framing is ours to say, hyper says it.
         fields.remove(header::CONTENT_LENGTH);
@@ -363,14 +364,14 @@ impl Service {
         for names in trailers.into_iter().filter(|_| !request.body().is_empty()) {
             fields.append(header::TRAILER, names);
         }
-        if manner != Manner::Tunnel {
+        if *manner != Manner::Tunnel {
             // Whatever comes back may be stored under the normalised value.
             forward::normalise_accept_encoding(&mut fields);
         }
-        if manner == Manner::Shared {
+        if *manner == Manner::Shared {
             fields.remove(header::RANGE);
             fields.remove(header::IF_RANGE);
-            if validate.is_some() || !conditions {
+            if validate.is_some() || !*conditions {
                 fields.remove(header::IF_NONE_MATCH);
                 fields.remove(header::IF_MODIFIED_SINCE);
             }
@@ -391,9 +392,16 @@ impl Service {
     }
 
     /// Asks the origin to speak another protocol. RFC 9110, section 7.8.
-    async fn tunnel(self: &Rc<Self>, ask: Ask, fetch: Fetch) -> Answer {
+    async fn tunnel(self: &Rc<Self>, ask: Rc<Ask>, target: Uri, fetch: Fetch) -> Answer {
         let protocol = ask.fields.get(header::UPGRADE).cloned();
-        let mut request = self.request(&ask, Manner::Tunnel, None, true, RequestBody::Empty);
+        let task = Task {
+            ask: Rc::clone(&ask),
+            target,
+            validate: None,
+            manner: Manner::Tunnel,
+            conditions: true,
+        };
+        let mut request = self.request(&task, RequestBody::Empty);
         if let Some(protocol) = protocol {
             forward::ask_upgrade(request.headers_mut(), protocol);
         }
@@ -409,7 +417,7 @@ impl Service {
             Ok(fetched) => {
                 let (reader, pilot) = self.store.fly_alone(self.store.key(&ask.key));
                 let service = Rc::clone(self);
-                let declined = ask.clone();
+                let declined = Rc::clone(&ask);
                 tokio::task::spawn_local(async move {
                     let received = clock::now();
                     service.deliver(pilot, &declined, None, fetched, requested, received).await;
@@ -428,29 +436,30 @@ const LOST: Answer = Answer::Problem(Problem::Origin(Failure::GivenUp), CacheSta
 /// What a flight's task needs.
 #[derive(Debug)]
 struct Task {
-    ask: Ask,
+    ask: Rc<Ask>,
+    target: Uri,
     validate: Option<Object>,
     manner: Manner,
     /// The client's own conditions go along.
     conditions: bool,
 }
 
-/// The target as hyper takes it: what it refuses and browsers send is percent-encoded. Another
-/// target would be another resource, stored under this one's key.
-fn target(path_and_query: &str) -> Uri {
-    Uri::try_from(path_and_query).unwrap_or_else(|_| {
-        let encoded: String = path_and_query
-            .bytes()
-            .map(|byte| match byte {
-                b'"' | b'<' | b'>' | b'`' | b'^' | b'{' | b'}' | b'|' | b'\\' | 0x7f.. => {
-                    format!("%{byte:02X}")
-                }
-                _ => char::from(byte).to_string(),
-            })
-            .collect();
-        // Only its length can be wrong now, which the limit on targets keeps below 64 KiB.
-        Uri::try_from(encoded).unwrap_or_default()
-    })
+/// The target as hyper takes it, or `None` if it takes it in no way. What it refuses and clients send
+/// is percent-encoded: another target would be another resource, stored under this one's key.
+fn target(path_and_query: &str) -> Option<Uri> {
+    if let Ok(target) = Uri::try_from(path_and_query) {
+        return Some(target);
+    }
+    let mut encoded = String::with_capacity(path_and_query.len() + 16);
+    for byte in path_and_query.bytes() {
+        match byte {
+            b'"' | b'<' | b'>' | b'`' | b'^' | b'{' | b'}' | b'|' | b'\\' | 0x7f.. => {
+                encoded.push_str(&format!("%{byte:02X}"));
+            }
+            _ => encoded.push(char::from(byte)),
+        }
+    }
+    Uri::try_from(encoded).ok()
 }
 
 /// A stored response after the origin confirmed it. RFC 9111, section 4.3.4.
@@ -498,35 +507,6 @@ fn passed_on(mut interim: Interim) -> Interim {
     forward::remove_hop_by_hop(fields);
     fields.remove(header::CONTENT_LENGTH);
     interim
-}
-
-/// The path and query as the origin gets them; `None` if there is no way to write them. Bytes that
-/// have no place in a URI, but that clients send, are percent-encoded: that is what they mean.
-fn path_for_origin(path: &str) -> Option<Uri> {
-    if let Ok(uri) = Uri::try_from(path) {
-        return Some(uri);
-    }
-    let mut encoded = String::with_capacity(path.len() + 16);
-    for byte in path.bytes() {
-        match byte {
-            b'<'
-            | b'>'
-            | b'`'
-            | b'"'
-            | b'{'
-            | b'}'
-            | b'|'
-            | b'\\'
-            | b'^'
-            | b'['
-            | b']'
-            | 0x80.. => {
-                encoded.push_str(&format!("%{byte:02X}"));
-            }
-            _ => encoded.push(char::from(byte)),
-        }
-    }
-    Uri::try_from(encoded).ok()
 }
 
 /// Takes out the fields that a qualified private or no-cache keeps from everyone but the one who

@@ -1,7 +1,7 @@
 //! Interim responses: forwarded to who understands them, and never stored. RFC 9110, section 15.2;
 //! RFC 8297 (Early Hints).
 
-use crate::support::{Edge, Origin, Wire, ok};
+use crate::support::{Edge, Origin, Wire, h2::Listening, ok};
 
 const HINTS: &str = "HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\nX-Hint: 1\r\n\r\n";
 
@@ -25,6 +25,22 @@ fn early_hints_reach_an_http11_client_before_the_origin_answers() {
     let hit = client.head();
     assert_eq!((hit.status(), hit.has("x-hint"), hit.has("link")), (200, false, false));
     assert!(hit.says("hit"));
+}
+
+#[test]
+fn early_hints_reach_an_http2_client_before_the_origin_answers() {
+    let origin = Origin::start();
+    let edge = Edge::start(&origin, &[]);
+    let mut client = Listening::get(edge.addresses[0], "/", &[]);
+    let mut asked = origin.asked();
+    asked.send(HINTS);
+    let hints = client.interim().expect("the hints come first");
+    assert_eq!(hints.status(), 103);
+    assert_eq!(hints.headers()["link"], "</a.css>; rel=preload");
+    asked.answer(ok("max-age=100", "content"));
+    assert!(client.interim().is_none());
+    let head = client.head();
+    assert_eq!((head.status.as_u16(), head.headers.contains_key("x-hint")), (200, false));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::{
     convert::Infallible,
+    future::poll_fn,
     net::SocketAddr,
     sync::{
         Arc,
@@ -85,6 +86,41 @@ impl Client {
 
     pub(crate) fn send(&self, request: Request<Content>) -> Got {
         self.runtime.block_on(exchange(self.sender.clone(), request)).expect("an answer")
+    }
+}
+
+/// A GET on an HTTP/2 connection of its own, whose interim responses are heard; hyper's client hears
+/// none.
+pub(crate) struct Listening {
+    runtime: Runtime,
+    response: h2::client::ResponseFuture,
+}
+
+impl Listening {
+    pub(crate) fn get(address: SocketAddr, path: &str, fields: &[(&str, &str)]) -> Self {
+        let runtime = runtime();
+        let (response, _) = runtime.block_on(async {
+            let tcp = TcpStream::connect(address).await.expect("someone listens");
+            let (sender, connection) = h2::client::handshake(tcp).await.expect("it speaks HTTP/2");
+            tokio::spawn(connection);
+            let mut sender = sender.ready().await.expect("it takes a request");
+            let request = request("GET", path, fields).body(()).expect("a request");
+            sender.send_request(request, true).expect("it is sent")
+        });
+        Self { runtime, response }
+    }
+
+    /// The next interim response; `None` if the answer itself is next.
+    pub(crate) fn interim(&mut self) -> Option<Response<()>> {
+        let next = poll_fn(|cx| self.response.poll_informational(cx));
+        let next = self.runtime.block_on(async { timeout(PATIENCE, next).await });
+        next.expect("a response in time").map(|interim| interim.expect("an interim response"))
+    }
+
+    /// The answer's head.
+    pub(crate) fn head(self) -> http::response::Parts {
+        let response = self.runtime.block_on(async { timeout(PATIENCE, self.response).await });
+        response.expect("a response in time").expect("an answer").into_parts().0
     }
 }
 

@@ -1,0 +1,371 @@
+//! From an HTTP/2 request to its answer. A hit is answered at once; what must be asked of the origin
+//! becomes a task of its own.
+
+use std::{
+    future::poll_fn,
+    pin::pin,
+    rc::Rc,
+    task::Poll,
+    time::{Duration, Instant},
+};
+
+use bytes::{Buf, Bytes};
+use h2::{Reason, RecvStream, SendStream, server::SendResponse};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use nigh_cache::{
+    fields::Fields,
+    flight::{Failure, INTERIM_MAX, Interim, Reader, Truncated},
+};
+use nigh_edge::{
+    cache_status::CacheStatus,
+    plan::{self, Hit, Plan},
+    problem::Problem,
+    respond::MapHead,
+};
+use tokio::sync::mpsc;
+
+use super::{
+    content::{Data, Piece},
+    request::{content_length, join_cookies, target, without_host},
+    streams::{Open, Streams},
+};
+use crate::{
+    access_log::Line,
+    body::{BodyBroken, RequestBody},
+    clock,
+    serve_http1::{Buffers, Client},
+    service::{Answer, Ask, Service, Streamed},
+};
+
+/// How long a stream whose answer is complete is kept open for content that still comes. Closing it
+/// resets it, and some clients throw away an answer that a reset follows (RFC 9113, section 8.1).
+const LINGER: Duration = Duration::from_secs(2);
+
+/// What answers the requests of one connection.
+#[derive(Debug)]
+pub(super) struct Answering {
+    pub(super) service: Rc<Service>,
+    pub(super) client: Client,
+    pub(super) streams: Rc<Streams>,
+    pub(super) buffers: Buffers,
+}
+
+impl Answering {
+    /// Answers a request, or sees to it that it will be.
+    pub(super) fn begin(&mut self, request: Request<RecvStream>, mut to: SendResponse<Piece>) {
+        let Self { service, client, streams, buffers } = self;
+        let open = streams.open();
+        let limits = service.limits();
+        let (mut head, body) = request.into_parts();
+        let Ok(length) = content_length(&head.headers) else {
+            return to.send_reset(Reason::PROTOCOL_ERROR);
+        };
+        join_cookies(&mut head.headers);
+        let read = target(&head, client.scheme);
+        // What cannot be read is not repeated in the log either.
+        let (authority, path_and_query) = read.unwrap_or(("", "-"));
+        nigh_cache::key::write(client.scheme, authority, path_and_query, &mut buffers.key);
+        let has_body = !body.is_end_stream();
+        let asked =
+            plan::Request { method: &head.method, fields: &head.headers, has_body, upgrade: false };
+        let planned = if read.is_none() {
+            Plan::Refuse(Problem::BadTarget)
+        } else if head.headers.len() > limits.http1.fields {
+            Plan::Refuse(Problem::TooManyFields)
+        } else if path_and_query.len() > limits.http1.target_bytes {
+            Plan::Refuse(Problem::TargetTooLong)
+        } else if length.is_some_and(|length| length > limits.body_bytes) {
+            Plan::Refuse(Problem::BodyTooLarge)
+        } else {
+            service.plan(&asked, &buffers.key, &mut buffers.selecting)
+        };
+        let ask = || Ask {
+            method: head.method.clone(),
+            version: head.version,
+            scheme: client.scheme,
+            authority: authority.into(),
+            path_and_query: path_and_query.into(),
+            fields: without_host(&head.headers),
+            client: client.address,
+            key: buffers.key.as_slice().into(),
+            selecting: buffers.selecting.as_slice().into(),
+            has_content: has_body,
+        };
+        let mut out = Out { service, method: &head.method, text: &mut buffers.text };
+        let (answer, cache) = match planned {
+            Plan::Answer(hit) => {
+                if hit.refresh {
+                    service.refresh(ask(), hit.object.clone());
+                }
+                out.stored(hit)
+            }
+            Plan::Refuse(problem) => {
+                out.problem(problem, CacheStatus::EMPTY.detail(problem.word()))
+            }
+            Plan::Fetch(fetch) => {
+                let fetching = Fetching {
+                    ask: Rc::new(ask()),
+                    fetch,
+                    body: RequestBody::stream(body, length, limits.body_bytes),
+                    service: Rc::clone(service),
+                    streams: Rc::clone(streams),
+                    started: Instant::now(),
+                };
+                tokio::task::spawn_local(fetching.run(to, open));
+                return;
+            }
+        };
+        if service.is_logging() {
+            service.log(&Line {
+                when: clock::now(),
+                client: client.address,
+                method: head.method.as_str(),
+                authority,
+                target: path_and_query,
+                version: "HTTP/2.0",
+                referer: head.headers.first("referer").unwrap_or_default(),
+                agent: head.headers.first("user-agent").unwrap_or_default(),
+                status: answer.status(),
+                bytes: answer.body().remaining() as u64,
+                cache,
+                micros: 0,
+            });
+        }
+        let sending = send(&mut to, answer, streams);
+        if has_body {
+            tokio::task::spawn_local(linger(sending));
+        }
+    }
+}
+
+/// Sends an answer whose content is there; `None` if the client does not want it any more.
+fn send(
+    to: &mut SendResponse<Piece>,
+    answer: Response<Data>,
+    streams: &Rc<Streams>,
+) -> Option<SendStream<Piece>> {
+    let (head, content) = answer.into_parts();
+    let ends = !content.has_remaining();
+    let mut sending = to.send_response(Response::from_parts(head, ()), ends).ok()?;
+    if !ends {
+        sending.send_data(Piece::new(content, streams), true).ok()?;
+    }
+    Some(sending)
+}
+
+/// Keeps a stream open for a while.
+async fn linger(stream: Option<SendStream<Piece>>) {
+    if let Some(mut stream) = stream {
+        let reset = poll_fn(|cx| stream.poll_reset(cx));
+        drop(tokio::time::timeout(LINGER, reset).await);
+    }
+}
+
+/// A request that the origin must be asked about.
+#[derive(Debug)]
+struct Fetching {
+    ask: Rc<Ask>,
+    fetch: plan::Fetch,
+    body: RequestBody,
+    service: Rc<Service>,
+    streams: Rc<Streams>,
+    started: Instant,
+}
+
+impl Fetching {
+    async fn run(self, mut to: SendResponse<Piece>, open: Open) {
+        let Self { ask, fetch, body, service, streams, started } = self;
+        let logged = service.is_logging().then(|| Rc::clone(&ask));
+        let method = ask.method.clone();
+        let expects = ask.fields.contains_key(header::EXPECT);
+        let progress = body.progress();
+        let answer = {
+            let (interims, mut heard) = mpsc::channel(INTERIM_MAX);
+            let mut answering = pin!(service.fetch(ask, fetch, body, interims));
+            let answer = loop {
+                tokio::select! {
+                    biased;
+                    Some(interim) = heard.recv() => send_interim(&mut to, &interim, expects),
+                    answer = &mut answering => break answer,
+                    // The client wants no answer any more.
+                    _ = poll_fn(|cx| to.poll_reset(cx)) => return,
+                }
+            };
+            // Those that came in one piece with the head.
+            while let Ok(interim) = heard.try_recv() {
+                send_interim(&mut to, &interim, expects);
+            }
+            answer
+        };
+        let mut text = Vec::with_capacity(64);
+        let mut out = Out { service: &service, method: &method, text: &mut text };
+        let broken = progress.as_ref().and_then(|progress| progress.broken());
+        let (sending, record) = match answer {
+            Answer::Streamed(streamed) => stream(&mut to, streamed, &mut out, &streams).await,
+            other => {
+                let (answer, cache) = match other {
+                    Answer::Stored(hit) => out.stored(hit),
+                    Answer::Problem(_, cache) if broken == Some(BodyBroken::TooLong) => {
+                        out.problem(Problem::BodyTooLarge, cache)
+                    }
+                    Answer::Problem(problem, cache) => out.problem(problem, cache),
+                    Answer::Streamed(_) => unreachable!("taken out before"),
+                    Answer::Upgraded(_) => {
+                        unreachable!("HTTP/2 has no Upgrade (RFC 9113, section 8.6)")
+                    }
+                };
+                let record = (answer.status(), answer.body().remaining() as u64, cache);
+                (send(&mut to, answer, &streams), record)
+            }
+        };
+        if let Some(ask) = logged {
+            let (status, bytes, cache) = record;
+            service.log(&ask.line(status, bytes, cache, started.elapsed()));
+        }
+        drop(open);
+        if progress.is_some_and(|progress| !progress.is_complete()) {
+            linger(sending).await;
+        }
+    }
+}
+
+/// What was sent, for the log.
+type Record = (StatusCode, u64, CacheStatus);
+
+/// Passes an interim response on. RFC 9113, section 8.1; RFC 8297.
+fn send_interim(to: &mut SendResponse<Piece>, interim: &Interim, expects: bool) {
+    if interim.status == StatusCode::CONTINUE && !expects {
+        return;
+    }
+    let mut response = Response::new(());
+    *response.status_mut() = interim.status;
+    *response.headers_mut() = (*interim.fields).clone();
+    // One that cannot be sent is one that nobody waits for.
+    drop(to.send_informational(response));
+}
+
+/// Sends an answer as it comes from the origin.
+async fn stream(
+    to: &mut SendResponse<Piece>,
+    streamed: Streamed,
+    out: &mut Out<'_>,
+    streams: &Rc<Streams>,
+) -> (Option<SendStream<Piece>>, Record) {
+    let (response, cache, bodiless) = out.streamed(&streamed);
+    let mut reader = streamed.reader;
+    let mut record = (response.status(), 0, cache);
+    if bodiless {
+        return (to.send_response(response, true).ok(), record);
+    }
+    // Nothing is promised yet: of an answer that breaks off at once the client learns what happened.
+    let first = poll_fn(|cx| Poll::Ready(reader.poll_chunk(cx))).await;
+    if let Poll::Ready(Err(_)) = first {
+        let (answer, cache) = out.problem(Problem::Origin(Failure::Closed), cache);
+        record = (answer.status(), answer.body().remaining() as u64, cache);
+        return (send(to, answer, streams), record);
+    }
+    let Ok(mut sending) = to.send_response(response, false) else { return (None, record) };
+    let mut next = match first {
+        Poll::Ready(first) => Some(first),
+        Poll::Pending => chunk(&mut reader, &mut sending).await,
+    };
+    loop {
+        match next {
+            Some(Ok(Some(bytes))) => {
+                let length = bytes.len();
+                // Made before there is room for it: it is what the client keeps waiting.
+                let piece = Piece::new(Data::Bytes(bytes), streams);
+                if !has_room(&mut sending, length).await || sending.send_data(piece, false).is_err()
+                {
+                    break;
+                }
+                record.1 += length as u64;
+                next = chunk(&mut reader, &mut sending).await;
+            }
+            Some(Ok(None)) => {
+                let ended = match reader.trailers() {
+                    Some(trailers) => sending.send_trailers((*trailers).clone()),
+                    None => sending.send_data(Piece::new(Data::Bytes(Bytes::new()), streams), true),
+                };
+                // Only a client that has reset the stream hears no end, and it wants none.
+                drop(ended);
+                return (Some(sending), record);
+            }
+            // The client sees an unfinished message, never a short one that looks whole.
+            Some(Err(_)) => {
+                sending.send_reset(Reason::INTERNAL_ERROR);
+                break;
+            }
+            None => break,
+        }
+    }
+    (None, record)
+}
+
+/// The next of the content; `None` if the client does not want it any more.
+async fn chunk(
+    reader: &mut Reader,
+    sending: &mut SendStream<Piece>,
+) -> Option<Result<Option<Bytes>, Truncated>> {
+    tokio::select! {
+        biased;
+        chunk = reader.chunk() => Some(chunk),
+        _ = poll_fn(|cx| sending.poll_reset(cx)) => None,
+    }
+}
+
+/// Waits until the client lets some of a piece come; false if it does not want it any more.
+async fn has_room(sending: &mut SendStream<Piece>, length: usize) -> bool {
+    sending.reserve_capacity(length);
+    sending.capacity() > 0 || matches!(poll_fn(|cx| sending.poll_capacity(cx)).await, Some(Ok(_)))
+}
+
+/// Writes heads for `h2`.
+struct Out<'a> {
+    service: &'a Service,
+    method: &'a Method,
+    text: &'a mut Vec<u8>,
+}
+
+impl Out<'_> {
+    fn stored(&mut self, hit: Hit) -> (Response<Data>, CacheStatus) {
+        let mut head = MapHead::default();
+        self.service.write_stored(&mut head, &hit, self.text);
+        (response(head, Data::Stored(hit.reply.content)), hit.status)
+    }
+
+    /// The head of an answer on its way, and whether no content follows.
+    fn streamed(&mut self, streamed: &Streamed) -> (Response<()>, CacheStatus, bool) {
+        let mut head = MapHead::default();
+        self.service.write_streamed(&mut head, streamed, self.text);
+        let Streamed { head: origin, status, not_modified, .. } = streamed;
+        let to_head = *self.method == Method::HEAD;
+        let bodiless = to_head
+            || *not_modified
+            || matches!(origin.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        let length = if to_head {
+            origin.announced.clone()
+        } else {
+            origin.length.filter(|_| !bodiless).map(HeaderValue::from)
+        };
+        if let Some(length) = length {
+            head.fields.insert(header::CONTENT_LENGTH, length);
+        }
+        (response(head, ()), *status, bodiless)
+    }
+
+    fn problem(&mut self, problem: Problem, cache: CacheStatus) -> (Response<Data>, CacheStatus) {
+        let mut head = MapHead::default();
+        let body = problem.body();
+        self.service.write_own(&mut head, problem.status(), body.len(), cache, self.text);
+        let body = if *self.method == Method::HEAD { Bytes::new() } else { Bytes::from(body) };
+        (response(head, Data::Bytes(body)), cache)
+    }
+}
+
+fn response<T>(head: MapHead, content: T) -> Response<T> {
+    let mut response = Response::new(content);
+    *response.status_mut() = head.status;
+    *response.headers_mut() = head.fields;
+    response
+}
