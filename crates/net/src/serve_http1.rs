@@ -7,8 +7,10 @@
 mod answer;
 mod begin;
 mod body;
+mod fetch;
 mod io;
 mod output;
+mod pipeline;
 
 use std::{
     future::poll_fn,
@@ -22,33 +24,23 @@ use std::{
 
 use bytes::Bytes;
 use http::StatusCode;
-use nigh_cache::{flight::INTERIM_MAX, key::Scheme};
-use nigh_edge::{
-    cache_status::CacheStatus,
-    problem::{self, Problem},
-    reply::Content,
-    respond::Sink,
-};
+use nigh_cache::key::Scheme;
+use nigh_edge::{cache_status::CacheStatus, problem, reply::Content, respond::Sink};
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt},
-    sync::{Notify, mpsc},
     time::Instant,
 };
 
 use self::{
-    answer::Out,
-    begin::{Begun, Fetching, begin},
-    body::pump_body,
+    begin::{Begun, begin},
     io::{Input, Timer, send},
-    output::{Output, write_interim, write_upgrade},
+    output::Output,
 };
 use crate::{
     access_log::Line,
-    body::RequestBody,
     clock,
-    http1::{self, Framing, Refusal, write},
-    service::{Answer, IdlePlace, Service},
-    tunnel,
+    http1::{self, Refusal, write},
+    service::{IdlePlace, Service},
 };
 
 /// Bytes that a connection's buffers keep while it waits; larger ones are given back.
@@ -62,8 +54,6 @@ const GATHERED: usize = 32 * 1024;
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 1 << 20;
 
-/// How long a client that sent `Expect: 100-continue` is left waiting for the origin's word.
-const CONTINUE_WAIT: Duration = Duration::from_secs(1);
 /// What a connection is, besides its bytes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Client {
@@ -175,23 +165,13 @@ where
             let service = Rc::clone(&self.service);
             let begun = {
                 let mut scratch = http1::Scratch::new();
-                let unread = self.input.unread();
-                match http1::parse(
-                    unread,
-                    &service.limits().http1,
-                    &mut self.progress,
-                    &mut scratch,
-                ) {
+                let Self { input, progress, output, buffers, client, .. } = &mut *self;
+                match http1::parse(input.unread(), &service.limits().http1, progress, &mut scratch)
+                {
                     Ok(Some(head)) => {
-                        let begun = begin(
-                            &head,
-                            self.client,
-                            &service,
-                            &mut self.output,
-                            &mut self.buffers,
-                        );
-                        let len = head.len;
-                        self.input.consume(len);
+                        let begun = begin(&head, *client, &service, output, buffers);
+                        let length = head.len;
+                        input.consume(length);
                         Some(begun)
                     }
                     Ok(None) => None,
@@ -212,6 +192,9 @@ where
                     persistent
                 }
                 // Boxed: what a miss needs would otherwise lie in every idle connection.
+                Some(Begun::Fetch(fetching)) if fetching.may_wait() && self.has_more() => {
+                    Box::pin(self.pipeline(*fetching)).await?
+                }
                 Some(Begun::Fetch(fetching)) => Box::pin(self.fetch(*fetching)).await?,
             };
             if !persistent {
@@ -338,118 +321,5 @@ where
             }
         }
         Ok(())
-    }
-
-    /// Asks the origin and sends its answer; says whether the connection stays open.
-    async fn fetch(&mut self, fetching: Fetching) -> std_io::Result<bool> {
-        self.flush().await?;
-        let started = Instant::now();
-        let Fetching { ask, fetch, framing, mut framed, expect_continue, upgrade } = fetching;
-        let logged = self.service.is_logging().then(|| Rc::clone(&ask));
-        let service = Rc::clone(&self.service);
-        let limits = service.limits();
-        let mut body = http1::Body::new(framing, &limits.http1);
-        let has_body = !body.is_ended();
-        let (pump, request_body) = if has_body {
-            let length = if let Framing::Length(length) = framing { Some(length) } else { None };
-            let (pump, body) = RequestBody::pumped(length);
-            (Some(pump), body)
-        } else {
-            (None, RequestBody::Empty)
-        };
-        let go = Notify::new();
-        let mut waiting = expect_continue;
-        if !waiting {
-            go.notify_one();
-        }
-        let (interims, mut interim) = mpsc::channel(INTERIM_MAX);
-        let Self { stream, input, output, timer, buffers, .. } = self;
-        let (mut reader, mut writer) = tokio::io::split(&mut *stream);
-        let mut pumped = !has_body;
-        let mut refused = None;
-        let sent = 'answered: {
-            let mut pumping = pin!(async {
-                match pump {
-                    Some(pump) => pump_body(&mut reader, input, &mut body, pump, &go, limits).await,
-                    None => Ok(()),
-                }
-            });
-            let mut answering = pin!(service.fetch(ask, fetch, request_body, interims));
-            let mut patience = pin!(tokio::time::sleep(CONTINUE_WAIT));
-            let answer = loop {
-                tokio::select! {
-                    biased;
-                    Some(interim) = interim.recv() => {
-                        if interim.status == StatusCode::CONTINUE {
-                            if std::mem::take(&mut waiting) {
-                                output.0.extend_from_slice(write::CONTINUE);
-                                go.notify_one();
-                            }
-                        } else if framed.http1_1 {
-                            write_interim(&interim, output);
-                        }
-                        send(&mut writer, timer, limits.write_time, &mut output.0, Bytes::new()).await?;
-                    }
-                    answer = &mut answering => break answer,
-                    done = &mut pumping, if !pumped => {
-                        pumped = true;
-                        refused = done.err();
-                    }
-                    () = &mut patience, if waiting => {
-                        waiting = false;
-                        output.0.extend_from_slice(write::CONTINUE);
-                        send(&mut writer, timer, limits.write_time, &mut output.0, Bytes::new()).await?;
-                        go.notify_one();
-                    }
-                }
-            };
-            // Those that came in one piece with the head.
-            while let Ok(interim) = interim.try_recv() {
-                if framed.http1_1 && interim.status != StatusCode::CONTINUE {
-                    write_interim(&interim, output);
-                }
-            }
-            // A client that was never told to go on may or may not send its body, and a body that was
-            // refused has no end: nobody can tell what the next bytes are.
-            framed.persistent &= !waiting && refused.is_none() && !service.is_draining();
-            if let Answer::Upgraded(upgraded) = answer {
-                assert!(upgrade, "only who asks for an upgrade gets one");
-                write_upgrade(&upgraded, &service, output, &mut buffers.text);
-                send(&mut writer, timer, limits.write_time, &mut output.0, Bytes::new()).await?;
-                if let Some(ask) = &logged {
-                    let status = StatusCode::SWITCHING_PROTOCOLS;
-                    service.log(&ask.line(status, 0, upgraded.status, started.elapsed()));
-                }
-                break 'answered Err(upgraded);
-            }
-            let answer = match refused {
-                Some(refusal) => {
-                    Answer::Problem(Problem::Body(refusal.status()), CacheStatus::EMPTY)
-                }
-                None => answer,
-            };
-            let out = Out { writer: &mut writer, timer, limit: limits.write_time, output };
-            let mut sending = pin!(out.answer(answer, &mut framed, &service, &mut buffers.text));
-            loop {
-                tokio::select! {
-                    biased;
-                    sent = &mut sending => break Ok(sent),
-                    done = &mut pumping, if !pumped => pumped = done.is_ok(),
-                }
-            }
-        };
-        let (outcome, record) = match sent {
-            Ok(sent) => sent,
-            Err(upgraded) => {
-                let idle = limits.tunnel_idle;
-                tunnel::run(stream, input.unread(), upgraded.upgrade, idle).await;
-                return Ok(false);
-            }
-        };
-        if let Some(ask) = &logged {
-            service.log(&ask.line(record.status, record.bytes, record.cache, started.elapsed()));
-        }
-        outcome?;
-        Ok(framed.persistent && pumped)
     }
 }

@@ -44,7 +44,14 @@ pub(super) struct Fetching {
     pub(super) framing: Framing,
     pub(super) framed: Framed,
     pub(super) expect_continue: bool,
-    pub(super) upgrade: bool,
+}
+
+impl Fetching {
+    /// Whether it is a request that may be worked on while earlier ones are, and be answered later.
+    /// RFC 9112, section 9.3.2.
+    pub(super) fn may_wait(&self) -> bool {
+        self.ask.method.is_safe() && !self.ask.has_content
+    }
 }
 
 /// Judges a head and answers it at once, if the store can.
@@ -142,7 +149,6 @@ pub(super) fn begin(
             framing: head.framing,
             framed,
             expect_continue: head.expect_continue && has_body,
-            upgrade: head.upgrade,
         })),
     }
 }

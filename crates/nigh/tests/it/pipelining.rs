@@ -96,6 +96,78 @@ fn a_request_cut_anywhere_is_the_same_request() {
 }
 
 #[test]
+fn misses_behind_a_miss_are_fetched_while_it_is() {
+    let origin = Origin::start();
+    let edge = Edge::start(&origin, &[]);
+    let mut client = edge.client();
+    client.send(["/1", "/2", "/3"].map(get).concat());
+    let mut asked: Vec<_> = (0..3).map(|_| origin.asked()).collect();
+    asked.sort_by_key(|asked| asked.head.target().to_owned());
+    for last in asked.into_iter().rev() {
+        let target = last.head.target().to_owned();
+        last.answer(ok("no-store", &target));
+    }
+    for target in ["/1", "/2", "/3"] {
+        assert_eq!(client.response().text(), target);
+    }
+}
+
+#[test]
+fn what_is_asked_twice_behind_a_miss_is_fetched_once() {
+    let origin = Origin::answering(|head| ok("max-age=100", head.target()));
+    let edge = Edge::start(&origin, &[]);
+    let mut client = edge.client();
+    let targets = ["/1", "/2", "/2", "/1", "/3"];
+    client.send(targets.map(get).concat());
+    for target in targets {
+        assert_eq!(client.response().text(), target);
+    }
+    assert_eq!(origin.requests(), 3);
+}
+
+#[test]
+fn a_request_that_may_change_something_waits_for_those_before_it() {
+    let origin = Origin::start();
+    let edge = Edge::start(&origin, &[]);
+    let mut client = edge.client();
+    let delete = get("/2").replacen("GET", "DELETE", 1);
+    client.send([get("/1"), delete, get("/3")].concat());
+    for (before, target) in ["/1", "/2", "/3"].into_iter().enumerate() {
+        let asked = origin.asked();
+        assert_eq!((asked.head.target(), origin.requests()), (target, before + 1));
+        asked.answer(ok("no-store", target));
+        assert_eq!(client.response().text(), target);
+    }
+}
+
+#[test]
+fn a_malformed_request_behind_a_miss_is_refused_when_its_turn_comes() {
+    let origin = Origin::answering(|head| ok("no-store", head.target()));
+    let edge = Edge::start(&origin, &[]);
+    let mut client = edge.client();
+    client.send(get("/1") + &get("/2") + "GET /3 HTTP/1.1\r\nHost : a\r\n\r\n" + &get("/4"));
+    assert_eq!(client.response().text(), "/1");
+    assert_eq!(client.response().text(), "/2");
+    assert_eq!(client.response().status(), 400);
+    client.finish_sending();
+    client.assert_closed();
+    assert_eq!(origin.requests(), 2);
+}
+
+#[test]
+fn a_hundred_pipelined_misses_are_answered_in_order() {
+    let origin = Origin::answering(|head| ok("max-age=100", &head.target().repeat(500)));
+    let edge = Edge::start(&origin, &[]);
+    let mut client = edge.client();
+    let targets: Vec<_> = (0..100).map(|n| format!("/{n}")).collect();
+    client.send(targets.iter().map(|target| get(target)).collect::<String>());
+    for target in &targets {
+        assert_eq!(client.response().text(), target.repeat(500));
+    }
+    assert_eq!(origin.requests(), 100);
+}
+
+#[test]
 fn a_client_that_sends_its_last_request_and_closes_its_side_is_answered() {
     let origin = Origin::start();
     let edge = Edge::start(&origin, &[]);

@@ -1,0 +1,196 @@
+//! A request that the origin is asked about: its body goes there, interim responses come back, and
+//! then the answer.
+
+use std::{
+    io,
+    pin::{Pin, pin},
+    rc::Rc,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::StatusCode;
+use nigh_cache::flight::{INTERIM_MAX, Interim};
+use nigh_edge::{cache_status::CacheStatus, problem::Problem};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::{Notify, mpsc},
+    time::Instant,
+};
+
+use super::{
+    Connection,
+    answer::Out,
+    begin::Fetching,
+    body::pump_body,
+    io::send,
+    output::{Framed, write_interim, write_upgrade},
+};
+use crate::{
+    body::{Pump, RequestBody},
+    http1::{self, Framing, write},
+    service::{Answer, Ask},
+    tunnel,
+};
+
+/// How long a client that sent `Expect: 100-continue` is left waiting for the origin's word.
+const CONTINUE_WAIT: Duration = Duration::from_secs(1);
+
+/// What the answer to a request that was passed on needs to know of it.
+pub(super) struct Asked {
+    pub(super) framed: Framed,
+    pub(super) interim: mpsc::Receiver<Interim>,
+    /// What the log will say of it, if there is one.
+    pub(super) logged: Option<Rc<Ask>>,
+    pub(super) since: Instant,
+    /// Requests behind it were begun too, and will be answered.
+    pub(super) followed: bool,
+}
+
+/// A body that is still to be read.
+struct Upload {
+    body: http1::Body,
+    pump: Pump,
+    /// The client waits for the word to send it.
+    waiting: bool,
+}
+
+impl<S> Connection<S>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    /// Asks the origin and sends its answer; says whether the connection stays open.
+    pub(super) async fn fetch(&mut self, fetching: Fetching) -> io::Result<bool> {
+        self.flush().await?;
+        let Fetching { ask, fetch, framing, framed, expect_continue } = fetching;
+        let service = Rc::clone(&self.service);
+        let body = http1::Body::new(framing, &service.limits().http1);
+        let (upload, request_body) = if body.is_ended() {
+            (None, RequestBody::Empty)
+        } else {
+            let length = if let Framing::Length(length) = framing { Some(length) } else { None };
+            let (pump, request_body) = RequestBody::pumped(length);
+            (Some(Upload { body, pump, waiting: expect_continue }), request_body)
+        };
+        let (interims, interim) = mpsc::channel(INTERIM_MAX);
+        let logged = service.is_logging().then(|| Rc::clone(&ask));
+        let asked = Asked { framed, interim, logged, since: Instant::now(), followed: false };
+        let answering = pin!(service.fetch(ask, fetch, request_body, interims));
+        self.finish(asked, answering, upload).await
+    }
+
+    /// Sends the answer to a request without content that was passed on already.
+    pub(super) async fn finish_ahead(
+        &mut self,
+        asked: Asked,
+        answering: Pin<&mut impl Future<Output = Answer>>,
+    ) -> io::Result<bool> {
+        self.flush().await?;
+        self.finish(asked, answering, None).await
+    }
+
+    async fn finish(
+        &mut self,
+        asked: Asked,
+        mut answering: Pin<&mut impl Future<Output = Answer>>,
+        upload: Option<Upload>,
+    ) -> io::Result<bool> {
+        let Asked { mut framed, mut interim, logged, since, followed } = asked;
+        let service = Rc::clone(&self.service);
+        let limits = service.limits();
+        let go = Notify::new();
+        let mut waiting = upload.as_ref().is_some_and(|upload| upload.waiting);
+        if !waiting {
+            go.notify_one();
+        }
+        let Self { stream, input, output, timer, buffers, .. } = self;
+        let (mut reader, mut writer) = tokio::io::split(&mut *stream);
+        let mut pumped = upload.is_none();
+        let mut refused = None;
+        let sent = 'answered: {
+            let mut pumping = pin!(async {
+                match upload {
+                    Some(Upload { mut body, pump, .. }) => {
+                        pump_body(&mut reader, input, &mut body, pump, &go, limits).await
+                    }
+                    None => Ok(()),
+                }
+            });
+            let mut patience = pin!(tokio::time::sleep(CONTINUE_WAIT));
+            let answer = loop {
+                tokio::select! {
+                    biased;
+                    Some(interim) = interim.recv() => {
+                        if interim.status == StatusCode::CONTINUE {
+                            if std::mem::take(&mut waiting) {
+                                output.0.extend_from_slice(write::CONTINUE);
+                                go.notify_one();
+                            }
+                        } else if framed.http1_1 {
+                            write_interim(&interim, output);
+                        }
+                        send(&mut writer, timer, limits.write_time, &mut output.0, Bytes::new()).await?;
+                    }
+                    answer = &mut answering => break answer,
+                    done = &mut pumping, if !pumped => {
+                        pumped = true;
+                        refused = done.err();
+                    }
+                    () = &mut patience, if waiting => {
+                        waiting = false;
+                        output.0.extend_from_slice(write::CONTINUE);
+                        send(&mut writer, timer, limits.write_time, &mut output.0, Bytes::new()).await?;
+                        go.notify_one();
+                    }
+                }
+            };
+            // Those that came in one piece with the head.
+            while let Ok(interim) = interim.try_recv() {
+                if framed.http1_1 && interim.status != StatusCode::CONTINUE {
+                    write_interim(&interim, output);
+                }
+            }
+            // A client that was never told to go on may or may not send its body, and a body that was
+            // refused has no end: nobody can tell what the next bytes are.
+            framed.persistent &=
+                !waiting && refused.is_none() && (followed || !service.is_draining());
+            if let Answer::Upgraded(upgraded) = answer {
+                write_upgrade(&upgraded, &service, output, &mut buffers.text);
+                send(&mut writer, timer, limits.write_time, &mut output.0, Bytes::new()).await?;
+                if let Some(ask) = &logged {
+                    let status = StatusCode::SWITCHING_PROTOCOLS;
+                    service.log(&ask.line(status, 0, upgraded.status, since.elapsed()));
+                }
+                break 'answered Err(upgraded);
+            }
+            let answer = match refused {
+                Some(refusal) => {
+                    Answer::Problem(Problem::Body(refusal.status()), CacheStatus::EMPTY)
+                }
+                None => answer,
+            };
+            let out = Out { writer: &mut writer, timer, limit: limits.write_time, output };
+            let mut sending = pin!(out.answer(answer, &mut framed, &service, &mut buffers.text));
+            loop {
+                tokio::select! {
+                    biased;
+                    sent = &mut sending => break Ok(sent),
+                    done = &mut pumping, if !pumped => pumped = done.is_ok(),
+                }
+            }
+        };
+        let (outcome, record) = match sent {
+            Ok(sent) => sent,
+            Err(upgraded) => {
+                let idle = limits.tunnel_idle;
+                tunnel::run(stream, input.unread(), upgraded.upgrade, idle).await;
+                return Ok(false);
+            }
+        };
+        if let Some(ask) = &logged {
+            service.log(&ask.line(record.status, record.bytes, record.cache, since.elapsed()));
+        }
+        outcome?;
+        Ok(framed.persistent && pumped)
+    }
+}
