@@ -11,6 +11,8 @@ mod fetch;
 mod io;
 mod output;
 mod pipeline;
+#[cfg(test)]
+mod tests;
 
 use std::{
     future::poll_fn,

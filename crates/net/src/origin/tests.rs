@@ -16,6 +16,15 @@ fn on_a_core(test: impl Future<Output = ()>) {
     LocalSet::new().block_on(&runtime.unwrap(), test);
 }
 
+impl Origin {
+    /// The origin's end of a connection to come.
+    pub(crate) fn far_end(&self) -> DuplexStream {
+        let (near, far) = duplex(64 * 1024);
+        self.dials.borrow_mut().push_back(near);
+        far
+    }
+}
+
 /// An origin that can be reached `N` times, and its ends of those connections. Any further attempt
 /// fails.
 fn origin<const N: usize>(connections: usize) -> (Rc<Origin>, [Far; N]) {
@@ -23,11 +32,7 @@ fn origin<const N: usize>(connections: usize) -> (Rc<Origin>, [Far; N]) {
     settings.connections = connections;
     settings.connect_limit = Duration::from_millis(1);
     let origin = Origin::new(settings, None);
-    let fars = [(); N].map(|()| {
-        let (near, far) = duplex(64 * 1024);
-        origin.dials.borrow_mut().push_back(near);
-        Far(far)
-    });
+    let fars = [(); N].map(|()| Far(origin.far_end()));
     (origin, fars)
 }
 
