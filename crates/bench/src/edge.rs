@@ -66,6 +66,12 @@ pub(crate) enum Test {
     /// Hits of 10 MiB, 8 connections
     #[value(name = "hit-10m")]
     Hit10m,
+    /// Hits of 1 KiB at a rate that all keep up with: 64 connections, 320 requests a second on each
+    #[value(name = "steady-1k")]
+    Steady1k,
+    /// Hits of 10 KiB at that rate
+    #[value(name = "steady-10k")]
+    Steady10k,
     /// Misses: 1 KiB, each key once, 64 connections
     Miss,
     /// HTTP/2 over TLS, hits of 1 KiB, 64 clients of 10 streams
@@ -82,11 +88,13 @@ pub(crate) enum Test {
 
 impl Test {
     /// In the order of the report.
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 11] = [
         Self::Hit1k,
         Self::Hit10k,
         Self::Hit100k,
         Self::Hit10m,
+        Self::Steady1k,
+        Self::Steady10k,
         Self::Miss,
         Self::Http2Many,
         Self::Http2One,
@@ -107,6 +115,8 @@ impl Test {
             Self::Hit10k => Some((Load::Http1 { connections: CONNECTIONS }, "/o/10k")),
             Self::Hit100k => Some((Load::Http1 { connections: CONNECTIONS }, "/o/100k")),
             Self::Hit10m => Some((Load::Http1 { connections: CONNECTIONS_BULK }, "/o/10m")),
+            Self::Steady1k => Some((STEADY, "/o/1k")),
+            Self::Steady10k => Some((STEADY, "/o/10k")),
             Self::Miss => {
                 let script = include_str!("../lua/distinct.lua");
                 let argument = String::new();
@@ -127,6 +137,9 @@ impl Test {
 
 const CONNECTIONS: usize = 64;
 const CONNECTIONS_BULK: usize = 8;
+/// About a third of what nginx serves here: latency under a load that saturates neither the peer nor
+/// the client that measures.
+const STEADY: Load = Load::Steady { connections: CONNECTIONS, each_per_second: 320 };
 /// Peers have this core to themselves.
 const PEER_CORE: usize = 0;
 /// Load and origin share this one.

@@ -34,8 +34,9 @@ const GOALS: [Goal; 12] = [
     goal(Test::Hit100k, Metric::Cpu, NGINX, 1.0),
     goal(Test::Hit10m, Metric::Cpu, &[Kind::TrafficServer], 1.0),
     goal(Test::Miss, Metric::Cpu, &[Kind::TrafficServer], 1.0),
-    goal(Test::Hit1k, Metric::P99, NGINX, 1.0),
-    goal(Test::Hit10k, Metric::P99, NGINX, 1.0),
+    // Under a load that saturates, the percentiles of small hits are the client's: it is the slower.
+    goal(Test::Steady1k, Metric::P99, NGINX, 1.0),
+    goal(Test::Steady10k, Metric::P99, NGINX, 1.0),
     goal(Test::Hit100k, Metric::P99, NGINX, 1.0),
     goal(Test::Miss, Metric::P99, NGINX, 1.0),
     goal(Test::Memory, Metric::Bytes, &[], 1400.0),

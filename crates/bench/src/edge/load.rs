@@ -20,6 +20,13 @@ pub(crate) enum Load {
         /// How many connections.
         connections: usize,
     },
+    /// The same at a fixed rate, however fast the answers come.
+    Steady {
+        /// How many connections.
+        connections: usize,
+        /// Requests a second on each.
+        each_per_second: usize,
+    },
     /// The same, with a wrk script and its argument.
     Scripted {
         /// How many connections.
@@ -77,8 +84,13 @@ impl Load {
                 fs::write(&path, script).map_err(Error::Unusable)?;
                 wrk(url, *connections, seconds, core, Some((&path, argument)))
             }
+            Self::Steady { connections, each_per_second } => {
+                let rate = format!("--rps={each_per_second}");
+                h2load(url, *connections, &["--h1", &rate], seconds, core, scratch)
+            }
             Self::Http2 { connections, streams } => {
-                h2load(url, [*connections, *streams], seconds, core, &scratch.join("h2load.log"))
+                let streams = format!("--max-concurrent-streams={streams}");
+                h2load(url, *connections, &[&streams], seconds, core, scratch)
             }
         }
     }
@@ -108,16 +120,18 @@ fn wrk(
 
 fn h2load(
     url: &str,
-    [connections, streams]: [usize; 2],
+    connections: usize,
+    manner: &[&str],
     seconds: u32,
     core: usize,
-    log: &Path,
+    scratch: &Path,
 ) -> Result<Outcome, Error> {
+    let log = &scratch.join("h2load.log");
     // It adds to a file that is there.
     let _ = fs::remove_file(log);
     let mut command = Place::core(core).command(H2LOAD.name);
     command.arg("--threads=1").arg(format!("--clients={connections}"));
-    command.arg(format!("--max-concurrent-streams={streams}"));
+    command.args(manner);
     command.arg(format!("--duration={seconds}")).arg(format!("--tls13-ciphers={CIPHER}"));
     command.arg(format!("--log-file={}", log.display())).arg(url);
     let output = command.output().map_err(Error::Unusable)?;

@@ -111,7 +111,9 @@ impl Around<'_> {
     fn load(&self, load: &Load, path: &str, seconds: u32) -> Result<Outcome, Error> {
         let url = match load {
             Load::Http2 { .. } => self.peer.https(path),
-            Load::Http1 { .. } | Load::Scripted { .. } => self.peer.http(path),
+            Load::Http1 { .. } | Load::Steady { .. } | Load::Scripted { .. } => {
+                self.peer.http(path)
+            }
         };
         let mut load = load.clone();
         if let Load::Scripted { argument, .. } = &mut load {
