@@ -38,6 +38,9 @@ const SEND_BUFFER: usize = 64 * 1024;
 /// costs us a request (the "rapid reset" of 2023).
 const PENDING_RESETS: usize = 32;
 
+/// Requests that are answered before other connections have their turn.
+const TURN: usize = 64;
+
 /// Serves an HTTP/2 connection until it ends; when the draining begins or nothing was asked for too
 /// long, until its streams have.
 pub(crate) async fn serve<S>(stream: S, client: Client, service: Rc<Service>)
@@ -79,6 +82,7 @@ where
                 told = Some(Instant::now());
                 connection.graceful_shutdown();
             }
+            let mut left = TURN;
             let is_over = loop {
                 match connection.poll_accept(cx) {
                     Poll::Ready(Some(Ok((request, respond)))) => answering.begin(request, respond),
@@ -86,9 +90,17 @@ where
                     Poll::Ready(_) => break true,
                     Poll::Pending => break false,
                 }
+                left -= 1;
+                if left == 0 {
+                    cx.waker().wake_by_ref();
+                    break false;
+                }
             };
             if cork.is_broken(cx) || is_over {
                 return Poll::Ready(());
+            }
+            if left == 0 {
+                return Poll::Pending;
             }
             let now = Instant::now();
             let due = match streams.next(told, cork.stuck(), limits) {

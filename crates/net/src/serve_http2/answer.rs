@@ -275,9 +275,15 @@ async fn stream(
                 let length = bytes.len();
                 // Made before there is room for it: it is what the client keeps waiting.
                 let piece = Piece::new(Data::Bytes(bytes), streams);
-                if !has_room(&mut sending, length).await || sending.send_data(piece, false).is_err()
-                {
-                    break;
+                let limit = out.service.limits().write_time;
+                match tokio::time::timeout(limit, has_room(&mut sending, length)).await {
+                    Ok(true) if sending.send_data(piece, false).is_ok() => {}
+                    Ok(_) => break,
+                    // The client takes other streams' content, perhaps, but not this one's.
+                    Err(_) => {
+                        sending.send_reset(Reason::CANCEL);
+                        break;
+                    }
                 }
                 record.1 += length as u64;
                 next = chunk(&mut reader, &mut sending).await;
