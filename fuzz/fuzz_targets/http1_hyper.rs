@@ -1,8 +1,8 @@
 //! Whole connections: what we accept hyper reads the same way, and what we refuse we refuse by rule.
 #![no_main]
 
-mod http1;
+use nigh_net::http1::fuzz;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    http1::against_hyper(bytes);
+    fuzz::against_hyper(bytes);
 });

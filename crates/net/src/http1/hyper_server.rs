@@ -28,7 +28,7 @@ pub(super) fn read(bytes: &[u8]) -> Vec<Request> {
     let requests = Mutex::new(Vec::new());
     let service = service_fn(|request: http::Request<Incoming>| async {
         let (head, mut body) = request.into_parts();
-        requests.lock().unwrap().push(Request {
+        requests.lock().expect("no reader has panicked").push(Request {
             method: head.method.as_str().to_owned(),
             target: head.uri.to_string(),
             version: match head.version {
@@ -41,15 +41,22 @@ pub(super) fn read(bytes: &[u8]) -> Vec<Request> {
             whole: false,
         });
         while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
-            let mut requests = requests.lock().unwrap();
-            let last = requests.last_mut().unwrap();
+            let mut requests = requests.lock().expect("no reader has panicked");
+            let last = requests.last_mut().expect("its head was read");
             match frame.map(Frame::into_data) {
                 Ok(Ok(data)) => last.body.extend_from_slice(&data),
-                Ok(Err(frame)) => last.trailers = copied(frame.trailers_ref().unwrap()),
+                Ok(Err(frame)) => {
+                    last.trailers = copied(frame.trailers_ref().expect("no data, then trailers"))
+                }
                 Err(_) => return Ok::<_, Infallible>(http::Response::new(Nothing)),
             }
         }
-        requests.lock().unwrap().last_mut().unwrap().whole = true;
+        requests
+            .lock()
+            .expect("no reader has panicked")
+            .last_mut()
+            .expect("its head was read")
+            .whole = true;
         Ok(http::Response::new(Nothing))
     });
     {
@@ -63,7 +70,7 @@ pub(super) fn read(bytes: &[u8]) -> Vec<Request> {
             }
         }
     }
-    requests.into_inner().unwrap()
+    requests.into_inner().expect("no reader has panicked")
 }
 
 fn copied(fields: &http::HeaderMap) -> Vec<(String, Vec<u8>)> {

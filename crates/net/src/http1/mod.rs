@@ -34,11 +34,11 @@ mod target;
 pub(crate) mod trailers;
 pub mod write;
 
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzz"))]
 mod connection;
-#[cfg(test)]
-mod fuzz;
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
+#[cfg(any(test, feature = "fuzz"))]
 mod hyper_server;
 #[cfg(test)]
 mod smuggling;
