@@ -194,7 +194,7 @@ where
                     persistent
                 }
                 // Boxed: what a miss needs would otherwise lie in every idle connection.
-                Some(Begun::Fetch(fetching)) if fetching.may_wait() && self.has_more() => {
+                Some(Begun::Fetch(fetching)) if fetching.may_wait() => {
                     Box::pin(self.pipeline(*fetching)).await?
                 }
                 Some(Begun::Fetch(fetching)) => Box::pin(self.fetch(*fetching)).await?,

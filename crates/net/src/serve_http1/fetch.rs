@@ -25,6 +25,7 @@ use super::{
     body::pump_body,
     io::send,
     output::{Framed, write_interim, write_upgrade},
+    pipeline::{LookAhead, Turns},
 };
 use crate::{
     body::{Pump, RequestBody},
@@ -43,12 +44,20 @@ pub(super) struct Asked {
     /// What the log will say of it, if there is one.
     pub(super) logged: Option<Rc<Ask>>,
     pub(super) since: Instant,
-    /// Requests behind it were begun too, and will be answered.
-    pub(super) followed: bool,
+}
+
+/// What is read while an answer is waited for and sent.
+pub(super) enum Meanwhile<'a> {
+    /// Nothing: the next request has to wait.
+    Nothing,
+    /// The request's own body.
+    Body(Upload),
+    /// The requests behind it, into their turns; and this one's key.
+    Requests(&'a Turns, &'a [u8]),
 }
 
 /// A body that is still to be read.
-struct Upload {
+pub(super) struct Upload {
     body: http1::Body,
     pump: Pump,
     /// The client waits for the word to send it.
@@ -61,59 +70,60 @@ where
 {
     /// Asks the origin and sends its answer; says whether the connection stays open.
     pub(super) async fn fetch(&mut self, fetching: Fetching) -> io::Result<bool> {
-        self.flush().await?;
         let Fetching { ask, fetch, framing, framed, expect_continue } = fetching;
         let service = Rc::clone(&self.service);
         let body = http1::Body::new(framing, &service.limits().http1);
-        let (upload, request_body) = if body.is_ended() {
-            (None, RequestBody::Empty)
+        let (meanwhile, request_body) = if body.is_ended() {
+            (Meanwhile::Nothing, RequestBody::Empty)
         } else {
             let length = if let Framing::Length(length) = framing { Some(length) } else { None };
             let (pump, request_body) = RequestBody::pumped(length);
-            (Some(Upload { body, pump, waiting: expect_continue }), request_body)
+            (Meanwhile::Body(Upload { body, pump, waiting: expect_continue }), request_body)
         };
         let (interims, interim) = mpsc::channel(INTERIM_MAX);
         let logged = service.is_logging().then(|| Rc::clone(&ask));
-        let asked = Asked { framed, interim, logged, since: Instant::now(), followed: false };
+        let asked = Asked { framed, interim, logged, since: Instant::now() };
         let answering = pin!(service.fetch(ask, fetch, request_body, interims));
-        self.finish(asked, answering, upload).await
+        self.finish(asked, answering, meanwhile).await
     }
 
-    /// Sends the answer to a request without content that was passed on already.
-    pub(super) async fn finish_ahead(
-        &mut self,
-        asked: Asked,
-        answering: Pin<&mut impl Future<Output = Answer>>,
-    ) -> io::Result<bool> {
-        self.flush().await?;
-        self.finish(asked, answering, None).await
-    }
-
-    async fn finish(
+    /// Sends the answer to a request that is being passed on; says whether the connection stays open.
+    pub(super) async fn finish(
         &mut self,
         asked: Asked,
         mut answering: Pin<&mut impl Future<Output = Answer>>,
-        upload: Option<Upload>,
+        meanwhile: Meanwhile<'_>,
     ) -> io::Result<bool> {
-        let Asked { mut framed, mut interim, logged, since, followed } = asked;
+        self.flush().await?;
+        let Asked { mut framed, mut interim, logged, since } = asked;
         let service = Rc::clone(&self.service);
         let limits = service.limits();
         let go = Notify::new();
-        let mut waiting = upload.as_ref().is_some_and(|upload| upload.waiting);
+        let mut waiting = matches!(&meanwhile, Meanwhile::Body(upload) if upload.waiting);
         if !waiting {
             go.notify_one();
         }
-        let Self { stream, input, output, timer, buffers, .. } = self;
+        let turns =
+            if let Meanwhile::Requests(turns, _) = &meanwhile { Some(*turns) } else { None };
+        let is_followed = || turns.is_some_and(|turns| !turns.borrow().is_empty());
+        let Self { stream, client, input, progress, output, timer, buffers, .. } = self;
         let (mut reader, mut writer) = tokio::io::split(&mut *stream);
-        let mut pumped = upload.is_none();
+        let may_follow = framed.persistent;
+        let mut pumped = !matches!(meanwhile, Meanwhile::Body(_));
+        let mut read = matches!(meanwhile, Meanwhile::Nothing);
         let mut refused = None;
         let sent = 'answered: {
-            let mut pumping = pin!(async {
-                match upload {
-                    Some(Upload { mut body, pump, .. }) => {
+            let mut reading = pin!(async {
+                match meanwhile {
+                    Meanwhile::Body(Upload { mut body, pump, .. }) => {
                         pump_body(&mut reader, input, &mut body, pump, &go, limits).await
                     }
-                    None => Ok(()),
+                    Meanwhile::Requests(turns, key) if may_follow => {
+                        let ahead = LookAhead { turns, key, client: *client, service: &service };
+                        ahead.run(&mut reader, input, progress).await;
+                        Ok(())
+                    }
+                    Meanwhile::Requests(..) | Meanwhile::Nothing => Ok(()),
                 }
             });
             let mut patience = pin!(tokio::time::sleep(CONTINUE_WAIT));
@@ -132,8 +142,8 @@ where
                         send(&mut writer, timer, limits.write_time, &mut output.0, Bytes::new()).await?;
                     }
                     answer = &mut answering => break answer,
-                    done = &mut pumping, if !pumped => {
-                        pumped = true;
+                    done = &mut reading, if !read => {
+                        (read, pumped) = (true, true);
                         refused = done.err();
                     }
                     () = &mut patience, if waiting => {
@@ -153,7 +163,7 @@ where
             // A client that was never told to go on may or may not send its body, and a body that was
             // refused has no end: nobody can tell what the next bytes are.
             framed.persistent &=
-                !waiting && refused.is_none() && (followed || !service.is_draining());
+                !waiting && refused.is_none() && (is_followed() || !service.is_draining());
             if let Answer::Upgraded(upgraded) = answer {
                 write_upgrade(&upgraded, &service, output, &mut buffers.text);
                 send(&mut writer, timer, limits.write_time, &mut output.0, Bytes::new()).await?;
@@ -175,7 +185,7 @@ where
                 tokio::select! {
                     biased;
                     sent = &mut sending => break Ok(sent),
-                    done = &mut pumping, if !pumped => pumped = done.is_ok(),
+                    done = &mut reading, if !read => (read, pumped) = (true, done.is_ok()),
                 }
             }
         };

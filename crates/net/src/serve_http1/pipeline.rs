@@ -2,12 +2,12 @@
 //! asked at once, and all are answered in their order. RFC 9112, section 9.3.2.
 
 use std::{
+    cell::RefCell,
     collections::VecDeque,
-    future::poll_fn,
     io,
-    pin::{Pin, pin},
+    pin::Pin,
     rc::Rc,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
 };
 
 use bytes::Buf;
@@ -20,9 +20,10 @@ use tokio::{
 };
 
 use super::{
-    Connection, GATHERED,
+    Buffers, Client, Connection, GATHERED,
     begin::{Begun, Fetching, begin},
-    fetch::Asked,
+    fetch::{Asked, Meanwhile},
+    io::Input,
     output::Output,
 };
 use crate::{
@@ -38,8 +39,11 @@ const AHEAD: usize = 64;
 /// Bytes that one read makes room for.
 const READ: usize = 4096;
 
+/// The requests that were begun, in the order in which they are answered.
+pub(super) type Turns = RefCell<VecDeque<Turn>>;
+
 /// A request whose turn to be answered will come.
-enum Turn {
+pub(super) enum Turn {
     /// It is answered, but for sending it.
     Answered { output: Output, content: Content, persistent: bool },
     /// The origin was asked.
@@ -48,7 +52,7 @@ enum Turn {
 
 /// A fetch that was begun and is gone on with when its turn comes: the origin's answer comes
 /// meanwhile, by a task of its own.
-struct Ahead {
+pub(super) struct Ahead {
     fetch: Pin<Box<dyn Future<Output = Answer>>>,
     answer: Option<Answer>,
 }
@@ -67,16 +71,17 @@ impl Future for Ahead {
 
 impl Turn {
     /// Asks the origin.
-    fn ask(fetching: Fetching, service: &Rc<Service>, cx: &mut Context<'_>) -> Self {
+    fn ask(fetching: Fetching, service: &Rc<Service>) -> Self {
         let Fetching { ask, fetch, framed, .. } = fetching;
         let (interims, interim) = mpsc::channel(INTERIM_MAX);
         let logged = service.is_logging().then(|| Rc::clone(&ask));
-        let asked = Asked { framed, interim, logged, since: Instant::now(), followed: false };
+        let asked = Asked { framed, interim, logged, since: Instant::now() };
         let key = ask.key.clone();
         let service = Rc::clone(service);
         let mut fetch: Pin<Box<dyn Future<Output = Answer>>> =
             Box::pin(async move { service.fetch(ask, fetch, RequestBody::Empty, interims).await });
-        let answer = match fetch.as_mut().poll(cx) {
+        // Who waits for it polls again.
+        let answer = match fetch.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(answer) => Some(answer),
             Poll::Pending => None,
         };
@@ -100,26 +105,12 @@ impl<S> Connection<S>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    /// Whether more has come than the requests that were read.
-    pub(super) fn has_more(&self) -> bool {
-        !self.input.unread().is_empty()
-    }
-
     /// Answers `first` and what the client asks meanwhile, in order; says whether the connection stays
     /// open.
     pub(super) async fn pipeline(&mut self, first: Fetching) -> io::Result<bool> {
-        let service = Rc::clone(&self.service);
-        let mut turns = VecDeque::new();
-        let mut first = Some(first);
-        while let Some(turn) = poll_fn(|cx| {
-            turns.extend(first.take().map(|first| Turn::ask(first, &service, cx)));
-            if !turns.is_empty() && !service.is_draining() {
-                self.look_ahead(&mut turns, cx);
-            }
-            Poll::Ready(turns.pop_front())
-        })
-        .await
-        {
+        let turns = Turns::default();
+        let mut next = Some(Turn::ask(first, &self.service));
+        while let Some(turn) = next {
             let persistent = match turn {
                 Turn::Answered { mut output, content, persistent } => {
                     self.output.0.append(&mut output.0);
@@ -128,56 +119,102 @@ where
                     }
                     persistent
                 }
-                Turn::Asked { mut asked, mut answering, .. } => {
-                    asked.followed = !turns.is_empty();
-                    self.finish_ahead(asked, Pin::new(&mut answering)).await?
+                Turn::Asked { asked, key, mut answering } => {
+                    let meanwhile = Meanwhile::Requests(&turns, &key);
+                    self.finish(asked, Pin::new(&mut answering), meanwhile).await?
                 }
             };
             if !persistent {
                 return Ok(false);
             }
+            next = turns.borrow_mut().pop_front();
         }
         Ok(true)
     }
+}
 
-    /// Begins what has come already, up to a request that has to wait for its turn: it stays unread.
-    fn look_ahead(&mut self, turns: &mut VecDeque<Turn>, cx: &mut Context<'_>) {
-        let service = Rc::clone(&self.service);
-        while turns.len() < AHEAD && turns.back().is_some_and(Turn::is_persistent) {
-            let Self { stream, client, input, progress, buffers, .. } = &mut *self;
-            let mut scratch = http1::Scratch::new();
-            let mut output = Output::default();
-            let limits = &service.limits().http1;
-            let (begun, length) = match http1::parse(input.unread(), limits, progress, &mut scratch)
-            {
-                Ok(Some(head)) => (begin(&head, *client, &service, &mut output, buffers), head.len),
-                Ok(None) => match pin!(input.fill(stream, READ)).poll(cx) {
-                    Poll::Ready(Ok(1..)) => continue,
-                    // Whatever it is, it is found out when nothing is left to answer.
-                    _ => return,
-                },
-                Err(_) => {
-                    *progress = http1::Progress::default();
-                    return;
-                }
-            };
-            turns.push_back(match begun {
-                Begun::Answered { persistent } => {
-                    Turn::Answered { output, content: Content::Empty, persistent }
-                }
-                Begun::Content { content, persistent } => {
-                    Turn::Answered { output, content, persistent }
-                }
-                // One that waits for an earlier one's fetch could hold that up.
-                Begun::Fetch(fetching)
-                    if fetching.may_wait()
-                        && !turns.iter().any(|turn| turn.asks_for(&fetching.ask.key)) =>
-                {
-                    Turn::ask(*fetching, &service, cx)
-                }
-                Begun::Fetch(_) => return,
-            });
-            input.consume(length);
+/// Begins requests while an earlier one's answer is waited for.
+pub(super) struct LookAhead<'a> {
+    pub(super) turns: &'a Turns,
+    /// The earlier one's key.
+    pub(super) key: &'a [u8],
+    pub(super) client: Client,
+    pub(super) service: &'a Rc<Service>,
+}
+
+/// What became of the next bytes.
+enum Step {
+    Begun,
+    /// There is no whole head yet.
+    Incomplete,
+    /// The next request has to wait for its turn; it stays unread.
+    Stop,
+}
+
+impl LookAhead<'_> {
+    /// Begins what comes, up to a request that has to wait for its turn.
+    pub(super) async fn run(
+        self,
+        reader: &mut (impl AsyncRead + Unpin),
+        input: &mut Input,
+        progress: &mut http1::Progress,
+    ) {
+        // Those of the connection are in use: they hold what the earlier answer is made of.
+        let mut buffers = Buffers::default();
+        loop {
+            match self.step(input, progress, &mut buffers) {
+                Step::Begun => {}
+                // The end of the stream, or its failure, is found out when all is answered.
+                Step::Incomplete if matches!(input.fill(reader, READ).await, Ok(1..)) => {}
+                Step::Incomplete | Step::Stop => return,
+            }
         }
+    }
+
+    fn step(
+        &self,
+        input: &mut Input,
+        progress: &mut http1::Progress,
+        buffers: &mut Buffers,
+    ) -> Step {
+        let mut turns = self.turns.borrow_mut();
+        let is_last = turns.back().is_some_and(|turn| !turn.is_persistent());
+        if is_last || turns.len() >= AHEAD || self.service.is_draining() {
+            return Step::Stop;
+        }
+        let mut scratch = http1::Scratch::new();
+        let mut output = Output::default();
+        let limits = &self.service.limits().http1;
+        let (begun, length) = match http1::parse(input.unread(), limits, progress, &mut scratch) {
+            Ok(Some(head)) => {
+                (begin(&head, self.client, self.service, &mut output, buffers), head.len)
+            }
+            Ok(None) => return Step::Incomplete,
+            // It is read again, and refused, when its turn comes.
+            Err(_) => {
+                *progress = http1::Progress::default();
+                return Step::Stop;
+            }
+        };
+        let turn = match begun {
+            Begun::Answered { persistent } => {
+                Turn::Answered { output, content: Content::Empty, persistent }
+            }
+            Begun::Content { content, persistent } => {
+                Turn::Answered { output, content, persistent }
+            }
+            Begun::Fetch(fetching) => {
+                let key = &fetching.ask.key;
+                // One that waits for an earlier one's fetch could hold that up.
+                let waits = **key == *self.key || turns.iter().any(|turn| turn.asks_for(key));
+                if waits || !fetching.may_wait() {
+                    return Step::Stop;
+                }
+                Turn::ask(*fetching, self.service)
+            }
+        };
+        turns.push_back(turn);
+        input.consume(length);
+        Step::Begun
     }
 }

@@ -113,6 +113,21 @@ fn misses_behind_a_miss_are_fetched_while_it_is() {
 }
 
 #[test]
+fn a_miss_that_is_asked_for_while_another_is_waited_for_is_fetched_at_once() {
+    let origin = Origin::start();
+    let edge = Edge::start(&origin, &[]);
+    let mut client = edge.client();
+    client.send(get("/1"));
+    let first = origin.asked();
+    client.send(get("/2"));
+    origin.asked().answer(ok("no-store", "/2"));
+    first.answer(ok("no-store", "/1"));
+    for target in ["/1", "/2"] {
+        assert_eq!(client.response().text(), target);
+    }
+}
+
+#[test]
 fn what_is_asked_twice_behind_a_miss_is_fetched_once() {
     let origin = Origin::answering(|head| ok("max-age=100", head.target()));
     let edge = Edge::start(&origin, &[]);
