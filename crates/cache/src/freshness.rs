@@ -238,8 +238,9 @@ impl Terms {
         }
     }
 
-    /// Whether it may be served, stale, in place of an error (a status of 500, 502, 503 or 504, or no
-    /// answer) because it or the client explicitly allows that: stale-if-error, RFC 5861, section 4.
+    /// Whether it may be served in place of an error (a status of 500, 502, 503 or 504, or no answer)
+    /// because it or the client explicitly allows that for what is stale (stale-if-error, RFC 5861,
+    /// section 4), or because it is fresh by its own terms.
     pub fn may_serve_on_error(&self, asked: &RequestDirectives, now: Wall) -> bool {
         let longest = self.stale_if_error.max(asked.stale_if_error.unwrap_or(0));
         self.may_be_stale(asked) && -self.ttl(now) < i64::from(longest)

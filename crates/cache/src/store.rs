@@ -215,7 +215,8 @@ impl Store {
 
     /// Joins the flight for `key` and the selecting values, or starts it. Where the last response
     /// could not be shared, waiting would be in vain: the asker starts one of its own.
-    /// `known` is the stored response that the asker found and cannot use.
+    /// `known` is the whole response that the asker found stored and cannot use; parts are of no use
+    /// to anyone who boards.
     pub fn board(
         self: &Arc<Self>,
         key: Key<'_>,
@@ -228,7 +229,7 @@ impl Store {
             .chain(key)
             .map(|(_, object)| object)
             .find(|object| object.selecting() == selecting)
-            .filter(|object| !known.is_some_and(|known| known.is(object)))
+            .filter(|object| object.is_whole() && !known.is_some_and(|known| known.is(object)))
             .cloned();
         if let Some(object) = landed {
             return Boarding::Stored(object);

@@ -4,10 +4,12 @@
 use std::net::IpAddr;
 
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Version,
-    header::{ACCEPT_ENCODING, CONNECTION, EXPECT, FORWARDED, HOST, TE, UPGRADE, VIA},
+    HeaderMap, HeaderName, HeaderValue, Method, Version,
+    header::{
+        ACCEPT_ENCODING, CONNECTION, EXPECT, FORWARDED, HOST, MAX_FORWARDS, TE, UPGRADE, VIA,
+    },
 };
-use nigh_cache::{key::Scheme, list, normal::Codings, storable};
+use nigh_cache::{fields::Fields, key::Scheme, list, normal::Codings, storable};
 
 use crate::cache_status::NAME;
 
@@ -95,6 +97,20 @@ impl Identity {
             Version::HTTP_10 => &self.via_1_0,
             _ => &self.via_1_1,
         }
+    }
+}
+
+/// How often a request may still be forwarded, if it says so and its method lets it: OPTIONS, as
+/// TRACE ends here anyway. What is no number limits nothing. RFC 9110, section 7.6.2.
+pub fn max_forwards(method: &Method, fields: &impl Fields) -> Option<u64> {
+    let said = fields.first(MAX_FORWARDS.as_str()).filter(|_| *method == Method::OPTIONS)?;
+    std::str::from_utf8(said).ok()?.parse().ok()
+}
+
+/// Takes one off what [`max_forwards`] says.
+pub fn count_forward(method: &Method, fields: &mut HeaderMap) {
+    if let Some(left) = max_forwards(method, fields) {
+        fields.insert(MAX_FORWARDS, HeaderValue::from(left.saturating_sub(1)));
     }
 }
 

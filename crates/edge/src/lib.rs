@@ -18,3 +18,5 @@ pub mod plan;
 pub mod problem;
 pub mod reply;
 pub mod respond;
+#[cfg(test)]
+mod testing;

@@ -18,6 +18,7 @@ use nigh_cache::{
 
 use crate::{
     cache_status::{CacheStatus, Forward},
+    forward::max_forwards,
     problem::Problem,
     reply::{Reply, reply},
 };
@@ -108,6 +109,9 @@ pub fn plan<F: Fields>(
     match *request.method {
         Method::TRACE => return Plan::Refuse(Problem::TraceRefused),
         Method::CONNECT => return Plan::Refuse(Problem::ConnectRefused),
+        Method::OPTIONS if max_forwards(request.method, request.fields) == Some(0) => {
+            return Plan::Refuse(Problem::LastHop);
+        }
         // Only what is asked for in earnest, and could not mean something else to the origin than to
         // us: HTTP/2 in clear is offered by many clients on every request, and tunnelling it would
         // hide what follows.
@@ -159,7 +163,9 @@ pub fn plan<F: Fields>(
         if directives.only_if_cached {
             return Plan::Refuse(Problem::OnlyIfCached);
         }
-        return fetch(CacheStatus::forwarded(Forward::Partial), None, manner);
+        // Either bytes are missing, or a precondition fails that the origin alone may judge.
+        let why = if object.is_whole() { Forward::Request } else { Forward::Partial };
+        return fetch(CacheStatus::forwarded(why), None, manner);
     };
     let status = CacheStatus::hit(ttl);
     let (status, refresh) = match reuse {
@@ -197,11 +203,11 @@ impl Fetch {
         if !allowed {
             return None;
         }
-        let status = CacheStatus {
-            forward_status: status.map(|status| status.as_u16()),
-            ttl: Some(object.terms().ttl(now)),
-            ..self.status.detail(detail)
-        };
+        let ttl = object.terms().ttl(now);
+        // What is fresh needs nobody's leave: the client alone had wanted it fresher.
+        let said = if ttl > 0 { self.status } else { self.status.detail(detail) };
+        let forward_status = status.map(|status| status.as_u16());
+        let status = CacheStatus { forward_status, ttl: Some(ttl), ..said };
         Hit::new(object.clone(), method, fields, status, now)
     }
 }
@@ -219,3 +225,6 @@ impl Hit {
         Some(Self { object, reply, status, refresh: false })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -37,6 +37,9 @@ pub enum Problem {
     /// The client's: CONNECT asks for a forward proxy.
     #[error("this is no forward proxy: CONNECT is refused")]
     ConnectRefused,
+    /// Nobody's: `Max-Forwards: 0` asks what this edge itself would do (RFC 9110, section 7.6.2).
+    #[error("the request was not to be passed on")]
+    LastHop,
     /// The client's: its body was malformed, late, too long or broken off.
     #[error("the request's body was refused")]
     Body(StatusCode),
@@ -53,6 +56,7 @@ impl Problem {
             Self::OnlyIfCached | Self::CannotValidate | Self::Origin(Failure::TimedOut) => {
                 StatusCode::GATEWAY_TIMEOUT
             }
+            Self::LastHop => StatusCode::NO_CONTENT,
             Self::TooManyFields => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Loop => StatusCode::LOOP_DETECTED,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -75,6 +79,7 @@ impl Problem {
             Self::TooManyFields => "too-many-fields",
             Self::CannotValidate => "cannot-validate",
             Self::ConnectRefused => "connect-refused",
+            Self::LastHop => "max-forwards",
             Self::Body(_) => "body-refused",
             Self::Origin(Failure::Unreachable) => "origin-unreachable",
             Self::Origin(Failure::TimedOut) => "origin-timed-out",
@@ -100,6 +105,7 @@ impl Problem {
     /// The body that tells the client.
     pub fn body(self) -> String {
         match self {
+            Self::LastHop => String::new(),
             Self::Origin(failure) => body(self.status(), &failure.to_string()),
             other => body(other.status(), &other.to_string()),
         }

@@ -186,3 +186,6 @@ impl Buf for Content {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -193,12 +193,15 @@ pub fn own(
 ) {
     sink.status(status);
     sink.field("date", &date::format(now));
-    sink.field("content-type", content_type.as_bytes());
-    scratch.clear();
-    write_number(i64::try_from(length).unwrap_or(i64::MAX), scratch);
-    sink.field("content-length", scratch);
-    if status == StatusCode::METHOD_NOT_ALLOWED {
-        // RFC 9110, section 15.5.6: what is allowed must be said, as far as this edge knows.
+    // RFC 9110, section 8.6: 204 says no length.
+    if status != StatusCode::NO_CONTENT {
+        sink.field("content-type", content_type.as_bytes());
+        scratch.clear();
+        write_number(i64::try_from(length).unwrap_or(i64::MAX), scratch);
+        sink.field("content-length", scratch);
+    }
+    if matches!(status, StatusCode::METHOD_NOT_ALLOWED | StatusCode::NO_CONTENT) {
+        // RFC 9110, sections 9.3.7 and 15.5.6: what is allowed is said, as far as this edge knows.
         sink.field("allow", b"GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH");
     }
     additions.write(sink, Version::HTTP_11, scratch);

@@ -344,6 +344,7 @@ impl Service {
         *request.method_mut() = ask.method.clone();
         *request.uri_mut() = target.clone();
         let mut fields = ask.fields.clone();
+        forward::count_forward(&ask.method, &mut fields);
         // Where the body's framing is ours to say, hyper says it.
         fields.remove(header::CONTENT_LENGTH);
         // An expectation of HTTP/1.0 is none (RFC 9110, section 10.1.1).

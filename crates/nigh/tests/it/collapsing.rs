@@ -49,6 +49,27 @@ fn two_hundred_clients_share_one_fetch_and_read_it_as_it_arrives() {
 }
 
 #[test]
+fn a_whole_object_is_fetched_once_for_all_while_only_a_part_is_stored() {
+    let origin = Origin::start();
+    let edge = Edge::start(&origin, &["--admin", "127.0.0.1:0"]);
+    let mut first = edge.client();
+    first.ask("GET", "/", "Range: bytes=0-4\r\n");
+    origin.asked().answer(
+        "HTTP/1.1 206 Partial Content\r\nCache-Control: max-age=100\r\nETag: \"a\"\r\n\
+         Content-Range: bytes 0-4/10\r\nContent-Length: 5\r\n\r\nfirst",
+    );
+    assert_eq!(first.response().text(), "first");
+    first.ask("GET", "/", "");
+    let asked = origin.asked();
+    let mut others = passengers(&edge, 5, "/", "");
+    asked.answer(answer("Cache-Control: max-age=100\r\nETag: \"a\"\r\n", "firstafter"));
+    for client in others.iter_mut().chain([&mut first]) {
+        assert_eq!(client.response().text(), "firstafter");
+    }
+    assert_eq!(origin.requests(), 2);
+}
+
+#[test]
 fn who_comes_in_the_middle_gets_the_beginning_too() {
     let origin = Origin::start();
     let edge = Edge::start(&origin, &["--admin", "127.0.0.1:0"]);

@@ -101,6 +101,21 @@ fn trace_and_connect_are_refused_and_never_reach_the_origin() {
 }
 
 #[test]
+fn options_go_as_far_as_they_may() {
+    let origin = Origin::saying(ok("no-store", "x"));
+    let edge = Edge::start(&origin, &[]);
+    let mut client = edge.client();
+    client.ask("OPTIONS", "/", "Max-Forwards: 1\r\n");
+    assert_eq!(client.response().text(), "x");
+    assert_eq!(origin.last().first("max-forwards"), "0");
+    client.ask("OPTIONS", "/", "Max-Forwards: 0\r\n");
+    let own = client.response();
+    assert_eq!((own.status(), own.has("allow"), own.has("content-length")), (204, true, false));
+    assert_eq!(origin.requests(), 1);
+    client.get("/");
+}
+
+#[test]
 fn unknown_methods_are_passed_on_as_they_are() {
     let origin = Origin::saying(ok("max-age=100", "x"));
     let edge = Edge::start(&origin, &[]);
