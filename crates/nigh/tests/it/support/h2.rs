@@ -21,7 +21,12 @@ use rustls::{
     crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
-use tokio::{net::TcpStream, runtime::Runtime, time::timeout};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    runtime::Runtime,
+    time::timeout,
+};
 use tokio_rustls::TlsConnector;
 
 use super::PATIENCE;
@@ -51,12 +56,7 @@ impl Client {
         let runtime = runtime();
         let sender = runtime.block_on(async {
             let tcp = TcpStream::connect(address).await.expect("someone listens");
-            let (sender, connection) =
-                hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(tcp))
-                    .await
-                    .expect("it speaks HTTP/2");
-            tokio::spawn(connection);
-            sender
+            handshake(tcp).await
         });
         Self { runtime, sender }
     }
@@ -70,12 +70,7 @@ impl Client {
             let name = ServerName::try_from("localhost").expect("a name");
             let stream = connector.connect(name, tcp).await.expect("it speaks TLS");
             assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
-            let (sender, connection) =
-                hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
-                    .await
-                    .expect("it speaks HTTP/2");
-            tokio::spawn(connection);
-            sender
+            handshake(stream).await
         });
         Self { runtime, sender }
     }
@@ -87,6 +82,18 @@ impl Client {
     pub(crate) fn send(&self, request: Request<Content>) -> Got {
         self.runtime.block_on(exchange(self.sender.clone(), request)).expect("an answer")
     }
+}
+
+async fn handshake<S>(stream: S) -> SendRequest<Content>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let io = TokioIo::new(stream);
+    let (sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io)
+        .await
+        .expect("it speaks HTTP/2");
+    tokio::spawn(connection);
+    sender
 }
 
 /// A GET on an HTTP/2 connection of its own, whose interim responses are heard; hyper's client hears
