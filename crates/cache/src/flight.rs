@@ -152,12 +152,14 @@ pub(crate) enum Cargo {
 #[derive(Debug, Default)]
 struct Seat {
     taken: bool,
+    /// The verdict was heard: who sits here may have promised the body to a client.
+    headed: bool,
     /// How many bytes were read.
     at: u64,
     /// The next byte: the number of its block, and its place there.
     block: usize,
     skip: usize,
-    /// It fell too far behind, and gets no more.
+    /// It held others up, and gets no more; if it heard no verdict yet, that becomes `Alone`.
     cut: bool,
     waker: Option<Waker>,
 }
@@ -281,17 +283,37 @@ impl Flight {
     }
 
     /// Stops keeping: what every reader has read is dropped from now on, and its part of `charge`
-    /// given back. Of several readers, those far behind the fastest are cut off: they would hold the
-    /// others up.
+    /// given back. Of several readers, those are cut off that would hold the others up: who is far
+    /// behind the fastest, and who does not read yet, because another answer has to be sent first.
     pub(crate) fn stop_keeping(&self, charge: Charge) {
         self.change(|state| {
             state.keep = false;
             state.seal();
             state.cargo = Some(Cargo::Blocks(charge));
-            let fastest = state.readers.iter().filter(|seat| seat.taken).map(|seat| seat.at).max();
-            for seat in &mut state.readers {
-                seat.cut = seat.taken && fastest.is_some_and(|fastest| fastest - seat.at > WINDOW);
+            let taken = || state.readers.iter().filter(|seat| seat.taken);
+            let fastest = taken().map(|seat| seat.at).max().unwrap_or(0);
+            // One may wait with its reading: nobody else is there to wait for it.
+            let is_read = taken().any(|seat| seat.headed);
+            let waiting = state.readers.iter().position(|seat| seat.taken).filter(|_| !is_read);
+            for (at, seat) in state.readers.iter_mut().enumerate() {
+                let holds_up = fastest - seat.at > WINDOW || !seat.headed;
+                seat.cut = seat.taken && holds_up && waiting != Some(at);
             }
+            drop(state.trim());
+        });
+    }
+
+    /// Cuts off the readers that are a window behind, if there are others who wait for them.
+    pub(crate) fn cut_slow(&self) {
+        self.change(|state| {
+            let length = state.length;
+            let is_slow = |seat: &Seat| length - seat.at >= WINDOW;
+            if state.reading().all(is_slow) {
+                return;
+            }
+            state.readers.iter_mut().filter(|seat| seat.taken && is_slow(seat)).for_each(|seat| {
+                seat.cut = true;
+            });
             drop(state.trim());
         });
     }
@@ -457,13 +479,20 @@ impl Reader {
             self.interims += 1;
             return Poll::Ready(News::Interim(interim.clone()));
         }
+        let is_cut = state.readers[self.seat].cut;
         match &state.verdict {
-            Some(verdict) => Poll::Ready(News::Verdict(match verdict {
-                Verdict::Head(_) | Verdict::Object(_) if !state.keep && self.seat != 0 => {
-                    Verdict::Alone
-                }
-                other => other.clone(),
-            })),
+            Some(verdict) => {
+                let verdict = match verdict {
+                    Verdict::Head(_) | Verdict::Object(_)
+                        if is_cut || (!state.keep && self.seat != 0) =>
+                    {
+                        Verdict::Alone
+                    }
+                    other => other.clone(),
+                };
+                state.readers[self.seat].headed = true;
+                Poll::Ready(News::Verdict(verdict))
+            }
             None => {
                 state.readers[self.seat].waker = Some(cx.waker().clone());
                 Poll::Pending

@@ -111,12 +111,9 @@ impl Pilot {
         }
     }
 
-    /// Brings bytes of the body; waits while the slowest reader is too far behind.
-    ///
-    /// # Errors
-    /// If nobody is left who wants them.
-    pub async fn push(&mut self, bytes: Bytes) -> Result<(), Abandoned> {
-        let kept = self.keep(&bytes);
+    /// Brings bytes of the body. Then [`Self::room`] says when more may be brought.
+    pub fn push(&mut self, bytes: &Bytes) {
+        let kept = self.keep(bytes);
         if kept < bytes.len() {
             // Not to be kept, or no room for the rest: readers get it, the store does not.
             if let Some(keeping) = self.keeping.take() {
@@ -125,7 +122,19 @@ impl Pilot {
             }
             self.flight.pass(bytes.slice(kept..));
         }
+    }
+
+    /// Waits while the slowest reader of what is not kept is too far behind.
+    ///
+    /// # Errors
+    /// If nobody is left who wants more.
+    pub async fn room(&self) -> Result<(), Abandoned> {
         poll_fn(|cx| self.flight.poll_room(cx)).await
+    }
+
+    /// Cuts off the readers that others wait for: they have been waited for long enough.
+    pub fn cut_slow(&self) {
+        self.flight.cut_slow();
     }
 
     /// Appends to the kept body as much as there is room for in the store; says how much.

@@ -36,6 +36,7 @@ pub(crate) struct Progress {
     moved: Cell<Instant>,
     broken: Cell<Option<BodyBroken>>,
     complete: Cell<bool>,
+    wanted: Cell<bool>,
 }
 
 impl Progress {
@@ -44,6 +45,7 @@ impl Progress {
             moved: Cell::new(Instant::now()),
             broken: Cell::new(None),
             complete: Cell::new(false),
+            wanted: Cell::new(false),
         })
     }
 
@@ -62,9 +64,15 @@ impl Progress {
         self.complete.get()
     }
 
+    /// Whether the origin would take more of it than the client has sent.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.wanted.get()
+    }
+
     /// Notes what came.
     fn note<T>(&self, part: Option<Result<T, BodyBroken>>) -> Option<Result<T, BodyBroken>> {
         self.moved.set(Instant::now());
+        self.wanted.set(false);
         if part.is_none() {
             self.complete.set(true);
         }
@@ -169,6 +177,7 @@ impl Body for RequestBody {
         match self.get_mut() {
             Self::Empty | Self::Pumped { ended: true, .. } => Poll::Ready(None),
             Self::Pumped { parts, ended, progress, .. } => {
+                progress.wanted.set(true);
                 let part = match ready!(parts.poll_recv(cx)) {
                     Some(Part::Frame(frame)) => Some(Ok(frame)),
                     Some(Part::End) => {
@@ -180,6 +189,7 @@ impl Body for RequestBody {
                 Poll::Ready(progress.note(part))
             }
             Self::Stream { incoming, left, progress, .. } => loop {
+                progress.wanted.set(true);
                 let part = match ready!(poll_stream(incoming, cx)) {
                     None => None,
                     Some(Err(_)) => Some(Err(BodyBroken::Off)),

@@ -376,6 +376,11 @@ impl Origin {
         }
     }
 
+    /// Whether more connections are free than in use.
+    pub(crate) fn has_many_connections(&self) -> bool {
+        self.permits.available_permits() * 2 > self.settings.connections
+    }
+
     /// Leave to use one connection, when one of those in use is given back if need be.
     async fn permit(&self) -> Result<OwnedSemaphorePermit, Failure> {
         let permit = Arc::clone(&self.permits).acquire_owned();

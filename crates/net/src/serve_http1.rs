@@ -171,7 +171,7 @@ where
                 match http1::parse(input.unread(), &service.limits().http1, progress, &mut scratch)
                 {
                     Ok(Some(head)) => {
-                        let begun = begin(&head, *client, &service, output, buffers);
+                        let begun = begin(&head, *client, &service, true, output, buffers);
                         let length = head.len;
                         input.consume(length);
                         Some(begun)

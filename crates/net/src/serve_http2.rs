@@ -34,8 +34,7 @@ const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// Bytes of a stream that may wait to be sent.
 const SEND_BUFFER: usize = 64 * 1024;
 
-/// Streams that a client may reset before they are answered, in a row: resetting is cheap for it and
-/// costs us a request (the "rapid reset" of 2023).
+/// Streams that a client may reset in the same breath as it opens them; `streams` counts later resets.
 const PENDING_RESETS: usize = 32;
 
 /// Requests that are answered before other connections have their turn.
@@ -75,7 +74,7 @@ where
         streams: Rc::clone(&streams),
         buffers: Buffers::default(),
     };
-    let mut told = None;
+    let (mut told, mut calmed) = (None, false);
     std::future::poll_fn(|cx| {
         loop {
             if told.is_none() && place.is_over(cx) {
@@ -98,6 +97,11 @@ where
             };
             if cork.is_broken(cx) || is_over {
                 return Poll::Ready(());
+            }
+            if streams.is_abused() && !calmed {
+                calmed = true;
+                connection.abrupt_shutdown(h2::Reason::ENHANCE_YOUR_CALM);
+                continue;
             }
             if left == 0 {
                 return Poll::Pending;

@@ -41,6 +41,9 @@ use crate::{
     origin::Origin,
 };
 
+/// How long a client that sent `Expect: 100-continue` is left waiting for the origin's word.
+pub(crate) const CONTINUE_WAIT: Duration = Duration::from_secs(1);
+
 /// What one client may take, in bytes and in time.
 #[derive(Clone, Debug)]
 pub struct Limits {
@@ -270,6 +273,12 @@ impl Service {
         respond::own(sink, status, problem::CONTENT_TYPE, length, clock::now(), &additions, text);
     }
 
+    /// Whether the origin may be asked for what is not yet waited for: not if that could take the
+    /// connections which others wait for.
+    pub(crate) fn may_ask_early(&self) -> bool {
+        self.origin.has_many_connections()
+    }
+
     /// Plans a request whose key was written to `key`.
     pub(crate) fn plan<F: Fields>(
         &self,
@@ -339,6 +348,13 @@ impl Ask {
             authorized: self.fields.contains_key(header::AUTHORIZATION),
             has_content: self.has_content,
         }
+    }
+
+    /// The line about a request whose client went away before it was answered: 499, as other servers'
+    /// logs have it.
+    pub(crate) fn gone(&self, took: Duration) -> Line<'_> {
+        let status = StatusCode::from_u16(499).expect("three digits");
+        self.line(status, 0, CacheStatus::EMPTY, took)
     }
 
     /// The line of the access log about this request.

@@ -12,7 +12,7 @@ use nigh_base::{Rng, Wall};
 use super::*;
 use crate::{
     directives::ResponseDirectives,
-    flight::{Failure, Head, Reader, Truncated, Verdict},
+    flight::{Abandoned, Failure, Head, Reader, Truncated, Verdict},
     freshness::Terms,
     pilot::Pilot,
     run::Run,
@@ -41,6 +41,12 @@ fn ready<F: Future>(future: F) -> F::Output {
         Poll::Ready(output) => output,
         Poll::Pending => panic!("it waits"),
     }
+}
+
+/// Brings bytes, and waits for room.
+async fn push(pilot: &mut Pilot, bytes: Bytes) -> Result<(), Abandoned> {
+    pilot.push(&bytes);
+    pilot.room().await
 }
 
 fn head(asked: &HeaderMap, lines: &[(&'static str, &str)], length: Option<u64>) -> Head {
@@ -92,7 +98,7 @@ fn put(store: &Arc<Store>, key: &str, asked: &HeaderMap, vary: &str, body: &[u8]
     let lines = [("cache-control", "max-age=60"), ("vary", vary)];
     pilot.head(head(asked, &lines[..if vary.is_empty() { 1 } else { 2 }], None));
     for chunk in body.chunks(10_000) {
-        let _ = ready(pilot.push(Bytes::copy_from_slice(chunk)));
+        let _ = ready(push(&mut pilot, Bytes::copy_from_slice(chunk)));
     }
     pilot.land(None);
 }
@@ -183,9 +189,12 @@ fn a_body_that_outgrows_the_store_reaches_its_readers_and_is_not_kept() {
     let (mut one, mut pilot) = first(&store, "http://a/");
     let mut two = later(&store, "http://a/");
     pilot.head(head(&HeaderMap::new(), &[("cache-control", "max-age=60")], None));
+    for reader in [&mut one, &mut two] {
+        assert!(matches!(ready(reader.verdict()), Verdict::Head(_)));
+    }
     let (mut sent, mut seen) = (0, [0, 0]);
     for _ in 0..200 {
-        assert_eq!(ready(pilot.push(Bytes::from(vec![1; 8_192]))), Ok(()));
+        assert_eq!(ready(push(&mut pilot, Bytes::from(vec![1; 8_192]))), Ok(()));
         sent += 8_192;
         for (reader, seen) in [&mut one, &mut two].into_iter().zip(&mut seen) {
             *seen += read_all(reader).unwrap().len();
@@ -209,12 +218,83 @@ fn a_pilot_waits_for_the_slowest_reader_of_what_is_not_kept() {
     };
     pilot.head(private);
     let window = Bytes::from(vec![1; usize::try_from(crate::flight::WINDOW).unwrap()]);
-    assert!(poll(pilot.push(window)).is_pending());
+    assert!(poll(push(&mut pilot, window)).is_pending());
     assert!(matches!(poll(reader.chunk()), Poll::Ready(Ok(Some(_)))));
-    assert_eq!(ready(pilot.push(Bytes::from_static(b"x"))), Ok(()));
+    assert_eq!(ready(push(&mut pilot, Bytes::from_static(b"x"))), Ok(()));
     drop(reader);
-    assert!(ready(pilot.push(Bytes::from_static(b"x"))).is_err(), "nobody is left to read");
+    assert!(ready(push(&mut pilot, Bytes::from_static(b"x"))).is_err(), "nobody is left to read");
     assert!(poll(pilot.abandoned()).is_ready());
+}
+
+/// A fetch of `http://a/` with `riders` readers, which turns out larger than what may be stored; the
+/// first `hearing` of them have heard the head.
+fn outgrown(riders: usize, hearing: usize) -> (Vec<Reader>, Pilot) {
+    let store = Store::new(Settings {
+        object_max: ByteSize::kib(8),
+        ..Settings::new(ByteSize::kib(512), 7)
+    });
+    let (reader, mut pilot) = first(&store, "http://a/");
+    let mut readers = vec![reader];
+    readers.extend((1..riders).map(|_| later(&store, "http://a/")));
+    pilot.head(head(&HeaderMap::new(), &[("cache-control", "max-age=60")], None));
+    for reader in &mut readers[..hearing] {
+        assert!(matches!(ready(reader.verdict()), Verdict::Head(_)));
+    }
+    pilot.push(&Bytes::from(vec![1; 10_000]));
+    (readers, pilot)
+}
+
+/// Reads what is there.
+fn drain(reader: &mut Reader) {
+    while let Poll::Ready(Ok(Some(_))) = poll(reader.chunk()) {}
+}
+
+#[test]
+fn who_has_not_begun_to_read_what_is_not_kept_does_not_hold_up_the_others() {
+    let (mut readers, mut pilot) = outgrown(3, 1);
+    for _ in 0..100 {
+        drain(&mut readers[0]);
+        assert_eq!(ready(push(&mut pilot, Bytes::from(vec![1; 10_000]))), Ok(()));
+    }
+    for reader in &mut readers[1..] {
+        assert!(matches!(ready(reader.verdict()), Verdict::Alone));
+    }
+}
+
+#[test]
+fn the_first_asker_is_released_too_if_others_read_before_it() {
+    let (mut readers, mut pilot) = outgrown(2, 0);
+    // Nobody reads: the first one is waited for, and the other fetches for itself.
+    assert!(matches!(ready(readers[1].verdict()), Verdict::Alone));
+    assert!(matches!(ready(readers[0].verdict()), Verdict::Head(_)));
+    assert!(poll(push(&mut pilot, Bytes::from(vec![1; 300_000]))).is_pending());
+
+    let store = store(512);
+    let (mut one, mut pilot) = first(&store, "http://a/");
+    let mut two = later(&store, "http://a/");
+    pilot.head(head(&HeaderMap::new(), &[("cache-control", "max-age=60")], None));
+    assert!(matches!(ready(two.verdict()), Verdict::Head(_)));
+    pilot.push(&Bytes::from(vec![1; 600_000]));
+    assert!(matches!(ready(one.verdict()), Verdict::Alone));
+}
+
+#[test]
+fn who_makes_others_wait_for_too_long_is_cut_off_and_nobody_else() {
+    let (mut readers, mut pilot) = outgrown(3, 3);
+    let window = usize::try_from(crate::flight::WINDOW).unwrap();
+    pilot.push(&Bytes::from(vec![1; window]));
+    // All are slow: there is nobody to protect.
+    pilot.cut_slow();
+    assert!(poll(pilot.room()).is_pending());
+    drain(&mut readers[0]);
+    drain(&mut readers[1]);
+    assert!(poll(pilot.room()).is_pending());
+    pilot.cut_slow();
+    assert_eq!(ready(pilot.room()), Ok(()));
+    pilot.land(None);
+    assert!(matches!(ready(readers[0].chunk()), Ok(None)));
+    assert!(matches!(ready(readers[1].chunk()), Ok(None)));
+    assert!(matches!(ready(readers[2].chunk()), Err(Truncated)));
 }
 
 #[test]
@@ -249,7 +329,7 @@ fn the_last_reader_to_leave_a_full_window_lets_the_pilot_go() {
     let woken = Arc::new(Flag(AtomicBool::new(false)));
     let waker = Waker::from(Arc::clone(&woken));
     let window = Bytes::from(vec![1; usize::try_from(crate::flight::WINDOW).unwrap()]);
-    let mut push = pin!(pilot.push(window));
+    let mut push = pin!(push(&mut pilot, window));
     assert!(push.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
     drop(reader);
     assert!(woken.0.load(Ordering::Relaxed), "nobody told the pilot");
@@ -277,7 +357,7 @@ fn what_is_on_its_way_when_its_key_is_invalidated_is_not_stored() {
     let Boarding::First(..) = store.board(key, b"", None) else {
         panic!("joined an outdated fetch")
     };
-    assert_eq!(ready(pilot.push(Bytes::from_static(b"old"))), Ok(()));
+    assert_eq!(ready(push(&mut pilot, Bytes::from_static(b"old"))), Ok(()));
     pilot.land(None);
     assert_eq!(read_all(&mut reader).unwrap(), b"old");
     assert_eq!(store.statistics().objects, 0);
@@ -315,7 +395,7 @@ fn a_pilot_that_is_lost_fails_its_readers_and_stores_nothing() {
         let (mut reader, mut pilot) = first(&store, "http://a/");
         if after_head {
             pilot.head(head(&HeaderMap::new(), &[("cache-control", "max-age=60")], Some(10)));
-            assert_eq!(ready(pilot.push(Bytes::from_static(b"half"))), Ok(()));
+            assert_eq!(ready(push(&mut pilot, Bytes::from_static(b"half"))), Ok(()));
         }
         drop(pilot);
         if after_head {
@@ -334,7 +414,7 @@ fn a_body_shorter_than_was_said_is_not_stored() {
     let store = store(512);
     let (_reader, mut pilot) = first(&store, "http://a/");
     pilot.head(head(&HeaderMap::new(), &[("cache-control", "max-age=60")], Some(10)));
-    assert_eq!(ready(pilot.push(Bytes::from_static(b"short"))), Ok(()));
+    assert_eq!(ready(push(&mut pilot, Bytes::from_static(b"short"))), Ok(()));
     pilot.land(None);
     assert_eq!(store.statistics().objects, 0);
 }
@@ -344,7 +424,7 @@ fn put_part(store: &Arc<Store>, tag: &str, range: &str, body: &'static [u8]) {
     let lines = [("cache-control", "max-age=60"), ("etag", tag), ("content-range", range)];
     let status = StatusCode::PARTIAL_CONTENT;
     pilot.head(Head { status, ..head(&HeaderMap::new(), &lines, Some(body.len() as u64)) });
-    assert_eq!(ready(pilot.push(Bytes::from_static(body))), Ok(()));
+    assert_eq!(ready(push(&mut pilot, Bytes::from_static(body))), Ok(()));
     pilot.land(None);
 }
 
@@ -421,7 +501,7 @@ fn many_threads_fetch_and_read_one_another_and_lose_nothing() {
                     if let Boarding::First(_reader, mut pilot) = boarding {
                         let lines = [("cache-control", "max-age=60")];
                         pilot.head(head(&HeaderMap::new(), &lines, Some(body.len() as u64)));
-                        let _ = ready(pilot.push(Bytes::from(body.clone())));
+                        let _ = ready(push(&mut pilot, Bytes::from(body.clone())));
                         pilot.land(None);
                     } else if let Boarding::Later(mut reader) = boarding {
                         let read = read_all(&mut reader).unwrap();

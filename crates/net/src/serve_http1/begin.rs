@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use bytes::Buf;
-use http::{Method, Version};
+use http::{Method, StatusCode, Version};
 use nigh_cache::fields::Fields;
 use nigh_edge::{
     cache_status::CacheStatus,
@@ -54,49 +54,107 @@ impl Fetching {
     }
 }
 
-/// Judges a head and answers it at once, if the store can.
-pub(super) fn begin(
-    head: &Head<'_>,
+/// What can be done with a request before its turn to be answered.
+pub(super) enum Early {
+    /// Ask the origin.
+    Fetch(Box<Fetching>),
+    /// Nothing: it needs nobody else's answer, and its own depends on when it is given. Another request
+    /// may follow it, or not.
+    Nothing { persistent: bool },
+}
+
+/// A head, and what is to be done with it.
+struct Judged<'h> {
+    head: &'h Head<'h>,
     client: Client,
-    service: &Rc<Service>,
-    output: &mut Output,
-    buffers: &mut Buffers,
-) -> Begun {
-    let method = method_of(head);
-    let target = &head.target;
-    let scheme = client.scheme;
-    let authority = target.authority.unwrap_or_else(|| service.fallback_authority());
-    nigh_cache::key::write(scheme, authority, target.path_and_query, &mut buffers.key);
-    let has_body = !matches!(head.framing, Framing::None | Framing::Length(0));
-    let framed = Framed {
-        head_only: method == Method::HEAD,
-        http1_1: head.version == http1::Version::Http11,
-        persistent: head.persistent && !service.is_draining(),
-    };
-    let request =
-        plan::Request { method: &method, fields: &head.fields, has_body, upgrade: head.upgrade };
-    let planned = service.plan(&request, &buffers.key, &mut buffers.selecting);
-    let ask = |buffers: &Buffers| Ask {
-        method: method.clone(),
-        version: version_of(head),
-        scheme,
-        authority: authority.into(),
-        path_and_query: target.path_and_query.into(),
-        fields: respond::to_map(head.fields.iter().map(|(name, value)| (name.as_bytes(), value))),
-        client: client.address,
-        key: buffers.key.as_slice().into(),
-        selecting: buffers.selecting.as_slice().into(),
-        has_content: has_body || head.upgrade,
-    };
-    let log = |status, bytes, cache| {
+    method: Method,
+    authority: &'h str,
+    framed: Framed,
+    has_body: bool,
+}
+
+impl<'h> Judged<'h> {
+    fn new(
+        head: &'h Head<'h>,
+        client: Client,
+        service: &'h Service,
+        buffers: &mut Buffers,
+    ) -> (Self, Plan) {
+        let authority = head.target.authority.unwrap_or_else(|| service.fallback_authority());
+        let judged = Self {
+            head,
+            client,
+            method: method_of(head),
+            authority,
+            framed: Framed {
+                head_only: head.method == http1::Method::Head,
+                http1_1: head.version == http1::Version::Http11,
+                persistent: head.persistent,
+            },
+            has_body: !matches!(head.framing, Framing::None | Framing::Length(0)),
+        };
+        let place = head.target.path_and_query;
+        nigh_cache::key::write(client.scheme, authority, place, &mut buffers.key);
+        let planned = match head.framing {
+            Framing::Length(length) if length > service.limits().body_bytes => {
+                Plan::Refuse(Problem::BodyTooLarge)
+            }
+            _ => {
+                let request = plan::Request {
+                    method: &judged.method,
+                    fields: &head.fields,
+                    has_body: judged.has_body,
+                    upgrade: head.upgrade,
+                };
+                service.plan(&request, &buffers.key, &mut buffers.selecting)
+            }
+        };
+        (judged, planned)
+    }
+
+    fn ask(&self, buffers: &Buffers) -> Ask {
+        let head = self.head;
+        let lines = head.fields.iter().map(|(name, value)| (name.as_bytes(), value));
+        Ask {
+            method: self.method.clone(),
+            version: version_of(head),
+            scheme: self.client.scheme,
+            authority: self.authority.into(),
+            path_and_query: head.target.path_and_query.into(),
+            fields: respond::to_map(lines),
+            client: self.client.address,
+            key: buffers.key.as_slice().into(),
+            selecting: buffers.selecting.as_slice().into(),
+            has_content: self.has_body || head.upgrade,
+        }
+    }
+
+    fn fetching(&self, fetch: plan::Fetch, buffers: &Buffers) -> Box<Fetching> {
+        Box::new(Fetching {
+            ask: Rc::new(self.ask(buffers)),
+            fetch,
+            framing: self.head.framing,
+            framed: self.framed,
+            expect_continue: self.head.expect_continue && self.has_body,
+        })
+    }
+
+    /// What follows an unread body is not known to be a request, and what follows CONNECT was meant
+    /// for a tunnel.
+    fn persists_refusal(&self) -> bool {
+        self.framed.persistent && !self.has_body && self.method != Method::CONNECT
+    }
+
+    fn log(&self, service: &Service, status: StatusCode, bytes: u64, cache: CacheStatus) {
         if service.is_logging() {
+            let head = self.head;
             service.log(&Line {
                 when: clock::now(),
-                client: client.address,
+                client: self.client.address,
                 method: head.method_name,
-                authority,
-                target: target.path_and_query,
-                version: if framed.http1_1 { "HTTP/1.1" } else { "HTTP/1.0" },
+                authority: self.authority,
+                target: head.target.path_and_query,
+                version: if self.framed.http1_1 { "HTTP/1.1" } else { "HTTP/1.0" },
                 referer: head.fields.first("referer").unwrap_or_default(),
                 agent: head.fields.first("user-agent").unwrap_or_default(),
                 status,
@@ -105,55 +163,68 @@ pub(super) fn begin(
                 micros: 0,
             });
         }
-    };
+    }
+}
+
+/// Judges a head, and has it fetched if that is what it needs.
+pub(super) fn begin_early(
+    head: &Head<'_>,
+    client: Client,
+    service: &Service,
+    buffers: &mut Buffers,
+) -> Early {
+    let (judged, planned) = Judged::new(head, client, service, buffers);
+    match planned {
+        Plan::Fetch(fetch) => Early::Fetch(judged.fetching(fetch, buffers)),
+        Plan::Answer(_) => Early::Nothing { persistent: judged.framed.persistent },
+        Plan::Refuse(_) => Early::Nothing { persistent: judged.persists_refusal() },
+    }
+}
+
+/// Judges a head and answers it at once, if the store can. `is_last`: no other request was begun
+/// behind it, so that a connection which is to end may end with it.
+pub(super) fn begin(
+    head: &Head<'_>,
+    client: Client,
+    service: &Rc<Service>,
+    is_last: bool,
+    output: &mut Output,
+    buffers: &mut Buffers,
+) -> Begun {
+    let (mut judged, planned) = Judged::new(head, client, service, buffers);
+    judged.framed.persistent &= !(is_last && service.is_draining());
     match planned {
         Plan::Answer(hit) => {
             if hit.refresh {
-                service.refresh(ask(buffers), hit.object.clone());
+                service.refresh(judged.ask(buffers), hit.object.clone());
             }
             let bytes = hit.reply.content.remaining() as u64;
-            log(hit.reply.shape.status(&hit.object), bytes, hit.status);
-            let mut content = write_hit(output, hit, service, framed, &mut buffers.text);
+            judged.log(service, hit.reply.shape.status(&hit.object), bytes, hit.status);
+            let persistent = judged.framed.persistent;
+            let mut content = write_hit(output, hit, service, judged.framed, &mut buffers.text);
             if bytes > COPIED_BODY {
-                return Begun::Content { content, persistent: framed.persistent };
+                return Begun::Content { content, persistent };
             }
             while content.has_remaining() {
                 let chunk = content.chunk();
                 output.0.extend_from_slice(chunk);
                 content.advance(chunk.len());
             }
-            Begun::Answered { persistent: framed.persistent }
+            Begun::Answered { persistent }
         }
         Plan::Refuse(problem) => {
-            // What follows an unread body is not known to be a request, and what follows CONNECT was
-            // meant for a tunnel.
-            let unread = has_body || method == Method::CONNECT;
-            let framed = Framed { persistent: framed.persistent && !unread, ..framed };
+            judged.framed.persistent = judged.persists_refusal();
             let status = CacheStatus::EMPTY.detail(problem.word());
-            let bytes = write_problem(output, problem, status, service, framed, &mut buffers.text);
-            log(problem.status(), bytes, status);
-            Begun::Answered { persistent: framed.persistent }
+            let text = &mut buffers.text;
+            let bytes = write_problem(output, problem, status, service, judged.framed, text);
+            judged.log(service, problem.status(), bytes, status);
+            Begun::Answered { persistent: judged.framed.persistent }
         }
-        Plan::Fetch(_) if matches!(head.framing, Framing::Length(n) if n > service.limits().body_bytes) =>
-        {
-            let framed = Framed { persistent: false, ..framed };
-            let problem = Problem::BodyTooLarge;
-            let status = CacheStatus::EMPTY.detail(problem.word());
-            let bytes = write_problem(output, problem, status, service, framed, &mut buffers.text);
-            log(problem.status(), bytes, status);
-            Begun::Answered { persistent: false }
-        }
-        Plan::Fetch(fetch) => Begun::Fetch(Box::new(Fetching {
-            ask: Rc::new(ask(buffers)),
-            fetch,
-            framing: head.framing,
-            framed,
-            expect_continue: head.expect_continue && has_body,
-        })),
+        Plan::Fetch(fetch) => Begun::Fetch(judged.fetching(fetch, buffers)),
     }
 }
 
-pub(super) fn method_of(head: &Head<'_>) -> Method {
+fn method_of(head: &Head<'_>) -> Method {
     match head.method {
         http1::Method::Get => Method::GET,
         http1::Method::Head => Method::HEAD,
@@ -170,7 +241,7 @@ pub(super) fn method_of(head: &Head<'_>) -> Method {
     }
 }
 
-pub(super) const fn version_of(head: &Head<'_>) -> Version {
+const fn version_of(head: &Head<'_>) -> Version {
     match head.version {
         http1::Version::Http10 => Version::HTTP_10,
         http1::Version::Http11 => Version::HTTP_11,

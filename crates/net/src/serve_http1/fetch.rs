@@ -5,7 +5,6 @@ use std::{
     io,
     pin::{Pin, pin},
     rc::Rc,
-    time::Duration,
 };
 
 use bytes::Bytes;
@@ -22,7 +21,7 @@ use super::{
     Connection,
     answer::Out,
     begin::Fetching,
-    body::pump_body,
+    body::{BodyRefused, pump_body},
     io::send,
     output::{Framed, write_interim, write_upgrade},
     pipeline::{LookAhead, Turns},
@@ -30,12 +29,9 @@ use super::{
 use crate::{
     body::{Pump, RequestBody},
     http1::{self, Framing, write},
-    service::{Answer, Ask},
+    service::{Answer, Ask, CONTINUE_WAIT},
     tunnel,
 };
-
-/// How long a client that sent `Expect: 100-continue` is left waiting for the origin's word.
-const CONTINUE_WAIT: Duration = Duration::from_secs(1);
 
 /// What the answer to a request that was passed on needs to know of it.
 pub(super) struct Asked {
@@ -54,6 +50,12 @@ pub(super) enum Meanwhile<'a> {
     Body(Upload),
     /// The requests behind it, into their turns; and this one's key.
     Requests(&'a Turns, &'a [u8]),
+}
+
+/// What went wrong with reading.
+enum Failed {
+    Body(BodyRefused),
+    Connection(io::Error),
 }
 
 /// A body that is still to be read.
@@ -116,12 +118,12 @@ where
             let mut reading = pin!(async {
                 match meanwhile {
                     Meanwhile::Body(Upload { mut body, pump, .. }) => {
-                        pump_body(&mut reader, input, &mut body, pump, &go, limits).await
+                        let pumping = pump_body(&mut reader, input, &mut body, pump, &go, limits);
+                        pumping.await.map_err(Failed::Body)
                     }
                     Meanwhile::Requests(turns, key) if may_follow => {
                         let ahead = LookAhead { turns, key, client: *client, service: &service };
-                        ahead.run(&mut reader, input, progress).await;
-                        Ok(())
+                        ahead.run(&mut reader, input, progress).await.map_err(Failed::Connection)
                     }
                     Meanwhile::Requests(..) | Meanwhile::Nothing => Ok(()),
                 }
@@ -144,7 +146,17 @@ where
                     answer = &mut answering => break answer,
                     done = &mut reading, if !read => {
                         (read, pumped) = (true, true);
-                        refused = done.err();
+                        match done {
+                            Ok(()) => {}
+                            Err(Failed::Body(why)) => refused = Some(why),
+                            // Nobody is left to be answered.
+                            Err(Failed::Connection(error)) => {
+                                if let Some(ask) = &logged {
+                                    service.log(&ask.gone(since.elapsed()));
+                                }
+                                return Err(error);
+                            }
+                        }
                     }
                     () = &mut patience, if waiting => {
                         waiting = false;
@@ -162,8 +174,11 @@ where
             }
             // A client that was never told to go on may or may not send its body, and a body that was
             // refused has no end: nobody can tell what the next bytes are.
-            framed.persistent &=
-                !waiting && refused.is_none() && (is_followed() || !service.is_draining());
+            // So is what follows an answer that came before the body's end.
+            framed.persistent &= pumped
+                && !waiting
+                && refused.is_none()
+                && (is_followed() || !service.is_draining());
             if let Answer::Upgraded(upgraded) = answer {
                 write_upgrade(&upgraded, &service, output, &mut buffers.text);
                 send(&mut writer, timer, limits.write_time, &mut output.0, Bytes::new()).await?;

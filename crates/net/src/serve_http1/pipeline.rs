@@ -10,9 +10,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use bytes::Buf;
 use nigh_cache::flight::INTERIM_MAX;
-use nigh_edge::reply::Content;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::mpsc,
@@ -21,10 +19,9 @@ use tokio::{
 
 use super::{
     Buffers, Client, Connection, GATHERED,
-    begin::{Begun, Fetching, begin},
+    begin::{Begun, Early, Fetching, begin, begin_early},
     fetch::{Asked, Meanwhile},
     io::Input,
-    output::Output,
 };
 use crate::{
     body::RequestBody,
@@ -36,6 +33,9 @@ use crate::{
 /// does the client.
 const AHEAD: usize = 64;
 
+/// Bytes of a head that is kept to be read again; a longer one waits where it is.
+const READ_AGAIN: usize = 4096;
+
 /// Bytes that one read makes room for.
 const READ: usize = 4096;
 
@@ -44,8 +44,8 @@ pub(super) type Turns = RefCell<VecDeque<Turn>>;
 
 /// A request whose turn to be answered will come.
 pub(super) enum Turn {
-    /// It is answered, but for sending it.
-    Answered { output: Output, content: Content, persistent: bool },
+    /// Its head, to be read again: what is stored is answered with as it is then.
+    Read { head: Box<[u8]>, persistent: bool },
     /// The origin was asked.
     Asked { asked: Asked, key: Box<[u8]>, answering: Ahead },
 }
@@ -54,7 +54,7 @@ pub(super) enum Turn {
 /// meanwhile, by a task of its own.
 pub(super) struct Ahead {
     fetch: Pin<Box<dyn Future<Output = Answer>>>,
-    answer: Option<Answer>,
+    answer: Option<Box<Answer>>,
 }
 
 impl Future for Ahead {
@@ -63,7 +63,7 @@ impl Future for Ahead {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answer> {
         let this = self.get_mut();
         match this.answer.take() {
-            Some(answer) => Poll::Ready(answer),
+            Some(answer) => Poll::Ready(*answer),
             None => this.fetch.as_mut().poll(cx),
         }
     }
@@ -82,7 +82,7 @@ impl Turn {
             Box::pin(async move { service.fetch(ask, fetch, RequestBody::Empty, interims).await });
         // Who waits for it polls again.
         let answer = match fetch.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(answer) => Some(answer),
+            Poll::Ready(answer) => Some(Box::new(answer)),
             Poll::Pending => None,
         };
         Self::Asked { asked, key, answering: Ahead { fetch, answer } }
@@ -95,7 +95,7 @@ impl Turn {
     /// Whether a request can follow it at all.
     fn is_persistent(&self) -> bool {
         match self {
-            Self::Answered { persistent, .. } => *persistent,
+            Self::Read { persistent, .. } => *persistent,
             Self::Asked { asked, .. } => asked.framed.persistent,
         }
     }
@@ -112,12 +112,20 @@ where
         let mut next = Some(Turn::ask(first, &self.service));
         while let Some(turn) = next {
             let persistent = match turn {
-                Turn::Answered { mut output, content, persistent } => {
-                    self.output.0.append(&mut output.0);
-                    if content.has_remaining() || self.output.0.len() >= GATHERED {
-                        self.send_content(content).await?;
+                Turn::Read { head, .. } => {
+                    let is_last = turns.borrow().is_empty();
+                    match self.answer_again(&head, is_last) {
+                        Begun::Answered { persistent } => persistent,
+                        Begun::Content { content, persistent } => {
+                            self.send_content(content).await?;
+                            persistent
+                        }
+                        // It was stored, and is no more.
+                        Begun::Fetch(fetching) => {
+                            next = Some(Turn::ask(*fetching, &self.service));
+                            continue;
+                        }
                     }
-                    persistent
                 }
                 Turn::Asked { asked, key, mut answering } => {
                     let meanwhile = Meanwhile::Requests(&turns, &key);
@@ -127,9 +135,22 @@ where
             if !persistent {
                 return Ok(false);
             }
+            if self.output.0.len() >= GATHERED {
+                self.flush().await?;
+            }
             next = turns.borrow_mut().pop_front();
         }
         Ok(true)
+    }
+
+    /// Answers a head that was read before.
+    fn answer_again(&mut self, head: &[u8], is_last: bool) -> Begun {
+        let service = Rc::clone(&self.service);
+        let mut scratch = http1::Scratch::new();
+        let (limits, progress) = (&service.limits().http1, &mut http1::Progress::default());
+        let head = http1::parse(head, limits, progress, &mut scratch);
+        let head = head.ok().flatten().expect("it was a whole head before");
+        begin(&head, self.client, &service, is_last, &mut self.output, &mut self.buffers)
     }
 }
 
@@ -153,20 +174,26 @@ enum Step {
 
 impl LookAhead<'_> {
     /// Begins what comes, up to a request that has to wait for its turn.
+    ///
+    /// # Errors
+    /// If the connection fails. That the client sends no more is no failure: it may still read.
     pub(super) async fn run(
         self,
         reader: &mut (impl AsyncRead + Unpin),
         input: &mut Input,
         progress: &mut http1::Progress,
-    ) {
+    ) -> io::Result<()> {
         // Those of the connection are in use: they hold what the earlier answer is made of.
         let mut buffers = Buffers::default();
         loop {
             match self.step(input, progress, &mut buffers) {
                 Step::Begun => {}
-                // The end of the stream, or its failure, is found out when all is answered.
-                Step::Incomplete if matches!(input.fill(reader, READ).await, Ok(1..)) => {}
-                Step::Incomplete | Step::Stop => return,
+                Step::Stop => return Ok(()),
+                Step::Incomplete => {
+                    if input.fill(reader, READ).await? == 0 {
+                        return Ok(());
+                    }
+                }
             }
         }
     }
@@ -183,12 +210,9 @@ impl LookAhead<'_> {
             return Step::Stop;
         }
         let mut scratch = http1::Scratch::new();
-        let mut output = Output::default();
         let limits = &self.service.limits().http1;
-        let (begun, length) = match http1::parse(input.unread(), limits, progress, &mut scratch) {
-            Ok(Some(head)) => {
-                (begin(&head, self.client, self.service, &mut output, buffers), head.len)
-            }
+        let (early, length) = match http1::parse(input.unread(), limits, progress, &mut scratch) {
+            Ok(Some(head)) => (begin_early(&head, self.client, self.service, buffers), head.len),
             Ok(None) => return Step::Incomplete,
             // It is read again, and refused, when its turn comes.
             Err(_) => {
@@ -196,18 +220,16 @@ impl LookAhead<'_> {
                 return Step::Stop;
             }
         };
-        let turn = match begun {
-            Begun::Answered { persistent } => {
-                Turn::Answered { output, content: Content::Empty, persistent }
+        let turn = match early {
+            Early::Nothing { .. } if length > READ_AGAIN => return Step::Stop,
+            Early::Nothing { persistent } => {
+                Turn::Read { head: input.unread()[..length].into(), persistent }
             }
-            Begun::Content { content, persistent } => {
-                Turn::Answered { output, content, persistent }
-            }
-            Begun::Fetch(fetching) => {
+            Early::Fetch(fetching) => {
                 let key = &fetching.ask.key;
                 // One that waits for an earlier one's fetch could hold that up.
                 let waits = **key == *self.key || turns.iter().any(|turn| turn.asks_for(key));
-                if waits || !fetching.may_wait() {
+                if waits || !fetching.may_wait() || !self.service.may_ask_early() {
                     return Step::Stop;
                 }
                 Turn::ask(*fetching, self.service)

@@ -5,6 +5,7 @@ use std::{
     future::poll_fn,
     pin::pin,
     rc::Rc,
+    sync::Arc,
     task::Poll,
     time::{Duration, Instant},
 };
@@ -34,12 +35,16 @@ use crate::{
     body::{BodyBroken, RequestBody},
     clock,
     serve_http1::{Buffers, Client},
-    service::{Answer, Ask, Service, Streamed},
+    service::{Answer, Ask, CONTINUE_WAIT, Service, Streamed},
 };
 
 /// How long a stream whose answer is complete is kept open for content that still comes. Closing it
 /// resets it, and some clients throw away an answer that a reset follows (RFC 9113, section 8.1).
 const LINGER: Duration = Duration::from_secs(2);
+
+/// Stored content of more bytes is watched on its way: the client may leave it in the middle and go on
+/// with other streams. What is shorter fits the smallest window that is common.
+const LONG: usize = 16 * 1024;
 
 /// What answers the requests of one connection.
 #[derive(Debug)]
@@ -131,24 +136,52 @@ impl Answering {
                 micros: 0,
             });
         }
-        let sending = send(&mut to, answer, streams);
-        if has_body {
-            tokio::task::spawn_local(linger(sending));
+        let content = answer.body().remaining();
+        if content > LONG || has_body {
+            let (streams, service) = (Rc::clone(streams), Rc::clone(service));
+            tokio::task::spawn_local(async move {
+                let limit = service.limits().write_time;
+                let sending = send_watched(&mut to, answer, &streams, limit).await;
+                drop(open);
+                if has_body {
+                    linger(sending).await;
+                }
+            });
+        } else {
+            send(&mut to, answer, streams);
         }
     }
 }
 
-/// Sends an answer whose content is there; `None` if the client does not want it any more.
-fn send(
+/// Sends an answer whose content is there. If the client does not want it any more, nobody does.
+fn send(to: &mut SendResponse<Piece>, answer: Response<Data>, streams: &Rc<Streams>) {
+    let (head, content) = answer.into_parts();
+    let ends = !content.has_remaining();
+    if let Ok(mut sending) = to.send_response(Response::from_parts(head, ()), ends)
+        && !ends
+    {
+        drop(sending.send_data(Piece::new(content, streams), true));
+    }
+}
+
+/// Sends an answer whose content is there, and waits until it was taken; resets the stream if none of
+/// it is for `limit`. `None` if the client does not want it any more.
+async fn send_watched(
     to: &mut SendResponse<Piece>,
     answer: Response<Data>,
     streams: &Rc<Streams>,
+    limit: Duration,
 ) -> Option<SendStream<Piece>> {
     let (head, content) = answer.into_parts();
     let ends = !content.has_remaining();
     let mut sending = to.send_response(Response::from_parts(head, ()), ends).ok()?;
     if !ends {
-        sending.send_data(Piece::new(content, streams), true).ok()?;
+        let (piece, watch) = Piece::watched(content, streams);
+        sending.send_data(piece, true).ok()?;
+        if !watch.moves(limit).await {
+            sending.send_reset(Reason::CANCEL);
+            return None;
+        }
     }
     Some(sending)
 }
@@ -177,24 +210,36 @@ impl Fetching {
         let Self { ask, fetch, body, service, streams, started } = self;
         let logged = service.is_logging().then(|| Rc::clone(&ask));
         let method = ask.method.clone();
-        let expects = ask.fields.contains_key(header::EXPECT);
         let progress = body.progress();
+        let mut expects = progress.is_some() && ask.fields.contains_key(header::EXPECT);
         let answer = {
             let (interims, mut heard) = mpsc::channel(INTERIM_MAX);
             let mut answering = pin!(service.fetch(ask, fetch, body, interims));
+            let mut patience = pin!(tokio::time::sleep(CONTINUE_WAIT));
             let answer = loop {
                 tokio::select! {
                     biased;
-                    Some(interim) = heard.recv() => send_interim(&mut to, &interim, expects),
+                    Some(interim) = heard.recv() => send_interim(&mut to, interim, &mut expects),
                     answer = &mut answering => break answer,
                     // The client wants no answer any more.
-                    _ = poll_fn(|cx| to.poll_reset(cx)) => return,
+                    _ = poll_fn(|cx| to.poll_reset(cx)) => {
+                        streams.withdrew();
+                        if let Some(ask) = logged {
+                            service.log(&ask.gone(started.elapsed()));
+                        }
+                        return;
+                    }
+                    () = &mut patience, if expects => {
+                        let go_on = Interim { status: StatusCode::CONTINUE, fields: Arc::default() };
+                        send_interim(&mut to, go_on, &mut expects);
+                    }
                 }
             };
             // Those that came in one piece with the head.
             while let Ok(interim) = heard.try_recv() {
-                send_interim(&mut to, &interim, expects);
+                send_interim(&mut to, interim, &mut expects);
             }
+            streams.answered();
             answer
         };
         let mut text = Vec::with_capacity(64);
@@ -215,7 +260,8 @@ impl Fetching {
                     }
                 };
                 let record = (answer.status(), answer.body().remaining() as u64, cache);
-                (send(&mut to, answer, &streams), record)
+                let limit = service.limits().write_time;
+                (send_watched(&mut to, answer, &streams, limit).await, record)
             }
         };
         if let Some(ask) = logged {
@@ -232,14 +278,15 @@ impl Fetching {
 /// What was sent, for the log.
 type Record = (StatusCode, u64, CacheStatus);
 
-/// Passes an interim response on. RFC 9113, section 8.1; RFC 8297.
-fn send_interim(to: &mut SendResponse<Piece>, interim: &Interim, expects: bool) {
-    if interim.status == StatusCode::CONTINUE && !expects {
+/// Passes an interim response on; a 100 only to who still waits for it. RFC 9113, section 8.1; RFC
+/// 8297.
+fn send_interim(to: &mut SendResponse<Piece>, interim: Interim, expects: &mut bool) {
+    if interim.status == StatusCode::CONTINUE && !std::mem::take(expects) {
         return;
     }
     let mut response = Response::new(());
     *response.status_mut() = interim.status;
-    *response.headers_mut() = (*interim.fields).clone();
+    *response.headers_mut() = Arc::unwrap_or_clone(interim.fields);
     // One that cannot be sent is one that nobody waits for.
     drop(to.send_informational(response));
 }
@@ -262,7 +309,8 @@ async fn stream(
     if let Poll::Ready(Err(_)) = first {
         let (answer, cache) = out.problem(Problem::Origin(Failure::Closed), cache);
         record = (answer.status(), answer.body().remaining() as u64, cache);
-        return (send(to, answer, streams), record);
+        let limit = out.service.limits().write_time;
+        return (send_watched(to, answer, streams, limit).await, record);
     }
     let Ok(mut sending) = to.send_response(response, false) else { return (None, record) };
     let mut next = match first {

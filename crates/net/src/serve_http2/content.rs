@@ -1,9 +1,10 @@
 //! Content on its way into an HTTP/2 stream.
 
-use std::{io::IoSlice, rc::Rc};
+use std::{cell::Cell, convert::Infallible, io::IoSlice, rc::Rc, time::Duration};
 
 use bytes::{Buf, Bytes};
 use nigh_edge::reply::Content;
+use tokio::{sync::oneshot, time::Instant};
 
 use super::streams::{Streams, Waiting};
 
@@ -22,11 +23,51 @@ pub(super) enum Data {
 pub(super) struct Piece {
     data: Data,
     waiting: Waiting,
+    watched: Option<Watched>,
+}
+
+/// The end of a watch that is within the piece.
+#[derive(Debug)]
+struct Watched {
+    moved: Rc<Cell<Instant>>,
+    _gone: oneshot::Sender<Infallible>,
+}
+
+/// Watches over a piece from without.
+#[derive(Debug)]
+pub(super) struct Watch {
+    moved: Rc<Cell<Instant>>,
+    gone: oneshot::Receiver<Infallible>,
 }
 
 impl Piece {
     pub(super) fn new(data: Data, streams: &Rc<Streams>) -> Self {
-        Self { data, waiting: streams.piece() }
+        Self { data, waiting: streams.piece(), watched: None }
+    }
+
+    /// A piece, and how it fares.
+    pub(super) fn watched(data: Data, streams: &Rc<Streams>) -> (Self, Watch) {
+        let (held, gone) = oneshot::channel();
+        let moved = Rc::new(Cell::new(Instant::now()));
+        let watched = Watched { moved: Rc::clone(&moved), _gone: held };
+        let piece = Self { data, waiting: streams.piece(), watched: Some(watched) };
+        (piece, Watch { moved, gone })
+    }
+}
+
+impl Watch {
+    /// Waits until the client has taken the piece, or wants it no more; false if it did not move for
+    /// `limit`.
+    pub(super) async fn moves(mut self, limit: Duration) -> bool {
+        loop {
+            let due = self.moved.get() + limit;
+            if tokio::time::timeout_at(due, &mut self.gone).await.is_ok() {
+                return true;
+            }
+            if self.moved.get() + limit == due {
+                return false;
+            }
+        }
     }
 }
 
@@ -75,6 +116,9 @@ impl Buf for Piece {
 
     fn advance(&mut self, count: usize) {
         self.waiting.moved();
+        if let Some(watched) = &self.watched {
+            watched.moved.set(Instant::now());
+        }
         self.data.advance(count);
     }
 }

@@ -22,8 +22,10 @@ pub(super) fn target(head: &http::request::Parts, scheme: Scheme) -> Option<(&st
         }
     };
     let place = head.uri.path_and_query().map(http::uri::PathAndQuery::as_str);
-    let place = match place {
-        // CONNECT has none.
+    // Raw bytes beyond ASCII are no URI, whatever the reader before us lets pass.
+    let is_visible = |place: &&str| place.bytes().all(|byte| byte.is_ascii_graphic());
+    let place = match place.filter(is_visible) {
+        // It has none.
         None if head.method == Method::CONNECT => "/",
         Some("*") if head.method == Method::OPTIONS => "*",
         Some(place) if place.starts_with('/') => place,
@@ -64,8 +66,14 @@ pub(super) fn without_host(fields: &HeaderMap) -> HeaderMap {
 }
 
 /// The length that a request's content has by its own words: `None` if it says none, an error if it
-/// says several. That the content is as long is held by `h2`. RFC 9113, section 8.1.1.
+/// says several, or if a value has space around it. That the content is as long is held by `h2`, as
+/// are names. RFC 9113, sections 8.1.1 and 8.2.1.
 pub(super) fn content_length(fields: &HeaderMap) -> Result<Option<u64>, Malformed> {
+    let is_space = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    let mut values = fields.values().map(HeaderValue::as_bytes);
+    if values.any(|value| is_space(value.first()) || is_space(value.last())) {
+        return Err(Malformed);
+    }
     let mut lengths = fields.get_all(header::CONTENT_LENGTH).iter();
     let Some(first) = lengths.next() else { return Ok(None) };
     if lengths.any(|other| other != first) {
@@ -167,7 +175,7 @@ mod tests {
         assert_eq!(said(&[]), Ok(None));
         assert_eq!(said(&["12"]), Ok(Some(12)));
         assert_eq!(said(&["12", "12"]), Ok(Some(12)));
-        for lengths in [&["12", "13"][..], &["x"], &["12, 12"], &["-1"]] {
+        for lengths in [&["12", "13"][..], &["x"], &["12, 12"], &["-1"], &[" 12"], &["12\t"]] {
             assert_eq!(said(lengths), Err(Malformed), "{lengths:?}");
         }
     }

@@ -9,6 +9,10 @@ use crate::service::Limits;
 /// How long a connection on which nothing is open may take to end once it was told to.
 const GOODBYE: Duration = Duration::from_secs(5);
 
+/// Requests that a client may withdraw before they are answered, beyond those that it let be answered:
+/// withdrawing is cheap for it and costs us and the origin a request (the "rapid reset" of 2023).
+const WITHDRAWN_MAX: u32 = 200;
+
 /// What a connection's streams are doing.
 #[derive(Debug)]
 pub(super) struct Streams {
@@ -18,6 +22,8 @@ pub(super) struct Streams {
     waiting: Cell<usize>,
     /// Whether there was a request at all.
     asked: Cell<bool>,
+    /// Requests that were withdrawn, less those that were answered.
+    withdrawn: Cell<u32>,
     /// While pieces wait: when one last moved. Else, while no stream is open: since when.
     moved: Cell<Instant>,
 }
@@ -37,6 +43,7 @@ impl Streams {
             open: Cell::new(0),
             waiting: Cell::new(0),
             asked: Cell::new(false),
+            withdrawn: Cell::new(0),
             moved: Cell::new(Instant::now()),
         })
     }
@@ -53,12 +60,12 @@ impl Streams {
         if let Some(stuck) = stuck {
             return Some((stuck + limits.write_time, Step::End));
         }
+        if self.open.get() > 0 {
+            // The origin, the client's body, long content: all have limits of their own.
+            return None;
+        }
         if self.waiting.get() > 0 {
             return Some((moved + limits.write_time, Step::End));
-        }
-        if self.open.get() > 0 {
-            // It is the origin, or the client's body, that is waited for: they have limits of their own.
-            return None;
         }
         Some(match told {
             Some(told) => (told.max(moved) + GOODBYE, Step::End),
@@ -82,6 +89,21 @@ impl Streams {
         }
         self.waiting.set(self.waiting.get() + 1);
         Waiting(Rc::clone(self))
+    }
+
+    /// A request was answered.
+    pub(super) fn answered(&self) {
+        self.withdrawn.set(self.withdrawn.get().saturating_sub(1));
+    }
+
+    /// The client withdrew a request.
+    pub(super) fn withdrew(&self) {
+        self.withdrawn.set(self.withdrawn.get() + 1);
+    }
+
+    /// Whether the client withdraws more than is sensible.
+    pub(super) fn is_abused(&self) -> bool {
+        self.withdrawn.get() > WITHDRAWN_MAX
     }
 
     fn is_quiet(&self) -> bool {
@@ -167,11 +189,12 @@ mod tests {
         let other = streams.open();
         drop(open);
         let stuck = streams.moved.get();
-        assert_eq!(streams.next(None, None, &limits), Some((stuck + limits.write_time, Step::End)));
+        assert_eq!(streams.next(None, None, &limits), None, "something else is going on");
         // Neither another stream nor its content is progress.
         let more = streams.piece();
         drop(other);
         assert_eq!(streams.moved.get(), stuck);
+        assert_eq!(streams.next(None, None, &limits), Some((stuck + limits.write_time, Step::End)));
         while Instant::now() == stuck {}
         piece.moved();
         assert!(streams.moved.get() > stuck);

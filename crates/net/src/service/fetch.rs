@@ -1,13 +1,13 @@
 //! Asking the origin: who flies, who waits, and what becomes of the answer.
 
-use std::{borrow::Cow, rc::Rc, sync::Arc};
+use std::{borrow::Cow, pin::pin, rc::Rc, sync::Arc, time::Duration};
 
 use http::{HeaderMap, Method, Request, StatusCode, Uri, Version, header};
 use nigh_base::Wall;
 use nigh_cache::{
     conditional::{self, Validators},
     directives::ResponseDirectives,
-    flight::{Failure, Head, Interim, News, Reader, Verdict},
+    flight::{Abandoned, Failure, Head, Interim, News, Reader, Verdict},
     freshness::{Reuse, Terms},
     invalidate,
     object::Object,
@@ -23,10 +23,13 @@ use nigh_edge::{
     plan::{Fetch, Hit, Manner},
     problem::Problem,
 };
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 
 use super::{Answer, Ask, Service, Streamed, Upgraded};
 use crate::{body::RequestBody, clock, http1::trailers, origin::Fetched};
+
+/// How long, in all, the readers of a response that is not kept wait for those who are behind.
+const HELD_UP_MAX: Duration = Duration::from_secs(10);
 
 impl Service {
     /// Validates a stale object that was answered with, if nobody does so already.
@@ -89,14 +92,39 @@ impl Service {
         let conditions = fetch.manner == Manner::Alone || !pilot.can_be_joined();
         let task = Task {
             ask: Rc::clone(&ask),
-            target,
+            target: target.clone(),
             validate: fetch.stale.clone().filter(|_| fetch.manner == Manner::Shared),
             manner: fetch.manner,
             conditions,
         };
+        let progress = body.progress();
+        self.launch(pilot, task, body);
+        match self.wait(reader, &ask, &fetch, &interims, true).await {
+            // The origin waited for the client.
+            Some(Answer::Problem(Problem::Origin(Failure::TimedOut), status))
+                if progress.is_some_and(|progress| progress.is_wanted()) =>
+            {
+                return Answer::Problem(Problem::Body(StatusCode::REQUEST_TIMEOUT), status);
+            }
+            Some(answer) => return answer,
+            None => {}
+        }
+        // Others could not wait until it was read: it is fetched again, for this client.
+        let (reader, pilot) = self.store.fly_alone(key);
+        let task = Task {
+            ask: Rc::clone(&ask),
+            target,
+            validate: None,
+            manner: fetch.manner,
+            conditions: true,
+        };
+        self.launch(pilot, task, RequestBody::Empty);
+        self.wait(reader, &ask, &fetch, &interims, true).await.unwrap_or(LOST)
+    }
+
+    fn launch(self: &Rc<Self>, pilot: Pilot, task: Task, body: RequestBody) {
         let service = Rc::clone(self);
         tokio::task::spawn_local(async move { service.fly(pilot, task, body).await });
-        self.wait(reader, &ask, &fetch, &interims, true).await.unwrap_or(LOST)
     }
 
     /// The answer that a response gives which another one's fetch has just stored.
@@ -272,6 +300,7 @@ impl Service {
             selecting: selecting.into(),
         });
         let mut trailer = None;
+        let mut patience = HELD_UP_MAX;
         loop {
             let frame = tokio::select! {
                 biased;
@@ -281,7 +310,8 @@ impl Service {
             match frame {
                 Ok(Some(frame)) => match frame.into_data() {
                     Ok(data) => {
-                        if pilot.push(data).await.is_err() {
+                        pilot.push(&data);
+                        if self.wait_for_room(&pilot, &mut patience).await.is_err() {
                             return;
                         }
                     }
@@ -296,6 +326,21 @@ impl Service {
                     return pilot.fail(failure);
                 }
             }
+        }
+    }
+
+    /// Waits until the readers have taken enough; `patience` is how long those who are behind may
+    /// still make the others wait.
+    async fn wait_for_room(&self, pilot: &Pilot, patience: &mut Duration) -> Result<(), Abandoned> {
+        let mut room = pin!(pilot.room());
+        loop {
+            let since = Instant::now();
+            if let Ok(room) = tokio::time::timeout(*patience, &mut room).await {
+                *patience = patience.saturating_sub(since.elapsed());
+                return room;
+            }
+            pilot.cut_slow();
+            *patience = HELD_UP_MAX;
         }
     }
 

@@ -7,7 +7,7 @@ use rustls::{ClientConnection, StreamOwned, pki_types::ServerName};
 
 use crate::support::{
     Edge, Origin, Wire,
-    h2::{self, Client, empty, exchange, full, request, trailed},
+    h2::{self, Client, Frames, empty, exchange, full, request, trailed},
     ok,
     origin::answer,
 };
@@ -200,6 +200,34 @@ fn a_content_that_turns_out_too_long_is_refused_over_http2_too() {
         (got.status.as_u16(), &got.fields["content-type"]),
         (413, &"application/problem+json".parse().unwrap())
     );
+}
+
+#[test]
+fn content_that_does_not_come_is_not_held_against_the_origin() {
+    let origin = Origin::start();
+    let edge = Edge::start(&origin, &["--origin-first-byte", "200ms"]);
+    let connection = Frames::clear(edge.addresses[0]);
+    let client = connection.ask("POST", "/", &[], true);
+    let _asked = origin.asked();
+    assert_eq!(client.answer().0.status, 408);
+}
+
+#[test]
+fn a_stream_that_the_client_leaves_in_the_middle_is_reset_and_no_other() {
+    let origin = Origin::start();
+    let edge = Edge::start(&origin, &["--stall-time", "200ms"]);
+    let mut filling = edge.client();
+    filling.ask("GET", "/large", "");
+    origin.asked().answer(ok("max-age=100", &"x".repeat(1_000_000)));
+    filling.response();
+    let connection = Frames::clear(edge.addresses[0]);
+    let (_, mut left) = connection.ask("GET", "/large", &[], false).answer();
+    let other = connection.ask("GET", "/other", &[], false);
+    let asked = origin.asked();
+    let error = connection.until_reset(&mut left);
+    assert_eq!(error.reason(), Some(::h2::Reason::CANCEL), "{error}");
+    asked.answer(ok("no-store", "x"));
+    assert_eq!(other.answer().0.status, 200);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Interim responses: forwarded to who understands them, and never stored. RFC 9110, section 15.2;
 //! RFC 8297 (Early Hints).
 
-use crate::support::{Edge, Origin, Wire, h2::Listening, ok};
+use crate::support::{Edge, Origin, Wire, h2::Frames, ok};
 
 const HINTS: &str = "HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\nX-Hint: 1\r\n\r\n";
 
@@ -31,7 +31,8 @@ fn early_hints_reach_an_http11_client_before_the_origin_answers() {
 fn early_hints_reach_an_http2_client_before_the_origin_answers() {
     let origin = Origin::start();
     let edge = Edge::start(&origin, &[]);
-    let mut client = Listening::get(edge.addresses[0], "/", &[]);
+    let connection = Frames::clear(edge.addresses[0]);
+    let mut client = connection.ask("GET", "/", &[], false);
     let mut asked = origin.asked();
     asked.send(HINTS);
     let hints = client.interim().expect("the hints come first");
@@ -39,8 +40,23 @@ fn early_hints_reach_an_http2_client_before_the_origin_answers() {
     assert_eq!(hints.headers()["link"], "</a.css>; rel=preload");
     asked.answer(ok("max-age=100", "content"));
     assert!(client.interim().is_none());
-    let head = client.head();
+    let (head, _) = client.answer();
     assert_eq!((head.status.as_u16(), head.headers.contains_key("x-hint")), (200, false));
+}
+
+#[test]
+fn an_http2_client_that_waits_for_100_gets_it_from_a_silent_origin_too() {
+    let origin = Origin::start();
+    let edge = Edge::start(&origin, &[]);
+    let connection = Frames::clear(edge.addresses[0]);
+    let mut client = connection.ask("POST", "/", &[("expect", "100-continue")], true);
+    let mut asked = origin.asked();
+    assert_eq!(client.interim().map(|interim| interim.status().as_u16()), Some(100));
+    client.send("content");
+    assert_eq!(asked.content().0, b"content");
+    asked.answer(ok("no-store", "x"));
+    assert!(client.interim().is_none());
+    assert_eq!(client.answer().0.status, 200);
 }
 
 #[test]

@@ -32,6 +32,33 @@ impl Drop for LogFile {
 }
 
 #[test]
+fn a_client_that_goes_away_before_it_is_answered_is_logged_as_499() {
+    let file = LogFile::new("gone");
+    let origin = Origin::start();
+    let mut edge = Edge::start(&origin, &["--admin", "127.0.0.1:0", "--access-log", file.path()]);
+    let mut client = edge.client();
+    client.ask("GET", "/1", "");
+    let mut asked = origin.asked();
+    // What is left unread when a socket is closed makes a reset of its end.
+    asked.send("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n");
+    client.stream.peek(&mut [0]).unwrap();
+    drop(client);
+    let connection = h2::Frames::clear(edge.addresses[0]);
+    let other = connection.ask("GET", "/2", &[], false);
+    let _asked = origin.asked();
+    drop(other);
+    drop(connection);
+    edge.status_until(|status| status["connections"] == 0);
+    edge.terminate();
+    edge.ended();
+    for target in ["/1 HTTP/1.1", "/2 HTTP/2.0"] {
+        let text = file.text();
+        let line = text.lines().find(|line| line.contains(target)).expect("a line");
+        assert!(line.contains("\" 499 0 "), "{line}");
+    }
+}
+
+#[test]
 fn combined_lines_are_written_for_every_request_before_the_process_ends() {
     let file = LogFile::new("combined");
     let origin = Origin::saying(ok("max-age=100", "hello"));

@@ -1,5 +1,7 @@
 //! Requests that arrive before the answers to earlier ones have left: RFC 9112, section 9.3.2.
 
+use std::sync::{Arc, RwLock};
+
 use crate::support::{Edge, Origin, ok};
 
 fn get(target: &str) -> String {
@@ -138,6 +140,59 @@ fn what_is_asked_twice_behind_a_miss_is_fetched_once() {
         assert_eq!(client.response().text(), target);
     }
     assert_eq!(origin.requests(), 3);
+}
+
+#[test]
+fn what_was_stored_when_it_was_asked_for_is_looked_up_when_its_turn_comes() {
+    let origin = Origin::start();
+    let edge = Edge::start(&origin, &[]);
+    let mut client = edge.client();
+    let mut other = edge.client();
+    other.ask("GET", "/h", "");
+    origin.asked().answer(ok("max-age=100", "old"));
+    assert_eq!(other.response().text(), "old");
+    client.send(get("/1") + &get("/h"));
+    let first = origin.asked();
+    other.ask("DELETE", "/h", "");
+    origin.asked().answer(ok("no-store", "gone"));
+    assert_eq!(other.response().text(), "gone");
+    first.answer(ok("no-store", "one"));
+    origin.asked().answer(ok("max-age=100", "new"));
+    for text in ["one", "new"] {
+        assert_eq!(client.response().text(), text);
+    }
+}
+
+#[test]
+fn pipelines_in_opposite_orders_do_not_wait_for_each_other() {
+    // More than the store takes, and more than waits for who does not read.
+    const LENGTH: usize = 40 * 0x4000;
+    let gate = Arc::new(RwLock::new(()));
+    let closed = gate.write().unwrap();
+    let origin = Origin::answering({
+        let gate = Arc::clone(&gate);
+        move |_| {
+            drop(gate.read().unwrap());
+            let chunk = format!("4000\r\n{}\r\n", "x".repeat(0x4000));
+            "HTTP/1.1 200 OK\r\nCache-Control: max-age=100\r\nTransfer-Encoding: chunked\r\n\r\n"
+                .to_owned()
+                + &chunk.repeat(LENGTH / 0x4000)
+                + "0\r\n\r\n"
+        }
+    });
+    let edge = Edge::start(&origin, &["--admin", "127.0.0.1:0", "--max-object", "64KiB"]);
+    let mut clients = [edge.client(), edge.client()];
+    clients[0].send(get("/x") + &get("/y"));
+    edge.status_until(|status| status["origin_requests"] == 2);
+    clients[1].send(get("/y") + &get("/x"));
+    edge.status_until(|status| status["collapsed"] == 2);
+    drop(closed);
+    let reading = clients.map(|mut client| {
+        std::thread::spawn(move || [client.response().body.len(), client.response().body.len()])
+    });
+    for reading in reading {
+        assert_eq!(reading.join().unwrap(), [LENGTH; 2]);
+    }
 }
 
 #[test]

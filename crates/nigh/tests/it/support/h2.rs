@@ -96,25 +96,69 @@ where
     sender
 }
 
-/// A GET on an HTTP/2 connection of its own, whose interim responses are heard; hyper's client hears
-/// none.
-pub(crate) struct Listening {
+/// An HTTP/2 connection frame by frame: hyper's client hears no interim responses, and reads on
+/// whatever the test wants.
+pub(crate) struct Frames {
     runtime: Runtime,
-    response: h2::client::ResponseFuture,
+    sender: h2::client::SendRequest<Bytes>,
 }
 
-impl Listening {
-    pub(crate) fn get(address: SocketAddr, path: &str, fields: &[(&str, &str)]) -> Self {
+impl Frames {
+    pub(crate) fn clear(address: SocketAddr) -> Self {
         let runtime = runtime();
-        let (response, _) = runtime.block_on(async {
+        let sender = runtime.block_on(async {
             let tcp = TcpStream::connect(address).await.expect("someone listens");
             let (sender, connection) = h2::client::handshake(tcp).await.expect("it speaks HTTP/2");
             tokio::spawn(connection);
-            let mut sender = sender.ready().await.expect("it takes a request");
-            let request = request("GET", path, fields).body(()).expect("a request");
-            sender.send_request(request, true).expect("it is sent")
+            sender
         });
-        Self { runtime, response }
+        Self { runtime, sender }
+    }
+
+    /// Sends a request; its content, if it has any, is left to [`Exchange::send`].
+    pub(crate) fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        fields: &[(&str, &str)],
+        has_content: bool,
+    ) -> Exchange<'_> {
+        let runtime = &self.runtime;
+        let (response, content) = runtime.block_on(async {
+            let mut sender = self.sender.clone().ready().await.expect("it takes a request");
+            let request = request(method, path, fields).body(()).expect("a request");
+            sender.send_request(request, !has_content).expect("it is sent")
+        });
+        Exchange { runtime, response, content }
+    }
+
+    /// Reads, without making room for more, until the stream is reset.
+    pub(crate) fn until_reset(&self, content: &mut h2::RecvStream) -> h2::Error {
+        let reading = async {
+            loop {
+                match content.data().await {
+                    Some(Ok(_)) => {}
+                    Some(Err(error)) => break error,
+                    None => panic!("it is whole"),
+                }
+            }
+        };
+        self.runtime.block_on(async { timeout(PATIENCE, reading).await }).expect("a reset in time")
+    }
+}
+
+/// One request, and what comes back.
+pub(crate) struct Exchange<'a> {
+    runtime: &'a Runtime,
+    response: h2::client::ResponseFuture,
+    content: h2::SendStream<Bytes>,
+}
+
+impl Exchange<'_> {
+    /// Sends all of the request's content.
+    pub(crate) fn send(&mut self, content: &'static str) {
+        let _runtime = self.runtime.enter();
+        self.content.send_data(Bytes::from_static(content.as_bytes()), true).expect("it is wanted");
     }
 
     /// The next interim response; `None` if the answer itself is next.
@@ -124,10 +168,10 @@ impl Listening {
         next.expect("a response in time").map(|interim| interim.expect("an interim response"))
     }
 
-    /// The answer's head.
-    pub(crate) fn head(self) -> http::response::Parts {
+    /// The answer, with its content still to be read.
+    pub(crate) fn answer(self) -> (http::response::Parts, h2::RecvStream) {
         let response = self.runtime.block_on(async { timeout(PATIENCE, self.response).await });
-        response.expect("a response in time").expect("an answer").into_parts().0
+        response.expect("a response in time").expect("an answer").into_parts()
     }
 }
 
