@@ -11,8 +11,6 @@ mod fetch;
 mod io;
 mod output;
 mod pipeline;
-#[cfg(test)]
-mod tests;
 
 use std::{
     future::poll_fn,
@@ -34,7 +32,7 @@ use tokio::{
 };
 
 use self::{
-    begin::{Begun, begin},
+    begin::{Begun, Position, begin},
     io::{Input, Timer, send},
     output::Output,
 };
@@ -171,7 +169,8 @@ where
                 match http1::parse(input.unread(), &service.limits().http1, progress, &mut scratch)
                 {
                     Ok(Some(head)) => {
-                        let begun = begin(&head, *client, &service, true, output, buffers);
+                        let begun =
+                            begin(&head, *client, &service, Position::Last, output, buffers);
                         let length = head.len;
                         input.consume(length);
                         Some(begun)
@@ -325,3 +324,6 @@ where
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -181,18 +181,26 @@ pub(super) fn begin_early(
     }
 }
 
-/// Judges a head and answers it at once, if the store can. `is_last`: no other request was begun
-/// behind it, so that a connection which is to end may end with it.
+/// Where an answer stands among those that a connection owes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Position {
+    /// Other requests were begun behind it, and will be answered.
+    Followed,
+    /// A connection that is to end may end with it.
+    Last,
+}
+
+/// Judges a head and answers it at once, if the store can.
 pub(super) fn begin(
     head: &Head<'_>,
     client: Client,
     service: &Rc<Service>,
-    is_last: bool,
+    position: Position,
     output: &mut Output,
     buffers: &mut Buffers,
 ) -> Begun {
     let (mut judged, planned) = Judged::new(head, client, service, buffers);
-    judged.framed.persistent &= !(is_last && service.is_draining());
+    judged.framed.persistent &= position == Position::Followed || !service.is_draining();
     match planned {
         Plan::Answer(hit) => {
             if hit.refresh {

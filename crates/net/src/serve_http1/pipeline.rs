@@ -19,7 +19,7 @@ use tokio::{
 
 use super::{
     Buffers, Client, Connection, GATHERED,
-    begin::{Begun, Early, Fetching, begin, begin_early},
+    begin::{Begun, Early, Fetching, Position, begin, begin_early},
     fetch::{Asked, Meanwhile},
     io::Input,
 };
@@ -114,7 +114,8 @@ where
             let persistent = match turn {
                 Turn::Read { head, .. } => {
                     let is_last = turns.borrow().is_empty();
-                    match self.answer_again(&head, is_last) {
+                    let position = if is_last { Position::Last } else { Position::Followed };
+                    match self.answer_again(&head, position) {
                         Begun::Answered { persistent } => persistent,
                         Begun::Content { content, persistent } => {
                             self.send_content(content).await?;
@@ -144,13 +145,13 @@ where
     }
 
     /// Answers a head that was read before.
-    fn answer_again(&mut self, head: &[u8], is_last: bool) -> Begun {
+    fn answer_again(&mut self, head: &[u8], position: Position) -> Begun {
         let service = Rc::clone(&self.service);
         let mut scratch = http1::Scratch::new();
         let (limits, progress) = (&service.limits().http1, &mut http1::Progress::default());
         let head = http1::parse(head, limits, progress, &mut scratch);
         let head = head.ok().flatten().expect("it was a whole head before");
-        begin(&head, self.client, &service, is_last, &mut self.output, &mut self.buffers)
+        begin(&head, self.client, &service, position, &mut self.output, &mut self.buffers)
     }
 }
 
