@@ -126,7 +126,7 @@ impl Stage {
             writeln!(out, "   GET  {text}")?;
             writeln!(
                 out,
-                "        {} in {millis:.1} ms; the site was asked {asked} times",
+                "        {} in {millis:.1} ms; requests to the site so far: {asked}",
                 got.status
             )?;
             writeln!(out, "        Cache-Status: {status}")?;
