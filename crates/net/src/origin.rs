@@ -376,9 +376,9 @@ impl Origin {
         }
     }
 
-    /// Whether more connections are free than in use.
-    pub(crate) fn has_many_connections(&self) -> bool {
-        self.permits.available_permits() * 2 > self.settings.connections
+    /// Whether more connections are free than in use, once `more` requests have taken theirs.
+    pub(crate) fn has_many_connections(&self, more: usize) -> bool {
+        self.permits.available_permits().saturating_sub(more) * 2 > self.settings.connections
     }
 
     /// Leave to use one connection, when one of those in use is given back if need be.

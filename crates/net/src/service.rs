@@ -274,9 +274,9 @@ impl Service {
     }
 
     /// Whether the origin may be asked for what is not yet waited for: not if that could take the
-    /// connections which others wait for.
-    pub(crate) fn may_ask_early(&self) -> bool {
-        self.origin.has_many_connections()
+    /// connections which others wait for. `begun` requests may still be about to take theirs.
+    pub(crate) fn may_ask_early(&self, begun: usize) -> bool {
+        self.origin.has_many_connections(begun)
     }
 
     /// Plans a request whose key was written to `key`.

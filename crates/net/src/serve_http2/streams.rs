@@ -180,6 +180,19 @@ mod tests {
     }
 
     #[test]
+    fn a_client_may_withdraw_many_requests_if_it_lets_others_be_answered() {
+        let (streams, _) = begun();
+        for _ in 0..WITHDRAWN_MAX * 2 {
+            streams.withdrew();
+            streams.answered();
+        }
+        (0..WITHDRAWN_MAX).for_each(|_| streams.withdrew());
+        assert!(!streams.is_abused());
+        streams.withdrew();
+        assert!(streams.is_abused());
+    }
+
+    #[test]
     fn content_that_nobody_takes_ends_the_connection() {
         let (streams, _) = begun();
         let limits = Limits::default();

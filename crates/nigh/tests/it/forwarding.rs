@@ -66,9 +66,10 @@ fn fields_of_one_connection_stay_on_it_in_both_directions() {
 
 #[test]
 fn an_edge_that_leads_to_itself_says_so_instead_of_turning_in_circles() {
-    // The edge must know its own address before it starts: the port is free a moment before.
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let own = format!("http://127.0.0.1:{port}");
+    // The edge must know its own address before it starts. The port is free a moment before, on an
+    // address of loopback that nobody else listens on.
+    let own = std::net::TcpListener::bind("127.85.86.1:0").unwrap().local_addr().unwrap();
+    let own = format!("http://{own}");
     let edge = Edge::to(&own, &["--listen", &own]);
     let response = edge.get("/");
     response.assert_problem(508);

@@ -211,6 +211,20 @@ fn a_request_that_may_change_something_waits_for_those_before_it() {
 }
 
 #[test]
+fn what_would_take_the_last_connections_to_the_origin_waits_for_its_turn() {
+    let origin = Origin::start();
+    let edge = Edge::start(&origin, &["--origin-connections", "2"]);
+    let mut client = edge.client();
+    client.send(get("/1") + &get("/2"));
+    for (before, target) in ["/1", "/2"].into_iter().enumerate() {
+        let asked = origin.asked();
+        assert_eq!((asked.head.target(), origin.requests()), (target, before + 1));
+        asked.answer(ok("no-store", target));
+        assert_eq!(client.response().text(), target);
+    }
+}
+
+#[test]
 fn a_malformed_request_behind_a_miss_is_refused_when_its_turn_comes() {
     let origin = Origin::answering(|head| ok("no-store", head.target()));
     let edge = Edge::start(&origin, &[]);
