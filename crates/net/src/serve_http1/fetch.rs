@@ -143,7 +143,7 @@ where
                         }
                         send(&mut writer, timer, limits.write_time, &mut output.0, Bytes::new()).await?;
                     }
-                    answer = &mut answering => break answer,
+                    // Before the answer: a body that has ended leaves the connection open.
                     done = &mut reading, if !read => {
                         (read, pumped) = (true, true);
                         match done {
@@ -158,6 +158,7 @@ where
                             }
                         }
                     }
+                    answer = &mut answering => break answer,
                     () = &mut patience, if waiting => {
                         waiting = false;
                         output.0.extend_from_slice(write::CONTINUE);
@@ -173,8 +174,8 @@ where
                 }
             }
             // A client that was never told to go on may or may not send its body, and a body that was
-            // refused has no end: nobody can tell what the next bytes are.
-            // So is what follows an answer that came before the body's end.
+            // refused has no end: nobody can tell what the next bytes are. Nor is it known, of an answer
+            // that comes before the body's end, whether that ever comes.
             framed.persistent &= pumped
                 && !waiting
                 && refused.is_none()
