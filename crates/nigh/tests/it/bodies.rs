@@ -10,6 +10,15 @@ fn done(asked: Asked) {
     asked.answer(ok("no-store", "done"));
 }
 
+/// The origin's view of a request for which `client` has sent half of its ten bytes.
+fn half_sent(origin: &Origin, client: &mut Wire) -> Asked {
+    post(client, "Content-Length: 10\r\n");
+    client.send("first");
+    let mut asked = origin.asked();
+    assert_eq!(asked.wire.exact(5), b"first");
+    asked
+}
+
 #[test]
 fn a_content_with_a_length_arrives_with_its_length() {
     let origin = Origin::start();
@@ -67,10 +76,7 @@ fn content_reaches_the_origin_while_the_client_still_sends() {
     let origin = Origin::start();
     let edge = Edge::start(&origin, &[]);
     let mut client = edge.client();
-    post(&mut client, "Content-Length: 10\r\n");
-    client.send("first");
-    let mut asked = origin.asked();
-    assert_eq!(asked.wire.exact(5), b"first");
+    let mut asked = half_sent(&origin, &mut client);
     client.send("after");
     assert_eq!(asked.wire.exact(5), b"after");
     done(asked);
@@ -82,10 +88,7 @@ fn an_answer_may_begin_before_the_content_ends() {
     let origin = Origin::start();
     let edge = Edge::start(&origin, &[]);
     let mut client = edge.client();
-    post(&mut client, "Content-Length: 10\r\n");
-    client.send("first");
-    let mut asked = origin.asked();
-    assert_eq!(asked.wire.exact(5), b"first");
+    let mut asked = half_sent(&origin, &mut client);
     asked.send("HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nthe ");
     let head = client.final_head();
     // Nobody knows yet whether the rest of the content comes.
