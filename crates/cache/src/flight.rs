@@ -296,7 +296,9 @@ impl Flight {
             let is_read = taken().any(|seat| seat.headed);
             let waiting = state.readers.iter().position(|seat| seat.taken).filter(|_| !is_read);
             for (at, seat) in state.readers.iter_mut().enumerate() {
-                let holds_up = fastest - seat.at > WINDOW || !seat.headed;
+                // Who has left may have been faster than anyone who is here.
+                let is_far_behind = fastest.saturating_sub(seat.at) > WINDOW;
+                let holds_up = is_far_behind || !seat.headed;
                 seat.cut = seat.taken && holds_up && waiting != Some(at);
             }
             drop(state.trim());

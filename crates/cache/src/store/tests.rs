@@ -279,6 +279,24 @@ fn the_first_asker_is_released_too_if_others_read_before_it() {
 }
 
 #[test]
+fn a_fast_reader_that_has_left_is_no_measure_for_the_others() {
+    let store = store(512);
+    let (mut slow, mut pilot) = first(&store, "http://a/");
+    let mut fast = later(&store, "http://a/");
+    pilot.head(head(&HeaderMap::new(), &[("cache-control", "max-age=60")], None));
+    for reader in [&mut slow, &mut fast] {
+        assert!(matches!(ready(reader.verdict()), Verdict::Head(_)));
+    }
+    pilot.push(&Bytes::from(vec![1; 10_000]));
+    drain(&mut fast);
+    drop(fast);
+    // More than the store takes of one object.
+    pilot.push(&Bytes::from(vec![1; 100_000]));
+    pilot.land(None);
+    assert_eq!(read_all(&mut slow).map(|bytes| bytes.len()), Ok(110_000));
+}
+
+#[test]
 fn who_makes_others_wait_for_too_long_is_cut_off_and_nobody_else() {
     let (mut readers, mut pilot) = outgrown(3, 3);
     let window = usize::try_from(crate::flight::WINDOW).unwrap();
