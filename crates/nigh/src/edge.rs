@@ -49,6 +49,7 @@ impl Edge {
         store: Arc<Store>,
         log: Option<Writer>,
     ) -> anyhow::Result<Self> {
+        without_huge_pages();
         let registry = Registry::default();
         let open = Open::default();
         let origin =
@@ -66,6 +67,16 @@ impl Edge {
             log.finish();
         }
         left
+    }
+}
+
+/// A cache that fills touches new memory all the time, and a core that serves would stand still
+/// while the kernel clears 2 MiB at once: under misses that quadrupled the time of the slowest of a
+/// hundred answers (docs/performance.md).
+fn without_huge_pages() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
+        warn!(%error, "huge pages stay on: the slowest answers will be slower");
     }
 }
 
