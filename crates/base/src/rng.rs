@@ -3,6 +3,8 @@
 //! xoshiro256++ (Blackman and Vigna, "Scrambled Linear Pseudorandom Number Generators", 2021),
 //! seeded by SplitMix64. Not for secrets.
 
+use std::time::Duration;
+
 /// A forkable stream of pseudo-random numbers; the same seed gives the same stream for ever.
 #[derive(Clone, Debug)]
 pub struct Rng([u64; 4]);
@@ -51,6 +53,30 @@ impl Rng {
     /// If `len` is zero.
     pub fn index(&mut self, len: usize) -> usize {
         usize::try_from(self.below(len as u64)).expect("below a usize")
+    }
+
+    /// A number in [0, 1), of 53 bits.
+    #[expect(clippy::cast_precision_loss, reason = "53 bits are what a float holds exactly")]
+    pub fn unit(&mut self) -> f64 {
+        (self.next_u64() >> 11) as f64 / (1u64 << 53) as f64
+    }
+
+    /// True with `probability`.
+    pub fn chance(&mut self, probability: f64) -> bool {
+        self.unit() < probability
+    }
+
+    /// A time in `least..most`, or `least` if nothing lies between.
+    pub fn between(&mut self, least: Duration, most: Duration) -> Duration {
+        let span = u64::try_from(most.saturating_sub(least).as_nanos()).unwrap_or(u64::MAX);
+        least + Duration::from_nanos(if span == 0 { 0 } else { self.below(span) })
+    }
+
+    /// Puts `values` into a random order (Fisher and Yates).
+    pub fn shuffle<T>(&mut self, values: &mut [T]) {
+        for place in (1..values.len()).rev() {
+            values.swap(place, self.index(place + 1));
+        }
     }
 
     /// True once in `n` draws on average.

@@ -1,0 +1,127 @@
+//! Where a peer can be reached: an IP address and a port in 18 bytes, since tables hold many.
+//!
+//! `std::net::SocketAddr` takes 32 bytes, for a flow label and a scope that overlays never use.
+
+use std::{
+    fmt,
+    net::{IpAddr, Ipv6Addr, SocketAddr},
+};
+
+use crate::wire::{Reader, Wire, WireError};
+
+/// An IP address and a port. IPv4 is held as IPv6 maps it, so that a peer has one address.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Address {
+    ip: [u8; 16],
+    port: u16,
+}
+
+impl Address {
+    /// The IPv4 address `ip` with `port`.
+    pub const fn v4(ip: [u8; 4], port: u16) -> Self {
+        let [a, b, c, d] = ip;
+        Self { ip: [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d], port }
+    }
+
+    /// The four bytes, if it is an IPv4 address.
+    pub fn as_v4(self) -> Option<[u8; 4]> {
+        Ipv6Addr::from(self.ip).to_ipv4_mapped().map(|ip| ip.octets())
+    }
+
+    /// The port.
+    pub const fn port(self) -> u16 {
+        self.port
+    }
+}
+
+impl From<SocketAddr> for Address {
+    fn from(address: SocketAddr) -> Self {
+        let ip = match address.ip() {
+            IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+            IpAddr::V6(ip) => ip,
+        };
+        Self { ip: ip.octets(), port: address.port() }
+    }
+}
+
+impl From<Address> for SocketAddr {
+    fn from(address: Address) -> Self {
+        Self::new(IpAddr::V6(address.ip.into()).to_canonical(), address.port)
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&SocketAddr::from(*self), f)
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// `4` and four bytes, or `6` and sixteen; then the port. Big-endian.
+impl Wire for Address {
+    const MAX: usize = 1 + 16 + 2;
+
+    fn write(&self, out: &mut Vec<u8>) {
+        match self.as_v4() {
+            Some(ip) => {
+                out.push(4);
+                out.extend_from_slice(&ip);
+            }
+            None => {
+                out.push(6);
+                out.extend_from_slice(&self.ip);
+            }
+        }
+        out.extend_from_slice(&self.port.to_be_bytes());
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self, WireError> {
+        let ip = match reader.u8()? {
+            4 => {
+                let ip = reader.array()?;
+                return Ok(Self::v4(ip, reader.u16()?));
+            }
+            6 => reader.array()?,
+            tag => return Err(WireError::Unknown { what: "address family", tag }),
+        };
+        let address = Self { ip, port: reader.u16()? };
+        // One address has one form, or two keys in a table would be the same peer.
+        if address.as_v4().is_some() {
+            return Err(WireError::NotCanonical { what: "IPv4 address" });
+        }
+        Ok(address)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_small_and_survives_both_ways() {
+        assert_eq!(size_of::<Address>(), 18);
+        for text in ["192.0.2.7:4000", "[2001:db8::7]:4000"] {
+            let socket: SocketAddr = text.parse().unwrap();
+            let address = Address::from(socket);
+            assert_eq!(SocketAddr::from(address), socket);
+            assert_eq!(Address::decode(&address.encode()), Ok(address));
+            assert_eq!(address.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn a_mapped_address_has_one_form_on_the_wire() {
+        let mut bytes = vec![6];
+        bytes.extend_from_slice(&Address::v4([192, 0, 2, 7], 9).ip);
+        bytes.extend_from_slice(&[0, 9]);
+        assert_eq!(
+            Address::decode(&bytes),
+            Err(WireError::NotCanonical { what: "IPv4 address" })
+        );
+    }
+}
