@@ -5,11 +5,14 @@
 //!                                                   \-> store (nigh-cache)
 //! ```
 //! Everything but the store belongs to one thread: a current-thread runtime a core.
+//!
+//! Conversations with peers are machines (`nigh_base::machine`), which [`driver`] runs.
 
 pub mod access_log;
 mod body;
 pub mod clock;
 pub mod counters;
+pub mod driver;
 pub mod entropy;
 mod executor;
 pub mod http1;
