@@ -1,0 +1,204 @@
+//! The finger table: entry i is the first node at least 2^i behind this one, or, by proximity, the
+//! nearest of several in [2^i, 2^(i+1)).
+//!
+//! SIGCOMM 2001, section 4.3; proximity neighbour selection: Dabek et al., "Designing a DHT for low
+//! latency and high throughput", NSDI 2004, section 4.2 (there PNS(x)).
+
+use std::time::Duration;
+
+use nigh_base::{Key, machine::Context, space::clockwise::Circle};
+
+use super::{Node, lookup::Purpose, message::Body, request::For};
+use crate::locate::Contact;
+
+/// Entries by number. Those that the next successor covers are not here: in a ring of N nodes all
+/// but about log2 N of them.
+#[derive(Debug, Default, Hash)]
+pub(super) struct Fingers {
+    /// In ascending order of numbers.
+    entries: Vec<(u8, Contact)>,
+    /// The number from which the next round goes on, downwards.
+    next: u32,
+}
+
+/// The candidates for one finger, being asked for their round trip.
+#[derive(Debug, Hash)]
+pub(super) struct Choice {
+    exponent: u32,
+    waiting: Vec<Contact>,
+    best: Option<(Duration, Contact)>,
+}
+
+impl Fingers {
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    fn place(&self, exponent: u32) -> Result<usize, usize> {
+        // Mostly there is an entry for each number from the first on.
+        if let Some(&(first, _)) = self.entries.first()
+            && let Some(guess) = exponent.checked_sub(first.into())
+            && let Some(&(number, _)) = self.entries.get(guess as usize)
+            && u32::from(number) == exponent
+        {
+            return Ok(guess as usize);
+        }
+        self.entries.binary_search_by_key(&exponent, |&(number, _)| number.into())
+    }
+
+    pub(super) fn at(&self, exponent: u32) -> Option<Contact> {
+        self.place(exponent).ok().map(|place| self.entries[place].1)
+    }
+
+    pub(super) fn set(&mut self, exponent: u32, contact: Contact) {
+        let number = u8::try_from(exponent).expect("a finger's number is below 160");
+        match self.place(exponent) {
+            Ok(place) => self.entries[place].1 = contact,
+            Err(place) => {
+                // Tables grow to their size once: no room is kept beyond it.
+                self.entries.reserve_exact(1);
+                self.entries.insert(place, (number, contact));
+            }
+        }
+    }
+
+    pub(super) fn has(&self, contact: Contact) -> bool {
+        self.entries.iter().any(|&(_, entry)| entry == contact)
+    }
+
+    pub(super) fn remove(&mut self, contact: Contact) {
+        self.entries.retain(|&(_, entry)| entry != contact);
+    }
+
+    /// Forgets the entries below `exponent`, which the next successor covers.
+    fn forget_below(&mut self, exponent: u32) {
+        let first = self.entries.partition_point(|&(number, _)| u32::from(number) < exponent);
+        self.entries.drain(..first);
+    }
+
+    /// The entry that lies last before `distance`, and those before it: from the number that
+    /// `distance` itself has, downwards.
+    pub(super) fn before(&self, distance: Key) -> impl Iterator<Item = Contact> {
+        let exponent = (Key::BITS - 1).saturating_sub(distance.leading_zeros());
+        let end = match self.place(exponent) {
+            Ok(place) => place + 1,
+            Err(place) => place,
+        };
+        self.entries[..end].iter().rev().map(|&(_, contact)| contact)
+    }
+
+    /// All of them, the farthest last; one node may stand several times.
+    pub(super) fn all(&self) -> impl Iterator<Item = Contact> {
+        self.entries.iter().map(|&(_, contact)| contact)
+    }
+
+    pub(super) fn check(&self, circle: Circle, me: Key) {
+        assert!(self.entries.len() <= circle.bits() as usize, "too many fingers");
+        assert!(self.entries.is_sorted_by(|(a, _), (b, _)| a < b), "fingers are out of order");
+        for &(number, contact) in &self.entries {
+            let least = Key::power(number.into());
+            let distance = circle.distance(me, contact.key);
+            assert!(distance >= least, "{me:?}: finger {number} is {contact:?}");
+        }
+    }
+}
+
+impl Node {
+    /// The lowest number of which the next successor is not the finger.
+    pub(super) fn lowest_finger(&self) -> u32 {
+        match self.successors.first() {
+            None => self.settings.circle.bits(),
+            Some(near) => Key::BITS - self.distance(near.key).leading_zeros(),
+        }
+    }
+
+    /// Looks up the fingers of this round.
+    pub(super) fn fix_fingers(&mut self, cx: &mut Context<'_, Self>) {
+        let lowest = self.lowest_finger();
+        self.fingers.forget_below(lowest);
+        let bits = self.settings.circle.bits();
+        if lowest >= bits {
+            return;
+        }
+        for _ in 0..self.settings.fingers_a_round.min(bits - lowest) {
+            let next = self.fingers.next;
+            let exponent = if (lowest..bits).contains(&next) { next } else { bits - 1 };
+            // The far ones first: they shorten ways the most.
+            self.fingers.next = if exponent == lowest { bits } else { exponent - 1 };
+            let start = self.settings.circle.finger_start(self.me.key, exponent);
+            self.look_up(start, Purpose::Finger(exponent), false, cx);
+        }
+    }
+
+    /// The nodes at and behind the start of a finger are known.
+    pub(super) fn finger_found(
+        &mut self,
+        exponent: u32,
+        contacts: &[Contact],
+        cx: &mut Context<'_, Self>,
+    ) {
+        let (circle, me) = (self.settings.circle, self.me.key);
+        let least = Key::power(exponent);
+        let distance = |contact: &Contact| circle.distance(me, contact.key);
+        let others = || contacts.iter().filter(|it| it.key != me && distance(it) >= least);
+        let Some(&first) = others().next() else {
+            // Only this node lies behind the start.
+            if let Some(old) = self.fingers.at(exponent) {
+                self.fingers.remove(old);
+            }
+            return;
+        };
+        let end = exponent + 1;
+        let inside = |it: &&Contact| end == circle.bits() || distance(it) < Key::power(end);
+        let mut candidates: Vec<Contact> =
+            others().filter(inside).take(self.settings.proximity).copied().collect();
+        if candidates.len() < 2 || self.settings.proximity < 2 {
+            self.set_finger(exponent, first);
+            return;
+        }
+        let old = self.fingers.at(exponent);
+        candidates.extend(old.filter(|it| inside(&it) && !contacts.contains(it)));
+        let choices = &mut self.more().choices;
+        // At most one a finger.
+        choices.retain(|choice| choice.exponent != exponent);
+        choices.push(Choice { exponent, waiting: candidates.clone(), best: None });
+        for candidate in candidates {
+            let what = For::Candidate(exponent);
+            if !self.ask(candidate, what, |nonce| Body::Ping { nonce }, cx) {
+                self.candidate(exponent, Some(candidate.key), None);
+            }
+        }
+    }
+
+    /// Sets a finger, unless the next successor covers it by now.
+    fn set_finger(&mut self, exponent: u32, contact: Contact) {
+        if exponent >= self.lowest_finger() {
+            self.fingers.set(exponent, contact);
+        }
+    }
+
+    /// The round trip of a candidate is known, or that it has none.
+    pub(super) fn candidate(
+        &mut self,
+        exponent: u32,
+        key: Option<Key>,
+        round_trip: Option<Duration>,
+    ) {
+        let Some(more) = &mut self.more else { return };
+        let choices = &mut more.choices;
+        let Some(index) = choices.iter().position(|it| it.exponent == exponent) else { return };
+        let choice = &mut choices[index];
+        let Some(place) = choice.waiting.iter().position(|it| Some(it.key) == key) else { return };
+        let contact = choice.waiting.swap_remove(place);
+        if let Some(round_trip) = round_trip
+            && choice.best.is_none_or(|(best, _)| round_trip < best)
+        {
+            choice.best = Some((round_trip, contact));
+        }
+        if choice.waiting.is_empty()
+            && let Some((_, contact)) = choices.swap_remove(index).best
+        {
+            self.set_finger(exponent, contact);
+        }
+    }
+}

@@ -1,0 +1,362 @@
+//! Values under keys: held by the key's owner and by the nodes behind it, for as long as they live.
+//!
+//! The owner makes the copies and renews them; a node that becomes the owner of a key is given what
+//! is held under it by the one that was. Nothing lies on disk: a value lives as long as one of its
+//! holders, and as its publisher puts it again.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use bytes::Bytes;
+use nigh_base::{Address, Key, Time, machine::Context};
+
+use super::{
+    Node, Timer,
+    lookup::{Purpose, Putting},
+    message::{Body, Nonce},
+    request::For,
+};
+use crate::locate::{Contact, Event, Failure, LIFETIME_MAX, Ticket, VALUE_MAX};
+
+/// Values that a node holds, and their bytes in all; more are refused.
+const VALUES_MAX: usize = 65_536;
+const BYTES_MAX: usize = 64 << 20;
+/// Values that a node puts again by itself.
+const PUBLISHED_MAX: usize = 1024;
+/// Puts whose copies are being made.
+const COPYING_MAX: usize = 256;
+/// How often what is held is gone through, and how much of it each time.
+const HOLD_EVERY: Duration = Duration::from_secs(30);
+const BATCH: usize = 64;
+/// A copy that was not renewed for so long has lost its owner.
+const FORGOTTEN: Duration = Duration::from_secs(120);
+/// Values that are handed over at once; the rest follows by and by.
+const HAND_OVER_MAX: usize = 256;
+
+/// A value that somebody wants held.
+#[derive(Clone, Debug)]
+pub(super) struct Offer {
+    pub(super) key: Key,
+    /// Orders the values of a key; given by its owner.
+    pub(super) stamp: u64,
+    pub(super) lifetime: Duration,
+    pub(super) value: Bytes,
+}
+
+#[derive(Clone, Debug, Hash)]
+struct Item {
+    value: Bytes,
+    stamp: u64,
+    until: Time,
+    renewed: Time,
+}
+
+#[derive(Clone, Debug, Hash)]
+struct Published {
+    value: Bytes,
+    lifetime: Duration,
+    due: Time,
+}
+
+/// Who waits for copies to be made.
+#[derive(Clone, Copy, Debug, Hash)]
+enum Asker {
+    Peer(Address),
+    /// A lookup of this node.
+    Own(u64),
+}
+
+#[derive(Clone, Debug, Hash)]
+struct Copying {
+    nonce: Nonce,
+    asker: Asker,
+    left: u8,
+    made: u8,
+}
+
+/// What a node holds.
+#[derive(Debug, Default, Hash)]
+pub(super) struct Holdings {
+    items: BTreeMap<Key, Item>,
+    bytes: usize,
+    published: BTreeMap<Key, Published>,
+    copying: Vec<Copying>,
+    /// Where the next round over the items begins.
+    next: Key,
+    waiting: bool,
+}
+
+impl Holdings {
+    pub(super) fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// Takes a value in; the stamp under which it is held, or none if there is no room.
+    fn take(&mut self, offer: Offer, is_copy: bool, now: Time) -> Option<u64> {
+        let Offer { key, stamp, lifetime, value } = offer;
+        let until = now.after(lifetime.min(LIFETIME_MAX));
+        let old = self.items.get_mut(&key);
+        let stamp = match &old {
+            Some(old) if is_copy && old.stamp > stamp => return Some(old.stamp),
+            Some(old) if !is_copy => old.stamp + 1,
+            _ => stamp.max(1),
+        };
+        let freed = old.as_ref().map_or(0, |old| old.value.len());
+        let bytes = self.bytes - freed + value.len();
+        if bytes > BYTES_MAX || (old.is_none() && self.items.len() >= VALUES_MAX) {
+            return None;
+        }
+        self.bytes = bytes;
+        self.items.insert(key, Item { value, stamp, until, renewed: now });
+        Some(stamp)
+    }
+
+    fn offer(&self, key: Key, now: Time) -> Option<Offer> {
+        let item = self.items.get(&key).filter(|item| item.until > now)?;
+        let lifetime = item.until.since(now);
+        Some(Offer { key, stamp: item.stamp, lifetime, value: item.value.clone() })
+    }
+
+    fn drop_old(&mut self, now: Time) {
+        let bytes = &mut self.bytes;
+        self.items.retain(|_, item| {
+            let kept = item.until > now;
+            if !kept {
+                *bytes -= item.value.len();
+            }
+            kept
+        });
+    }
+
+    pub(super) fn check(&self) {
+        let bytes: usize = self.items.values().map(|item| item.value.len()).sum();
+        assert_eq!(bytes, self.bytes, "bytes are miscounted");
+        assert!(self.items.len() <= VALUES_MAX && self.bytes <= BYTES_MAX, "too much is held");
+        assert!(self.copying.len() <= COPYING_MAX, "too many copies are being made");
+    }
+}
+
+impl Node {
+    pub(super) fn put(
+        &mut self,
+        ticket: Ticket,
+        key: Key,
+        value: Bytes,
+        lifetime: Duration,
+        refresh: bool,
+        cx: &mut Context<'_, Self>,
+    ) {
+        if value.len() > VALUE_MAX {
+            return cx.tell(Event::Failed { ticket, why: Failure::ValueTooLong });
+        }
+        let lifetime = lifetime.min(LIFETIME_MAX);
+        if refresh {
+            let published = &mut self.more().holdings.published;
+            if published.len() >= PUBLISHED_MAX && !published.contains_key(&key) {
+                return cx.tell(Event::Failed { ticket, why: Failure::Busy });
+            }
+            let due = cx.now.after(lifetime / 2);
+            published.insert(key, Published { value: value.clone(), lifetime, due });
+            self.keep_holdings(cx.now);
+        }
+        let putting = Putting { ticket: Some(ticket), value, lifetime };
+        self.look_up(key, Purpose::Put(putting), false, cx);
+    }
+
+    /// A peer wants a value held.
+    pub(super) fn store(
+        &mut self,
+        from: Address,
+        nonce: Nonce,
+        offer: Offer,
+        copies: u8,
+        cx: &mut Context<'_, Self>,
+    ) {
+        let pending = self.more().holdings.copying.iter();
+        if pending.clone().any(|it| it.nonce == nonce) {
+            // The network has doubled it.
+            return;
+        }
+        let key = offer.key;
+        let Some(stamp) = self.more().holdings.take(offer, copies == 0, cx.now) else {
+            return Self::reply(from, Body::Full { nonce }, cx);
+        };
+        self.keep_holdings(cx.now);
+        self.copy(key, stamp, copies, nonce, Asker::Peer(from), cx);
+    }
+
+    /// This node is the owner of what it puts itself.
+    pub(super) fn store_own(
+        &mut self,
+        id: u64,
+        key: Key,
+        putting: Putting,
+        cx: &mut Context<'_, Self>,
+    ) {
+        let Putting { value, lifetime, .. } = putting;
+        let offer = Offer { key, stamp: 0, lifetime, value };
+        let Some(stamp) = self.more().holdings.take(offer, false, cx.now) else {
+            return self.not_stored(id, cx);
+        };
+        self.keep_holdings(cx.now);
+        let (copies, nonce) = (self.settings.copies, cx.secrets.number());
+        self.copy(key, stamp, copies, nonce, Asker::Own(id), cx);
+    }
+
+    /// Makes the copies of a value, and tells `asker` when it is done.
+    fn copy(
+        &mut self,
+        key: Key,
+        stamp: u64,
+        copies: u8,
+        nonce: Nonce,
+        asker: Asker,
+        cx: &mut Context<'_, Self>,
+    ) {
+        let count = usize::from(copies.saturating_sub(1));
+        let holders: Vec<Contact> = self.successors.iter().take(count).copied().collect();
+        let copying = &mut self.more().holdings.copying;
+        if holders.is_empty() || copying.len() >= COPYING_MAX {
+            return self.made(Copying { nonce, asker, left: 0, made: 1 }, cx);
+        }
+        let left = u8::try_from(holders.len()).expect("at most 32 successors");
+        copying.push(Copying { nonce, asker, left, made: 1 });
+        for holder in holders {
+            if !self.send_copy(holder, key, Some(nonce), cx) {
+                self.copied(nonce, false, cx);
+            }
+        }
+        debug_assert!(stamp > 0, "an owner stamps what it holds");
+    }
+
+    fn send_copy(
+        &mut self,
+        to: Contact,
+        key: Key,
+        asker: Option<Nonce>,
+        cx: &mut Context<'_, Self>,
+    ) -> bool {
+        let Some(offer) = self.more().holdings.offer(key, cx.now) else { return false };
+        let Offer { key, stamp, lifetime, value } = offer;
+        let body = |nonce| Body::Store { nonce, key, stamp, lifetime, copies: 0, value };
+        self.ask(to, For::Copy(asker), body, cx)
+    }
+
+    /// A copy was made, or was not.
+    pub(super) fn copied(&mut self, nonce: Nonce, made: bool, cx: &mut Context<'_, Self>) {
+        let copying = &mut self.more().holdings.copying;
+        let Some(place) = copying.iter().position(|it| it.nonce == nonce) else { return };
+        let one = &mut copying[place];
+        one.left -= 1;
+        one.made += u8::from(made);
+        if one.left == 0 {
+            let done = copying.swap_remove(place);
+            self.made(done, cx);
+        }
+    }
+
+    fn made(&mut self, done: Copying, cx: &mut Context<'_, Self>) {
+        match done.asker {
+            Asker::Peer(address) => {
+                let body = Body::Stored { nonce: done.nonce, copies: done.made };
+                Self::reply(address, body, cx);
+            }
+            Asker::Own(id) => self.stored(id, done.made, cx),
+        }
+    }
+
+    pub(super) fn held_value(&self, key: Key, now: Time) -> Option<Bytes> {
+        Some(self.more.as_ref()?.holdings.offer(key, now)?.value)
+    }
+
+    /// Sees to it that what is held is gone through.
+    pub(super) fn keep_holdings(&mut self, now: Time) {
+        let Some(more) = &mut self.more else { return };
+        let holdings = &mut more.holdings;
+        let any = !holdings.items.is_empty() || !holdings.published.is_empty();
+        if any && !holdings.waiting {
+            holdings.waiting = true;
+            self.timers.set(Timer::Hold, now.after(HOLD_EVERY));
+        }
+    }
+
+    /// One round over what is held: what is over goes, what is this node's own is renewed with its
+    /// copies, what has lost its owner goes to the new one, what was published is put again.
+    pub(super) fn keep_up(&mut self, cx: &mut Context<'_, Self>) {
+        let now = cx.now;
+        let holdings = &mut self.more().holdings;
+        holdings.waiting = false;
+        holdings.drop_old(now);
+        let from = holdings.next;
+        let (behind, before) = (holdings.items.range(from..), holdings.items.range(..from));
+        let batch: Vec<(Key, Time)> =
+            behind.chain(before).take(BATCH).map(|(&key, item)| (key, item.renewed)).collect();
+        if let Some(&(last, _)) = batch.last() {
+            holdings.next = last.plus(Key::from(1));
+        }
+        let due: Vec<(Key, Putting)> = holdings
+            .published
+            .iter_mut()
+            .filter(|(_, it)| it.due <= now)
+            .take(BATCH)
+            .map(|(&key, it)| {
+                it.due = now.after(it.lifetime / 2);
+                let (value, lifetime) = (it.value.clone(), it.lifetime);
+                (key, Putting { ticket: None, value, lifetime })
+            })
+            .collect();
+        for (key, renewed) in batch {
+            if self.owns(key) {
+                let count = usize::from(self.settings.copies - 1);
+                let holders: Vec<Contact> = self.successors.iter().take(count).copied().collect();
+                for holder in holders {
+                    self.send_copy(holder, key, None, cx);
+                }
+            } else if now.since(renewed) > FORGOTTEN {
+                self.look_up(key, Purpose::Mend, false, cx);
+            }
+        }
+        for (key, putting) in due {
+            self.look_up(key, Purpose::Put(putting), false, cx);
+        }
+        self.keep_holdings(now);
+    }
+
+    /// The owner of a value that was not renewed is known.
+    pub(super) fn mend(&mut self, key: Key, owners: &[Contact], cx: &mut Context<'_, Self>) {
+        if let Some(&owner) = owners.first()
+            && owner.key != self.me.key
+        {
+            self.send_copy(owner, key, None, cx);
+        }
+    }
+
+    /// There is a new predecessor, and with it a new owner for the keys up to it.
+    pub(super) fn hand_over(
+        &mut self,
+        before: Option<Contact>,
+        to: Contact,
+        cx: &mut Context<'_, Self>,
+    ) {
+        let circle = self.settings.circle;
+        let after = before.map_or(self.me.key, |it| it.key);
+        let Some(more) = &self.more else { return };
+        let keys = more.holdings.items.keys().copied();
+        let keys: Vec<Key> =
+            keys.filter(|&key| circle.within(key, after, to.key)).take(HAND_OVER_MAX).collect();
+        for key in keys {
+            self.send_copy(to, key, None, cx);
+        }
+    }
+
+    /// This node goes: what it owns goes to its successor.
+    pub(super) fn hand_all_over(&mut self, cx: &mut Context<'_, Self>) {
+        let Some(&successor) = self.successors.first() else { return };
+        let Some(more) = &self.more else { return };
+        let keys = more.holdings.items.keys().copied();
+        let keys: Vec<Key> =
+            keys.filter(|&key| self.owns(key)).take(HAND_OVER_MAX).collect();
+        for key in keys {
+            self.send_copy(successor, key, None, cx);
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! Questions that wait for an answer, and what happens when none comes.
+//!
+//! A step of a lookup is asked once: there are other ways. What keeps the ring together is asked
+//! [`ATTEMPTS`] times, waiting longer each time, before a node is taken for gone.
+
+use nigh_base::{Address, Key, Time, machine::Context};
+
+use super::{
+    Node, Timer,
+    lookup::Passing,
+    message::{Body, Message, Nonce},
+};
+use crate::locate::Contact;
+
+/// So often a neighbour is asked before it is taken for gone.
+const ATTEMPTS: u32 = 3;
+/// Questions at once; what would be asked beyond that is not.
+const REQUESTS_MAX: usize = 512;
+
+/// What an answer is for.
+#[derive(Clone, Debug, Hash)]
+pub(super) enum For {
+    /// A step of that lookup.
+    Lookup(u64),
+    /// The successor's neighbours.
+    Stabilise,
+    /// Whether a node that did not answer, or was long silent, is there.
+    Verify,
+    /// The round trip of a candidate for the finger of that number.
+    Candidate(u32),
+    /// Whether a node that was lost is there again, and what lies behind it.
+    Lost,
+    /// A lookup of somebody else, passed on.
+    Pass(Box<Passing>),
+    /// A value with its owner, for that lookup.
+    Store(u64),
+    /// A value from one who should hold it, for that lookup.
+    Fetch(u64),
+    /// A copy of a value; if it was made for somebody, that one is told when all are made.
+    Copy(Option<Nonce>),
+}
+
+#[derive(Clone, Debug, Hash)]
+pub(super) struct Request {
+    /// Whose key is not known of an address that a caller gave.
+    pub(super) key: Option<Key>,
+    pub(super) address: Address,
+    pub(super) what: For,
+    pub(super) sent: Time,
+    attempt: u32,
+    body: Body,
+}
+
+impl Request {
+    pub(super) fn contact(&self) -> Option<Contact> {
+        self.key.map(|key| Contact { key, address: self.address })
+    }
+}
+
+/// The questions of a node, by number.
+#[derive(Debug, Default, Hash)]
+pub(super) struct Requests(Vec<(Nonce, Box<Request>)>);
+
+impl Requests {
+    pub(super) fn has(&self, nonce: Nonce) -> bool {
+        self.0.iter().any(|(other, _)| *other == nonce)
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.0.len() >= REQUESTS_MAX
+    }
+
+    fn take(&mut self, nonce: Nonce) -> Option<Box<Request>> {
+        let place = self.0.iter().position(|(other, _)| *other == nonce)?;
+        Some(self.0.swap_remove(place).1)
+    }
+
+    /// Whether `address` is being asked whether it is there.
+    fn verifies(&self, address: Address) -> bool {
+        self.0.iter().any(|(_, request)| {
+            request.address == address && matches!(request.what, For::Verify | For::Stabilise)
+        })
+    }
+
+    pub(super) fn check(&self) {
+        assert!(self.0.len() <= REQUESTS_MAX, "too many questions at once");
+    }
+}
+
+impl Node {
+    /// Asks a node; false if too much is asked already.
+    pub(super) fn ask(
+        &mut self,
+        to: Contact,
+        what: For,
+        body: impl FnOnce(Nonce) -> Body,
+        cx: &mut Context<'_, Self>,
+    ) -> bool {
+        self.ask_at(Some(to.key), to.address, what, body, cx)
+    }
+
+    pub(super) fn ask_at(
+        &mut self,
+        key: Option<Key>,
+        address: Address,
+        what: For,
+        body: impl FnOnce(Nonce) -> Body,
+        cx: &mut Context<'_, Self>,
+    ) -> bool {
+        if self.requests.is_full() {
+            return false;
+        }
+        let nonce = cx.secrets.number();
+        let body = body(nonce);
+        cx.send(address, Message { to: key, body: body.clone() });
+        let request = Request { key, address, what, sent: cx.now, attempt: 0, body };
+        self.requests.0.push((nonce, Box::new(request)));
+        self.timers.set(Timer::Request(nonce), cx.now.after(self.rtt.wait(0)));
+        true
+    }
+
+    /// An answer has come, perhaps to a question of this node.
+    pub(super) fn answered(&mut self, from: Address, answer: Body, cx: &mut Context<'_, Self>) {
+        let Some(nonce) = answer.nonce() else { return };
+        let Some(place) = self.requests.0.iter().position(|(other, _)| *other == nonce) else {
+            return;
+        };
+        if self.requests.0[place].1.address != from {
+            return;
+        }
+        let request = *self.requests.0.swap_remove(place).1;
+        self.timers.clear(Timer::Request(nonce));
+        let round_trip = cx.now.since(request.sent);
+        if request.attempt == 0 {
+            self.rtt.measured(round_trip);
+        }
+        if matches!(answer, Body::Stranger { .. }) {
+            // It is there, but another; or not part of a ring.
+            if let Some(contact) = request.contact() {
+                self.forget(contact, cx);
+            }
+            return self.gave_nothing(request.what, request.key, cx);
+        }
+        match (request.what, answer) {
+            (For::Lookup(id), Body::Closer { contacts, .. }) => {
+                self.stepped(id, request.key, request.address, round_trip, &contacts, cx);
+            }
+            (For::Lookup(id), Body::Owner { contacts, .. }) => {
+                self.arrived(id, request.key, request.address, round_trip, contacts, cx);
+            }
+            (For::Stabilise, Body::NeighboursAre { predecessor, successors, .. }) => {
+                let key = request.key.expect("successors have keys");
+                let from = Contact { key, address: from };
+                self.neighbours_are(from, predecessor, &successors, cx);
+            }
+            (For::Candidate(exponent), Body::Pong { .. }) => {
+                self.candidate(exponent, request.key, Some(round_trip));
+            }
+            (For::Lost, Body::Pong { .. }) => {
+                if let Some(key) = request.key {
+                    self.found_again(Contact { key, address: from }, cx);
+                }
+            }
+            (For::Store(id), Body::Stored { copies, .. }) => self.stored(id, copies, cx),
+            (For::Store(id), Body::Full { .. }) => self.not_stored(id, cx),
+            (For::Fetch(id), Body::Value { value, .. }) => self.fetched(id, value, cx),
+            (For::Copy(Some(asker)), Body::Stored { .. }) => self.copied(asker, true, cx),
+            (For::Copy(Some(asker)), Body::Full { .. }) => self.copied(asker, false, cx),
+            // It is there, which is all that the others want to know; what does not fit the
+            // question is as good as no answer to it.
+            (For::Verify | For::Pass(_) | For::Copy(None), _) => {}
+            (what, _) => self.gave_nothing(what, request.key, cx),
+        }
+    }
+
+    /// No answer has come in time.
+    pub(super) fn unanswered(&mut self, nonce: Nonce, cx: &mut Context<'_, Self>) {
+        let Some(mut request) = self.requests.take(nonce) else { return };
+        let again = matches!(request.what, For::Stabilise | For::Verify | For::Copy(_));
+        request.attempt += 1;
+        if again && request.attempt < ATTEMPTS {
+            let message = Message { to: request.key, body: request.body.clone() };
+            cx.send(request.address, message);
+            let wait = self.rtt.wait(request.attempt);
+            self.timers.set(Timer::Request(nonce), cx.now.after(wait));
+            self.requests.0.push((nonce, request));
+            return;
+        }
+        if let Some(contact) = request.contact() {
+            match request.what {
+                For::Stabilise | For::Verify => self.lose(contact, cx),
+                For::Candidate(_) | For::Lost | For::Copy(_) => {}
+                // One datagram may have been lost: ask again, beside the way.
+                For::Lookup(_) | For::Pass(_) | For::Store(_) | For::Fetch(_) => {
+                    self.suspect(contact, cx);
+                }
+            }
+        }
+        self.gave_nothing(request.what, request.key, cx);
+    }
+
+    /// What follows when a question has no answer.
+    fn gave_nothing(
+        &mut self,
+        what: For,
+        key: Option<Key>,
+        cx: &mut Context<'_, Self>,
+    ) {
+        match what {
+            For::Lookup(id) => self.step_failed(id, cx),
+            For::Candidate(exponent) => self.candidate(exponent, key, None),
+            For::Pass(passing) => self.pass_again(*passing, cx),
+            For::Store(id) | For::Fetch(id) => self.holder_failed(id, cx),
+            For::Copy(Some(asker)) => self.copied(asker, false, cx),
+            For::Stabilise => self.stabilise(cx),
+            For::Verify | For::Lost | For::Copy(None) => {}
+        }
+    }
+
+    /// Asks a node of the tables that did not answer whether it is there at all.
+    pub(super) fn suspect(&mut self, contact: Contact, cx: &mut Context<'_, Self>) {
+        let known = self.predecessor == Some(contact)
+            || self.successors.contains(&contact)
+            || self.fingers.has(contact);
+        if known && !self.requests.verifies(contact.address) {
+            self.ask(contact, For::Verify, |nonce| Body::Ping { nonce }, cx);
+        }
+    }
+}

@@ -1,0 +1,343 @@
+//! The circle itself: joining, and the upkeep that mends successors and predecessors.
+//!
+//! SIGCOMM 2001, section 4.4 and figure 7. `stabilise` asks the successor for its predecessor, takes
+//! that one for the successor if it lies between, and notifies the successor. Lists of successors
+//! are taken over from the successor (section 4.4, "failures and replication").
+//!
+//! ```text
+//! n -> s: Neighbours            s -> n: NeighboursAre { predecessor x, successors }
+//!         x in (n, s)?  s := x
+//! n -> s: Notify                s: n in (predecessor, s)?  predecessor := n
+//! ```
+//! The paper leaves open what becomes of a ring that a partition has cut in two: each half closes,
+//! and nobody knows the other any more. Here nodes that were lost are remembered and asked now and
+//! then; through one that is there again a node looks up its own successor over there.
+
+use nigh_base::{Address, Key, Time, machine::Context};
+
+use super::{
+    Node, Standing, Timer,
+    lookup::Purpose,
+    message::{Body, Message},
+    request::For,
+};
+use crate::locate::{Contact, Event, Failure, VIA_MAX};
+
+/// So often a way in is looked for; each wait is twice the one before.
+const JOIN_ATTEMPTS: u32 = 5;
+/// So many nodes that were lost are remembered.
+const LOST_MAX: usize = 16;
+/// A lost node is asked every so many rounds, and the ring checked from far away.
+const LOST_ROUNDS: u32 = 4;
+/// A predecessor that has been silent for so many rounds is asked whether it is there.
+const SILENT_ROUNDS: u32 = 3;
+
+/// Nodes that were known and did not answer any more, the latest last.
+#[derive(Debug, Default, Hash)]
+pub(super) struct Lost(Vec<Contact>);
+
+impl Lost {
+    fn remember(&mut self, contact: Contact) {
+        self.0.retain(|other| other.key != contact.key);
+        if self.0.len() == LOST_MAX {
+            self.0.remove(0);
+        }
+        self.0.push(contact);
+    }
+
+    fn forget(&mut self, contact: Contact) {
+        self.0.retain(|other| *other != contact);
+    }
+
+    pub(super) fn check(&self) {
+        assert!(self.0.len() <= LOST_MAX, "too many lost nodes");
+    }
+}
+
+impl Node {
+    pub(super) fn join(&mut self, mut via: Vec<Address>, cx: &mut Context<'_, Self>) {
+        if matches!(self.standing, Standing::Member | Standing::Joining) {
+            return;
+        }
+        if via.is_empty() {
+            // The first node of a ring: its own successor, and nobody's predecessor.
+            return self.joined(&[], cx);
+        }
+        via.truncate(VIA_MAX);
+        self.standing = Standing::Joining;
+        let more = self.more();
+        (more.via, more.join_attempts) = (via, 0);
+        self.try_to_join(cx);
+    }
+
+    /// Looks up this node's own key: its owner will be the successor.
+    pub(super) fn try_to_join(&mut self, cx: &mut Context<'_, Self>) {
+        if self.standing != Standing::Joining {
+            return;
+        }
+        self.more().join_attempts += 1;
+        self.look_up(self.me.key, Purpose::Join, false, cx);
+    }
+
+    pub(super) fn join_failed(&mut self, why: Failure, cx: &mut Context<'_, Self>) {
+        if self.standing != Standing::Joining {
+            return;
+        }
+        let attempts = self.more().join_attempts;
+        if attempts < JOIN_ATTEMPTS && why != Failure::KeyTaken {
+            let wait = self.rtt.wait(attempts);
+            self.timers.set(Timer::Join, cx.now.after(wait));
+            return;
+        }
+        self.standing = Standing::Outside;
+        cx.tell(Event::JoinFailed(why));
+    }
+
+    /// The owner of this node's key, and its successors, are known.
+    pub(super) fn join_found(&mut self, contacts: &[Contact], cx: &mut Context<'_, Self>) {
+        if self.standing != Standing::Joining {
+            return;
+        }
+        let taken = |it: &Contact| it.key == self.me.key && it.address != self.me.address;
+        if contacts.iter().any(taken) {
+            return self.join_failed(Failure::KeyTaken, cx);
+        }
+        // Whoever comes back soon finds itself still there.
+        if contacts.iter().all(|it| it.key == self.me.key) {
+            return self.join_failed(Failure::Unreachable, cx);
+        }
+        self.joined(contacts, cx);
+    }
+
+    fn joined(&mut self, successors: &[Contact], cx: &mut Context<'_, Self>) {
+        self.standing = Standing::Member;
+        self.predecessor = None;
+        self.adopt(successors);
+        self.begin_upkeep(cx.now);
+        cx.tell(Event::Joined);
+        self.stabilise(cx);
+    }
+
+    fn begin_upkeep(&mut self, now: Time) {
+        self.timers.set(Timer::Stabilise, now.after(self.settings.stabilise_every));
+    }
+
+    /// One round of upkeep.
+    pub(super) fn round(&mut self, cx: &mut Context<'_, Self>) {
+        if self.standing != Standing::Member {
+            return;
+        }
+        let every = self.settings.stabilise_every;
+        let next = cx.rng.between(every / 2, every + every / 2);
+        self.timers.set(Timer::Stabilise, cx.now.after(next));
+        self.stabilise(cx);
+        self.check_predecessor(cx);
+        self.fix_fingers(cx);
+        self.ask_lost(cx);
+    }
+
+    /// Asks the successor for its neighbours; alone, takes the predecessor for the successor.
+    pub(super) fn stabilise(&mut self, cx: &mut Context<'_, Self>) {
+        if self.standing != Standing::Member {
+            return;
+        }
+        if self.successors.is_empty() {
+            let known = self.fingers.all().next().or(self.predecessor);
+            self.adopt(known.as_slice());
+        }
+        if let Some(&successor) = self.successors.first() {
+            self.ask(successor, For::Stabilise, |nonce| Body::Neighbours { nonce }, cx);
+        }
+    }
+
+    /// The successor has named its neighbours.
+    pub(super) fn neighbours_are(
+        &mut self,
+        from: Contact,
+        predecessor: Option<Contact>,
+        successors: &[Contact],
+        cx: &mut Context<'_, Self>,
+    ) {
+        if self.standing != Standing::Member || self.successors.first() != Some(&from) {
+            return;
+        }
+        // Its list, behind it; in front of it whoever is nearer.
+        let mut list = vec![from];
+        list.extend_from_slice(successors);
+        let circle = self.settings.circle;
+        let between =
+            predecessor.filter(|it| circle.between(it.key, self.me.key, from.key));
+        if let Some(nearer) = between {
+            list.insert(0, nearer);
+        }
+        self.successors.clear();
+        self.adopt(&list);
+        let successor = self.next_successor();
+        if successor != self.me {
+            let body = Body::Notify { key: self.me.key };
+            cx.send(successor.address, Message { to: Some(successor.key), body });
+        }
+        self.keep_holdings(cx.now);
+    }
+
+    /// Takes nodes into the list of successors, as far as they belong there.
+    pub(super) fn adopt(&mut self, contacts: &[Contact]) {
+        for &contact in contacts {
+            let distance = self.distance(contact.key);
+            if distance == Key::default() {
+                continue;
+            }
+            let circle = self.settings.circle;
+            let me = self.me.key;
+            let place =
+                self.successors.partition_point(|it| circle.distance(me, it.key) < distance);
+            let same = self.successors.get(place).is_some_and(|it| it.key == contact.key);
+            if same {
+                // It may have come back at another address.
+                self.successors[place] = contact;
+            } else if place < self.settings.successors {
+                if self.successors.len() == self.successors.capacity() {
+                    self.successors.reserve_exact(self.settings.successors - self.successors.len());
+                }
+                self.successors.truncate(self.settings.successors - 1);
+                self.successors.insert(place, contact);
+            }
+        }
+    }
+
+    /// Somebody thinks that this node is its successor.
+    pub(super) fn notified(&mut self, by: Contact, cx: &mut Context<'_, Self>) {
+        let circle = self.settings.circle;
+        if by.key == self.me.key {
+            return;
+        }
+        let before = self.predecessor;
+        let nearer = before.is_none_or(|it| circle.between(by.key, it.key, self.me.key));
+        if nearer || before.is_some_and(|it| it.key == by.key) {
+            self.predecessor = Some(by);
+            self.predecessor_heard = cx.now;
+        }
+        if nearer {
+            self.hand_over(before, by, cx);
+            if self.successors.is_empty() {
+                self.stabilise(cx);
+            }
+        }
+    }
+
+    fn check_predecessor(&mut self, cx: &mut Context<'_, Self>) {
+        let silence = cx.now.since(self.predecessor_heard);
+        if silence > self.settings.stabilise_every * SILENT_ROUNDS
+            && let Some(predecessor) = self.predecessor
+        {
+            self.suspect(predecessor, cx);
+        }
+    }
+
+    /// A node is gone: out of the tables with it.
+    pub(super) fn lose(&mut self, contact: Contact, cx: &mut Context<'_, Self>) {
+        self.more().lost.remember(contact);
+        self.forget(contact, cx);
+    }
+
+    /// Takes a node out of the tables.
+    pub(super) fn forget(&mut self, contact: Contact, _cx: &mut Context<'_, Self>) {
+        self.successors.retain(|it| *it != contact);
+        self.fingers.remove(contact);
+        if self.predecessor == Some(contact) {
+            self.predecessor = None;
+        }
+    }
+
+    /// Now and then: is one of the lost there again? And is the next node really the next one, as
+    /// seen from far away?
+    fn ask_lost(&mut self, cx: &mut Context<'_, Self>) {
+        let more = self.more();
+        more.rounds = more.rounds.wrapping_add(1);
+        if !more.rounds.is_multiple_of(LOST_ROUNDS) {
+            return;
+        }
+        let lost = &more.lost.0;
+        if let Some(&lost) = (!lost.is_empty()).then(|| &lost[cx.rng.index(lost.len())]) {
+            self.ask(lost, For::Lost, |nonce| Body::Ping { nonce }, cx);
+        }
+        let far: Vec<Contact> = self.fingers.all().collect();
+        if !far.is_empty() {
+            self.look_from(far[cx.rng.index(far.len())], cx);
+        }
+    }
+
+    /// A lost node is there again.
+    pub(super) fn found_again(&mut self, contact: Contact, cx: &mut Context<'_, Self>) {
+        self.more().lost.forget(contact);
+        self.look_from(contact, cx);
+    }
+
+    /// Looks up the successor of this node as another sees it.
+    fn look_from(&mut self, other: Contact, cx: &mut Context<'_, Self>) {
+        let behind = self.settings.circle.wrap(self.me.key.plus(Key::from(1)));
+        self.look_up_from(other, behind, Purpose::Audit, cx);
+    }
+
+    /// Another sees these behind this node.
+    pub(super) fn audited(&mut self, contacts: &[Contact], cx: &mut Context<'_, Self>) {
+        let nearest = contacts.iter().find(|it| it.key != self.me.key).copied();
+        let Some(nearest) = nearest else { return };
+        let nearer = self.successors.first().is_none_or(|successor| {
+            self.distance(nearest.key) < self.distance(successor.key)
+        });
+        if nearer && self.standing == Standing::Member {
+            self.adopt(&[nearest]);
+            self.stabilise(cx);
+        }
+    }
+
+    /// Goes, and says so to both neighbours.
+    pub(super) fn leave(&mut self, cx: &mut Context<'_, Self>) {
+        if self.standing == Standing::Member {
+            self.hand_all_over(cx);
+            let neighbours = [self.successors.first().copied(), self.predecessor];
+            for neighbour in neighbours.into_iter().flatten() {
+                let body = Body::Leaving {
+                    key: self.me.key,
+                    predecessor: self.predecessor,
+                    successors: self.successors.clone(),
+                };
+                cx.send(neighbour.address, Message { to: Some(neighbour.key), body });
+            }
+        }
+        *self = Self::new(self.me.key, self.me.address, self.settings.clone());
+        cx.tell(Event::Left);
+    }
+
+    /// A neighbour goes, and names its own.
+    pub(super) fn neighbour_left(
+        &mut self,
+        who: Contact,
+        predecessor: Option<Contact>,
+        successors: &[Contact],
+        cx: &mut Context<'_, Self>,
+    ) {
+        let (circle, me) = (self.settings.circle, self.me.key);
+        let was_predecessor = self.predecessor == Some(who);
+        let was_successor = self.successors.contains(&who);
+        if !was_predecessor && !was_successor {
+            return;
+        }
+        self.forget(who, cx);
+        if was_predecessor {
+            let next = predecessor.filter(|it| it.key != me && *it != who);
+            self.predecessor = next;
+            self.predecessor_heard = cx.now;
+        }
+        if was_successor {
+            let behind: Vec<Contact> = successors
+                .iter()
+                .filter(|it| circle.between(it.key, who.key, me) && **it != who)
+                .copied()
+                .collect();
+            self.adopt(&behind);
+            self.stabilise(cx);
+        }
+    }
+}
