@@ -5,6 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand};
 use nigh_base::ByteSize;
 use nigh_cache::{evict, key::Scheme};
+use nigh_lab::Experiment;
 use nigh_net::{access_log, origin};
 
 /// A content delivery network that you run yourself.
@@ -20,6 +21,7 @@ pub(crate) enum Verb {
     Edge(Box<Edge>),
     Explain(Explain),
     Demo(Demo),
+    Sim(Sim),
 }
 
 /// A caching reverse proxy in front of a site.
@@ -165,6 +167,59 @@ pub(crate) struct Demo {
     pub(crate) json: bool,
 }
 
+/// Redraw a published figure in the simulator, and judge each of its claims.
+///
+/// An experiment repeats what a paper did and prints a table and, for each claim, what was published,
+/// what was measured here, and whether the two agree. The same seed prints the same. Ends with 0 if
+/// every claim matches or has a reason not to, and with 1 if one differs for no known reason.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  nigh sim list
+  nigh sim chord-load
+  nigh sim chord-load --nodes 500 --seed 7 --json
+  nigh sim chord-load --out pictures
+  nigh sim all")]
+pub(crate) struct Sim {
+    /// An experiment, or `list` for what there is, or `all` to run them all and write them down:
+    /// a page figures.md, and pictures and tables in a folder beside it.
+    #[arg(value_name = "list|all|NAME", value_parser = Figures::parse)]
+    pub(crate) figures: Figures,
+    /// Run with so many nodes instead of as many as in the paper.
+    #[arg(long, value_name = "N")]
+    pub(crate) nodes: Option<u64>,
+    /// Where all randomness comes from.
+    #[arg(long, value_name = "S", default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Write the charts (SVG) and the table (CSV) into DIR [default: none, and docs for `all`]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Print JSON lines, for scripts.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Which figures are asked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Figures {
+    List,
+    All,
+    One(&'static Experiment),
+}
+
+impl Figures {
+    fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "list" => Ok(Self::List),
+            "all" => Ok(Self::All),
+            name => match nigh_lab::find(name) {
+                Ok(experiment) => Ok(Self::One(experiment)),
+                Err(error) => Err(format!("{error}; `nigh sim list` names them all")),
+            },
+        }
+    }
+}
+
 /// An address to listen on, and how.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ListenAddress {
@@ -261,6 +316,15 @@ mod tests {
     fn the_admin_address_stays_on_this_machine() {
         assert!(loopback("127.0.0.1:9000").is_ok());
         assert!(loopback("0.0.0.0:9000").is_err());
+    }
+
+    #[test]
+    fn figures_are_found_by_name_and_a_wrong_name_says_what_there_is() {
+        assert!(matches!(Figures::parse("list"), Ok(Figures::List)));
+        assert!(matches!(Figures::parse("all"), Ok(Figures::All)));
+        assert!(matches!(Figures::parse("chord-load"), Ok(Figures::One(_))));
+        let said = Figures::parse("chord-loads").unwrap_err();
+        assert!(said.contains("the nearest is `chord-load`; `nigh sim list` names"), "{said}");
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod demo;
 mod edge;
 mod explain;
 mod metrics;
+mod sim;
 mod small_http;
 
 use std::process::ExitCode;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
         Verb::Edge(flags) => edge::run(&flags),
         Verb::Explain(flags) => explain::run(&flags),
         Verb::Demo(flags) => demo::run(&flags),
+        Verb::Sim(flags) => sim::run(&flags),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

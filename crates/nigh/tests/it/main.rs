@@ -25,6 +25,7 @@ mod limits;
 mod logs;
 mod pipelining;
 mod ranges;
+mod sim;
 mod smuggling;
 mod staleness;
 mod trailers;

@@ -1,0 +1,192 @@
+//! Experiments: published figures, redrawn by the cores, each with its source, its set-up, its
+//! tolerances and a verdict.
+//!
+//! A number of our own says little until it stands beside somebody else's. An [`Experiment`] repeats
+//! what a paper did and makes a [`Report`]: a table, charts, and [`Claim`]s that hold what was
+//! published against what was measured. A figure that cannot be matched says why; it is not tuned
+//! until it looks right. Where a closed form exists, it is a judge beside the paper.
+//!
+//! Nothing here reads a clock or writes a file: the same seed gives the same report, to the byte.
+//!
+//! ```
+//! use nigh_lab::{Options, find};
+//! let experiment = find("chord-load").unwrap();
+//! let options = Options { seed: 1, nodes: Some(100) };
+//! let report = experiment.run(&options, &mut |_| ()).unwrap();
+//! assert!(report.text().contains("99th percentile"));
+//! assert!(report.files().iter().any(|file| file.name == "chord-load.svg"));
+//! ```
+
+mod chart;
+mod chord_load;
+mod claim;
+mod distribution;
+mod page;
+mod report;
+mod sample;
+mod table;
+
+pub use chart::{Axis, Chart, Scale, Series, Style};
+pub use claim::{Claim, Tolerance, Verdict};
+pub use page::page;
+pub use report::{File, Report};
+pub use table::{Cell, Column, Table};
+
+/// One figure, or a few that belong together, that can be drawn again.
+#[derive(Debug)]
+pub struct Experiment {
+    /// What it is asked for by; says the figure.
+    pub name: &'static str,
+    /// What it shows, in a line.
+    pub shows: &'static str,
+    /// Where it was published: the paper, the section, the figure.
+    pub source: &'static str,
+    run: Run,
+}
+
+/// What each experiment's file provides. Called with an option that the experiment cannot take, it
+/// returns an error and has done nothing.
+type Run = fn(&Options, &mut dyn FnMut(Progress)) -> Result<Report, Error>;
+
+impl Experiment {
+    /// Runs it. `told` hears how far it is, often enough for somebody who waits.
+    pub fn run(&self, options: &Options, told: &mut dyn FnMut(Progress)) -> Result<Report, Error> {
+        (self.run)(options, told)
+    }
+}
+
+/// What one may choose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Where all randomness comes from.
+    pub seed: u64,
+    /// How many nodes, if not as many as in the paper.
+    pub nodes: Option<u64>,
+}
+
+impl Options {
+    /// How many nodes: those of the paper, or as many as were asked for, within limits that the
+    /// experiment sets.
+    pub(crate) fn nodes_within(&self, paper: u64, least: u64, most: u64) -> Result<u64, Error> {
+        match self.nodes {
+            None => Ok(paper),
+            Some(asked) if (least..=most).contains(&asked) => Ok(asked),
+            Some(asked) => Err(Error::Nodes { asked, least, most }),
+        }
+    }
+}
+
+/// How far an experiment is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Progress {
+    /// The part that is done, from 0 to 1.
+    pub done: f64,
+    /// What it is at, in a few words.
+    pub text: String,
+}
+
+/// Why there is no report. Both are the asker's to mend.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// No experiment has this name.
+    #[error("no experiment is called `{name}`; the nearest is `{nearest}`")]
+    Unknown {
+        /// What was asked for.
+        name: String,
+        /// The name that is least unlike it.
+        nearest: &'static str,
+    },
+    /// The experiment does not work with so many nodes.
+    #[error("{asked} nodes are outside of {least} to {most}")]
+    Nodes {
+        /// What was asked for.
+        asked: u64,
+        /// The fewest that it takes.
+        least: u64,
+        /// The most that it takes.
+        most: u64,
+    },
+}
+
+/// All experiments, in the order of the page that shows them. A further one is a file with an
+/// `EXPERIMENT`, and a line here.
+pub fn experiments() -> &'static [Experiment] {
+    static ALL: [Experiment; 1] = [chord_load::EXPERIMENT];
+    &ALL
+}
+
+/// The experiment of this name.
+pub fn find(name: &str) -> Result<&'static Experiment, Error> {
+    let all = experiments();
+    all.iter().find(|experiment| experiment.name == name).ok_or_else(|| {
+        let nearest = all.iter().map(|experiment| experiment.name).min_by_key(|n| edits(n, name));
+        Error::Unknown { name: name.to_owned(), nearest: nearest.expect("there are experiments") }
+    })
+}
+
+/// How many letters one has to put in, take out or replace to make `to` of `from` (Levenshtein,
+/// 1966), by the row-wise method of Wagner and Fischer (1974).
+fn edits(from: &str, to: &str) -> usize {
+    let to: Vec<char> = to.chars().collect();
+    let mut row: Vec<usize> = (0..=to.len()).collect();
+    for (line, letter) in from.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = line + 1;
+        for (column, other) in to.iter().enumerate() {
+            let replaced = diagonal + usize::from(letter != *other);
+            diagonal = row[column + 1];
+            row[column + 1] = replaced.min(diagonal + 1).min(row[column] + 1);
+        }
+    }
+    row[to.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn edits_are_counted_as_by_hand() {
+        for (from, to, count) in [
+            ("", "", 0),
+            ("", "ring", 4),
+            ("kitten", "sitting", 3),
+            ("chord-load", "chord-loads", 1),
+        ] {
+            assert_eq!((edits(from, to), edits(to, from)), (count, count), "{from} {to}");
+        }
+    }
+
+    #[test]
+    fn names_are_unique_and_fit_for_files() {
+        let names: BTreeSet<_> = experiments().iter().map(|experiment| experiment.name).collect();
+        assert_eq!(names.len(), experiments().len());
+        for name in names {
+            assert!(name.chars().all(|c| c.is_ascii_lowercase() || c == '-'), "{name}");
+            assert!(!["list", "all"].contains(&name), "these mean something else to `nigh sim`");
+        }
+    }
+
+    #[test]
+    fn an_experiment_is_found_by_its_name_and_a_wrong_one_names_the_nearest() {
+        assert_eq!(find("chord-load").unwrap().name, "chord-load");
+        let error = find("chord-loads").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "no experiment is called `chord-loads`; the nearest is `chord-load`"
+        );
+    }
+
+    #[test]
+    fn nodes_outside_of_the_limits_are_refused() {
+        let nodes = |nodes| Options { seed: 1, nodes }.nodes_within(10_000, 100, 20_000);
+        assert_eq!(nodes(None), Ok(10_000));
+        assert_eq!(nodes(Some(100)), Ok(100));
+        assert_eq!(
+            nodes(Some(99)).unwrap_err().to_string(),
+            "99 nodes are outside of 100 to 20000"
+        );
+    }
+}

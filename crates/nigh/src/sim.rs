@@ -1,0 +1,189 @@
+//! `nigh sim`: experiments run, reports printed, their files written.
+//!
+//! What is written depends on the seed alone, so that a page in the repository changes only when
+//! what it says does.
+
+use std::{
+    fs,
+    io::{IsTerminal, Write},
+    path::Path,
+};
+
+use anyhow::{Context, bail};
+use clap::{CommandFactory, error::ErrorKind};
+use nigh_lab::{Experiment, File, Options, Report, experiments};
+use serde_json::json;
+
+use crate::cli::{self, Figures};
+
+/// The folder of the pictures, beside the page that shows them.
+const FOLDER: &str = "figures";
+/// The page.
+const PAGE: &str = "figures.md";
+/// Where `all` writes if nothing else was said: where the repository has its pages.
+const PAGES: &str = "docs";
+
+/// Does what is asked for.
+pub(crate) fn run(flags: &cli::Sim) -> anyhow::Result<()> {
+    match flags.figures {
+        Figures::List => list(flags),
+        Figures::One(experiment) => {
+            let report = report(flags, experiment)?;
+            if let Some(folder) = &flags.out {
+                write_files(folder, &report.files())?;
+                written(flags, folder)?;
+            }
+            judged(&[report])
+        }
+        Figures::All => {
+            let reports: Result<Vec<_>, _> =
+                experiments().iter().map(|experiment| report(flags, experiment)).collect();
+            let reports = reports?;
+            let pages = flags.out.as_deref().unwrap_or_else(|| Path::new(PAGES));
+            for report in &reports {
+                write_files(&pages.join(FOLDER), &report.files())?;
+            }
+            let text = nigh_lab::page(&reports, FOLDER);
+            write_files(pages, &[File { name: PAGE.to_owned(), text }])?;
+            written(flags, &pages.join(PAGE))?;
+            judged(&reports)
+        }
+    }
+}
+
+fn list(flags: &cli::Sim) -> anyhow::Result<()> {
+    if flags.out.is_some() || flags.nodes.is_some() {
+        used_wrongly(
+            ErrorKind::ArgumentConflict,
+            "`list` runs nothing: leave out --nodes and --out",
+        );
+    }
+    let mut out = std::io::stdout().lock();
+    let width = experiments().iter().map(|experiment| experiment.name.len()).max().unwrap_or(0);
+    for Experiment { name, shows, source, .. } in experiments() {
+        if flags.json {
+            writeln!(out, "{}", json!({ "name": name, "shows": shows, "source": source }))?;
+        } else {
+            writeln!(out, "{name:width$}  {shows}")?;
+            writeln!(out, "{:width$}  {source}", "")?;
+        }
+    }
+    Ok(())
+}
+
+/// Runs an experiment and prints what it found.
+fn report(flags: &cli::Sim, experiment: &Experiment) -> anyhow::Result<Report> {
+    let options = Options { seed: flags.seed, nodes: flags.nodes };
+    let mut line = ProgressLine::new(experiment.name);
+    let report = experiment.run(&options, &mut |progress| line.show(&progress));
+    line.clear();
+    let report = match report {
+        Ok(report) => report,
+        Err(error) => {
+            used_wrongly(ErrorKind::ValueValidation, &format!("{}: {error}", experiment.name))
+        }
+    };
+    let mut out = std::io::stdout().lock();
+    if flags.json {
+        writeln!(out, "{}", report.json())?;
+    } else {
+        writeln!(out, "{}", report.text())?;
+    }
+    Ok(report)
+}
+
+/// Says what was wrong and how it goes, and ends with 2.
+fn used_wrongly(kind: ErrorKind, message: &str) -> ! {
+    let mut command = cli::Cli::command();
+    // Built, the verb's usage line begins with the program's name.
+    command.build();
+    let verb = command.find_subcommand_mut("sim").expect("this is that verb");
+    verb.error(kind, message).exit()
+}
+
+fn write_files(folder: &Path, files: &[File]) -> anyhow::Result<()> {
+    fs::create_dir_all(folder)
+        .with_context(|| format!("cannot make the folder {}", folder.display()))?;
+    for file in files {
+        let path = folder.join(&file.name);
+        fs::write(&path, &file.text).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// Tells people where to look.
+fn written(flags: &cli::Sim, place: &Path) -> anyhow::Result<()> {
+    if !flags.json {
+        writeln!(std::io::stdout().lock(), "written to {}", place.display())?;
+    }
+    Ok(())
+}
+
+/// An error, if a claim differs and nobody has said why.
+fn judged(reports: &[Report]) -> anyhow::Result<()> {
+    let unsettled = reports.iter().flat_map(Report::unsettled).count();
+    if unsettled > 0 {
+        bail!("of the claims, {unsettled} differ from what was published, for no known reason");
+    }
+    Ok(())
+}
+
+/// How far an experiment is: a line of standard error that is written over and over, if somebody
+/// looks at it.
+struct ProgressLine {
+    name: &'static str,
+    watched: bool,
+    shown: String,
+}
+
+/// To the line's beginning, and clear it (ECMA-48, EL).
+const FROM_THE_START: &str = "\r\x1b[K";
+
+impl ProgressLine {
+    fn new(name: &'static str) -> Self {
+        Self { name, watched: std::io::stderr().is_terminal(), shown: String::new() }
+    }
+
+    #[expect(clippy::print_stderr, reason = "this is where the command speaks to people")]
+    fn show(&mut self, progress: &nigh_lab::Progress) {
+        let line = line(self.name, progress);
+        if self.watched && line != self.shown {
+            eprint!("{FROM_THE_START}{line}");
+            self.shown = line;
+        }
+    }
+
+    #[expect(clippy::print_stderr, reason = "this is where the command speaks to people")]
+    fn clear(&self) {
+        if !self.shown.is_empty() {
+            eprint!("{FROM_THE_START}");
+        }
+    }
+}
+
+fn line(name: &str, progress: &nigh_lab::Progress) -> String {
+    format!("{name} {:3.0} %  {}", 100.0 * progress.done, progress.text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_is_a_short_line() {
+        let progress = nigh_lab::Progress { done: 0.426, text: "1,000 keys".to_owned() };
+        assert_eq!(line("chord-load", &progress), "chord-load  43 %  1,000 keys");
+    }
+
+    #[test]
+    fn files_are_written_into_a_folder_that_is_made() {
+        let folder = std::env::temp_dir().join(format!("nigh-sim-{}", std::process::id()));
+        let inner = folder.join("figures");
+        write_files(&inner, &[File { name: "a.csv".to_owned(), text: "1\n".to_owned() }]).unwrap();
+        assert_eq!(fs::read_to_string(inner.join("a.csv")).unwrap(), "1\n");
+        // A file stands where the folder should be.
+        let error = write_files(&inner.join("a.csv"), &[]).unwrap_err();
+        assert!(error.to_string().contains("a.csv"), "{error}");
+        fs::remove_dir_all(folder).unwrap();
+    }
+}
