@@ -119,9 +119,6 @@ mod tests {
         let mut bytes = vec![6];
         bytes.extend_from_slice(&Address::v4([192, 0, 2, 7], 9).ip);
         bytes.extend_from_slice(&[0, 9]);
-        assert_eq!(
-            Address::decode(&bytes),
-            Err(WireError::NotCanonical { what: "IPv4 address" })
-        );
+        assert_eq!(Address::decode(&bytes), Err(WireError::NotCanonical { what: "IPv4 address" }));
     }
 }

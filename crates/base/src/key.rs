@@ -1,13 +1,13 @@
 //! Keys of 160 bits, as SHA-1 makes them: the names of nodes and of content in every overlay.
 
-use std::{fmt, str::FromStr};
+use std::{cmp::Ordering, fmt, str::FromStr};
 
 use sha1::{Digest as _, Sha1};
 
 use crate::wire::{Reader, Wire, WireError};
 
 /// A number of 160 bits, big-endian. `Ord` is the order of numbers.
-#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Key([u8; Self::BYTES]);
 
 impl Key {
@@ -109,6 +109,7 @@ impl Key {
 
     /// Moved up by `bits`; what leaves above is lost.
     #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "what leaves above is lost")]
     pub const fn shifted_up(self, bits: u32) -> Self {
         let (high, low) = self.parts();
         Self::from_parts(if bits >= 160 {
@@ -138,6 +139,19 @@ impl Key {
             let carried = if bits > 32 { (high as u128) << 96 >> (bits - 32) } else { carried };
             (if bits >= 32 { 0 } else { high >> bits }, low >> bits | carried)
         })
+    }
+}
+
+/// As two numbers: a lookup compares keys at every step, and comparing bytes is a call.
+impl Ord for Key {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.parts().cmp(&other.parts())
+    }
+}
+
+impl PartialOrd for Key {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
     }
 }
 

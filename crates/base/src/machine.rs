@@ -70,12 +70,15 @@ pub enum Input<M, C> {
         /// What came.
         bytes: Bytes,
     },
-    /// The send queue of a link has room again, after [`Output::Send`] had filled it.
+    /// A link has room: after the machine has sent [`LINK_QUEUE_FULL`] bytes since it was opened or
+    /// last drained, once fewer than that are unsent. So a machine that counts what it sends and
+    /// stops there goes on when this comes.
     Drained {
         /// Of which link.
         link: Link,
     },
-    /// A link is gone, or was never made. Nothing more comes of it.
+    /// A link is gone, or was never made: the other end closed it, or it broke. What came before has
+    /// been received, and nothing more comes of it; there is no closing of one direction alone.
     Closed {
         /// Which.
         link: Link,
@@ -120,8 +123,9 @@ pub enum Output<M, E> {
         /// Whom.
         peer: Address,
     },
-    /// More bytes behind those that were sent. A runner closes a link whose queue exceeds
-    /// [`LINK_QUEUE_MAX`]: a machine stops at [`LINK_QUEUE_FULL`] until [`Input::Drained`].
+    /// More bytes behind those that were sent, on a link that was opened; on one that is gone they
+    /// are nothing. A runner closes a link with more than [`LINK_QUEUE_MAX`] bytes unsent: a machine
+    /// stops at [`LINK_QUEUE_FULL`] until [`Input::Drained`].
     Send {
         /// On which link.
         link: Link,

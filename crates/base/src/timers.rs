@@ -20,6 +20,10 @@ impl<K: Copy + Ord> Timers<K> {
     /// Sets the deadline of `name`, in place of an earlier one.
     pub fn set(&mut self, name: K, at: Time) {
         self.clear(name);
+        if self.deadlines.len() == self.deadlines.capacity() {
+            // Most machines have a deadline or two, and there may be a million machines.
+            self.deadlines.reserve_exact(1 + self.deadlines.len() / 2);
+        }
         let place = self.deadlines.partition_point(|&deadline| deadline > (at, name));
         self.deadlines.insert(place, (at, name));
     }

@@ -8,6 +8,7 @@ mod markdown;
 mod origin;
 mod page;
 mod process;
+mod sim;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -27,6 +28,8 @@ enum Measurement {
     Eviction(eviction::Arguments),
     /// A page of small objects and one large object over long round trips
     Page(page::Arguments),
+    /// Chord rings of up to a million nodes in the simulator: inputs a second, bytes a node
+    Sim(sim::Arguments),
     /// One end of `page`, in its network namespace
     #[command(hide = true)]
     PageClient(page::client::Arguments),
@@ -35,11 +38,16 @@ enum Measurement {
     PageOrigin(page::site::Arguments),
 }
 
+// As nigh itself has it: what is measured is what is shipped.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let result: Result<String, Box<dyn std::error::Error>> = match Arguments::parse().measurement {
         Measurement::Edge(arguments) => edge::run(&arguments).map_err(Into::into),
         Measurement::Eviction(arguments) => eviction::run(&arguments).map_err(Into::into),
         Measurement::Page(arguments) => page::run(&arguments).map_err(Into::into),
+        Measurement::Sim(arguments) => sim::run(&arguments).map_err(Into::into),
         Measurement::PageClient(arguments) => page::client::run(&arguments).map_err(Into::into),
         Measurement::PageOrigin(arguments) => page::site::run(&arguments).map_err(Into::into),
     };

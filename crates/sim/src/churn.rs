@@ -48,8 +48,7 @@ mod tests {
 
     fn check(lifetime: Lifetime, mean: f64, within_mean: f64) {
         let mut rng = Rng::new(5);
-        let draws: Vec<f64> =
-            (0..40_000).map(|_| lifetime.draw(&mut rng).as_secs_f64()).collect();
+        let draws: Vec<f64> = (0..40_000).map(|_| lifetime.draw(&mut rng).as_secs_f64()).collect();
         let measured = draws.iter().sum::<f64>() / 40_000.0;
         assert!((measured / mean - 1.0).abs() < 0.05, "{lifetime:?}: mean {measured}");
         let ended = draws.iter().filter(|&&draw| draw <= mean).count();

@@ -1,6 +1,6 @@
 //! One host: its machine, its streams of randomness, and what it has besides.
 
-use nigh_base::{Address, Digest, Machine, Rng, Time};
+use nigh_base::{Address, Digest, Machine, Rng, Time, machine::Secrets};
 
 use crate::{disk::Disk, queue::Entry, shard::What, stream::Streams};
 
@@ -42,7 +42,7 @@ pub(crate) struct Host<T: Machine> {
     /// None while the host is down.
     pub(crate) machine: Option<T>,
     pub(crate) rng: Rng,
-    pub(crate) secrets: Rng,
+    pub(crate) secrets: SeededSecrets,
     /// When the next wake stands in the queue; `NEVER` if none does.
     pub(crate) wake: Time,
     /// Counts what this host has caused.
@@ -52,6 +52,23 @@ pub(crate) struct Host<T: Machine> {
     /// All that has happened to it.
     pub(crate) trace: Digest,
     pub(crate) more: Option<Box<More<T>>>,
+}
+
+/// A stream of secrets that follow from the world's seed, in eight bytes.
+#[derive(Debug)]
+pub(crate) struct SeededSecrets(u64);
+
+impl Secrets for SeededSecrets {
+    fn fill(&mut self, bytes: &mut [u8]) {
+        for chunk in bytes.chunks_mut(8) {
+            chunk.copy_from_slice(&self.number().to_le_bytes()[..chunk.len()]);
+        }
+    }
+
+    fn number(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(1);
+        Rng::new(self.0).next_u64()
+    }
 }
 
 /// What some hosts have.
@@ -75,7 +92,7 @@ impl<T: Machine> Host<T> {
         Self {
             machine: Some(machine),
             rng: Rng::new(seed).fork(id.0.into()),
-            secrets: Rng::new(seed ^ SECRETS).fork(id.0.into()),
+            secrets: SeededSecrets(Rng::new(seed ^ SECRETS).fork(id.0.into()).next_u64()),
             wake: NEVER,
             number: 0,
             life: 0,

@@ -5,8 +5,8 @@
 //! sort, however many there are, where a binary heap of a million entries misses the processor's
 //! cache at each of its twenty levels.
 
-use std::collections::{BTreeMap, BinaryHeap};
 use std::cmp::Ordering;
+use std::collections::{BTreeMap, BinaryHeap};
 
 use nigh_base::Time;
 
@@ -33,51 +33,101 @@ pub(crate) struct Entry<T> {
     pub(crate) what: T,
 }
 
-impl<T> PartialEq for Entry<T> {
-    fn eq(&self, other: &Self) -> bool {
-        self.place == other.place
+/// A host that wants to be woken. Each has one at most, so that it needs no number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Alarm {
+    pub(crate) at: Time,
+    pub(crate) to: u32,
+}
+
+/// What a queue holds.
+pub(crate) trait Due {
+    type Place: Copy + Ord;
+    /// Where it stands among all others.
+    fn place(&self) -> Self::Place;
+    fn at(&self) -> Time;
+}
+
+impl<T> Due for Entry<T> {
+    type Place = Place;
+
+    fn place(&self) -> Place {
+        self.place
+    }
+
+    fn at(&self) -> Time {
+        self.place.at
     }
 }
 
-impl<T> Eq for Entry<T> {}
+impl Due for Alarm {
+    type Place = Self;
 
-impl<T> PartialOrd for Entry<T> {
+    fn place(&self) -> Self {
+        *self
+    }
+
+    fn at(&self) -> Time {
+        self.at
+    }
+}
+
+/// In a heap the earliest is the greatest.
+#[derive(Debug)]
+pub(crate) struct Reversed<D>(pub(crate) D);
+
+impl<D: Due> PartialEq for Reversed<D> {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.place() == other.0.place()
+    }
+}
+
+impl<D: Due> Eq for Reversed<D> {}
+
+impl<D: Due> PartialOrd for Reversed<D> {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-/// The earliest is the greatest, as `BinaryHeap` wants it.
-impl<T> Ord for Entry<T> {
+impl<D: Due> Ord for Reversed<D> {
     fn cmp(&self, other: &Self) -> Ordering {
-        other.place.cmp(&self.place)
+        other.0.place().cmp(&self.0.place())
     }
 }
 
 /// Entries by place.
 #[derive(Debug)]
-pub(crate) struct Queue<T> {
+pub(crate) struct Queue<D: Due> {
     today: u64,
-    /// What was due today when it began, latest first.
-    sorted: Vec<Entry<T>>,
+    /// What was due today when it began; latest first, once it has been sorted.
+    current: Vec<D>,
+    is_sorted: bool,
     /// What has been added to today, or to a day that is over, since.
-    added: BinaryHeap<Entry<T>>,
-    ring: Vec<Vec<Entry<T>>>,
+    added: BinaryHeap<Reversed<D>>,
+    ring: Vec<Vec<D>>,
     /// A bit for each day of the ring that has entries.
     busy: [u64; RING / 64],
-    later: BTreeMap<u64, Vec<Entry<T>>>,
+    later: BTreeMap<u64, Vec<D>>,
+    /// Room of days that are over, for days to come: only so many are ever full at once.
+    spare: Vec<Vec<D>>,
     length: usize,
 }
 
-impl<T> Queue<T> {
+/// Room that is kept for days to come, in days.
+const SPARE: usize = 48;
+
+impl<D: Due> Queue<D> {
     pub(crate) fn new() -> Self {
         Self {
             today: 0,
-            sorted: Vec::new(),
+            current: Vec::new(),
+            is_sorted: true,
             added: BinaryHeap::new(),
             ring: (0..RING).map(|_| Vec::new()).collect(),
             busy: [0; RING / 64],
             later: BTreeMap::new(),
+            spare: Vec::new(),
             length: 0,
         }
     }
@@ -86,55 +136,96 @@ impl<T> Queue<T> {
         self.length
     }
 
-    pub(crate) fn push(&mut self, entry: Entry<T>) {
+    pub(crate) fn push(&mut self, entry: D) {
         self.length += 1;
-        let day = day_of(entry.place.at);
+        let day = day_of(entry.at());
         if day <= self.today {
-            self.added.push(entry);
+            self.added.push(Reversed(entry));
         } else if day - self.today < RING as u64 {
             let slot = slot_of(day);
             self.busy[slot / 64] |= 1 << (slot % 64);
-            self.ring[slot].push(entry);
+            let entries = &mut self.ring[slot];
+            if entries.capacity() == 0
+                && let Some(spare) = self.spare.pop()
+            {
+                *entries = spare;
+            }
+            entries.push(entry);
         } else {
             self.later.entry(day).or_default().push(entry);
         }
     }
 
-    /// When the first entry is due.
-    pub(crate) fn next_at(&mut self) -> Option<Time> {
-        self.first().map(|place| place.at)
-    }
-
-    /// Takes the first entry if it is due before `end`.
-    pub(crate) fn pop_before(&mut self, end: Time) -> Option<Entry<T>> {
-        let first = self.first().filter(|place| place.at < end)?;
-        self.length -= 1;
-        match self.sorted.last() {
-            Some(entry) if entry.place == first => self.sorted.pop(),
-            _ => self.added.pop(),
+    /// Where the first entry stands.
+    pub(crate) fn first(&mut self) -> Option<D::Place> {
+        if self.current.is_empty() && self.added.is_empty() {
+            let day = self.next_day()?;
+            self.begin(day);
         }
-    }
-
-    fn first(&mut self) -> Option<Place> {
-        if self.sorted.is_empty() && self.added.is_empty() && !self.begin_next_day() {
-            return None;
+        if !self.is_sorted {
+            self.current.sort_unstable_by_key(|entry| std::cmp::Reverse(entry.place()));
+            self.is_sorted = true;
         }
-        let (sorted, added) = (self.sorted.last(), self.added.peek());
-        match (sorted.map(|entry| entry.place), added.map(|entry| entry.place)) {
+        let (current, added) = (self.current.last(), self.added.peek());
+        match (current.map(Due::place), added.map(|entry| entry.0.place())) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
         }
     }
 
-    /// Goes on to the next day that has entries; false if there is none.
-    fn begin_next_day(&mut self) -> bool {
-        let in_ring = self.next_busy();
-        let Some(day) = in_ring.or_else(|| self.later.first_key_value().map(|(&day, _)| day)) else {
-            return false;
-        };
+    /// Takes the first entry.
+    pub(crate) fn pop(&mut self) -> Option<D> {
+        let first = self.first()?;
+        self.length -= 1;
+        match self.current.last() {
+            Some(entry) if entry.place() == first => self.current.pop(),
+            _ => self.added.pop().map(|entry| entry.0),
+        }
+    }
+
+    /// Takes all that is due before `end`, in no order: days that end before are not sorted.
+    pub(crate) fn drain_before(&mut self, end: Time, mut take: impl FnMut(D)) {
+        let mut taken = 0;
+        while self.added.peek().is_some_and(|entry| entry.0.at() < end) {
+            if let Some(Reversed(entry)) = self.added.pop() {
+                taken += 1;
+                take(entry);
+            }
+        }
+        loop {
+            if (self.today + 1) << DAY_BITS <= end.nanos() {
+                taken += self.current.len();
+                self.current.drain(..).for_each(&mut take);
+                self.is_sorted = true;
+            } else {
+                taken +=
+                    self.current.extract_if(.., |entry| entry.at() < end).map(&mut take).count();
+            }
+            match self.next_day() {
+                Some(day) if self.current.is_empty() && day << DAY_BITS < end.nanos() => {
+                    self.begin(day);
+                }
+                _ => break,
+            }
+        }
+        self.length -= taken;
+    }
+
+    /// The next day that has entries.
+    fn next_day(&self) -> Option<u64> {
+        let later = || self.later.first_key_value().map(|(&day, _)| day);
+        self.next_busy().or_else(later)
+    }
+
+    /// Goes on to a day, when what was due before is gone.
+    fn begin(&mut self, day: u64) {
         self.today = day;
         let slot = slot_of(day);
-        std::mem::swap(&mut self.sorted, &mut self.ring[slot]);
+        let over = std::mem::replace(&mut self.current, std::mem::take(&mut self.ring[slot]));
+        if over.capacity() > 0 && self.spare.len() < SPARE {
+            self.spare.push(over);
+        }
+        self.is_sorted = false;
         self.busy[slot / 64] &= !(1 << (slot % 64));
         // Days that the ring reaches now move into it, today's among them.
         while let Some(entry) = self.later.first_entry() {
@@ -144,15 +235,13 @@ impl<T> Queue<T> {
             }
             let mut entries = entry.remove();
             if day == self.today {
-                self.sorted.append(&mut entries);
+                self.current.append(&mut entries);
             } else {
                 let slot = slot_of(day);
                 self.busy[slot / 64] |= 1 << (slot % 64);
                 self.ring[slot].append(&mut entries);
             }
         }
-        self.sorted.sort_unstable();
-        true
     }
 
     /// The next day after today whose place in the ring has entries.
@@ -208,7 +297,7 @@ mod tests {
                 list.insert(entry.place, number);
                 queue.push(entry);
                 while rng.one_in(2) {
-                    let Some(popped) = queue.pop_before(Time::from_nanos(u64::MAX)) else { break };
+                    let Some(popped) = queue.pop() else { break };
                     let (place, number) = list.pop_first().unwrap();
                     assert_eq!((popped.place, popped.what), (place, number), "seed {seed}");
                     now = place.at.nanos();
@@ -216,20 +305,37 @@ mod tests {
                 assert_eq!(queue.len(), list.len());
             }
             while let Some((place, _)) = list.pop_first() {
-                assert_eq!(queue.next_at(), Some(place.at));
-                assert_eq!(queue.pop_before(place.at.after(std::time::Duration::from_nanos(1))).unwrap().place, place);
+                assert_eq!(queue.first(), Some(place));
+                assert_eq!(queue.pop().unwrap().place, place);
             }
-            assert_eq!(queue.next_at(), None);
+            assert!(queue.pop().is_none() && queue.first().is_none());
         }
     }
 
     #[test]
-    fn nothing_comes_before_its_time() {
-        let mut queue = Queue::new();
-        queue.push(entry(5_000_000, 1));
-        assert!(queue.pop_before(Time::from_nanos(5_000_000)).is_none());
-        queue.push(entry(10, 2));
-        assert_eq!(queue.pop_before(Time::from_nanos(11)).unwrap().what, 2);
-        assert_eq!(queue.pop_before(Time::from_nanos(5_000_001)).unwrap().what, 1);
+    fn draining_takes_what_popping_would() {
+        for seed in 0..50 {
+            let mut rng = Rng::new(seed);
+            let [mut drained, mut popped] = [Queue::new(), Queue::new()];
+            let (mut now, mut number) = (0, 0);
+            for _ in 0..100 {
+                for _ in 0..rng.below(30) {
+                    number += 1;
+                    let at = now + rng.next_u64() % (1 << rng.below(40));
+                    drained.push(entry(at, number));
+                    popped.push(entry(at, number));
+                }
+                now += rng.next_u64() % (1 << rng.below(36));
+                let end = Time::from_nanos(now);
+                let (mut one, mut other) = (Vec::new(), Vec::new());
+                drained.drain_before(end, |entry| one.push(entry.place));
+                while popped.first().is_some_and(|place| place.at < end) {
+                    other.extend(popped.pop().map(|entry| entry.place));
+                }
+                one.sort_unstable();
+                assert_eq!(one, other, "seed {seed}");
+                assert_eq!((drained.len(), drained.first()), (popped.len(), popped.first()));
+            }
+        }
     }
 }

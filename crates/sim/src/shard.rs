@@ -11,16 +11,18 @@ use nigh_base::{
 use crate::{
     HostId, Network,
     host::{Host, More, NEVER},
-    queue::{Entry, Place, Queue},
+    queue::{Alarm, Entry, Place, Queue, Reversed},
     stream::{BROKEN_AFTER, DIAL_LIMIT, Room, Signal},
 };
 
 mod slots;
+mod window;
+
+use window::Window;
 
 /// What is due at a host.
 #[derive(Debug)]
 pub(crate) enum What<T: Machine> {
-    Wake,
     Command(T::Command),
     Message(T::Message),
     /// A message that has passed the host's own line.
@@ -65,12 +67,15 @@ pub(crate) struct Shard<T: Machine> {
     number: u32,
     of: u32,
     pub(crate) hosts: Vec<Host<T>>,
-    pub(crate) queue: Queue<What<T>>,
+    queue: Queue<Entry<What<T>>>,
+    alarms: Queue<Alarm>,
     pub(crate) told: Vec<Told<T::Event>>,
     pub(crate) counts: Counts,
     /// What goes to the hosts of other shards, by shard.
     pub(crate) outgoing: Vec<Vec<Entry<What<T>>>>,
     outbox: Outbox<T>,
+    /// What is due in the window that is running, by ranges of hosts.
+    window: Window<T>,
     /// Whether invariants are checked after every input.
     pub(crate) checked: bool,
 }
@@ -87,10 +92,12 @@ where
             of,
             hosts: Vec::new(),
             queue: Queue::new(),
+            alarms: Queue::new(),
             told: Vec::new(),
             counts: Counts::default(),
             outgoing: (0..of).map(|_| Vec::new()).collect(),
             outbox: Vec::new(),
+            window: Window::default(),
             checked: false,
         }
     }
@@ -99,25 +106,74 @@ where
         &mut self.hosts[(id.0 / self.of) as usize]
     }
 
+    /// Takes what another shard has sent.
+    pub(crate) fn take(&mut self, entry: Entry<What<T>>) {
+        self.queue.push(entry);
+    }
+
     /// Puts `entry` where its host is.
     pub(crate) fn push(&mut self, entry: Entry<What<T>>) {
         let shard = entry.place.to % self.of;
-        if shard == self.number {
+        if entry.place.at < self.window.end {
+            assert_eq!(entry.place.to, self.window.host, "felt by another host too soon");
+            self.window.soon.push(Reversed(entry));
+        } else if shard == self.number {
             self.queue.push(entry);
         } else {
             self.outgoing[shard as usize].push(entry);
         }
     }
 
-    /// Lets happen what is due before `end`.
+    /// When the first thing is due.
+    pub(crate) fn next_at(&mut self) -> Option<Time> {
+        let (entry, alarm) = (self.queue.first(), self.alarms.first());
+        entry.map(|place| place.at).into_iter().chain(alarm.map(|alarm| alarm.at)).min()
+    }
+
+    /// How much is to happen yet.
+    pub(crate) fn pending(&self) -> usize {
+        self.queue.len() + self.alarms.len()
+    }
+
+    /// Lets happen what is due before `end`, in windows in which hosts cannot feel each other.
     pub(crate) fn run_before(&mut self, end: Time, network: &Network) {
-        while let Some(entry) = self.queue.pop_before(end) {
+        while let Some(first) = self.next_at().filter(|&at| at < end) {
+            self.run_window(first.after(network.lookahead()).min(end), network);
+        }
+    }
+
+    /// Lets the first thing happen; a wake comes before what else comes to a host at that time.
+    pub(crate) fn step(&mut self, network: &Network) {
+        let entry = self.queue.first().map(|place| (place.at, place.to));
+        let alarm = self.alarms.first().map(|alarm| (alarm.at, alarm.to));
+        if alarm.is_some_and(|alarm| entry.is_none_or(|entry| alarm <= entry)) {
+            if let Some(alarm) = self.alarms.pop() {
+                self.ring(alarm, network);
+            }
+        } else if let Some(entry) = self.queue.pop() {
             self.happen(entry, network);
         }
     }
 
-    /// Lets one thing happen.
-    pub(crate) fn happen(&mut self, entry: Entry<What<T>>, network: &Network) {
+    /// A host wanted to be woken now.
+    fn ring(&mut self, alarm: Alarm, network: &Network) {
+        let Alarm { at, to } = alarm;
+        let id = HostId(to);
+        let host = self.host(id);
+        // Only the wake that was set last counts, and a paused host sleeps on.
+        if host.wake != at || host.more.as_ref().is_some_and(|more| more.paused.is_some()) {
+            return;
+        }
+        host.wake = NEVER;
+        let Some(machine) = &host.machine else { return };
+        match machine.wake_at() {
+            Some(wanted) if wanted <= at => self.handle(id, to, Input::Wake, at, network),
+            // What it was set for has been cleared meanwhile.
+            wanted => self.set_wake(id, wanted, at),
+        }
+    }
+
+    fn happen(&mut self, entry: Entry<What<T>>, network: &Network) {
         let Place { at, to, from, number } = entry.place;
         let id = HostId(to);
         let Some(host) = self.hosts.get_mut((to / self.of) as usize) else {
@@ -147,22 +203,6 @@ where
                 self.heard(from, message)
             }
             What::Through(message) => self.heard(from, message),
-            What::Wake => {
-                // Only the wake that was set last counts.
-                if host.wake != at {
-                    return;
-                }
-                host.wake = NEVER;
-                let Some(machine) = &host.machine else { return };
-                match machine.wake_at() {
-                    Some(wanted) if wanted <= at => Some(Input::Wake),
-                    // What it was set for has been cleared meanwhile.
-                    wanted => {
-                        self.set_wake(id, wanted, at);
-                        return;
-                    }
-                }
-            }
             What::Command(command) => Some(Input::Command(command)),
             What::Signal(signal) => self.signal(id, HostId(from), *signal, at, network),
             What::Disk(done) => self.disk_done(id, *done),
@@ -184,7 +224,8 @@ where
                 // Nothing is behind the address that could refuse: who dials it gives up.
                 if let Signal::Dial { theirs } = *signal {
                     let Place { at, to, from, number } = entry.place;
-                    let after = DIAL_LIMIT.saturating_sub(network.latency.between(HostId(from), HostId(to)));
+                    let after = DIAL_LIMIT
+                        .saturating_sub(network.latency.between(HostId(from), HostId(to)));
                     let place = Place { at: at.after(after), to: from, from: to, number };
                     let end = Box::new(Signal::End { mine: theirs });
                     self.push(Entry { place, what: What::Signal(end) });
@@ -242,8 +283,10 @@ where
             return;
         }
         host.wake = at;
-        let place = Place { at, to: id.0, from: id.0, number: host.next_number() };
-        self.queue.push(Entry { place, what: What::Wake });
+        // Within a window the host itself is looked at.
+        if at >= self.window.end {
+            self.alarms.push(Alarm { at, to: id.0 });
+        }
     }
 
     fn carry_out(
@@ -274,7 +317,14 @@ where
         }
     }
 
-    fn datagram(&mut self, id: HostId, to: HostId, message: T::Message, now: Time, network: &Network) {
+    fn datagram(
+        &mut self,
+        id: HostId,
+        to: HostId,
+        message: T::Message,
+        now: Time,
+        network: &Network,
+    ) {
         let seed = self.seed;
         let host = self.host(id);
         let number = host.next_number();
@@ -344,7 +394,7 @@ where
 
     fn send(&mut self, id: HostId, link: Link, bytes: bytes::Bytes, now: Time, network: &Network) {
         let Some(stream) = self.host(id).more().streams.open.get_mut(&link) else { return };
-        let Some(theirs) = stream.theirs else { return };
+        let theirs = stream.theirs.expect("a machine sends when the link is open, not before");
         let count = bytes.len();
         if stream.sent(count) == Room::Exceeded {
             // The machine did not stop where it should have: both ends learn that the link is gone.
@@ -431,11 +481,8 @@ where
         network: &Network,
     ) {
         let number = self.host(id).next_number();
-        let after = if network.reaches(id, to) {
-            network.latency.between(id, to)
-        } else {
-            BROKEN_AFTER
-        };
+        let after =
+            if network.reaches(id, to) { network.latency.between(id, to) } else { BROKEN_AFTER };
         let place = Place { at: now.after(after), to: to.0, from: id.0, number };
         self.push(Entry { place, what: What::Signal(Box::new(Signal::End { mine: theirs })) });
     }

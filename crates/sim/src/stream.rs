@@ -49,6 +49,8 @@ pub(crate) struct Stream {
     /// When the last thing that was sent arrives: nothing arrives earlier.
     last: Time,
     in_flight: usize,
+    /// Bytes sent since the machine last heard that there is room.
+    since_room: usize,
     /// Whether the machine waits for room.
     full: bool,
     /// Whether its end has been set down already, though the machine does not know yet.
@@ -82,7 +84,15 @@ impl Streams {
 
 impl Stream {
     const fn new(peer: HostId, theirs: Option<Link>) -> Self {
-        Self { peer, theirs, last: Time::START, in_flight: 0, full: false, broken: false }
+        Self {
+            peer,
+            theirs,
+            last: Time::START,
+            in_flight: 0,
+            since_room: 0,
+            full: false,
+            broken: false,
+        }
     }
 
     /// When something arrives that would arrive at `at` if it were alone.
@@ -93,14 +103,15 @@ impl Stream {
 
     pub(crate) fn sent(&mut self, count: usize) -> Room {
         self.in_flight += count;
-        self.full |= self.in_flight >= LINK_QUEUE_FULL;
+        self.since_room += count;
+        self.full |= self.in_flight.max(self.since_room) >= LINK_QUEUE_FULL;
         if self.in_flight > LINK_QUEUE_MAX { Room::Exceeded } else { Room::Enough }
     }
 
     pub(crate) fn taken(&mut self, count: usize) -> Room {
         self.in_flight = self.in_flight.saturating_sub(count);
         if self.full && self.in_flight < LINK_QUEUE_FULL {
-            self.full = false;
+            (self.full, self.since_room) = (false, 0);
             return Room::Again;
         }
         Room::Enough

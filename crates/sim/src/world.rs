@@ -13,7 +13,7 @@ use nigh_base::{Digest, Machine, Time, wire::Wire};
 use crate::{
     HostId, Network,
     disk::Disk,
-    host::{HOSTS_MAX, Host},
+    host::{HOSTS_MAX, Host, NEVER},
     queue::{Entry, Place},
     shard::{Counts, OUTSIDE, Shard, Told, What},
 };
@@ -85,9 +85,9 @@ where
 
     /// The machine of a host that is up.
     pub fn machine(&self, id: HostId) -> Option<&T> {
-        let threads = self.shards.len() as u32;
-        let shard = &self.shards[(id.0 % threads) as usize];
-        shard.hosts[(id.0 / threads) as usize].machine.as_ref()
+        let threads = self.shards.len();
+        let shard = &self.shards[id.index() % threads];
+        shard.hosts[id.index() / threads].machine.as_ref()
     }
 
     /// The time.
@@ -158,12 +158,13 @@ where
         let shard = self.shard(id);
         let Some(paused) = shard.host(id).more().paused.take() else { return };
         for mut entry in paused {
-            if matches!(entry.what, What::Wake) && shard.host(id).wake == entry.place.at {
-                shard.host(id).wake = now;
-            }
             entry.place.at = now;
             shard.push(entry);
         }
+        // A wake that came meanwhile was not heard.
+        shard.host(id).wake = NEVER;
+        let wanted = shard.host(id).machine.as_ref().and_then(Machine::wake_at);
+        shard.set_wake(id, wanted, now);
     }
 
     /// The disk of a host.
@@ -173,24 +174,20 @@ where
 
     /// Lets one thing happen, the first that is due; false if nothing is.
     pub fn step(&mut self) -> bool {
-        let next = |shard: &mut Shard<T>| shard.queue.next_at();
+        let next = Shard::next_at;
         let due = self.shards.iter_mut().enumerate();
         let Some((at, index)) = due.filter_map(|(index, it)| Some((next(it)?, index))).min() else {
             return false;
         };
         self.now = at;
-        let end = Time::from_nanos(at.nanos() + 1);
-        let shard = &mut self.shards[index];
-        if let Some(entry) = shard.queue.pop_before(end) {
-            shard.happen(entry, &self.network);
-        }
+        self.shards[index].step(&self.network);
         self.exchange();
         true
     }
 
     /// When the next thing is due.
     pub fn next_at(&mut self) -> Option<Time> {
-        self.shards.iter_mut().filter_map(|shard| shard.queue.next_at()).min()
+        self.shards.iter_mut().filter_map(Shard::next_at).min()
     }
 
     /// Lets happen all that is due before `end`; then it is `end`.
@@ -215,7 +212,7 @@ where
             mailboxes[from * threads + to].lock().unwrap_or_else(PoisonError::into_inner)
         };
         let work = &|index: usize, shard: &mut Shard<T>| loop {
-            let due = shard.queue.next_at().map_or(u64::MAX, Time::nanos);
+            let due = shard.next_at().map_or(u64::MAX, Time::nanos);
             next[index].store(due, Ordering::SeqCst);
             barrier.wait();
             let first = next.iter().map(|due| due.load(Ordering::SeqCst)).min();
@@ -230,7 +227,7 @@ where
             barrier.wait();
             for from in (0..threads).filter(|&from| from != index) {
                 let mut arrived = mailbox(from, index);
-                arrived.drain(..).for_each(|entry| shard.queue.push(entry));
+                arrived.drain(..).for_each(|entry| shard.take(entry));
             }
         };
         std::thread::scope(|scope| {
@@ -247,7 +244,7 @@ where
         for from in 0..self.shards.len() {
             for to in 0..self.shards.len() {
                 let entries = std::mem::take(&mut self.shards[from].outgoing[to]);
-                entries.into_iter().for_each(|entry| self.shards[to].queue.push(entry));
+                entries.into_iter().for_each(|entry| self.shards[to].take(entry));
             }
         }
     }
@@ -256,9 +253,7 @@ where
     pub fn take_events(&mut self) -> Vec<Told<T::Event>> {
         let mut told: Vec<_> =
             self.shards.iter_mut().flat_map(|shard| std::mem::take(&mut shard.told)).collect();
-        if self.shards.len() > 1 {
-            told.sort_by_key(|told| (told.at, told.host));
-        }
+        told.sort_by_key(|told| (told.at, told.host));
         told
     }
 
@@ -273,7 +268,7 @@ where
 
     /// How much is to happen yet.
     pub fn pending(&self) -> usize {
-        self.shards.iter().map(|shard| shard.queue.len()).sum()
+        self.shards.iter().map(Shard::pending).sum()
     }
 
     /// A fingerprint of all that has happened and of every machine's state.

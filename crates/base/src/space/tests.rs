@@ -58,7 +58,10 @@ fn xor_is_a_metric_and_its_buckets_double() {
         assert!(xor::distance(a, c).shifted_down(1) <= ab.plus(bc).plus(key(1)));
     }
     assert_eq!(xor::bucket(key(5), key(5)), None);
-    assert_eq!([4, 7, 1, 13].map(|b| xor::bucket(key(5), key(b))), [Some(0), Some(1), Some(2), Some(3)]);
+    assert_eq!(
+        [4, 7, 1, 13].map(|b| xor::bucket(key(5), key(b))),
+        [Some(0), Some(1), Some(2), Some(3)]
+    );
 }
 
 #[test]

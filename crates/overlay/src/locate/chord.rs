@@ -16,6 +16,7 @@
 //! ```
 
 mod fingers;
+pub mod fuzz;
 mod hold;
 mod lookup;
 pub mod message;
@@ -40,7 +41,7 @@ use self::{
     fingers::{Choice, Fingers},
     hold::Holdings,
     lookup::Lookups,
-    message::{Body, CONTACTS_MAX, Message},
+    message::{Body, CONTACTS_MAX, Message, Neighbours},
     request::Requests,
     ring::Lost,
 };
@@ -151,6 +152,8 @@ pub struct Node {
     lookups: Lookups,
     timers: Timers<Timer>,
     rtt: Rtt,
+    /// Counts the rounds of upkeep.
+    rounds: u32,
     more: Option<Box<More>>,
 }
 
@@ -163,7 +166,6 @@ struct More {
     lost: Lost,
     choices: Vec<Choice>,
     holdings: Holdings,
-    rounds: u32,
 }
 
 impl Node {
@@ -186,6 +188,7 @@ impl Node {
             lookups: Lookups::default(),
             timers: Timers::default(),
             rtt: Rtt::default(),
+            rounds: 0,
             more: None,
         }
     }
@@ -239,6 +242,10 @@ impl Node {
         self.settings.circle.distance(self.me.key, key)
     }
 
+    fn neighbours(&self) -> Neighbours {
+        Neighbours { predecessor: self.predecessor, successors: self.successors.clone() }
+    }
+
     fn next_successor(&self) -> Contact {
         self.successors.first().copied().unwrap_or(self.me)
     }
@@ -269,21 +276,23 @@ impl Node {
         }
         match body {
             Body::Next { nonce, key } => {
-                let body = match self.way_to(key) {
-                    Ok(contacts) => Body::Owner { nonce, contacts },
-                    Err(contacts) => Body::Closer { nonce, contacts },
+                let body = match self.owners(key) {
+                    Some(contacts) => Body::Owner { nonce, contacts },
+                    None => {
+                        let contacts = self.preceding(key).into_iter().flatten().collect();
+                        Body::Closer { nonce, contacts }
+                    }
                 };
                 Self::reply(from, body, cx);
             }
             Body::Neighbours { nonce } => {
-                let successors = self.successors.clone();
-                let predecessor = self.predecessor;
-                Self::reply(from, Body::NeighboursAre { nonce, predecessor, successors }, cx);
+                let neighbours = Box::new(self.neighbours());
+                Self::reply(from, Body::NeighboursAre { nonce, neighbours }, cx);
             }
             Body::Notify { key } => self.notified(Contact { key, address: from }, cx),
             Body::Ping { nonce } => Self::reply(from, Body::Pong { nonce }, cx),
-            Body::Leaving { key, predecessor, successors } => {
-                self.neighbour_left(Contact { key, address: from }, predecessor, &successors, cx);
+            Body::Leaving { key, neighbours } => {
+                self.neighbour_left(Contact { key, address: from }, &neighbours, cx);
             }
             Body::Route { nonce, lookup, key, origin, hops } => {
                 if nonce != 0 {
@@ -292,10 +301,7 @@ impl Node {
                 self.pass_on(lookup, key, origin.or(Some(from)), hops, &[], cx);
             }
             Body::Found { lookup, hops, contacts } => self.found(lookup, hops, contacts, cx),
-            Body::Store { nonce, key, stamp, lifetime, copies, value } => {
-                let held = hold::Offer { key, stamp, lifetime, value };
-                self.store(from, nonce, held, copies, cx);
-            }
+            Body::Store { nonce, copies, offer } => self.store(from, nonce, *offer, copies, cx),
             Body::Fetch { nonce, key } => {
                 let value = self.held_value(key, cx.now);
                 Self::reply(from, Body::Value { nonce, value }, cx);
@@ -378,7 +384,7 @@ impl Machine for Node {
         self.timers.hash(digest);
         self.rtt.hash(digest);
         self.more.hash(digest);
-        digest.write_u8(1);
+        digest.write_u32(self.rounds);
     }
 
     /// What holds of every node at every moment, whatever happens around it.

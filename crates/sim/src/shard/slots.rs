@@ -48,9 +48,10 @@ where
     /// The disk of a host, made when it is first needed.
     pub(crate) fn disk(&mut self, id: HostId) -> &mut Disk {
         let seed = self.seed;
-        self.host(id).more().disk.get_or_insert_with(|| {
-            Disk::new(Rng::new(seed ^ DISKS).fork(id.0.into()), DISK_BYTES)
-        })
+        self.host(id)
+            .more()
+            .disk
+            .get_or_insert_with(|| Disk::new(Rng::new(seed ^ DISKS).fork(id.0.into()), DISK_BYTES))
     }
 
     pub(super) fn save(&mut self, id: HostId, slot: Slot, bytes: &Bytes, now: Time) {

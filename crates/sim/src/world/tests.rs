@@ -59,7 +59,8 @@ impl Machine for Gossip {
     fn handle(&mut self, input: Input<Rumour, ()>, cx: &mut Context<'_, Self>) {
         match input {
             Input::Wake if cx.now >= self.next => {
-                self.next = cx.now.after(cx.rng.between(Duration::from_millis(1), Duration::from_secs(2)));
+                self.next =
+                    cx.now.after(cx.rng.between(Duration::from_millis(1), Duration::from_secs(2)));
                 let number = cx.secrets.number() % 8;
                 let to = self.anybody(cx.rng);
                 cx.send(to, Rumour(number));
@@ -108,7 +109,11 @@ fn weather(seed: u64, hosts: usize) -> Network {
 }
 
 /// A minute of gossip under drawn faults; the digest, and what was told.
-fn minute<T>(seed: u64, threads: u32, build: impl Fn(Gossip) -> T) -> (u64, Vec<(Time, HostId, u64)>)
+fn minute<T>(
+    seed: u64,
+    threads: u32,
+    build: impl Fn(Gossip) -> T,
+) -> (u64, Vec<(Time, HostId, u64)>)
 where
     T: Machine<Event = u64> + Send,
     T::Message: Wire + Clone + Send,

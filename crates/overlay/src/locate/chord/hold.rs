@@ -12,7 +12,7 @@ use nigh_base::{Address, Key, Time, machine::Context};
 use super::{
     Node, Timer,
     lookup::{Purpose, Putting},
-    message::{Body, Nonce},
+    message::{Body, Nonce, Offer},
     request::For,
 };
 use crate::locate::{Contact, Event, Failure, LIFETIME_MAX, Ticket, VALUE_MAX};
@@ -31,16 +31,6 @@ const BATCH: usize = 64;
 const FORGOTTEN: Duration = Duration::from_secs(120);
 /// Values that are handed over at once; the rest follows by and by.
 const HAND_OVER_MAX: usize = 256;
-
-/// A value that somebody wants held.
-#[derive(Clone, Debug)]
-pub(super) struct Offer {
-    pub(super) key: Key,
-    /// Orders the values of a key; given by its owner.
-    pub(super) stamp: u64,
-    pub(super) lifetime: Duration,
-    pub(super) value: Bytes,
-}
 
 #[derive(Clone, Debug, Hash)]
 struct Item {
@@ -159,7 +149,7 @@ impl Node {
             self.keep_holdings(cx.now);
         }
         let putting = Putting { ticket: Some(ticket), value, lifetime };
-        self.look_up(key, Purpose::Put(putting), false, cx);
+        self.look_up(key, Purpose::Put(Box::new(putting)), false, cx);
     }
 
     /// A peer wants a value held.
@@ -236,8 +226,7 @@ impl Node {
         cx: &mut Context<'_, Self>,
     ) -> bool {
         let Some(offer) = self.more().holdings.offer(key, cx.now) else { return false };
-        let Offer { key, stamp, lifetime, value } = offer;
-        let body = |nonce| Body::Store { nonce, key, stamp, lifetime, copies: 0, value };
+        let body = |nonce| Body::Store { nonce, copies: 0, offer: Box::new(offer) };
         self.ask(to, For::Copy(asker), body, cx)
     }
 
@@ -316,7 +305,7 @@ impl Node {
             }
         }
         for (key, putting) in due {
-            self.look_up(key, Purpose::Put(putting), false, cx);
+            self.look_up(key, Purpose::Put(Box::new(putting)), false, cx);
         }
         self.keep_holdings(now);
     }
@@ -353,8 +342,7 @@ impl Node {
         let Some(&successor) = self.successors.first() else { return };
         let Some(more) = &self.more else { return };
         let keys = more.holdings.items.keys().copied();
-        let keys: Vec<Key> =
-            keys.filter(|&key| self.owns(key)).take(HAND_OVER_MAX).collect();
+        let keys: Vec<Key> = keys.filter(|&key| self.owns(key)).take(HAND_OVER_MAX).collect();
         for key in keys {
             self.send_copy(successor, key, None, cx);
         }

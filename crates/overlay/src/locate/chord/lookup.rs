@@ -15,7 +15,7 @@ use nigh_base::{Address, Key, machine::Context};
 
 use super::{
     Node, Routing, Standing, Timer,
-    message::{Body, CONTACTS_MAX, Message},
+    message::{Body, CONTACTS_MAX, Message, Offer},
     request::For,
 };
 use crate::locate::{Contact, Event, Failure, Hop, Ticket};
@@ -46,7 +46,7 @@ pub(super) enum Purpose {
     Finger(u32),
     /// The next successor, as seen from elsewhere.
     Audit,
-    Put(Putting),
+    Put(Box<Putting>),
     Get(Ticket),
     /// A value whose owner does not seem to hold it.
     Mend,
@@ -124,22 +124,21 @@ impl Lookups {
 }
 
 impl Node {
-    /// The owner of `key` and those behind it, or else who is nearer, the nearest first.
-    pub(super) fn way_to(&self, key: Key) -> Result<Vec<Contact>, Vec<Contact>> {
+    /// The owner of `key` and those behind it, if this node knows.
+    pub(super) fn owners(&self, key: Key) -> Option<Vec<Contact>> {
         let count = usize::from(self.settings.copies).max(self.settings.proximity);
         let behind = self.successors.iter().copied();
         if self.owns(key) {
-            return Ok(std::iter::once(self.me).chain(behind).take(count.min(CONTACTS_MAX)).collect());
+            let count = count.min(CONTACTS_MAX);
+            return Some(std::iter::once(self.me).chain(behind).take(count).collect());
         }
         let successor = self.next_successor().key;
-        if self.settings.circle.within(key, self.me.key, successor) {
-            return Ok(behind.take(count).collect());
-        }
-        Err(self.preceding(key).into_iter().flatten().collect())
+        let between = self.settings.circle.within(key, self.me.key, successor);
+        between.then(|| behind.take(count).collect())
     }
 
     /// The nodes that are known nearest before `key`, the nearest first.
-    fn preceding(&self, key: Key) -> [Option<Contact>; ALTERNATES] {
+    pub(super) fn preceding(&self, key: Key) -> [Option<Contact>; ALTERNATES] {
         let limit = self.distance(key);
         let before = |contact: &Contact| self.distance(contact.key) < limit;
         let mut nearest: [Option<Contact>; ALTERNATES] = [None; ALTERNATES];
@@ -147,9 +146,9 @@ impl Node {
         let fingers = self.fingers.before(limit).filter(before).take(2 * ALTERNATES);
         for contact in fingers.chain(successors) {
             let distance = self.distance(contact.key);
-            let place = nearest.iter().position(|other| {
-                other.is_none_or(|other| self.distance(other.key) <= distance)
-            });
+            let place = nearest
+                .iter()
+                .position(|other| other.is_none_or(|other| self.distance(other.key) <= distance));
             if let Some(place) = place
                 && nearest[place].is_none_or(|other| other.key != contact.key)
             {
@@ -158,6 +157,24 @@ impl Node {
             }
         }
         nearest
+    }
+
+    /// The node that is known nearest before `key`, except `tried`.
+    fn nearest_before(&self, key: Key, tried: &[Contact]) -> Option<Contact> {
+        let limit = self.distance(key);
+        let fits = |it: &Contact| self.distance(it.key) < limit && !tried.contains(it);
+        let finger = self.fingers.before(limit).find(fits);
+        // Behind the last successor the fingers know better, if there is one.
+        let last = self.successors.last()?;
+        let reach = self.distance(last.key);
+        match finger {
+            Some(finger) if self.distance(finger.key) >= reach => Some(finger),
+            finger => {
+                let successor = self.successors.iter().rev().copied().find(fits);
+                let distance = |it: &Contact| self.distance(it.key);
+                finger.into_iter().chain(successor).max_by_key(distance)
+            }
+        }
     }
 
     /// Begins a lookup.
@@ -177,7 +194,7 @@ impl Node {
             && !trace;
         let Some(id) = self.begin(key, purpose, trace, passed_on, cx) else { return };
         if self.standing == Standing::Member
-            && let Ok(contacts) = self.way_to(key)
+            && let Some(contacts) = self.owners(key)
         {
             let hops = u32::from(contacts.first() != Some(&self.me));
             return self.complete(id, contacts, hops, cx);
@@ -234,7 +251,12 @@ impl Node {
             holders: Vec::new(),
             heard: false,
         };
-        self.lookups.0.push((id, Box::new(lookup)));
+        let lookups = &mut self.lookups.0;
+        if lookups.len() == lookups.capacity() {
+            // As with questions: mostly one at a time.
+            lookups.reserve_exact(1 + lookups.len() / 2);
+        }
+        lookups.push((id, Box::new(lookup)));
         Some(id)
     }
 
@@ -318,9 +340,9 @@ impl Node {
             }
             let (key, address) = (Some(contact.key), contact.address);
             let candidate = Candidate { key, address, named_by, misses: 0 };
-            let place = lookup.candidates.partition_point(|it| {
-                it.key.is_none_or(|other| gap(other) > gap(contact.key))
-            });
+            let place = lookup
+                .candidates
+                .partition_point(|it| it.key.is_none_or(|other| gap(other) > gap(contact.key)));
             lookup.candidates.insert(place, candidate);
             if lookup.candidates.len() > CANDIDATES_MAX {
                 lookup.candidates.remove(0);
@@ -384,12 +406,14 @@ impl Node {
         tried: &[Contact],
         cx: &mut Context<'_, Self>,
     ) {
-        if let (Some(origin), Ok(contacts)) = (origin, self.way_to(key)) {
+        if let Some(origin) = origin
+            && let Some(contacts) = self.owners(key)
+        {
             let hops = hops.saturating_add((contacts.first() != Some(&self.me)).into());
-            return cx.send(origin, Message { to: None, body: Body::Found { lookup, hops, contacts } });
+            return cx
+                .send(origin, Message { to: None, body: Body::Found { lookup, hops, contacts } });
         }
-        let untried = |it: &Contact| !tried.contains(it);
-        let next = self.preceding(key).into_iter().flatten().find(untried);
+        let next = self.nearest_before(key, tried);
         // Without anybody left, or on a way without end, the asker will notice.
         let Some(next) = next.filter(|_| u32::from(hops) < HOPS_MAX) else { return };
         let hops = hops + 1;
@@ -471,10 +495,12 @@ impl Node {
         };
         let own = holder.key == self.me.key;
         match lookup.purpose.clone() {
-            Purpose::Put(putting) if own => self.store_own(id, key, putting, cx),
-            Purpose::Put(Putting { value, lifetime, .. }) => {
+            Purpose::Put(putting) if own => self.store_own(id, key, *putting, cx),
+            Purpose::Put(putting) => {
+                let Putting { value, lifetime, .. } = *putting;
                 let copies = self.settings.copies;
-                let body = |nonce| Body::Store { nonce, key, stamp: 0, lifetime, copies, value };
+                let offer = Box::new(Offer { key, stamp: 0, lifetime, value });
+                let body = |nonce| Body::Store { nonce, copies, offer };
                 if !self.ask(holder, For::Store(id), body, cx) {
                     self.lookup_failed(id, Failure::Busy, cx);
                 }
@@ -494,7 +520,9 @@ impl Node {
     /// A holder has the value.
     pub(super) fn stored(&mut self, id: u64, copies: u8, cx: &mut Context<'_, Self>) {
         let Some(lookup) = self.lookups.take(id) else { return };
-        if let Purpose::Put(Putting { ticket: Some(ticket), .. }) = lookup.purpose {
+        if let Purpose::Put(putting) = lookup.purpose
+            && let Some(ticket) = putting.ticket
+        {
             cx.tell(Event::Stored { ticket, copies });
         }
     }
@@ -532,15 +560,15 @@ impl Node {
     }
 
     fn give_up(&mut self, purpose: Purpose, why: Failure, cx: &mut Context<'_, Self>) {
-        match purpose {
-            Purpose::Caller(ticket)
-            | Purpose::Get(ticket)
-            | Purpose::Put(Putting { ticket: Some(ticket), .. }) => {
-                cx.tell(Event::Failed { ticket, why });
-            }
-            Purpose::Join => self.join_failed(why, cx),
+        let ticket = match purpose {
+            Purpose::Caller(ticket) | Purpose::Get(ticket) => Some(ticket),
+            Purpose::Put(putting) => putting.ticket,
+            Purpose::Join => return self.join_failed(why, cx),
             // The next round tries again.
-            Purpose::Finger(_) | Purpose::Audit | Purpose::Mend | Purpose::Put(_) => {}
+            Purpose::Finger(_) | Purpose::Audit | Purpose::Mend => None,
+        };
+        if let Some(ticket) = ticket {
+            cx.tell(Event::Failed { ticket, why });
         }
     }
 

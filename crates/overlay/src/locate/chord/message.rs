@@ -44,7 +44,7 @@ pub enum Body {
     /// What is your predecessor, and who are your successors?
     Neighbours { nonce: Nonce },
     /// These.
-    NeighboursAre { nonce: Nonce, predecessor: Option<Contact>, successors: Vec<Contact> },
+    NeighboursAre { nonce: Nonce, neighbours: Box<Neighbours> },
     /// I think you are my successor.
     Notify { key: Key },
     /// Are you there?
@@ -54,7 +54,7 @@ pub enum Body {
     /// The node that you mean is not here.
     Stranger { nonce: Nonce },
     /// I go: these are my neighbours.
-    Leaving { key: Key, predecessor: Option<Contact>, successors: Vec<Contact> },
+    Leaving { key: Key, neighbours: Box<Neighbours> },
     /// Pass on towards `key`, and let its predecessor answer `origin`. The step of a recursive
     /// lookup; no origin yet means the sender, and number 0 that no word is wanted back.
     Route { nonce: Nonce, lookup: u64, key: Key, origin: Option<Address>, hops: u8 },
@@ -63,7 +63,7 @@ pub enum Body {
     /// The answer to a recursive lookup, as [`Body::Owner`].
     Found { lookup: u64, hops: u8, contacts: Vec<Contact> },
     /// Hold this, and have it held by as many as `copies` in all; 0 says that it is such a copy.
-    Store { nonce: Nonce, key: Key, stamp: u64, lifetime: Duration, copies: u8, value: Bytes },
+    Store { nonce: Nonce, copies: u8, offer: Box<Offer> },
     /// It is held by so many.
     Stored { nonce: Nonce, copies: u8 },
     /// There is no room for it.
@@ -72,6 +72,29 @@ pub enum Body {
     Fetch { nonce: Nonce, key: Key },
     /// This, or nothing.
     Value { nonce: Nonce, value: Option<Bytes> },
+}
+
+/// Who stands next to a node. In a box, as what is rare and large: lookups are most of all
+/// datagrams, and a simulator holds millions.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Neighbours {
+    /// The node before it, if it knows one.
+    pub predecessor: Option<Contact>,
+    /// Those behind it, the nearest first.
+    pub successors: Vec<Contact>,
+}
+
+/// A value that is to be held.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Offer {
+    /// Under what.
+    pub key: Key,
+    /// Orders the values of a key; given by its owner, and 0 before.
+    pub stamp: u64,
+    /// For how long; milliseconds count.
+    pub lifetime: Duration,
+    /// At most [`VALUE_MAX`] bytes.
+    pub value: Bytes,
 }
 
 impl Body {
@@ -138,10 +161,9 @@ impl Wire for Message {
                 write_list(contacts, out);
             }
             Body::Neighbours { nonce: n } => nonce(4, *n),
-            Body::NeighboursAre { nonce: n, predecessor, successors } => {
+            Body::NeighboursAre { nonce: n, neighbours } => {
                 nonce(5, *n);
-                option(predecessor.as_ref(), out);
-                write_list(successors, out);
+                neighbours.write(out);
             }
             Body::Notify { key } => {
                 out.push(6);
@@ -150,11 +172,10 @@ impl Wire for Message {
             Body::Ping { nonce: n } => nonce(7, *n),
             Body::Pong { nonce: n } => nonce(8, *n),
             Body::Stranger { nonce: n } => nonce(9, *n),
-            Body::Leaving { key, predecessor, successors } => {
+            Body::Leaving { key, neighbours } => {
                 out.push(10);
                 key.write(out);
-                option(predecessor.as_ref(), out);
-                write_list(successors, out);
+                neighbours.write(out);
             }
             Body::Route { nonce: n, lookup, key, origin, hops } => {
                 nonce(11, *n);
@@ -169,13 +190,10 @@ impl Wire for Message {
                 out.push(*hops);
                 write_list(contacts, out);
             }
-            Body::Store { nonce: n, key, stamp, lifetime, copies, value } => {
+            Body::Store { nonce: n, copies, offer } => {
                 nonce(14, *n);
-                key.write(out);
-                out.extend_from_slice(&stamp.to_be_bytes());
-                out.extend_from_slice(&millis(*lifetime).to_be_bytes());
                 out.push(*copies);
-                write_bytes(value, out);
+                offer.write(out);
             }
             Body::Stored { nonce: n, copies } => {
                 nonce(15, *n);
@@ -212,8 +230,7 @@ impl Wire for Message {
             4 => Body::Neighbours { nonce: reader.u64()? },
             5 => Body::NeighboursAre {
                 nonce: reader.u64()?,
-                predecessor: maybe(reader)?,
-                successors: contacts(reader)?,
+                neighbours: Box::new(Neighbours::read(reader)?),
             },
             6 => Body::Notify { key: Key::read(reader)? },
             7 => Body::Ping { nonce: reader.u64()? },
@@ -221,8 +238,7 @@ impl Wire for Message {
             9 => Body::Stranger { nonce: reader.u64()? },
             10 => Body::Leaving {
                 key: Key::read(reader)?,
-                predecessor: maybe(reader)?,
-                successors: contacts(reader)?,
+                neighbours: Box::new(Neighbours::read(reader)?),
             },
             11 => Body::Route {
                 nonce: reader.u64()?,
@@ -239,11 +255,8 @@ impl Wire for Message {
             },
             14 => Body::Store {
                 nonce: reader.u64()?,
-                key: Key::read(reader)?,
-                stamp: reader.u64()?,
-                lifetime: Duration::from_millis(reader.u32()?.into()),
                 copies: reader.u8()?,
-                value: reader.bytes("value", VALUE_MAX)?,
+                offer: Box::new(Offer::read(reader)?),
             },
             15 => Body::Stored { nonce: reader.u64()?, copies: reader.u8()? },
             16 => Body::Full { nonce: reader.u64()? },
@@ -259,6 +272,39 @@ impl Wire for Message {
             tag => return Err(WireError::Unknown { what: "message of Chord", tag }),
         };
         Ok(Self { to, body })
+    }
+}
+
+impl Wire for Neighbours {
+    const MAX: usize = 2 + (CONTACTS_MAX + 1) * Contact::MAX;
+
+    fn write(&self, out: &mut Vec<u8>) {
+        option(self.predecessor.as_ref(), out);
+        write_list(&self.successors, out);
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self, WireError> {
+        Ok(Self { predecessor: maybe(reader)?, successors: contacts(reader)? })
+    }
+}
+
+impl Wire for Offer {
+    const MAX: usize = Key::BYTES + 8 + 4 + 2 + VALUE_MAX;
+
+    fn write(&self, out: &mut Vec<u8>) {
+        self.key.write(out);
+        out.extend_from_slice(&self.stamp.to_be_bytes());
+        out.extend_from_slice(&millis(self.lifetime).to_be_bytes());
+        write_bytes(&self.value, out);
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self, WireError> {
+        Ok(Self {
+            key: Key::read(reader)?,
+            stamp: reader.u64()?,
+            lifetime: Duration::from_millis(reader.u32()?.into()),
+            value: reader.bytes("value", VALUE_MAX)?,
+        })
     }
 }
 
@@ -316,23 +362,43 @@ pub(super) mod tests {
             Body::Closer { nonce, contacts: contacts.clone() },
             Body::Owner { nonce, contacts: contacts.clone() },
             Body::Neighbours { nonce },
-            Body::NeighboursAre { nonce, predecessor: None, successors: contacts.clone() },
+            Body::NeighboursAre {
+                nonce,
+                neighbours: Box::new(Neighbours {
+                    predecessor: None,
+                    successors: contacts.clone(),
+                }),
+            },
             Body::Notify { key },
             Body::Ping { nonce },
             Body::Pong { nonce },
             Body::Stranger { nonce },
-            Body::Leaving { key, predecessor: Some(contact(3)), successors: vec![] },
+            Body::Leaving {
+                key,
+                neighbours: Box::new(Neighbours {
+                    predecessor: Some(contact(3)),
+                    successors: vec![],
+                }),
+            },
             Body::Route { nonce, lookup: 9, key, origin: Some(contact(1).address), hops: 3 },
             Body::Taken { nonce },
             Body::Found { lookup: 9, hops: 4, contacts },
-            Body::Store { nonce, key, stamp: 3, lifetime, copies: 2, value: value.clone() },
+            Body::Store {
+                nonce,
+                copies: 2,
+                offer: Box::new(Offer { key, stamp: 3, lifetime, value: value.clone() }),
+            },
             Body::Stored { nonce, copies: 2 },
             Body::Full { nonce },
             Body::Fetch { nonce, key },
             Body::Value { nonce, value: Some(value) },
         ];
         let to = [None, Some(Key::of(b"b"))];
-        bodies.into_iter().zip(to.into_iter().cycle()).map(|(body, to)| Message { to, body }).collect()
+        bodies
+            .into_iter()
+            .zip(to.into_iter().cycle())
+            .map(|(body, to)| Message { to, body })
+            .collect()
     }
 
     #[test]
@@ -349,7 +415,8 @@ pub(super) mod tests {
             address: "[ffff::1]:1".parse::<std::net::SocketAddr>().unwrap().into(),
         };
         let successors = vec![contact; CONTACTS_MAX];
-        let body = Body::Leaving { key: Key::MAX, predecessor: Some(contact), successors };
+        let neighbours = Box::new(Neighbours { predecessor: Some(contact), successors });
+        let body = Body::Leaving { key: Key::MAX, neighbours };
         let written = Message { to: Some(Key::MAX), body }.encode();
         assert!(written.len() <= Message::MAX, "{}", written.len());
         let body = Body::Closer { nonce: 1, contacts: vec![contact; CONTACTS_MAX + 1] };

@@ -70,6 +70,14 @@ impl Requests {
         self.0.len() >= REQUESTS_MAX
     }
 
+    fn push(&mut self, nonce: Nonce, request: Box<Request>) {
+        if self.0.len() == self.0.capacity() {
+            // Most nodes ask one question at a time, and there may be a million nodes.
+            self.0.reserve_exact(1 + self.0.len() / 2);
+        }
+        self.0.push((nonce, request));
+    }
+
     fn take(&mut self, nonce: Nonce) -> Option<Box<Request>> {
         let place = self.0.iter().position(|(other, _)| *other == nonce)?;
         Some(self.0.swap_remove(place).1)
@@ -114,7 +122,7 @@ impl Node {
         let body = body(nonce);
         cx.send(address, Message { to: key, body: body.clone() });
         let request = Request { key, address, what, sent: cx.now, attempt: 0, body };
-        self.requests.0.push((nonce, Box::new(request)));
+        self.requests.push(nonce, Box::new(request));
         self.timers.set(Timer::Request(nonce), cx.now.after(self.rtt.wait(0)));
         true
     }
@@ -148,10 +156,10 @@ impl Node {
             (For::Lookup(id), Body::Owner { contacts, .. }) => {
                 self.arrived(id, request.key, request.address, round_trip, contacts, cx);
             }
-            (For::Stabilise, Body::NeighboursAre { predecessor, successors, .. }) => {
+            (For::Stabilise, Body::NeighboursAre { neighbours, .. }) => {
                 let key = request.key.expect("successors have keys");
                 let from = Contact { key, address: from };
-                self.neighbours_are(from, predecessor, &successors, cx);
+                self.neighbours_are(from, &neighbours, cx);
             }
             (For::Candidate(exponent), Body::Pong { .. }) => {
                 self.candidate(exponent, request.key, Some(round_trip));
@@ -183,7 +191,7 @@ impl Node {
             cx.send(request.address, message);
             let wait = self.rtt.wait(request.attempt);
             self.timers.set(Timer::Request(nonce), cx.now.after(wait));
-            self.requests.0.push((nonce, request));
+            self.requests.push(nonce, request);
             return;
         }
         if let Some(contact) = request.contact() {
@@ -200,12 +208,7 @@ impl Node {
     }
 
     /// What follows when a question has no answer.
-    fn gave_nothing(
-        &mut self,
-        what: For,
-        key: Option<Key>,
-        cx: &mut Context<'_, Self>,
-    ) {
+    fn gave_nothing(&mut self, what: For, key: Option<Key>, cx: &mut Context<'_, Self>) {
         match what {
             For::Lookup(id) => self.step_failed(id, cx),
             For::Candidate(exponent) => self.candidate(exponent, key, None),

@@ -18,7 +18,7 @@ use nigh_base::{Address, Key, Time, machine::Context};
 use super::{
     Node, Standing, Timer,
     lookup::Purpose,
-    message::{Body, Message},
+    message::{Body, Message, Neighbours},
     request::For,
 };
 use crate::locate::{Contact, Event, Failure, VIA_MAX};
@@ -154,10 +154,10 @@ impl Node {
     pub(super) fn neighbours_are(
         &mut self,
         from: Contact,
-        predecessor: Option<Contact>,
-        successors: &[Contact],
+        neighbours: &Neighbours,
         cx: &mut Context<'_, Self>,
     ) {
+        let Neighbours { predecessor, successors } = neighbours;
         if self.standing != Standing::Member || self.successors.first() != Some(&from) {
             return;
         }
@@ -165,8 +165,7 @@ impl Node {
         let mut list = vec![from];
         list.extend_from_slice(successors);
         let circle = self.settings.circle;
-        let between =
-            predecessor.filter(|it| circle.between(it.key, self.me.key, from.key));
+        let between = predecessor.filter(|it| circle.between(it.key, self.me.key, from.key));
         if let Some(nearer) = between {
             list.insert(0, nearer);
         }
@@ -252,12 +251,11 @@ impl Node {
     /// Now and then: is one of the lost there again? And is the next node really the next one, as
     /// seen from far away?
     fn ask_lost(&mut self, cx: &mut Context<'_, Self>) {
-        let more = self.more();
-        more.rounds = more.rounds.wrapping_add(1);
-        if !more.rounds.is_multiple_of(LOST_ROUNDS) {
+        self.rounds = self.rounds.wrapping_add(1);
+        if !self.rounds.is_multiple_of(LOST_ROUNDS) {
             return;
         }
-        let lost = &more.lost.0;
+        let lost = self.more.as_ref().map_or(&[][..], |more| &more.lost.0);
         if let Some(&lost) = (!lost.is_empty()).then(|| &lost[cx.rng.index(lost.len())]) {
             self.ask(lost, For::Lost, |nonce| Body::Ping { nonce }, cx);
         }
@@ -283,9 +281,10 @@ impl Node {
     pub(super) fn audited(&mut self, contacts: &[Contact], cx: &mut Context<'_, Self>) {
         let nearest = contacts.iter().find(|it| it.key != self.me.key).copied();
         let Some(nearest) = nearest else { return };
-        let nearer = self.successors.first().is_none_or(|successor| {
-            self.distance(nearest.key) < self.distance(successor.key)
-        });
+        let nearer = self
+            .successors
+            .first()
+            .is_none_or(|successor| self.distance(nearest.key) < self.distance(successor.key));
         if nearer && self.standing == Standing::Member {
             self.adopt(&[nearest]);
             self.stabilise(cx);
@@ -298,11 +297,8 @@ impl Node {
             self.hand_all_over(cx);
             let neighbours = [self.successors.first().copied(), self.predecessor];
             for neighbour in neighbours.into_iter().flatten() {
-                let body = Body::Leaving {
-                    key: self.me.key,
-                    predecessor: self.predecessor,
-                    successors: self.successors.clone(),
-                };
+                let neighbours = Box::new(self.neighbours());
+                let body = Body::Leaving { key: self.me.key, neighbours };
                 cx.send(neighbour.address, Message { to: Some(neighbour.key), body });
             }
         }
@@ -314,10 +310,10 @@ impl Node {
     pub(super) fn neighbour_left(
         &mut self,
         who: Contact,
-        predecessor: Option<Contact>,
-        successors: &[Contact],
+        neighbours: &Neighbours,
         cx: &mut Context<'_, Self>,
     ) {
+        let Neighbours { predecessor, successors } = neighbours;
         let (circle, me) = (self.settings.circle, self.me.key);
         let was_predecessor = self.predecessor == Some(who);
         let was_successor = self.successors.contains(&who);

@@ -15,6 +15,8 @@ use crate::locate::Contact;
 pub struct Ring {
     settings: Arc<Settings>,
     contacts: Vec<Contact>,
+    /// The upper 64 bits of their keys.
+    tops: Vec<u64>,
 }
 
 impl Ring {
@@ -27,7 +29,8 @@ impl Ring {
         contacts.sort_unstable();
         assert!(!contacts.is_empty(), "a ring has a node");
         assert!(contacts.is_sorted_by(|a, b| a.key < b.key), "two nodes have one key");
-        Self { settings, contacts }
+        let tops = contacts.iter().map(|it| it.key.top()).collect();
+        Self { settings, contacts, tops }
     }
 
     /// Its nodes, in the order of their keys.
@@ -35,19 +38,34 @@ impl Ring {
         &self.contacts
     }
 
-    /// The first node at or behind `key`: who is responsible for it. Costs log N.
+    /// The first node at or behind `key`: who is responsible for it.
     pub fn successor(&self, key: Key) -> Contact {
         self.contacts[self.place(key)]
     }
 
+    /// Where `key` belongs. Keys are hashes, spread evenly: the search begins where an even spread
+    /// has it, as wide as chance may have moved it, among upper halves that lie close together.
     fn place(&self, key: Key) -> usize {
-        self.contacts.partition_point(|it| it.key < key) % self.contacts.len()
+        let (top, count) = (key.top(), self.tops.len());
+        let guess = usize::try_from((u128::from(top) * count as u128) >> 64).expect("below count");
+        let mut width = 2 * count.isqrt() + 1;
+        let (low, high) = loop {
+            let (low, high) = (guess.saturating_sub(width), (guess + width).min(count));
+            let reaches_down = low == 0 || self.tops[low - 1] < top;
+            if reaches_down && (high == count || self.tops[high] > top) {
+                break (low, high);
+            }
+            width *= 4;
+        };
+        let first = low + self.tops[low..high].partition_point(|&it| it < top);
+        let same = self.tops[first..high].partition_point(|&it| it == top);
+        let alike = &self.contacts[first..first + same];
+        (first + alike.partition_point(|it| it.key < key)) % count
     }
 
     fn behind(&self, place: usize, count: usize) -> impl Iterator<Item = Contact> {
-        (0..count.min(self.contacts.len())).map(move |step| {
-            self.contacts[(place + step) % self.contacts.len()]
-        })
+        (0..count.min(self.contacts.len()))
+            .map(move |step| self.contacts[(place + step) % self.contacts.len()])
     }
 
     /// The machine of one of its nodes, whose first round comes at `first_round`. `nearest` chooses

@@ -101,7 +101,8 @@ fn look_up_everywhere(world: &mut World<Node>, seed: u64) -> (Vec<String>, f64) 
     let mut rng = Rng::new(seed);
     let all = members(world);
     for (number, contact) in all.iter().enumerate() {
-        let circle: Circle = world.machine(HostId(0)).map_or(Circle::WHOLE, |it| it.settings.circle);
+        let circle: Circle =
+            world.machine(HostId(0)).map_or(Circle::WHOLE, |it| it.settings.circle);
         let key = circle.wrap(Key::of(&rng.next_u64().to_be_bytes()));
         let locate = Command::Locate { ticket: Ticket(number as u64), key, trace: false };
         world.command(HostId::at(contact.address).unwrap(), locate);

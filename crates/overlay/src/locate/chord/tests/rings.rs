@@ -167,8 +167,10 @@ fn a_finger_is_the_nearest_of_several_that_would_do() {
         run(&mut world, Duration::from_secs(120));
         let far = |host: HostId| {
             let node = world.machine(host).unwrap();
-            let fingers: Vec<Contact> = [157, 158, 159].into_iter().filter_map(|it| node.finger(it)).collect();
-            let delays = fingers.iter().map(|it| latency.between(host, HostId::at(it.address).unwrap()));
+            let fingers: Vec<Contact> =
+                [157, 158, 159].into_iter().filter_map(|it| node.finger(it)).collect();
+            let delays =
+                fingers.iter().map(|it| latency.between(host, HostId::at(it.address).unwrap()));
             delays.sum::<Duration>() / 3
         };
         let sum: Duration = world.hosts().map(far).sum();
@@ -198,7 +200,8 @@ fn a_way_in_that_leads_nowhere_fails_with_the_reason() {
     );
     // Two nodes of one key: the second is told.
     world.command(b, Command::Join { via: vec![] });
-    let twin = world.add(Node::new(node(1, &settings).contact().key, HostId(2).address(), settings));
+    let twin =
+        world.add(Node::new(node(1, &settings).contact().key, HostId(2).address(), settings));
     world.command(twin, Command::Join { via: vec![HostId(1).address()] });
     run(&mut world, Duration::from_secs(5));
     let last = world.take_events().pop().unwrap();

@@ -8,7 +8,10 @@ use nigh_base::{
     space::clockwise::Circle,
 };
 
-use super::{super::message::{Body, Message}, *};
+use super::{
+    super::message::{Body, Message},
+    *,
+};
 
 const RING: [u64; 8] = [4, 8, 15, 20, 32, 35, 44, 58];
 
@@ -41,7 +44,8 @@ impl Hand {
     }
 
     fn input(&mut self, to: u64, input: Input<Message, Command>) {
-        let (mut rng, mut secrets, mut outbox) = (Rng::new(1), Rng::new(self.now.nanos()), Vec::new());
+        let (mut rng, mut secrets, mut outbox) =
+            (Rng::new(1), Rng::new(self.now.nanos()), Vec::new());
         self.now = self.now.after(Duration::from_millis(10));
         let node = self.nodes.get_mut(&to).unwrap();
         node.handle(input, &mut Context::new(self.now, &mut rng, &mut secrets, &mut outbox));
@@ -90,7 +94,9 @@ fn slides() -> Arc<Settings> {
 #[test]
 fn each_node_maps_the_keys_up_to_it() {
     let ring = Ring::new(slides(), RING.map(contact).to_vec());
-    for (key, node) in [(5, 8), (8, 8), (9, 15), (15, 15), (16, 20), (20, 20), (59, 4), (4, 4), (0, 4)] {
+    for (key, node) in
+        [(5, 8), (8, 8), (9, 15), (15, 15), (16, 20), (20, 20), (59, 4), (4, 4), (0, 4)]
+    {
         assert_eq!(ring.successor(Key::from(key)), contact(node), "key {key}");
     }
 }
@@ -125,7 +131,9 @@ fn node_50_joins_through_15_as_on_the_slides() {
     // Node 50 sends join(50) to node 15; node 44 returns node 58; node 50's successor is 58.
     hand.input(50, Input::Command(Command::Join { via: vec![address(15)] }));
     let (from, to, body) = hand.carry().unwrap();
-    assert!((from, to) == (50, 15) && matches!(body, Body::Next { key, .. } if key == Key::from(50)));
+    assert!(
+        (from, to) == (50, 15) && matches!(body, Body::Next { key, .. } if key == Key::from(50))
+    );
     let (mut from, mut body) = (15, hand.carry().unwrap().2);
     while matches!(body, Body::Closer { .. } | Body::Next { .. }) {
         assert_eq!(hand.pointers(50), (0, 0));
@@ -141,8 +149,8 @@ fn node_50_joins_through_15_as_on_the_slides() {
     assert!(matches!(hand.carry(), Some((50, 58, Body::Neighbours { .. }))));
     let answer = hand.carry();
     assert!(
-        matches!(&answer, Some((58, 50, Body::NeighboursAre { predecessor, .. }))
-            if *predecessor == Some(contact(44))),
+        matches!(&answer, Some((58, 50, Body::NeighboursAre { neighbours, .. }))
+            if neighbours.predecessor == Some(contact(44))),
         "{answer:?}"
     );
     assert_eq!((hand.pointers(50), hand.pointers(58)), ((58, 0), (4, 44)));
@@ -180,7 +188,8 @@ fn the_finger_table_of_80_is_the_lectures() {
     });
     let numbers = [20, 32, 45, 80, 96, 112];
     let expected = [96, 96, 96, 96, 96, 112, 20];
-    let table = |node: &Node| [0, 1, 2, 3, 4, 5, 6].map(|it| number_at(node.finger(it).unwrap().address));
+    let table =
+        |node: &Node| [0, 1, 2, 3, 4, 5, 6].map(|it| number_at(node.finger(it).unwrap().address));
     let mut hand = Hand::new(&numbers, &settings);
     assert_eq!(table(&hand.nodes[&80]), expected, "worked out");
 

@@ -7,7 +7,13 @@ use crate::locate::{Failure, VALUE_MAX};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-fn put(world: &mut World<Node>, by: HostId, name: &str, lifetime: Duration, refresh: bool) -> Event {
+fn put(
+    world: &mut World<Node>,
+    by: HostId,
+    name: &str,
+    lifetime: Duration,
+    refresh: bool,
+) -> Event {
     let (key, value) = (Key::of(name.as_bytes()), Bytes::copy_from_slice(name.as_bytes()));
     world.take_events();
     world.command(by, Command::Put { ticket: Ticket(1), key, value, lifetime, refresh });
@@ -40,7 +46,10 @@ fn world(seed: u64) -> World<Node> {
 #[test]
 fn what_is_put_is_held_three_times_and_got_from_anywhere() {
     let mut world = world(1);
-    assert_eq!(put(&mut world, HostId(3), "a", HOUR, false), Event::Stored { ticket: Ticket(1), copies: 3 });
+    assert_eq!(
+        put(&mut world, HostId(3), "a", HOUR, false),
+        Event::Stored { ticket: Ticket(1), copies: 3 }
+    );
     assert_eq!(holders(&world), 3);
     for host in [0, 3, 9, 29] {
         assert_eq!(get(&mut world, HostId(host), "a"), value("a"));
@@ -60,7 +69,10 @@ fn a_value_ends_with_its_lifetime_unless_it_is_put_again() {
     // Without the one who puts it again, that ends too.
     world.crash(HostId(3));
     run(&mut world, Duration::from_secs(300));
-    assert_eq!(get(&mut world, HostId(4), "again"), Event::Value { ticket: Ticket(2), value: None });
+    assert_eq!(
+        get(&mut world, HostId(4), "again"),
+        Event::Value { ticket: Ticket(2), value: None }
+    );
     assert_eq!(holders(&world), 0);
 }
 
@@ -150,7 +162,8 @@ fn a_visitor_puts_and_gets_without_becoming_a_node() {
     assert_eq!(get(&mut world, visitor, "v"), value("v"));
     world.command(visitor, Command::Locate { ticket: Ticket(3), key: Key::of(b"v"), trace: true });
     run(&mut world, Duration::from_secs(5));
-    let Some(Event::Located { holders, hops, route, .. }) = world.take_events().pop().map(|it| it.event)
+    let Some(Event::Located { holders, hops, route, .. }) =
+        world.take_events().pop().map(|it| it.event)
     else {
         panic!("no answer")
     };
@@ -161,7 +174,11 @@ fn a_visitor_puts_and_gets_without_becoming_a_node() {
     for hop in &route {
         if let Some(by) = hop.named_by {
             let before = route[by as usize].gap;
-            assert!(before.is_none_or(|before| hop.gap.unwrap() < before || hop.gap > Some(Key::power(159))));
+            assert!(
+                before.is_none_or(
+                    |before| hop.gap.unwrap() < before || hop.gap > Some(Key::power(159))
+                )
+            );
         }
     }
     assert_eq!(members(&world).len(), 30);
