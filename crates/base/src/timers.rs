@@ -1,18 +1,21 @@
 //! Named deadlines: what a machine waits for, and which comes first.
 
+use smallvec::SmallVec;
+
 use crate::Time;
 
 /// Deadlines, each with a name. Few at a time: setting and clearing take time in proportion to
 /// their number, asking for the first takes none.
 #[derive(Clone, Debug, Hash)]
 pub struct Timers<K> {
-    /// Latest first, so that the next is the last.
-    deadlines: Vec<(Time, K)>,
+    /// Latest first, so that the next is the last. Most machines have a deadline or two, which lie
+    /// in the machine itself: a runner asks for the next after every input.
+    deadlines: SmallVec<[(Time, K); 2]>,
 }
 
 impl<K> Default for Timers<K> {
     fn default() -> Self {
-        Self { deadlines: Vec::new() }
+        Self { deadlines: SmallVec::new() }
     }
 }
 
@@ -20,10 +23,6 @@ impl<K: Copy + Ord> Timers<K> {
     /// Sets the deadline of `name`, in place of an earlier one.
     pub fn set(&mut self, name: K, at: Time) {
         self.clear(name);
-        if self.deadlines.len() == self.deadlines.capacity() {
-            // Most machines have a deadline or two, and there may be a million machines.
-            self.deadlines.reserve_exact(1 + self.deadlines.len() / 2);
-        }
         let place = self.deadlines.partition_point(|&deadline| deadline > (at, name));
         self.deadlines.insert(place, (at, name));
     }
@@ -56,11 +55,6 @@ impl<K: Copy + Ord> Timers<K> {
     /// Whether nothing is waited for.
     pub fn is_empty(&self) -> bool {
         self.deadlines.is_empty()
-    }
-
-    /// Bytes of the heap that this takes.
-    pub fn heap_bytes(&self) -> usize {
-        self.deadlines.capacity() * size_of::<(Time, K)>()
     }
 }
 

@@ -74,9 +74,9 @@ const LATENCY: Duration = Duration::from_millis(50);
 /// Lookups begin within this time.
 const SPAN: Duration = Duration::from_secs(10);
 /// Asked for and counted in so many pieces, so that neither piles up.
-const PIECES: u32 = 100;
-/// How long answers may still come.
-const REST: Duration = Duration::from_secs(10);
+const PIECES: u32 = 500;
+/// How long answers may still come: forty hops.
+const REST: Duration = Duration::from_secs(2);
 const UPKEEP: Duration = Duration::from_secs(30);
 
 /// Why there is no report.

@@ -660,7 +660,7 @@ fn copy_if_repeatable(request: &Request<RequestBody>) -> Option<Request<RequestB
 
 fn failure_of(error: &hyper::Error) -> Failure {
     debug!(?error, "the origin failed a request");
-    if error.is_parse() || error.is_parse_too_large() {
+    if error.is_parse() {
         Failure::Garbage
     } else if error.is_user() {
         Failure::RequestBroken

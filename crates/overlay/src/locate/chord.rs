@@ -7,6 +7,7 @@
 //! ```text
 //! message  what is said, and its bytes
 //! ring     join, stabilise, notify, leave: successors and predecessor
+//! successors  the nodes behind this one
 //! fingers  the table of far nodes; proximity: the nearest of several that would do
 //! lookup   from a key to its successor, iteratively or recursively
 //! hold     values, their copies and their end
@@ -24,6 +25,7 @@ mod request;
 mod ring;
 pub mod settled;
 mod several;
+mod successors;
 
 use std::{
     hash::{Hash, Hasher},
@@ -44,6 +46,7 @@ use self::{
     message::{Body, CONTACTS_MAX, Message, Neighbours},
     request::Requests,
     ring::Lost,
+    successors::{Frame, Successors},
 };
 use super::{Command, Contact, Event};
 
@@ -143,7 +146,7 @@ pub struct Node {
     settings: Arc<Settings>,
     standing: Standing,
     /// Clockwise, without this node: empty if it is alone.
-    successors: Vec<Contact>,
+    successors: Successors,
     predecessor: Option<Contact>,
     /// When the predecessor was last heard.
     predecessor_heard: Time,
@@ -180,7 +183,7 @@ impl Node {
             me: Contact { key, address },
             settings,
             standing: Standing::Outside,
-            successors: Vec::new(),
+            successors: Successors::default(),
             predecessor: None,
             predecessor_heard: Time::START,
             fingers: Fingers::default(),
@@ -243,7 +246,13 @@ impl Node {
     }
 
     fn neighbours(&self) -> Neighbours {
-        Neighbours { predecessor: self.predecessor, successors: self.successors.clone() }
+        Neighbours { predecessor: self.predecessor, successors: self.successors.to_vec() }
+    }
+
+    /// Where successors are measured from.
+    fn frame(&self) -> Frame {
+        let (circle, limit) = (self.settings.circle, self.settings.successors);
+        Frame { circle, me: self.me.key, limit }
     }
 
     fn next_successor(&self) -> Contact {
@@ -390,13 +399,7 @@ impl Machine for Node {
     /// What holds of every node at every moment, whatever happens around it.
     fn check(&self) {
         let me = self.me.key;
-        let mut last = Key::default();
-        assert!(self.successors.len() <= self.settings.successors, "too many successors");
-        for contact in &self.successors {
-            let distance = self.distance(contact.key);
-            assert!(distance > last, "{me:?}: successors are out of order: {:?}", self.successors);
-            last = distance;
-        }
+        self.successors.check(self.frame());
         assert!(self.predecessor.is_none_or(|it| it.key != me), "a predecessor of itself");
         self.fingers.check(self.settings.circle, me);
         self.requests.check();

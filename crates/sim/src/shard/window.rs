@@ -18,7 +18,7 @@ use crate::{
 /// Hosts of one range: its part of the world stays in the processor's cache while it is sorted.
 const RANGE: usize = 4096;
 /// Entries that a range keeps room for, from one window to the next.
-const KEPT: usize = 1024;
+const KEPT: usize = 512;
 
 /// What is due in a window.
 #[derive(Debug)]

@@ -128,13 +128,12 @@ impl Node {
     pub(super) fn owners(&self, key: Key) -> Option<Vec<Contact>> {
         let count = usize::from(self.settings.copies).max(self.settings.proximity);
         let behind = self.successors.iter().copied();
-        if self.owns(key) {
-            let count = count.min(CONTACTS_MAX);
-            return Some(std::iter::once(self.me).chain(behind).take(count).collect());
+        if self.successors.cover(self.distance(key), self.frame()) && key != self.me.key {
+            return Some(behind.take(count).collect());
         }
-        let successor = self.next_successor().key;
-        let between = self.settings.circle.within(key, self.me.key, successor);
-        between.then(|| behind.take(count).collect())
+        let count = count.min(CONTACTS_MAX);
+        let own = || std::iter::once(self.me).chain(behind).take(count).collect();
+        self.owns(key).then(own)
     }
 
     /// The nodes that are known nearest before `key`, the nearest first.
@@ -164,11 +163,10 @@ impl Node {
         let limit = self.distance(key);
         let fits = |it: &Contact| self.distance(it.key) < limit && !tried.contains(it);
         let finger = self.fingers.before(limit).find(fits);
-        // Behind the last successor the fingers know better, if there is one.
-        let last = self.successors.last()?;
-        let reach = self.distance(last.key);
+        // Behind the last successor the fingers know better.
+        let beyond = |it: &Contact| self.successors.end_before(self.distance(it.key), self.frame());
         match finger {
-            Some(finger) if self.distance(finger.key) >= reach => Some(finger),
+            Some(finger) if beyond(&finger) => Some(finger),
             finger => {
                 let successor = self.successors.iter().rev().copied().find(fits);
                 let distance = |it: &Contact| self.distance(it.key);
@@ -309,7 +307,8 @@ impl Node {
             }
             let question = |nonce| Body::Next { nonce, key: target };
             lookup.asking = Some(candidate.clone());
-            if !self.ask_at(candidate.key, candidate.address, For::Lookup(id), question, cx) {
+            let Candidate { key, address, misses, .. } = candidate;
+            if !self.ask_at(key, address, misses, For::Lookup(id), question, cx) {
                 return self.lookup_failed(id, Failure::Busy, cx);
             }
             return;

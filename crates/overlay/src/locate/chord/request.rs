@@ -104,13 +104,16 @@ impl Node {
         body: impl FnOnce(Nonce) -> Body,
         cx: &mut Context<'_, Self>,
     ) -> bool {
-        self.ask_at(Some(to.key), to.address, what, body, cx)
+        self.ask_at(Some(to.key), to.address, 0, what, body, cx)
     }
 
+    /// Asks whoever is at an address; who has not answered `misses` times is given longer. Waits
+    /// follow the round trips to all nodes, and this one may be farther than most.
     pub(super) fn ask_at(
         &mut self,
         key: Option<Key>,
         address: Address,
+        misses: u32,
         what: For,
         body: impl FnOnce(Nonce) -> Body,
         cx: &mut Context<'_, Self>,
@@ -123,7 +126,7 @@ impl Node {
         cx.send(address, Message { to: key, body: body.clone() });
         let request = Request { key, address, what, sent: cx.now, attempt: 0, body };
         self.requests.push(nonce, Box::new(request));
-        self.timers.set(Timer::Request(nonce), cx.now.after(self.rtt.wait(0)));
+        self.timers.set(Timer::Request(nonce), cx.now.after(self.rtt.wait(misses)));
         true
     }
 

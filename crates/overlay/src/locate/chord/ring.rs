@@ -181,27 +181,8 @@ impl Node {
 
     /// Takes nodes into the list of successors, as far as they belong there.
     pub(super) fn adopt(&mut self, contacts: &[Contact]) {
-        for &contact in contacts {
-            let distance = self.distance(contact.key);
-            if distance == Key::default() {
-                continue;
-            }
-            let circle = self.settings.circle;
-            let me = self.me.key;
-            let place =
-                self.successors.partition_point(|it| circle.distance(me, it.key) < distance);
-            let same = self.successors.get(place).is_some_and(|it| it.key == contact.key);
-            if same {
-                // It may have come back at another address.
-                self.successors[place] = contact;
-            } else if place < self.settings.successors {
-                if self.successors.len() == self.successors.capacity() {
-                    self.successors.reserve_exact(self.settings.successors - self.successors.len());
-                }
-                self.successors.truncate(self.settings.successors - 1);
-                self.successors.insert(place, contact);
-            }
-        }
+        let frame = self.frame();
+        contacts.iter().for_each(|&contact| self.successors.adopt(contact, frame));
     }
 
     /// Somebody thinks that this node is its successor.
@@ -241,7 +222,7 @@ impl Node {
 
     /// Takes a node out of the tables.
     pub(super) fn forget(&mut self, contact: Contact, _cx: &mut Context<'_, Self>) {
-        self.successors.retain(|it| *it != contact);
+        self.successors.remove(contact, self.frame());
         self.fingers.remove(contact);
         if self.predecessor == Some(contact) {
             self.predecessor = None;

@@ -89,9 +89,9 @@ impl Ring {
             return node;
         }
         let others = self.contacts.len() - 1;
-        let successors = self.behind(place + 1, self.settings.successors.min(others));
-        node.successors.reserve_exact(self.settings.successors.min(others));
-        node.successors.extend(successors);
+        let successors: Vec<Contact> =
+            self.behind(place + 1, self.settings.successors.min(others)).collect();
+        node.adopt(&successors);
         node.predecessor = Some(self.contacts[(place + others) % self.contacts.len()]);
         let circle = self.settings.circle;
         let lowest = node.lowest_finger();
