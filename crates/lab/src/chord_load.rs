@@ -25,6 +25,7 @@ pub(crate) const EXPERIMENT: Experiment = Experiment {
     shows: "How many keys a node of a Chord ring holds, without and with virtual nodes",
     source: "Stoica, Morris, Karger, Kaashoek, Balakrishnan: Chord, SIGCOMM 2001, section 6.2, \
              figures 8 and 9",
+    takes: &[],
     run,
 };
 
@@ -91,7 +92,7 @@ fn run(options: &Options, told: &mut dyn FnMut(Progress)) -> Result<Report, Erro
             })
         })
         .collect();
-    let mut report = Report::new(&EXPERIMENT, *options, setup(nodes), table(&found));
+    let mut report = Report::new(&EXPERIMENT, options, setup(nodes), vec![table(&found)]);
     report.charts = figures::charts(&found);
     report.claims = verdicts::claims(nodes, &found);
     Ok(report)

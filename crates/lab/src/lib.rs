@@ -11,24 +11,33 @@
 //! ```
 //! use nigh_lab::{Options, find};
 //! let experiment = find("chord-load").unwrap();
-//! let options = Options { seed: 1, nodes: Some(100) };
+//! let options = Options { nodes: Some(100), ..Options::new(1) };
 //! let report = experiment.run(&options, &mut |_| ()).unwrap();
 //! assert!(report.text().contains("99th percentile"));
 //! assert!(report.files().iter().any(|file| file.name == "chord-load.svg"));
 //! ```
 
 mod chart;
+mod chord_churn;
+mod chord_failures;
+mod chord_latency;
 mod chord_load;
+mod chord_path;
 mod claim;
 mod distribution;
+mod options;
 mod page;
+mod parallel;
 mod report;
+mod rings;
 mod sample;
 mod table;
 
 pub use chart::{Axis, Chart, Scale, Series, Style};
 pub use claim::{Claim, Tolerance, Verdict};
+pub use options::{Choice, Error, Options, RoundTrips};
 pub use page::page;
+pub use parallel::THREAD;
 pub use report::{File, Report};
 pub use table::{Cell, Column, Table};
 
@@ -41,6 +50,8 @@ pub struct Experiment {
     pub shows: &'static str,
     /// Where it was published: the paper, the section, the figure.
     pub source: &'static str,
+    /// What it lets one choose beside seed and nodes.
+    pub takes: &'static [Choice],
     run: Run,
 }
 
@@ -49,30 +60,10 @@ pub struct Experiment {
 type Run = fn(&Options, &mut dyn FnMut(Progress)) -> Result<Report, Error>;
 
 impl Experiment {
-    /// Runs it. `told` hears how far it is, often enough for somebody who waits.
+    /// Runs it; choices that it does not take are as if they had not been made. `told` hears how far
+    /// it is, often enough for somebody who waits.
     pub fn run(&self, options: &Options, told: &mut dyn FnMut(Progress)) -> Result<Report, Error> {
-        (self.run)(options, told)
-    }
-}
-
-/// What one may choose.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Options {
-    /// Where all randomness comes from.
-    pub seed: u64,
-    /// How many nodes, if not as many as in the paper.
-    pub nodes: Option<u64>,
-}
-
-impl Options {
-    /// How many nodes: those of the paper, or as many as were asked for, within limits that the
-    /// experiment sets.
-    pub(crate) fn nodes_within(&self, paper: u64, least: u64, most: u64) -> Result<u64, Error> {
-        match self.nodes {
-            None => Ok(paper),
-            Some(asked) if (least..=most).contains(&asked) => Ok(asked),
-            Some(asked) => Err(Error::Nodes { asked, least, most }),
-        }
+        (self.run)(&options.cut_to(self.takes), told)
     }
 }
 
@@ -85,33 +76,16 @@ pub struct Progress {
     pub text: String,
 }
 
-/// Why there is no report. Both are the asker's to mend.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Error {
-    /// No experiment has this name.
-    #[error("no experiment is called `{name}`; the nearest is `{nearest}`")]
-    Unknown {
-        /// What was asked for.
-        name: String,
-        /// The name that is least unlike it.
-        nearest: &'static str,
-    },
-    /// The experiment does not work with so many nodes.
-    #[error("{asked} nodes are outside of {least} to {most}")]
-    Nodes {
-        /// What was asked for.
-        asked: u64,
-        /// The fewest that it takes.
-        least: u64,
-        /// The most that it takes.
-        most: u64,
-    },
-}
-
 /// All experiments, in the order of the page that shows them. A further one is a file with an
 /// `EXPERIMENT`, and a line here.
 pub fn experiments() -> &'static [Experiment] {
-    static ALL: [Experiment; 1] = [chord_load::EXPERIMENT];
+    static ALL: [Experiment; 5] = [
+        chord_load::EXPERIMENT,
+        chord_path::EXPERIMENT,
+        chord_failures::EXPERIMENT,
+        chord_churn::EXPERIMENT,
+        chord_latency::EXPERIMENT,
+    ];
     &ALL
 }
 
@@ -176,17 +150,6 @@ mod tests {
         assert_eq!(
             error.to_string(),
             "no experiment is called `chord-loads`; the nearest is `chord-load`"
-        );
-    }
-
-    #[test]
-    fn nodes_outside_of_the_limits_are_refused() {
-        let nodes = |nodes| Options { seed: 1, nodes }.nodes_within(10_000, 100, 20_000);
-        assert_eq!(nodes(None), Ok(10_000));
-        assert_eq!(nodes(Some(100)), Ok(100));
-        assert_eq!(
-            nodes(Some(99)).unwrap_err().to_string(),
-            "99 nodes are outside of 100 to 20000"
         );
     }
 }

@@ -48,8 +48,12 @@ fn section(text: &mut String, report: &Report, folder: &str) -> std::fmt::Result
     for (number, chart) in report.charts.iter().enumerate() {
         writeln!(text, "![{}]({folder}/{})\n", chart.title, report.chart_name(number))?;
     }
-    write!(text, "{}", report.table.markdown())?;
-    writeln!(text, "\nThe same as [CSV]({folder}/{name}.csv).")
+    for (number, table) in report.tables.iter().enumerate() {
+        write!(text, "{}", table.markdown())?;
+        writeln!(text, "\nThe same as [CSV]({folder}/{}).\n", report.table_name(number))?;
+    }
+    text.truncate(text.trim_end().len());
+    writeln!(text)
 }
 
 fn claims(text: &mut String, claims: &[Claim]) -> std::fmt::Result {

@@ -23,7 +23,7 @@ pub struct Report {
     /// What was done: enough to do it elsewhere, and why the tolerances are what they are.
     pub setup: String,
     /// The figures as numbers.
-    pub table: Table,
+    pub tables: Vec<Table>,
     /// The figures as pictures.
     pub charts: Vec<Chart>,
     /// What was published, and what became of it.
@@ -46,13 +46,13 @@ impl Report {
     /// A report with neither charts nor claims.
     pub(crate) fn new(
         experiment: &Experiment,
-        options: Options,
+        options: &Options,
         setup: String,
-        table: Table,
+        tables: Vec<Table>,
     ) -> Self {
         let Experiment { name, shows, source, .. } = *experiment;
-        let (charts, claims) = (Vec::new(), Vec::new());
-        Self { name, title: shows, source, options, setup, table, charts, claims }
+        let (charts, claims, options) = (Vec::new(), Vec::new(), options.clone());
+        Self { name, title: shows, source, options, setup, tables, charts, claims }
     }
 
     /// The claims that differ, and nobody has said why.
@@ -62,9 +62,7 @@ impl Report {
 
     /// The command that makes this report again.
     pub fn command(&self) -> String {
-        let nodes = self.options.nodes.map(|nodes| format!(" --nodes {nodes}"));
-        let seed = self.options.seed;
-        format!("nigh sim {}{} --seed {seed}", self.name, nodes.unwrap_or_default())
+        format!("nigh sim {}{}", self.name, self.options)
     }
 
     /// For terminals.
@@ -72,7 +70,10 @@ impl Report {
         let mut text = format!("{}: {}\n", self.name, self.title);
         text += &wrapped("source", self.source);
         text += &wrapped("set-up", &self.setup);
-        text += &format!("\n{}\n", self.table.text());
+        for table in &self.tables {
+            text += &format!("\n{}", table.text());
+        }
+        text.push('\n');
         let verdicts = self.verdicts().text();
         let mut lines = verdicts.lines();
         text += &format!("{}\n", lines.next().expect("a table has a heading"));
@@ -111,32 +112,40 @@ impl Report {
             "seed": self.options.seed,
             "nodes": self.options.nodes,
             "setup": self.setup,
-            "table": self.table.json(),
+            "tables": self.tables.iter().map(Table::json).collect::<Vec<_>>(),
             "charts": self.charts.iter().map(Chart::json).collect::<Vec<_>>(),
             "claims": self.claims.iter().map(Claim::json).collect::<Vec<_>>(),
         })
     }
 
-    /// The table, for spreadsheets.
-    pub fn csv(&self) -> String {
-        self.table.csv()
-    }
-
-    /// The table as a file, and each chart as one.
+    /// Each table as a file, and each chart as one.
     pub fn files(&self) -> Vec<File> {
-        let table = File { name: format!("{}.csv", self.name), text: self.csv() };
+        let table = |(number, table): (usize, &Table)| File {
+            name: self.table_name(number),
+            text: table.csv(),
+        };
         let chart = |(number, chart): (usize, &Chart)| File {
             name: self.chart_name(number),
             text: chart.svg(),
         };
-        [table].into_iter().chain(self.charts.iter().enumerate().map(chart)).collect()
+        let tables = self.tables.iter().enumerate().map(table);
+        tables.chain(self.charts.iter().enumerate().map(chart)).collect()
     }
 
-    /// The name of a chart's file, counted from zero: the first has no number.
+    /// The name of a table's file, counted from zero: the first has no number.
+    pub(crate) fn table_name(&self, number: usize) -> String {
+        self.file_name(number, "csv")
+    }
+
+    /// The name of a chart's file.
     pub(crate) fn chart_name(&self, number: usize) -> String {
+        self.file_name(number, "svg")
+    }
+
+    fn file_name(&self, number: usize, end: &str) -> String {
         match number {
-            0 => format!("{}.svg", self.name),
-            _ => format!("{}-{}.svg", self.name, number + 1),
+            0 => format!("{}.{end}", self.name),
+            _ => format!("{}-{}.{end}", self.name, number + 1),
         }
     }
 }
@@ -171,12 +180,14 @@ pub(crate) mod tests {
             name: "ring-size",
             shows: "A ring has as many nodes as joined",
             source: "A paper, section 1",
+            takes: &[],
             run: |_, _| unreachable!("nobody runs it"),
         };
         let mut table = Table::new(vec![Column::new("joined", "nodes")]);
         table.row(vec![Cell::count(4)]);
-        let options = Options { seed: 7, nodes: Some(4) };
-        let mut report = Report::new(&experiment, options, "Four nodes join.".to_owned(), table);
+        let options = Options { nodes: Some(4), ..Options::new(7) };
+        let setup = "Four nodes join.".to_owned();
+        let mut report = Report::new(&experiment, &options, setup, vec![table]);
         for title in ["Size", "Growth"] {
             let [x, y] = ["joined", "size"].map(|label| Axis::new(label, Scale::Linear));
             let mut chart = Chart::new(title, x, y);
@@ -231,7 +242,7 @@ pub(crate) mod tests {
     fn scripts_get_everything() {
         let json = report().json();
         assert_eq!((&json["seed"], &json["nodes"]), (&7.into(), &4.into()));
-        assert_eq!(json["table"]["rows"][0][0], 4.0);
+        assert_eq!(json["tables"][0]["rows"][0][0], 4.0);
         assert_eq!(json["claims"][1]["because"], "one joined | twice");
         assert_eq!(json["charts"][1]["title"], "Growth");
     }

@@ -5,6 +5,8 @@ use std::fmt;
 /// Rows of cells under columns.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Table {
+    /// What it shows; empty if it is the only one of its report.
+    title: String,
     columns: Vec<Column>,
     rows: Vec<Vec<Cell>>,
 }
@@ -90,7 +92,14 @@ impl fmt::Display for Cell {
 impl Table {
     /// A table without rows.
     pub const fn new(columns: Vec<Column>) -> Self {
-        Self { columns, rows: Vec::new() }
+        Self { title: String::new(), columns, rows: Vec::new() }
+    }
+
+    /// The same with a heading: for a report that has several.
+    #[must_use]
+    pub fn titled(mut self, title: impl Into<String>) -> Self {
+        self.title = title.into();
+        self
     }
 
     /// Adds a row.
@@ -113,6 +122,9 @@ impl Table {
         lines.extend(self.rows.iter().map(|row| row.iter().map(Cell::to_string).collect()));
         let widths = widths(&lines);
         let mut text = String::new();
+        if !self.title.is_empty() {
+            text += &format!("{}\n", self.title);
+        }
         for line in &lines {
             let mut padded = String::new();
             for (number, (cell, width)) in line.iter().zip(&widths).enumerate() {
@@ -135,7 +147,12 @@ impl Table {
             rules.push(if self.is_numeric(number) { "---:" } else { "---" }.to_owned());
         }
         let headings = self.columns.iter().map(Column::heading).collect();
-        let mut text = markdown_row(headings) + &markdown_row(rules);
+        let mut text = String::new();
+        if !self.title.is_empty() {
+            text += &format!("{}:\n\n", self.title);
+        }
+        text += &markdown_row(headings);
+        text += &markdown_row(rules);
         for row in &self.rows {
             text += &markdown_row(row.iter().map(Cell::to_string).collect());
         }
@@ -156,6 +173,7 @@ impl Table {
             |column: &Column| serde_json::json!({"name": column.name, "unit": column.unit});
         let row = |row: &Vec<Cell>| row.iter().map(Cell::json).collect::<serde_json::Value>();
         serde_json::json!({
+            "title": self.title,
             "columns": self.columns.iter().map(column).collect::<Vec<_>>(),
             "rows": self.rows.iter().map(row).collect::<Vec<_>>(),
         })

@@ -49,7 +49,10 @@ mod sockets;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::VecDeque, fmt, future::pending, io, path::Path, sync::Arc, time::Instant};
+use std::{
+    collections::VecDeque, fmt, future::pending, io, net::SocketAddr, path::Path, sync::Arc,
+    time::Instant,
+};
 
 use bytes::Bytes;
 use nigh_base::{
@@ -118,6 +121,20 @@ impl<T: Machine<Message = Bytes>> Driver<T> {
     /// # Panics
     /// Outside a tokio runtime with I/O and time.
     pub fn bind(machine: T, settings: Settings) -> Result<(Self, HandleOf<T>), BindError> {
+        Self::bind_with(settings, |_| machine)
+    }
+
+    /// The same for a machine that is made from the address: the system may have chosen its port.
+    ///
+    /// # Errors
+    /// As [`Driver::bind`].
+    ///
+    /// # Panics
+    /// As [`Driver::bind`], and if `machine` does.
+    pub fn bind_with(
+        settings: Settings,
+        machine: impl FnOnce(SocketAddr) -> T,
+    ) -> Result<(Self, HandleOf<T>), BindError> {
         let Settings { listen, slots, seed } = settings;
         let cannot_listen = |source| BindError::Listen { address: listen, source };
         let (socket, listener, address) = sockets::bind(listen).map_err(cannot_listen)?;
@@ -126,7 +143,7 @@ impl<T: Machine<Message = Bytes>> Driver<T> {
         let (command_sender, commands) = mpsc::channel(COMMANDS);
         let (events, event_receiver) = mpsc::channel(EVENTS);
         let driver = Self {
-            machine,
+            machine: machine(address),
             clock: Monotonic::start(),
             seed,
             rng: Rng::new(seed),
@@ -145,6 +162,11 @@ impl<T: Machine<Message = Bytes>> Driver<T> {
         };
         let handle = Handle { commands: command_sender, events: event_receiver, address, counters };
         Ok((driver, handle))
+    }
+
+    /// The machine, which has handled nothing yet.
+    pub const fn machine(&self) -> &T {
+        &self.machine
     }
 
     /// Records the run into a new file at `path`, for [`nigh_base::record::replay()`], up to

@@ -29,10 +29,16 @@ pub struct OsSecrets {
 const DRAWN_BYTES: usize = 512;
 
 impl OsSecrets {
-    /// Secrets of its own.
+    /// Secrets of its own. The first in a process seed the generator, which takes some 30
+    /// milliseconds: it is done here, not while a machine measures how long an answer takes.
+    ///
+    /// # Panics
+    /// If the operating system gives no entropy.
     pub fn new() -> Self {
         let source = aws_lc_rs::default_provider().secure_random;
-        Self { source, drawn: [0; DRAWN_BYTES], used: DRAWN_BYTES }
+        let mut drawn = [0; DRAWN_BYTES];
+        draw(source, &mut drawn);
+        Self { source, drawn, used: 0 }
     }
 }
 

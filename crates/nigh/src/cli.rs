@@ -1,12 +1,16 @@
 //! The command line: what can be said, and what it means when it is not.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+mod overlay;
 
-use clap::{Args, Parser, Subcommand};
+use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
+
+use clap::{Args, CommandFactory, Parser, Subcommand, error::ErrorKind};
 use nigh_base::ByteSize;
 use nigh_cache::{evict, key::Scheme};
 use nigh_lab::Experiment;
 use nigh_net::{access_log, origin};
+
+pub(crate) use overlay::{Fetch, Locate, Node, Overlay, Put, Sought, Visit};
 
 /// A content delivery network that you run yourself.
 #[derive(Debug, Parser)]
@@ -21,6 +25,10 @@ pub(crate) enum Verb {
     Edge(Box<Edge>),
     Explain(Explain),
     Demo(Demo),
+    Node(Box<Node>),
+    Locate(Locate),
+    Put(Put),
+    Fetch(Fetch),
     Sim(Sim),
 }
 
@@ -179,6 +187,7 @@ Examples:
   nigh sim chord-load
   nigh sim chord-load --nodes 500 --seed 7 --json
   nigh sim chord-load --out pictures
+  nigh sim chord-latency --matrix round-trips.txt
   nigh sim all")]
 pub(crate) struct Sim {
     /// An experiment, or `list` for what there is, or `all` to run them all and write them down:
@@ -191,6 +200,16 @@ pub(crate) struct Sim {
     /// Where all randomness comes from.
     #[arg(long, value_name = "S", default_value_t = 1)]
     pub(crate) seed: u64,
+    /// For experiments of many runs: the seeds of all of them, A and B among them, or one.
+    #[arg(long, value_name = "A..B", value_parser = seeds, conflicts_with = "seed")]
+    pub(crate) seeds: Option<RangeInclusive<u64>>,
+    /// Of the faults that one seed plans, take only those at these places.
+    #[arg(long, value_name = "STEPS", value_delimiter = ',', requires = "seeds")]
+    pub(crate) only: Option<Vec<usize>>,
+    /// Round trips between real hosts, for experiments that measure times: milliseconds, a row a
+    /// line, as in a square table.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) matrix: Option<PathBuf>,
     /// Write the charts (SVG) and the table (CSV) into DIR [default: none, and docs for `all`]
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
@@ -256,6 +275,16 @@ fn loopback(text: &str) -> Result<SocketAddr, String> {
     }
 }
 
+/// `A..B`, both included, or one number.
+fn seeds(text: &str) -> Result<RangeInclusive<u64>, String> {
+    let (first, last) = text.split_once("..").unwrap_or((text, text));
+    let number = |text: &str| text.parse::<u64>().ok();
+    match (number(first), number(last)) {
+        (Some(first), Some(last)) if first <= last => Ok(first..=last),
+        _ => Err(format!("`{text}` names no seeds: use 77, or 1..10000")),
+    }
+}
+
 /// The parser of URIs that the origin's side stands on takes 65,534 bytes.
 fn target_size(text: &str) -> Result<ByteSize, String> {
     let size: ByteSize =
@@ -271,11 +300,30 @@ fn duration(text: &str) -> Result<Duration, String> {
         "s" | "" => 1_000,
         "m" => 60_000,
         "h" => 3_600_000,
-        _ => return Err(format!("`{unit}` is no unit of time: use ms, s, m or h")),
+        "d" => 86_400_000,
+        _ => return Err(format!("`{unit}` is no unit of time: use ms, s, m, h or d")),
     };
     let number: u64 =
         number.parse().map_err(|_| format!("`{text}` is no time, such as 500ms or 10s"))?;
     Ok(Duration::from_millis(number.saturating_mul(factor)))
+}
+
+/// A time as [`duration`] reads it, in the largest unit that divides it.
+pub(crate) fn in_units(time: Duration) -> String {
+    let millis = time.as_millis();
+    let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s")];
+    let whole = units.into_iter().find(|(factor, _)| millis > 0 && millis.is_multiple_of(*factor));
+    let (factor, unit) = whole.unwrap_or((1, "ms"));
+    format!("{}{unit}", millis / factor)
+}
+
+/// Says what was wrong with the words after `verb` and how they go, and ends with 2.
+pub(crate) fn used_wrongly(verb: &str, kind: ErrorKind, message: &str) -> ! {
+    let mut command = Cli::command();
+    // Built, the verb's usage line begins with the program's name.
+    command.build();
+    let verb = command.find_subcommand_mut(verb).expect("it is one of the verbs");
+    verb.error(kind, message).exit()
 }
 
 /// Prints an error and what caused it, one line each.
@@ -289,8 +337,6 @@ pub(crate) fn complain(error: &anyhow::Error) {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
@@ -328,10 +374,28 @@ mod tests {
     }
 
     #[test]
+    fn seeds_are_one_or_from_one_to_another() {
+        assert_eq!(seeds("77"), Ok(77..=77));
+        assert_eq!(seeds("1..10000"), Ok(1..=10_000));
+        for text in ["", "..", "9..8", "1..", "x", "1..=2"] {
+            assert!(seeds(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
     fn times_have_units() {
         assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
         assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
         assert!(duration("soon").is_err());
-        assert!(duration("5d").is_err());
+        assert_eq!(duration("5d"), Ok(Duration::from_secs(432_000)));
+        assert!(duration("5w").is_err());
+    }
+
+    #[test]
+    fn a_time_is_written_as_it_is_read() {
+        for text in ["1ms", "1500ms", "2s", "90s", "2m", "36h", "7d", "0ms"] {
+            assert_eq!(in_units(duration(text).unwrap()), text);
+        }
+        assert_eq!(in_units(Duration::from_secs(3600)), "1h");
     }
 }

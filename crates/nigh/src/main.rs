@@ -6,7 +6,9 @@ mod cli;
 mod demo;
 mod edge;
 mod explain;
+mod locate;
 mod metrics;
+mod node;
 mod sim;
 mod small_http;
 
@@ -39,6 +41,10 @@ fn main() -> ExitCode {
         Verb::Edge(flags) => edge::run(&flags),
         Verb::Explain(flags) => explain::run(&flags),
         Verb::Demo(flags) => demo::run(&flags),
+        Verb::Node(flags) => node::run(&flags),
+        Verb::Locate(flags) => locate::run(&flags),
+        Verb::Put(flags) => locate::put(&flags),
+        Verb::Fetch(flags) => locate::fetch(&flags),
         Verb::Sim(flags) => sim::run(&flags),
     };
     match done {

@@ -6,12 +6,16 @@
 use std::{
     fs,
     io::{IsTerminal, Write},
+    panic,
     path::Path,
+    sync::Arc,
+    thread,
 };
 
 use anyhow::{Context, bail};
-use clap::{CommandFactory, error::ErrorKind};
-use nigh_lab::{Experiment, File, Options, Report, experiments};
+use clap::error::ErrorKind;
+use nigh_lab::{Choice, Experiment, File, Options, Report, RoundTrips, experiments};
+use nigh_sim::Matrix;
 use serde_json::json;
 
 use crate::cli::{self, Figures};
@@ -25,10 +29,22 @@ const PAGES: &str = "docs";
 
 /// Does what is asked for.
 pub(crate) fn run(flags: &cli::Sim) -> anyhow::Result<()> {
+    let options = Options {
+        seed: flags.seed,
+        nodes: flags.nodes,
+        seeds: flags.seeds.clone(),
+        only: flags.only.clone(),
+        round_trips: flags.matrix.as_deref().map(round_trips).transpose()?,
+    };
+    quieten_experiments();
     match flags.figures {
         Figures::List => list(flags),
         Figures::One(experiment) => {
-            let report = report(flags, experiment)?;
+            if let Some(choice) = options.refused(experiment.takes) {
+                let message = format!("{} takes no {}", experiment.name, flag(choice));
+                cli::used_wrongly("sim", ErrorKind::ArgumentConflict, &message);
+            }
+            let report = report(flags, &options, experiment)?;
             if let Some(folder) = &flags.out {
                 write_files(folder, &report.files())?;
                 written(flags, folder)?;
@@ -37,7 +53,7 @@ pub(crate) fn run(flags: &cli::Sim) -> anyhow::Result<()> {
         }
         Figures::All => {
             let reports: Result<Vec<_>, _> =
-                experiments().iter().map(|experiment| report(flags, experiment)).collect();
+                experiments().iter().map(|it| report(flags, &options, it)).collect();
             let reports = reports?;
             let pages = flags.out.as_deref().unwrap_or_else(|| Path::new(PAGES));
             for report in &reports {
@@ -51,9 +67,46 @@ pub(crate) fn run(flags: &cli::Sim) -> anyhow::Result<()> {
     }
 }
 
+/// The option of the command with which a choice is made.
+const fn flag(choice: Choice) -> &'static str {
+    match choice {
+        Choice::Seeds => "--seeds",
+        Choice::Steps => "--only",
+        Choice::RoundTrips => "--matrix",
+    }
+}
+
+/// Reads a table of round trips.
+fn round_trips(path: &Path) -> anyhow::Result<RoundTrips> {
+    let shown = path.display();
+    let bytes = fs::read(path).with_context(|| format!("cannot read {shown}"))?;
+    if bytes.starts_with(&GZIP) {
+        bail!("{shown} is compressed: gunzip it first");
+    }
+    let text = String::from_utf8(bytes).with_context(|| format!("{shown} is no text"))?;
+    let matrix = Matrix::parse(&text).with_context(|| format!("{shown} is no table of times"))?;
+    let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+    Ok(RoundTrips { name, matrix: Arc::new(matrix) })
+}
+
+/// How a file begins that gzip has written (RFC 1952, section 2.3.1).
+const GZIP: [u8; 2] = [0x1f, 0x8b];
+
+/// An experiment may look for what makes a machine panic, a hundred times over: the report says what
+/// it found, and the threads on which it tries are silent.
+fn quieten_experiments() {
+    let usual = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        if thread::current().name() != Some(nigh_lab::THREAD) {
+            usual(info);
+        }
+    }));
+}
+
 fn list(flags: &cli::Sim) -> anyhow::Result<()> {
     if flags.out.is_some() || flags.nodes.is_some() {
-        used_wrongly(
+        cli::used_wrongly(
+            "sim",
             ErrorKind::ArgumentConflict,
             "`list` runs nothing: leave out --nodes and --out",
         );
@@ -72,15 +125,15 @@ fn list(flags: &cli::Sim) -> anyhow::Result<()> {
 }
 
 /// Runs an experiment and prints what it found.
-fn report(flags: &cli::Sim, experiment: &Experiment) -> anyhow::Result<Report> {
-    let options = Options { seed: flags.seed, nodes: flags.nodes };
+fn report(flags: &cli::Sim, options: &Options, experiment: &Experiment) -> anyhow::Result<Report> {
     let mut line = ProgressLine::new(experiment.name);
-    let report = experiment.run(&options, &mut |progress| line.show(&progress));
+    let report = experiment.run(options, &mut |progress| line.show(&progress));
     line.clear();
     let report = match report {
         Ok(report) => report,
         Err(error) => {
-            used_wrongly(ErrorKind::ValueValidation, &format!("{}: {error}", experiment.name))
+            let message = format!("{}: {error}", experiment.name);
+            cli::used_wrongly("sim", ErrorKind::ValueValidation, &message)
         }
     };
     let mut out = std::io::stdout().lock();
@@ -90,15 +143,6 @@ fn report(flags: &cli::Sim, experiment: &Experiment) -> anyhow::Result<Report> {
         writeln!(out, "{}", report.text())?;
     }
     Ok(report)
-}
-
-/// Says what was wrong and how it goes, and ends with 2.
-fn used_wrongly(kind: ErrorKind, message: &str) -> ! {
-    let mut command = cli::Cli::command();
-    // Built, the verb's usage line begins with the program's name.
-    command.build();
-    let verb = command.find_subcommand_mut("sim").expect("this is that verb");
-    verb.error(kind, message).exit()
 }
 
 fn write_files(folder: &Path, files: &[File]) -> anyhow::Result<()> {

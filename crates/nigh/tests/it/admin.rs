@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::support::{Edge, Origin, Wire, edge::nigh, ok};
+use crate::support::{Edge, Origin, Wire, ok, process::nigh};
 
 const ADMIN: [&str; 2] = ["--admin", "127.0.0.1:0"];
 

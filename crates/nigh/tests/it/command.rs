@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 
-use crate::support::edge::nigh;
+use crate::support::process::nigh;
 
 #[test]
 fn the_demo_shows_what_it_promises_and_ends_by_itself() {
@@ -38,7 +38,7 @@ fn wrong_use_is_explained_and_ends_with_2() {
         (&[&to[..], &["--listen", "localhost"]].concat(), "such as 127.0.0.1:8080"),
         (&[&to[..], &["--listen", "ftp://127.0.0.1:1"]].concat(), "neither http nor https"),
         (&[&to[..], &["--memory", "many"]].concat(), "--memory"),
-        (&[&to[..], &["--head-time", "5d"]].concat(), "use ms, s, m or h"),
+        (&[&to[..], &["--head-time", "5w"]].concat(), "use ms, s, m, h or d"),
         (&[&to[..], &["--workers", "0"]].concat(), "--workers"),
         (&[&to[..], &["--log-format", "xml"]].concat(), "combined or json"),
         (&[&to[..], &["--eviction", "random"]].concat(), "--eviction"),

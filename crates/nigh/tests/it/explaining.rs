@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::{Edge, Origin, edge::nigh, origin::answer};
+use crate::support::{Edge, Origin, origin::answer, process::nigh};
 
 fn started() -> (Origin, Edge) {
     let origin = Origin::answering(|head| match head.target() {

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::support::edge::{Ran, nigh};
+use crate::support::process::{Ran, nigh};
 
 #[track_caller]
 fn json(ran: &Ran) -> serde_json::Value {
@@ -40,19 +40,6 @@ fn the_same_seed_says_the_same() {
     let run = |seed| nigh(&["sim", "chord-load", "--nodes", "100", "--seed", seed]).stdout;
     assert_eq!(run("1"), run("1"));
     assert_ne!(run("1"), run("2"));
-}
-
-#[test]
-fn all_writes_a_page_with_pictures_and_tables_beside_it() {
-    let folder = std::env::temp_dir().join(format!("nigh-figures-{}", std::process::id()));
-    let ran = nigh(&["sim", "all", "--nodes", "100", "--out", folder.to_str().unwrap()]);
-    assert_eq!(ran.code, Some(0), "{ran:?}");
-    let page = fs::read_to_string(folder.join("figures.md")).unwrap();
-    for name in ["chord-load.svg", "chord-load-3.svg", "chord-load.csv"] {
-        assert!(page.contains(&format!("(figures/{name})")), "{page}");
-        assert!(folder.join("figures").join(name).exists(), "{name}");
-    }
-    fs::remove_dir_all(folder).unwrap();
 }
 
 #[test]

@@ -1,23 +1,20 @@
 //! A `nigh edge` process, from its first line to its exit code.
 
 use std::{
-    io::{BufRead, BufReader, Read},
     net::SocketAddr,
-    process::{Child, Command, ExitStatus, Stdio},
-    sync::mpsc::{Receiver, RecvTimeoutError, channel},
+    process::{Command, ExitStatus, Stdio},
     time::{Duration, Instant},
 };
 
-use super::{Head, Origin, PATIENCE, Response, Wire};
-
-/// The program under test.
-pub(crate) const NIGH: &str = env!("CARGO_BIN_EXE_nigh");
+use super::{
+    Head, Origin, PATIENCE, Response, Wire,
+    process::{NIGH, Process},
+};
 
 /// A running edge; dropping it kills it.
 #[derive(Debug)]
 pub(crate) struct Edge {
-    child: Child,
-    lines: Receiver<String>,
+    process: Process,
     /// Where it listens, in the order of its flags: clear HTTP first.
     pub(crate) addresses: Vec<SocketAddr>,
     admin: Option<SocketAddr>,
@@ -50,25 +47,9 @@ impl Edge {
         if !flags.contains(&"--workers") {
             command.args(["--workers", "2"]);
         }
-        let mut child = command
-            .args(flags)
-            .env("NO_COLOR", "1")
-            .env_remove("NIGH_LOG")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("nigh starts");
-        let stderr = child.stderr.take().expect("it is piped");
-        let (out, lines) = channel();
-        std::thread::spawn(move || {
-            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                if out.send(line).is_err() {
-                    return;
-                }
-            }
-        });
-        let mut edge = Self { child, lines, addresses: Vec::new(), admin: None };
+        let command = command.args(flags).stdout(Stdio::null()).stderr(Stdio::piped());
+        let process = Process::start(command);
+        let mut edge = Self { process, addresses: Vec::new(), admin: None };
         let listening = 1 + flags.iter().filter(|flag| **flag == "--listen").count();
         while edge.addresses.len() < listening {
             let line = edge.line("listening on ");
@@ -79,22 +60,6 @@ impl Edge {
             edge.admin = Some(address_in(&line));
         }
         edge
-    }
-
-    /// The next line of its standard error that contains `words`.
-    #[track_caller]
-    pub(crate) fn line(&self, words: &str) -> String {
-        let deadline = Instant::now() + PATIENCE;
-        let mut passed = Vec::new();
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            match self.lines.recv_timeout(left) {
-                Ok(line) if line.contains(words) => return line,
-                Ok(line) => passed.push(line),
-                Err(RecvTimeoutError::Timeout) => panic!("no line with {words:?} in {passed:#?}"),
-                Err(RecvTimeoutError::Disconnected) => panic!("nigh ended: {passed:#?}"),
-            }
-        }
     }
 
     /// A new connection to it, in clear.
@@ -174,94 +139,32 @@ impl Edge {
         }
     }
 
+    /// The next line of its standard error that contains `words`.
+    #[track_caller]
+    pub(crate) fn line(&self, words: &str) -> String {
+        self.process.line(words)
+    }
+
     /// Sends it SIGTERM.
     pub(crate) fn terminate(&self) {
-        let pid = self.child.id().to_string();
-        let sent = Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs");
-        assert!(sent.success());
+        self.process.terminate();
     }
 
     /// Waits for its end.
     #[track_caller]
     pub(crate) fn ended(&mut self) -> ExitStatus {
-        // Its standard error closes when it ends, so there is nothing to poll for.
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            match self.lines.recv_timeout(left) {
-                Ok(_) => {}
-                Err(RecvTimeoutError::Timeout) => panic!("nigh does not end"),
-                Err(RecvTimeoutError::Disconnected) => return self.child.wait().expect("it ran"),
-            }
-        }
+        self.process.ended()
     }
 
     /// The processor time that it has used.
     pub(crate) fn cpu(&self) -> Duration {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))
-            .expect("the process is there");
-        // Behind the name, which may contain anything, in parentheses: fields 3 and on; utime is
-        // field 14 and stime is field 15 (proc(5)), in hundredths of a second.
-        let (_, behind) = stat.rsplit_once(')').expect("the name is in parentheses");
-        let ticks = |at: usize| -> u64 {
-            let word = behind.split_whitespace().nth(at - 3).expect("it has so many fields");
-            word.parse().expect("ticks are a number")
-        };
-        Duration::from_millis(10 * (ticks(14) + ticks(15)))
-    }
-}
-
-impl Drop for Edge {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.process.cpu()
     }
 }
 
 fn address_in(line: &str) -> SocketAddr {
     let (_, behind) = line.split_once("://").expect("the line names an address");
     behind.split_whitespace().next().and_then(|text| text.parse().ok()).expect("an address")
-}
-
-/// What a run of `nigh` to its end said.
-#[derive(Debug)]
-pub(crate) struct Ran {
-    pub(crate) code: Option<i32>,
-    pub(crate) stdout: String,
-    pub(crate) stderr: String,
-}
-
-/// Runs `nigh` to its end, which must come by itself.
-#[track_caller]
-pub(crate) fn nigh(arguments: &[&str]) -> Ran {
-    let mut child = Command::new(NIGH)
-        .args(arguments)
-        .env("NO_COLOR", "1")
-        .env_remove("NIGH_LOG")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("nigh starts");
-    let stdout = read(child.stdout.take().expect("it is piped"));
-    let stderr = read(child.stderr.take().expect("it is piped"));
-    let Ok(stderr) = stderr.recv_timeout(PATIENCE) else {
-        let _ = child.kill();
-        panic!("nigh {arguments:?} does not end");
-    };
-    let stdout = stdout.recv().expect("it is read to its end");
-    Ran { code: child.wait().expect("it ran").code(), stdout, stderr }
-}
-
-fn read(mut from: impl Read + Send + 'static) -> Receiver<String> {
-    let (out, text) = channel();
-    std::thread::spawn(move || {
-        let mut bytes = Vec::new();
-        from.read_to_end(&mut bytes).expect("a pipe can be read");
-        // Nobody listens any more when the test has failed.
-        let _ = out.send(String::from_utf8_lossy(&bytes).into_owned());
-    });
-    text
 }
 
 /// The parts of a head that a test compares in one go.

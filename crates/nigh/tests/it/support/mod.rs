@@ -2,7 +2,9 @@
 
 pub(crate) mod edge;
 pub(crate) mod h2;
+pub(crate) mod node;
 pub(crate) mod origin;
+pub(crate) mod process;
 pub(crate) mod wire;
 
 use std::time::Duration;

@@ -80,6 +80,10 @@ struct Lookup {
     missed: Vec<Candidate>,
     /// Who is being asked.
     asking: Option<Candidate>,
+    /// How far before the key the nearest lies that has answered: whoever lies farther is not asked
+    /// any more, unless it was named before. Otherwise those on the way would be named again and
+    /// again while the one behind them does not answer.
+    reached: Option<Key>,
     hops: u32,
     restarts: u32,
     /// Whether others pass it on, so that no step of it is waited for.
@@ -242,6 +246,7 @@ impl Node {
             candidates: Vec::new(),
             missed: Vec::new(),
             asking: None,
+            reached: None,
             hops: 0,
             restarts: 0,
             passed_on,
@@ -273,6 +278,7 @@ impl Node {
         if let Some(lookup) = self.lookups.get(id) {
             lookup.candidates = known;
             lookup.missed.clear();
+            lookup.reached = None;
         }
     }
 
@@ -330,10 +336,15 @@ impl Node {
         lookup.answered(address, round_trip);
         let (key, named_by) = (lookup.key, lookup.last_hop());
         let gap = |from: Key| circle.distance(from, key);
+        let reached = lookup.reached.into_iter().chain(asked.map(gap)).min();
+        lookup.reached = reached;
         for contact in contacts {
-            let nearer = asked.is_none_or(|asked| gap(contact.key) < gap(asked));
+            let nearer = reached.is_none_or(|reached| gap(contact.key) < reached);
             let mut known = lookup.candidates.iter().chain(&lookup.missed);
-            let known = known.any(|it| it.address == contact.address);
+            // Several nodes of one host share its address.
+            let known = known.any(|it| {
+                it.address == contact.address && it.key.is_none_or(|key| key == contact.key)
+            });
             if !nearer || known || contact.key == me {
                 continue;
             }

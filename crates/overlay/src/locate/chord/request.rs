@@ -146,9 +146,9 @@ impl Node {
             self.rtt.measured(round_trip);
         }
         if matches!(answer, Body::Stranger { .. }) {
-            // It is there, but another; or not part of a ring.
-            if let Some(contact) = request.contact() {
-                self.forget(contact, cx);
+            // Another is there, or it is not part of a ring; it may be once more.
+            if let Some(contact) = request.contact().filter(|it| self.knows(*it)) {
+                self.lose(contact);
             }
             return self.gave_nothing(request.what, request.key, cx);
         }
@@ -199,7 +199,7 @@ impl Node {
         }
         if let Some(contact) = request.contact() {
             match request.what {
-                For::Stabilise | For::Verify => self.lose(contact, cx),
+                For::Stabilise | For::Verify => self.lose(contact),
                 For::Candidate(_) | For::Lost | For::Copy(_) => {}
                 // One datagram may have been lost: ask again, beside the way.
                 For::Lookup(_) | For::Pass(_) | For::Store(_) | For::Fetch(_) => {
@@ -223,12 +223,15 @@ impl Node {
         }
     }
 
+    fn knows(&self, contact: Contact) -> bool {
+        self.predecessor == Some(contact)
+            || self.successors.contains(&contact)
+            || self.fingers.has(contact)
+    }
+
     /// Asks a node of the tables that did not answer whether it is there at all.
     pub(super) fn suspect(&mut self, contact: Contact, cx: &mut Context<'_, Self>) {
-        let known = self.predecessor == Some(contact)
-            || self.successors.contains(&contact)
-            || self.fingers.has(contact);
-        if known && !self.requests.verifies(contact.address) {
+        if self.knows(contact) && !self.requests.verifies(contact.address) {
             self.ask(contact, For::Verify, |nonce| Body::Ping { nonce }, cx);
         }
     }

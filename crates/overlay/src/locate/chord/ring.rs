@@ -45,10 +45,6 @@ impl Lost {
         self.0.push(contact);
     }
 
-    fn forget(&mut self, contact: Contact) {
-        self.0.retain(|other| *other != contact);
-    }
-
     pub(super) fn check(&self) {
         assert!(self.0.len() <= LOST_MAX, "too many lost nodes");
     }
@@ -161,20 +157,32 @@ impl Node {
         if self.standing != Standing::Member || self.successors.first() != Some(&from) {
             return;
         }
-        // Its list, behind it; in front of it whoever is nearer.
-        let mut list = vec![from];
-        list.extend_from_slice(successors);
-        let circle = self.settings.circle;
+        // Its list, behind it; in front of it whoever is nearer. In a small ring the list goes past
+        // this node and round again: those in front of it would be taken in though they are dead.
+        let (circle, me) = (self.settings.circle, self.me.key);
+        let behind = successors.iter().filter(|it| circle.between(it.key, from.key, me));
+        let mut list: Vec<Contact> = std::iter::once(from).chain(behind.copied()).collect();
         let between = predecessor.filter(|it| circle.between(it.key, self.me.key, from.key));
         if let Some(nearer) = between {
             list.insert(0, nearer);
         }
+        let before = self.successors.to_vec();
         self.successors.clear();
         self.adopt(&list);
+        // Whom the others do not see any more may be dead, or on the other side of a cut.
+        for contact in before {
+            if !self.successors.contains(&contact) {
+                self.more().lost.remember(contact);
+            }
+        }
         let successor = self.next_successor();
         if successor != self.me {
             let body = Body::Notify { key: self.me.key };
             cx.send(successor.address, Message { to: Some(successor.key), body });
+        }
+        if between.is_some() {
+            // Several may have joined in between: go on until nobody is nearer.
+            self.stabilise(cx);
         }
         self.keep_holdings(cx.now);
     }
@@ -215,13 +223,13 @@ impl Node {
     }
 
     /// A node is gone: out of the tables with it.
-    pub(super) fn lose(&mut self, contact: Contact, cx: &mut Context<'_, Self>) {
+    pub(super) fn lose(&mut self, contact: Contact) {
         self.more().lost.remember(contact);
-        self.forget(contact, cx);
+        self.forget(contact);
     }
 
     /// Takes a node out of the tables.
-    pub(super) fn forget(&mut self, contact: Contact, _cx: &mut Context<'_, Self>) {
+    fn forget(&mut self, contact: Contact) {
         self.successors.remove(contact, self.frame());
         self.fingers.remove(contact);
         if self.predecessor == Some(contact) {
@@ -246,9 +254,9 @@ impl Node {
         }
     }
 
-    /// A lost node is there again.
+    /// A lost node is there again. It stays among the lost: it may belong to another ring, of which
+    /// this look sees nothing that is nearer, and a later one will.
     pub(super) fn found_again(&mut self, contact: Contact, cx: &mut Context<'_, Self>) {
-        self.more().lost.forget(contact);
         self.look_from(contact, cx);
     }
 
@@ -301,7 +309,7 @@ impl Node {
         if !was_predecessor && !was_successor {
             return;
         }
-        self.forget(who, cx);
+        self.forget(who);
         if was_predecessor {
             let next = predecessor.filter(|it| it.key != me && *it != who);
             self.predecessor = next;

@@ -1,0 +1,300 @@
+//! `nigh node`: a node of an overlay on real sockets, from joining to leaving.
+//!
+//! ```text
+//! signals, minutes --> live() --- commands --> driver --- the machine, datagrams, timers
+//!          stdout <------'   <---- events -------'            ^
+//!          stderr <------------- looked at each minute -------'
+//! ```
+//! All of it is one thread: the machine is looked at between two inputs.
+
+mod replay;
+mod shared;
+
+use std::{io::Write, net::SocketAddr, sync::Arc, time::Duration};
+
+use anyhow::{Context, anyhow};
+use clap::error::ErrorKind;
+use nigh_base::{Address, Key, machine::Coded};
+use nigh_net::{
+    driver::{Driver, HandleOf, Settings},
+    entropy,
+};
+use nigh_overlay::locate::{
+    Command, Event, Failure, VIA_MAX,
+    chord::{self, Several},
+};
+use serde_json::{Value, json};
+use tokio::{
+    select,
+    signal::unix::{Signal, SignalKind, signal},
+    time::{Instant, interval_at, sleep_until, timeout},
+};
+use tracing::{debug, info, warn};
+
+use self::shared::Shared;
+use crate::cli;
+
+/// What the driver runs.
+type Ours = Shared<Coded<Several>>;
+
+/// Runs a node until SIGTERM or Ctrl-C, or replays one.
+pub(crate) fn run(flags: &cli::Node) -> anyhow::Result<()> {
+    check(flags);
+    if let Some(path) = &flags.recording.replay {
+        let machine = machine(flags, advertised(flags, flags.listen));
+        return replay::run(path, machine, flags.json);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(serve(flags))
+}
+
+async fn serve(flags: &cli::Node) -> anyhow::Result<()> {
+    // Signals are heard from before anyone is told that the node is there.
+    let signals = Signals::new()?;
+    let settings = Settings { listen: flags.listen, slots: None, seed: entropy::seed() };
+    let make = |bound| Shared::new(machine(flags, advertised(flags, bound)));
+    let (mut driver, handle) = Driver::bind_with(settings, make)?;
+    if let Some(path) = &flags.recording.record {
+        driver.record(path)?;
+    }
+    let node = Node { flags, machine: driver.machine().clone(), handle, signals };
+    // The node ends first, and the driver because the node's handle is gone.
+    let (_, lived) = tokio::join!(driver.run(), node.live());
+    lived
+}
+
+/// A running node, as its operator sees it.
+struct Node<'a> {
+    flags: &'a cli::Node,
+    machine: Ours,
+    handle: HandleOf<Ours>,
+    signals: Signals,
+}
+
+impl Node<'_> {
+    async fn live(mut self) -> anyhow::Result<()> {
+        self.say_where()?;
+        self.command(Command::Join { via: self.flags.join.clone() }).await;
+        let lived = self.until_told_to_end().await;
+        if self.leaves().await {
+            // Who never came is not said to have left.
+            if lived.is_ok() {
+                self.say("left", "left");
+            }
+        } else {
+            warn!("ending without having left");
+        }
+        lived
+    }
+
+    async fn until_told_to_end(&mut self) -> anyhow::Result<()> {
+        let begun = Instant::now();
+        let (patience, limit) = (begun + PATIENCE, begun + self.flags.join_timeout);
+        let mut reports = interval_at(begun + REPORT_EVERY, REPORT_EVERY);
+        let (mut has_joined, mut has_complained) = (false, false);
+        loop {
+            select! {
+                event = self.handle.events.recv() => match event.expect(DRIVEN) {
+                    Event::Joined => {
+                        has_joined = true;
+                        self.say("joined", "joined");
+                    }
+                    Event::JoinFailed(why) => return Err(self.cannot_join(why)),
+                    other => debug!(?other, "nobody asked for this"),
+                },
+                () = sleep_until(patience), if !has_joined && !has_complained => {
+                    has_complained = true;
+                    let ways = list(&self.flags.join);
+                    warn!("nobody has let this node in yet through {ways}; it goes on trying");
+                }
+                () = sleep_until(limit), if !has_joined => return Err(self.joins_too_long()),
+                _ = reports.tick() => self.report(),
+                () = self.signals.any() => return Ok(()),
+            }
+        }
+    }
+
+    /// Tells the neighbours; false if that takes too long.
+    async fn leaves(&mut self) -> bool {
+        self.command(Command::Leave).await;
+        let left = async { while self.handle.events.recv().await.expect(DRIVEN) != Event::Left {} };
+        timeout(LEAVE_TIME, left).await.is_ok()
+    }
+
+    async fn command(&self, command: Command) {
+        self.handle.commands.send(command).await.expect(DRIVEN);
+    }
+
+    fn say_where(&self) -> anyhow::Result<()> {
+        let machine = self.machine.look();
+        let nodes = machine.machine().nodes();
+        let keys: Vec<String> = nodes.iter().map(|node| node.contact().key.to_string()).collect();
+        let (bound, address) = (self.handle.address, nodes[0].contact().address);
+        let reached = if Address::from(bound) == address {
+            String::new()
+        } else {
+            format!(", reached at {address},")
+        };
+        let text = format!("listening on {bound}{reached} as {}", keys.join(" "));
+        let fields = json!({ "what": "listening", "listen": bound.to_string(),
+            "address": address.to_string(), "keys": keys });
+        Ok(print(self.flags.json, &fields, &text)?)
+    }
+
+    fn say(&self, what: &str, text: &str) {
+        if let Err(error) = print(self.flags.json, &json!({ "what": what }), text) {
+            // Who has stopped reading does not stop the node.
+            debug!(%error, what, "nobody was told");
+        }
+    }
+
+    fn report(&self) {
+        let machine = self.machine.look();
+        let nodes = machine.machine().nodes();
+        let counts = self.handle.counters.read();
+        let name = |address: Option<Address>| {
+            address.map_or_else(|| "none".to_owned(), |address| address.to_string())
+        };
+        info!(
+            successor = name(nodes[0].successors().first().map(|it| it.address)),
+            predecessor = name(nodes[0].predecessor().map(|it| it.address)),
+            values = nodes.iter().map(chord::Node::held).sum::<usize>(),
+            datagrams_in = counts.datagrams_in,
+            datagrams_out = counts.datagrams_out,
+            refused = machine.refused(),
+            "in the ring"
+        );
+    }
+
+    fn cannot_join(&self, why: Failure) -> anyhow::Error {
+        let next = match why {
+            Failure::KeyTaken => {
+                "choose another with --id, or listen on another address".to_owned()
+            }
+            _ => self.is_a_node_there(),
+        };
+        anyhow!(why).context(format!("cannot join through {}; {next}", list(&self.flags.join)))
+    }
+
+    fn joins_too_long(&self) -> anyhow::Error {
+        let limit = cli::in_units(self.flags.join_timeout);
+        anyhow!("nobody let this node in within {limit}").context(format!(
+            "cannot join through {}; {}",
+            list(&self.flags.join),
+            self.is_a_node_there()
+        ))
+    }
+
+    fn is_a_node_there(&self) -> String {
+        let first = self.flags.join.first().map(|via| format!(" --via {via}"));
+        format!("is a node there? ask it: `nigh locate anything{}`", first.unwrap_or_default())
+    }
+}
+
+/// Prints what has happened, in the form that was asked for.
+fn print(as_json: bool, fields: &Value, text: &str) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    if as_json {
+        writeln!(out, "{fields}")?;
+    } else {
+        writeln!(out, "{text}")?;
+    }
+    out.flush()
+}
+
+/// Ends with 2 if the flags do not fit together.
+fn check(flags: &cli::Node) {
+    let wrong =
+        |message: String| -> ! { cli::used_wrongly("node", ErrorKind::ValueValidation, &message) };
+    let cli::Node { listen, advertise, join, ring, .. } = flags;
+    if advertise.is_none() && listen.ip().is_unspecified() {
+        wrong(format!(
+            "{} means every address of this machine: say with --advertise ADDR:PORT at which one \
+             others reach this node",
+            listen.ip()
+        ));
+    }
+    if ring.copies > ring.successors + 1 {
+        wrong(format!(
+            "{} copies lie with the node and {} successors: give it --successors {} at least",
+            ring.copies,
+            ring.copies - 1,
+            ring.copies - 1
+        ));
+    }
+    if ring.proximity > ring.successors {
+        wrong(format!(
+            "{} candidates are among the successors, and {} are known",
+            ring.proximity, ring.successors
+        ));
+    }
+    if join.len() > VIA_MAX {
+        wrong(format!("{} ways in are too many: {VIA_MAX} are tried", join.len()));
+    }
+    if join.contains(&advertised(flags, *listen)) {
+        wrong("a node cannot join through itself: leave --join out to begin a ring".to_owned());
+    }
+    if flags.recording.replay.is_some() && listen.port() == 0 && advertise.is_none() {
+        wrong("the recorded node had got a port: say which, with --listen".to_owned());
+    }
+}
+
+/// Where others reach the node, if it listens at `bound`.
+fn advertised(flags: &cli::Node, bound: SocketAddr) -> Address {
+    flags.advertise.unwrap_or_else(|| bound.into())
+}
+
+/// The node at that address, before its first input.
+fn machine(flags: &cli::Node, address: Address) -> Coded<Several> {
+    let cli::Overlay::Chord = flags.overlay;
+    let ring = &flags.ring;
+    let settings = chord::Settings {
+        successors: ring.successors.into(),
+        copies: ring.copies,
+        routing: ring.routing.into(),
+        proximity: ring.proximity.into(),
+        stabilise_every: ring.upkeep,
+        ..chord::Settings::default()
+    };
+    let keys: Vec<Key> = match flags.place.id {
+        Some(key) => vec![key],
+        None => Several::keys(address, flags.place.places.into()),
+    };
+    Coded::new(Several::new(&keys, address, &Arc::new(settings)))
+}
+
+/// Addresses as people write them one behind the other.
+pub(crate) fn list(addresses: &[Address]) -> String {
+    let texts: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+    texts.join(", ")
+}
+
+/// What ends a node.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> anyhow::Result<Self> {
+        let hear = |kind| signal(kind).context("signals cannot be heard");
+        let (terminate, interrupt) = (SignalKind::terminate(), SignalKind::interrupt());
+        Ok(Self { terminate: hear(terminate)?, interrupt: hear(interrupt)? })
+    }
+
+    async fn any(&mut self) {
+        select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// Why nothing that is said to the driver, or awaited from it, goes astray.
+const DRIVEN: &str = "the driver runs for as long as it has a handle";
+/// After so long without an answer the operator is told: longer than a busy node takes.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// How often the log says how the node is.
+const REPORT_EVERY: Duration = Duration::from_secs(60);
+/// How long leaving may take. It is a matter of a few datagrams that nobody answers.
+const LEAVE_TIME: Duration = Duration::from_secs(3);

@@ -1,0 +1,65 @@
+//! `nigh node --replay`: a recorded node once more, without any network.
+
+use std::{fs, io::Write, path::Path};
+
+use anyhow::{Context, anyhow, bail};
+use nigh_base::{
+    Machine,
+    machine::Coded,
+    record::{self, RecordError},
+};
+use nigh_overlay::locate::chord::Several;
+use serde_json::json;
+
+/// Gives the recording in `path` to `machine`, and fails unless it does what it did then.
+pub(super) fn run(path: &Path, machine: Coded<Several>, as_json: bool) -> anyhow::Result<()> {
+    let recording = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let replayed = record::replay(&recording, machine).map_err(|error| {
+        let next = match error {
+            RecordError::OtherMachine { .. } => {
+                "; it needs the flags of the recorded node, and the port that it got"
+            }
+            _ => "",
+        };
+        anyhow!(error).context(format!("cannot replay {}{next}", path.display()))
+    })?;
+    let agrees = replayed.agrees();
+    let recorded = replayed.recorded_digest.map(|digest| format!("{digest:016x}"));
+    let digest = format!("{:016x}", replayed.digest);
+    let mut out = std::io::stdout().lock();
+    if as_json {
+        let line = json!({ "what": "replayed", "inputs": replayed.inputs,
+            "recorded_digest": recorded, "digest": digest, "departed": replayed.departed,
+            "agrees": agrees });
+        writeln!(out, "{line}")?;
+    } else {
+        let recorded = recorded.unwrap_or_else(|| NO_END.to_owned());
+        writeln!(out, "inputs    {}", replayed.inputs)?;
+        writeln!(out, "recorded  {recorded}")?;
+        writeln!(out, "replayed  {digest}")?;
+        writeln!(out, "agrees    {}", in_words(&replayed))?;
+    }
+    out.flush()?;
+    if !agrees {
+        bail!("the node does not come to the state that was recorded");
+    }
+    Ok(())
+}
+
+fn in_words<T: Machine>(replayed: &record::Replayed<T>) -> String {
+    match (replayed.agrees(), replayed.departed) {
+        (true, _) => {
+            "yes: it does at each input what it did, and comes to the same state".to_owned()
+        }
+        (false, Some(input)) => {
+            format!("no: at input {input}, counted from 0, it does something else")
+        }
+        (false, None) if replayed.recorded_digest.is_none() => {
+            "as far as it goes: the node was not stopped in order".to_owned()
+        }
+        (false, None) => "no: it does what it did, and comes to another state".to_owned(),
+    }
+}
+
+/// What stands in the place of the recorded digest.
+const NO_END: &str = "none: the recording has no end";

@@ -1,0 +1,303 @@
+//! A ring of real nodes on loopback, of which a third dies at once.
+//!
+//! The nodes are drivers on one thread, each with its own sockets; they share nothing. The test asks
+//! them as a peer would, with datagrams, who their neighbours are, and so knows when the ring is
+//! whole. Their keys are fixed, so it is the same ring and the same deaths in every run.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use nigh_base::{Key, Rng, machine::Coded, wire::Wire};
+use nigh_net::{
+    driver::{self, Driver, HandleOf},
+    entropy,
+};
+use nigh_overlay::locate::{
+    Command, Contact, Event, Ticket,
+    chord::{
+        Settings, Several,
+        message::{Body, Message, Neighbours, Nonce},
+    },
+};
+use tokio::{
+    net::UdpSocket,
+    task::{JoinHandle, LocalSet, spawn_local},
+    time::timeout,
+};
+
+use crate::support::PATIENCE;
+
+const NODES: usize = 64;
+const KILLED: usize = 21;
+const SUCCESSORS: usize = 8;
+const COPIES: u8 = 3;
+const VALUES: usize = 100;
+const LOOKUPS: usize = 300;
+/// Of them, those that are begun while nobody has noticed anything: one a node, since most wait for
+/// nodes that are dead.
+const EARLY: usize = NODES - KILLED;
+/// Short, since the test waits for some rounds of it.
+const UPKEEP: Duration = Duration::from_millis(150);
+/// An answer over loopback takes microseconds; so long after a question it is asked again.
+const ANSWER_TIME: Duration = Duration::from_millis(500);
+
+/// A node and its driver; dropped, it is dead without a word.
+struct Node {
+    contact: Contact,
+    handle: HandleOf<Coded<Several>>,
+    running: JoinHandle<Coded<Several>>,
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.running.abort();
+    }
+}
+
+impl Node {
+    fn start(number: usize) -> Self {
+        let key = Key::of(format!("node {number}").as_bytes());
+        let ring = Settings {
+            successors: SUCCESSORS,
+            copies: COPIES,
+            stabilise_every: UPKEEP,
+            ..Settings::default()
+        };
+        let settings = driver::Settings {
+            listen: ([127, 0, 0, 1], 0).into(),
+            slots: None,
+            seed: entropy::seed(),
+        };
+        let make =
+            |bound: SocketAddr| Coded::new(Several::new(&[key], bound.into(), &Arc::new(ring)));
+        let (driver, handle) = Driver::bind_with(settings, make).unwrap();
+        let contact = Contact { key, address: handle.address.into() };
+        Self { contact, handle, running: spawn_local(driver.run()) }
+    }
+
+    /// What it says to `command`. It is told nothing else, so the next event is the answer.
+    async fn ask(&mut self, command: Command) -> Event {
+        self.handle.commands.send(command).await.unwrap();
+        in_time(self.handle.events.recv()).await.unwrap()
+    }
+
+    async fn join(&mut self, via: Option<Contact>) {
+        let via = via.into_iter().map(|it| it.address).collect();
+        assert_eq!(self.ask(Command::Join { via }).await, Event::Joined);
+    }
+}
+
+/// One question at a time is asked of a node, so all have one ticket.
+const TICKET: Ticket = Ticket(1);
+
+async fn in_time<F: Future>(future: F) -> F::Output {
+    timeout(PATIENCE, future).await.expect("something happens in time")
+}
+
+/// The nodes of `ring`, from the one that is responsible for `key` on.
+fn holders(ring: &[Contact], key: Key) -> impl Iterator<Item = Contact> {
+    let place = ring.partition_point(|it| it.key < key);
+    ring.iter().cycle().skip(place).take(ring.len()).copied()
+}
+
+/// The ring that nodes should be: all of them, in the order of their keys.
+fn ring_of(nodes: &[Node]) -> Vec<Contact> {
+    let mut ring: Vec<Contact> = nodes.iter().map(|node| node.contact).collect();
+    ring.sort_unstable();
+    ring
+}
+
+/// A peer that asks nodes for their neighbours.
+struct Witness {
+    socket: UdpSocket,
+    nonce: Nonce,
+}
+
+impl Witness {
+    async fn new() -> Self {
+        Self { socket: UdpSocket::bind("127.0.0.1:0").await.unwrap(), nonce: 0 }
+    }
+
+    /// The predecessor and the successors of `node`, as it tells everybody.
+    async fn neighbours(&mut self, node: Contact) -> Neighbours {
+        loop {
+            self.nonce += 1;
+            let body = Body::Neighbours { nonce: self.nonce };
+            let question = Message { to: Some(node.key), body }.encode();
+            let address = SocketAddr::from(node.address);
+            self.socket.send_to(&question, address).await.unwrap();
+            let Ok(answer) = timeout(ANSWER_TIME, self.answer()).await else { continue };
+            return answer;
+        }
+    }
+
+    async fn answer(&self) -> Neighbours {
+        let mut datagram = [0; 2048];
+        loop {
+            let length = self.socket.recv(&mut datagram).await.unwrap();
+            match Message::decode(&datagram[..length]).unwrap().body {
+                Body::NeighboursAre { nonce, neighbours } if nonce == self.nonce => {
+                    return *neighbours;
+                }
+                late => drop(late),
+            }
+        }
+    }
+
+    /// Waits until each node of `ring` knows its predecessor and its next successors, as many as
+    /// `depth`.
+    async fn until_whole(&mut self, ring: &[Contact], depth: usize) {
+        let begun = Instant::now();
+        for (at, &node) in ring.iter().enumerate() {
+            let before = ring[(at + ring.len() - 1) % ring.len()];
+            let behind: Vec<Contact> =
+                ring.iter().cycle().skip(at + 1).take(depth).copied().collect();
+            loop {
+                let Neighbours { predecessor, successors } = self.neighbours(node).await;
+                if predecessor == Some(before) && successors.starts_with(&behind) {
+                    break;
+                }
+                let long = begun.elapsed() > PATIENCE;
+                assert!(
+                    !long,
+                    "node {at}, {node:?}: {predecessor:?}, {successors:?}, not {behind:?}"
+                );
+                // Nothing tells when this changes: it is asked again in a moment.
+                tokio::time::sleep(UPKEEP / 10).await;
+            }
+        }
+    }
+}
+
+/// Has each node ask some of `commands`, all nodes at once. The answers, in the same order.
+async fn ask_all(nodes: &mut Vec<Node>, commands: Vec<Command>) -> Vec<Event> {
+    let count = nodes.len();
+    let mut shares: Vec<Vec<(usize, Command)>> = vec![Vec::new(); count];
+    for (at, command) in commands.into_iter().enumerate() {
+        shares[at % count].push((at, command));
+    }
+    let asked = std::mem::take(nodes).into_iter().zip(shares).map(|(mut node, share)| {
+        spawn_local(async move {
+            let mut answers = Vec::new();
+            for (at, command) in share {
+                answers.push((at, node.ask(command).await));
+            }
+            (node, answers)
+        })
+    });
+    let mut answers = BTreeMap::new();
+    for asked in asked.collect::<Vec<_>>() {
+        let (node, some) = asked.await.unwrap();
+        nodes.push(node);
+        answers.extend(some);
+    }
+    answers.into_values().collect()
+}
+
+/// Of `keys`, how many are looked up and not found to be with the right one of `ring`.
+async fn lost(nodes: &mut Vec<Node>, ring: &[Contact], keys: &[Key]) -> usize {
+    let locate = |&key| Command::Locate { ticket: TICKET, key, trace: false };
+    let answers = ask_all(nodes, keys.iter().map(locate).collect()).await;
+    let right = |(&key, answer): (&Key, &Event)| match answer {
+        Event::Located { holders: named, .. } => {
+            named.first() == holders(ring, key).next().as_ref()
+        }
+        Event::Failed { .. } => false,
+        other => panic!("{other:?}"),
+    };
+    keys.len() - keys.iter().zip(&answers).filter(|it| right(*it)).count()
+}
+
+/// All the nodes, each joined through another, once they are a ring.
+async fn joined(witness: &mut Witness) -> Vec<Node> {
+    let mut rng = Rng::new(1);
+    let mut nodes: Vec<Node> = (0..NODES).map(Node::start).collect();
+    nodes[0].join(None).await;
+    for number in 1..NODES {
+        let via = nodes[rng.index(number)].contact;
+        nodes[number].join(Some(via)).await;
+        // A ring of which most have just come takes as many rounds as it has nodes; one that doubles
+        // takes few.
+        if (number + 1).is_power_of_two() {
+            witness.until_whole(&ring_of(&nodes[..=number]), 1).await;
+        }
+    }
+    witness.until_whole(&ring_of(&nodes), SUCCESSORS).await;
+    nodes
+}
+
+/// Values of all kinds of lengths, put through all nodes.
+async fn put_values(nodes: &mut Vec<Node>) -> BTreeMap<Key, Bytes> {
+    let values: BTreeMap<Key, Bytes> = (0..VALUES)
+        .map(|number| (Key::of(format!("key {number}").as_bytes()), vec![b'x'; number].into()))
+        .collect();
+    let lifetime = Duration::from_secs(3600);
+    let put = |(&key, value): (&Key, &Bytes)| {
+        let value = value.clone();
+        Command::Put { ticket: TICKET, key, value, lifetime, refresh: false }
+    };
+    for answer in ask_all(nodes, values.iter().map(put).collect()).await {
+        assert_eq!(answer, Event::Stored { ticket: TICKET, copies: COPIES });
+    }
+    values
+}
+
+#[test]
+fn a_third_of_64_nodes_dies_at_once_and_no_lookup_is_lost() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    LocalSet::new().block_on(&runtime, async {
+        let mut witness = Witness::new().await;
+        let begun = Instant::now();
+        let mut nodes = joined(&mut witness).await;
+        println!("{NODES} nodes join, and the ring is whole after {:.2?}", begun.elapsed());
+        let ring = ring_of(&nodes);
+        let values = put_values(&mut nodes).await;
+
+        let mut rng = Rng::new(1);
+        for _ in 0..KILLED {
+            let victim = rng.index(nodes.len());
+            drop(nodes.swap_remove(victim));
+        }
+        let killed = Instant::now();
+        let left = ring_of(&nodes);
+        let keys: Vec<Key> = (0..LOOKUPS).map(|number| Key::of(&number.to_be_bytes())).collect();
+        println!("{KILLED} of them die at once");
+        let asking = async {
+            let missed = lost(&mut nodes, &left, &keys[..EARLY]).await;
+            println!(
+                "of {EARLY} lookups meanwhile {missed} find the wrong node or none, the last \
+                 after {:.2?}",
+                killed.elapsed()
+            );
+        };
+        let mending = async {
+            witness.until_whole(&left, 1).await;
+            println!("successors and predecessors are right after {:.2?}", killed.elapsed());
+            witness.until_whole(&left, SUCCESSORS).await;
+            println!("lists of {SUCCESSORS} are right after {:.2?}", killed.elapsed());
+        };
+        tokio::join!(asking, mending);
+        assert_eq!(lost(&mut nodes, &left, &keys).await, 0, "of {LOOKUPS} lookups after repair");
+        println!("of {LOOKUPS} lookups then none is lost, the last after {:.2?}", killed.elapsed());
+
+        let get = |&key| Command::Get { ticket: TICKET, key };
+        let got = ask_all(&mut nodes, values.keys().map(get).collect()).await;
+        let mut gone = 0;
+        for ((&key, value), got) in values.iter().zip(got) {
+            let is_held = holders(&ring, key).take(COPIES.into()).any(|it| left.contains(&it));
+            let value = is_held.then(|| value.clone());
+            assert_eq!(got, Event::Value { ticket: TICKET, value }, "{key}");
+            gone += usize::from(!is_held);
+        }
+        println!(
+            "of {VALUES} values {gone} are gone with all {COPIES} that held them, the rest had after \
+             {:.2?}",
+            killed.elapsed()
+        );
+    });
+}
