@@ -31,6 +31,15 @@ impl<K: Copy + Ord> Timers<K> {
     pub fn clear(&mut self, name: K) {
         if let Some(place) = self.deadlines.iter().rposition(|&(_, other)| other == name) {
             self.deadlines.remove(place);
+            self.give_back();
+        }
+    }
+
+    /// Room that was needed for a while: a machine that once waited for many things at once does not
+    /// keep it.
+    fn give_back(&mut self) {
+        if self.deadlines.spilled() && self.deadlines.len() <= self.deadlines.inline_size() {
+            self.deadlines.shrink_to_fit();
         }
     }
 
@@ -42,7 +51,11 @@ impl<K: Copy + Ord> Timers<K> {
     /// Takes a deadline out that has come by `now`, the earliest first.
     pub fn expired(&mut self, now: Time) -> Option<K> {
         match self.deadlines.last() {
-            Some(&(at, _)) if at <= now => self.deadlines.pop().map(|(_, name)| name),
+            Some(&(at, _)) if at <= now => {
+                let last = self.deadlines.pop();
+                self.give_back();
+                last.map(|(_, name)| name)
+            }
             _ => None,
         }
     }

@@ -10,7 +10,9 @@
 //! successors  the nodes behind this one
 //! fingers  the table of far nodes; proximity: the nearest of several that would do
 //! lookup   from a key to its successor, iteratively or recursively
+//! walk     whom an iterative lookup has asked, and asks next
 //! hold     values, their copies and their end
+//! pending  what is under way, by number
 //! request  questions that wait for an answer
 //! several  virtual nodes: one host, many places on the circle
 //! settled  a ring as it is when all has settled, for simulations
@@ -21,11 +23,13 @@ pub mod fuzz;
 mod hold;
 mod lookup;
 pub mod message;
+mod pending;
 mod request;
 mod ring;
 pub mod settled;
 mod several;
 mod successors;
+mod walk;
 
 use std::{
     hash::{Hash, Hasher},

@@ -5,7 +5,7 @@
 //! machine can tell. Going through memory once, instead of jumping to wherever the next entry leads,
 //! makes a world of a million hosts twice as fast.
 
-use std::{collections::BinaryHeap, iter::Peekable, vec::Drain};
+use std::collections::BinaryHeap;
 
 use nigh_base::{Machine, Time, wire::Wire};
 
@@ -61,7 +61,7 @@ impl<T: Machine> Default for Window<T> {
 /// The entries of a range, and the turns that are left.
 struct Left<'a, T: Machine> {
     entries: &'a mut [Option<Entry<What<T>>>],
-    turns: Peekable<Drain<'a, Turn>>,
+    turns: &'a [Turn],
 }
 
 impl<T> Shard<T>
@@ -93,17 +93,17 @@ where
                 Turn { to, at, from, number, index }
             }));
             order.sort_unstable();
-            let mut left = Left { entries: &mut entries, turns: order.drain(..).peekable() };
+            let mut left = Left { entries: &mut entries, turns: &order };
             loop {
                 let alarm = ringing.peek().map(|alarm| alarm.to);
                 let alarm = alarm.filter(|&to| range_of(to) == range);
-                let entry = left.turns.peek().map(|turn| turn.to);
+                let entry = left.turns.first().map(|turn| turn.to);
                 let Some(host) = alarm.into_iter().chain(entry).min() else { break };
                 while ringing.next_if(|alarm| alarm.to == host).is_some() {}
                 self.window.host = host;
                 self.run_host(host, &mut left, network);
             }
-            drop(left);
+            order.clear();
             self.window.order = order;
             entries.clear();
             entries.shrink_to(KEPT);
@@ -122,7 +122,7 @@ where
                 let paused = host.more.as_ref().is_some_and(|more| more.paused.is_some());
                 Some(host.wake).filter(|&at| at < end && !paused)
             });
-            let turn = left.turns.peek().copied().filter(|turn| turn.to == to);
+            let turn = left.turns.first().copied().filter(|turn| turn.to == to);
             let next = turn.map(|Turn { to, at, from, number, .. }| Place { at, to, from, number });
             let soon = self.window.soon.peek().map(|entry| entry.0.place);
             let first = next.into_iter().chain(soon).min();
@@ -132,7 +132,7 @@ where
                 }
                 (_, Some(first)) => {
                     let entry = if Some(first) == next {
-                        let turn = left.turns.next();
+                        left.turns = &left.turns[1..];
                         turn.and_then(|turn| left.entries[turn.index as usize].take())
                     } else {
                         self.window.soon.pop().map(|entry| entry.0)

@@ -11,12 +11,19 @@ use nigh_base::{Key, machine::Context, space::clockwise::Circle};
 use super::{Node, lookup::Purpose, message::Body, request::For};
 use crate::locate::Contact;
 
+/// Bits of a set of numbers.
+const WORD: u32 = u64::BITS;
+const WORDS: usize = (Key::BITS / WORD + 1) as usize;
+
 /// Entries by number. Those that the next successor covers are not here: in a ring of N nodes all
 /// but about log2 N of them.
 #[derive(Debug, Default, Hash)]
 pub(super) struct Fingers {
+    /// Which numbers have an entry, a bit each. It lies with the node itself: an entry is found
+    /// without going through those before it, which lie elsewhere in memory.
+    numbers: [u64; WORDS],
     /// In ascending order of numbers.
-    entries: Vec<(u8, Contact)>,
+    entries: Vec<Contact>,
     /// The number from which the next round goes on, downwards.
     next: u32,
 }
@@ -34,46 +41,62 @@ impl Fingers {
         self.entries.len()
     }
 
+    /// How many entries have a lower number, and whether that number has one.
     fn place(&self, exponent: u32) -> Result<usize, usize> {
-        // Mostly there is an entry for each number from the first on.
-        if let Some(&(first, _)) = self.entries.first()
-            && let Some(guess) = exponent.checked_sub(first.into())
-            && let Some(&(number, _)) = self.entries.get(guess as usize)
-            && u32::from(number) == exponent
-        {
-            return Ok(guess as usize);
-        }
-        self.entries.binary_search_by_key(&exponent, |&(number, _)| number.into())
+        let word = (exponent / WORD) as usize;
+        let bit = 1 << (exponent % WORD);
+        let before: u32 = self.numbers[..word].iter().map(|word| word.count_ones()).sum();
+        let place = (before + (self.numbers[word] & (bit - 1)).count_ones()) as usize;
+        if self.numbers[word] & bit == 0 { Err(place) } else { Ok(place) }
+    }
+
+    /// The numbers that have an entry, in ascending order.
+    fn numbers(&self) -> impl Iterator<Item = u32> {
+        (0..Key::BITS).filter(|&exponent| self.place(exponent).is_ok())
     }
 
     pub(super) fn at(&self, exponent: u32) -> Option<Contact> {
-        self.place(exponent).ok().map(|place| self.entries[place].1)
+        self.place(exponent).ok().map(|place| self.entries[place])
     }
 
     pub(super) fn set(&mut self, exponent: u32, contact: Contact) {
-        let number = u8::try_from(exponent).expect("a finger's number is below 160");
         match self.place(exponent) {
-            Ok(place) => self.entries[place].1 = contact,
+            Ok(place) => self.entries[place] = contact,
             Err(place) => {
                 // Tables grow to their size once: no room is kept beyond it.
                 self.entries.reserve_exact(1);
-                self.entries.insert(place, (number, contact));
+                self.entries.insert(place, contact);
+                self.numbers[(exponent / WORD) as usize] |= 1 << (exponent % WORD);
             }
         }
     }
 
+    fn unset(&mut self, exponent: u32) {
+        if let Ok(place) = self.place(exponent) {
+            self.entries.remove(place);
+            self.numbers[(exponent / WORD) as usize] &= !(1 << (exponent % WORD));
+        }
+    }
+
     pub(super) fn has(&self, contact: Contact) -> bool {
-        self.entries.iter().any(|&(_, entry)| entry == contact)
+        self.entries.contains(&contact)
     }
 
     pub(super) fn remove(&mut self, contact: Contact) {
-        self.entries.retain(|&(_, entry)| entry != contact);
+        for exponent in 0..Key::BITS {
+            if self.at(exponent) == Some(contact) {
+                self.unset(exponent);
+            }
+        }
     }
 
     /// Forgets the entries below `exponent`, which the next successor covers.
     fn forget_below(&mut self, exponent: u32) {
-        let first = self.entries.partition_point(|&(number, _)| u32::from(number) < exponent);
+        let (Ok(first) | Err(first)) = self.place(exponent);
         self.entries.drain(..first);
+        for (word, lowest) in self.numbers.iter_mut().zip((0..).step_by(WORD as usize)) {
+            *word &= u64::MAX.checked_shl(exponent.saturating_sub(lowest)).unwrap_or(0);
+        }
     }
 
     /// The entry that lies last before `distance`, and those before it: from the number that
@@ -84,19 +107,19 @@ impl Fingers {
             Ok(place) => place + 1,
             Err(place) => place,
         };
-        self.entries[..end].iter().rev().map(|&(_, contact)| contact)
+        self.entries[..end].iter().rev().copied()
     }
 
     /// All of them, the farthest last; one node may stand several times.
     pub(super) fn all(&self) -> impl Iterator<Item = Contact> {
-        self.entries.iter().map(|&(_, contact)| contact)
+        self.entries.iter().copied()
     }
 
     pub(super) fn check(&self, circle: Circle, me: Key) {
         assert!(self.entries.len() <= circle.bits() as usize, "too many fingers");
-        assert!(self.entries.is_sorted_by(|(a, _), (b, _)| a < b), "fingers are out of order");
-        for &(number, contact) in &self.entries {
-            let least = Key::power(number.into());
+        assert_eq!(self.numbers().count(), self.entries.len(), "fingers without a number");
+        for (number, contact) in self.numbers().zip(self.all()) {
+            let least = Key::power(number);
             let distance = circle.distance(me, contact.key);
             assert!(distance >= least, "{me:?}: finger {number} is {contact:?}");
         }

@@ -16,20 +16,16 @@ use nigh_base::{Address, Key, machine::Context};
 use super::{
     Node, Routing, Standing, Timer,
     message::{Body, CONTACTS_MAX, Message, Offer},
+    pending::Pending,
     request::For,
+    walk::{Candidate, HOPS_MAX, Walk},
 };
-use crate::locate::{Contact, Event, Failure, Hop, Ticket};
+use crate::locate::{Contact, Event, Failure, Ticket};
 
 /// Nodes named in one answer: the next, and who may stand in for it.
 const ALTERNATES: usize = 3;
 /// Lookups of one node at once; more are refused.
 const LOOKUPS_MAX: usize = 256;
-/// Nodes that a lookup has yet to ask; the farthest are forgotten.
-const CANDIDATES_MAX: usize = 16;
-/// A way is given up after so many nodes: in a ring without fingers it visits all of them.
-const HOPS_MAX: u32 = 200;
-/// So often a node is asked for the next in one lookup.
-const MISSES_MAX: u32 = 3;
 /// So often a lookup that has run dry begins anew.
 const RESTARTS: u32 = 2;
 /// Holders that are tried for a value, beside the first.
@@ -61,37 +57,22 @@ pub(super) struct Putting {
 }
 
 #[derive(Clone, Debug, Hash)]
-struct Candidate {
-    key: Option<Key>,
-    address: Address,
-    named_by: Option<u32>,
-    /// How often it was asked and did not answer.
-    misses: u32,
-}
-
-#[derive(Clone, Debug, Hash)]
-struct Lookup {
+pub(super) struct Lookup {
     key: Key,
     purpose: Purpose,
-    /// The nearest before the key last.
-    candidates: Vec<Candidate>,
-    /// Those who were asked and did not answer: asked again when nobody else is left, since a
-    /// datagram may have been lost.
-    missed: Vec<Candidate>,
-    /// Who is being asked.
-    asking: Option<Candidate>,
-    /// How far before the key the nearest lies that has answered: whoever lies farther is not asked
-    /// any more, unless it was named before. Otherwise those on the way would be named again and
-    /// again while the one behind them does not answer.
-    reached: Option<Key>,
-    hops: u32,
-    restarts: u32,
+    /// How the asker itself goes; none unless it does.
+    walk: Option<Box<Walk>>,
     /// Whether others pass it on, so that no step of it is waited for.
     passed_on: bool,
-    route: Option<Vec<Hop>>,
     /// Once the owner is known: those to be asked for the value, the next last.
     holders: Vec<Contact>,
     heard: bool,
+}
+
+impl Lookup {
+    fn walk(&mut self) -> &mut Walk {
+        self.walk.get_or_insert_with(|| Box::new(Walk::new(false)))
+    }
 }
 
 /// A lookup of another node that this one passes on.
@@ -104,26 +85,13 @@ pub(super) struct Passing {
     tried: Vec<Contact>,
 }
 
-/// The lookups of a node, by secret number.
-#[derive(Debug, Default, Hash)]
-pub(super) struct Lookups(Vec<(u64, Box<Lookup>)>);
+/// The lookups of a node.
+pub(super) type Lookups = Pending<Lookup>;
 
 impl Lookups {
-    fn get(&mut self, id: u64) -> Option<&mut Lookup> {
-        self.0.iter_mut().find(|(other, _)| *other == id).map(|(_, lookup)| &mut **lookup)
-    }
-
-    fn take(&mut self, id: u64) -> Option<Box<Lookup>> {
-        let place = self.0.iter().position(|(other, _)| *other == id)?;
-        Some(self.0.swap_remove(place).1)
-    }
-
     pub(super) fn check(&self) {
-        assert!(self.0.len() <= LOOKUPS_MAX, "too many lookups");
-        for (_, lookup) in &self.0 {
-            assert!(lookup.candidates.len() <= CANDIDATES_MAX, "too many candidates");
-            assert!(lookup.hops <= HOPS_MAX, "a way without end");
-        }
+        assert!(self.len() <= LOOKUPS_MAX, "too many lookups");
+        self.iter().filter_map(|lookup| lookup.walk.as_ref()).for_each(|walk| walk.check());
     }
 }
 
@@ -194,7 +162,8 @@ impl Node {
         let passed_on = self.standing == Standing::Member
             && self.settings.routing != Routing::Iterative
             && !trace;
-        let Some(id) = self.begin(key, purpose, trace, passed_on, cx) else { return };
+        let walk = (!passed_on).then(|| Box::new(Walk::new(trace)));
+        let Some(id) = self.begin(key, purpose, walk, cx) else { return };
         if self.standing == Standing::Member
             && let Some(contacts) = self.owners(key)
         {
@@ -218,12 +187,10 @@ impl Node {
         purpose: Purpose,
         cx: &mut Context<'_, Self>,
     ) {
-        let Some(id) = self.begin(key, purpose, false, false, cx) else { return };
-        if let Some(lookup) = self.lookups.get(id) {
-            let (key, address) = (Some(from.key), from.address);
-            lookup.candidates.push(Candidate { key, address, named_by: None, misses: 0 });
-            lookup.restarts = RESTARTS;
-        }
+        let mut walk = Walk::new(false);
+        walk.restarts = RESTARTS;
+        walk.begin(vec![Candidate::new(Some(from.key), from.address)]);
+        let Some(id) = self.begin(key, purpose, Some(Box::new(walk)), cx) else { return };
         self.step(id, cx);
     }
 
@@ -231,11 +198,10 @@ impl Node {
         &mut self,
         key: Key,
         purpose: Purpose,
-        trace: bool,
-        passed_on: bool,
+        walk: Option<Box<Walk>>,
         cx: &mut Context<'_, Self>,
     ) -> Option<u64> {
-        if self.lookups.0.len() >= LOOKUPS_MAX {
+        if self.lookups.len() >= LOOKUPS_MAX {
             self.give_up(purpose, Failure::Busy, cx);
             return None;
         }
@@ -243,42 +209,28 @@ impl Node {
         let lookup = Lookup {
             key,
             purpose,
-            candidates: Vec::new(),
-            missed: Vec::new(),
-            asking: None,
-            reached: None,
-            hops: 0,
-            restarts: 0,
-            passed_on,
-            route: trace.then(Vec::new),
+            passed_on: walk.is_none(),
+            walk,
             holders: Vec::new(),
             heard: false,
         };
-        let lookups = &mut self.lookups.0;
-        if lookups.len() == lookups.capacity() {
-            // As with questions: mostly one at a time.
-            lookups.reserve_exact(1 + lookups.len() / 2);
-        }
-        lookups.push((id, Box::new(lookup)));
+        self.lookups.push(id, Box::new(lookup));
         Some(id)
     }
 
     /// Puts those whom this node knows before a lookup.
     fn seed(&mut self, id: u64) {
         let Some(key) = self.lookups.get(id).map(|lookup| lookup.key) else { return };
-        let candidate = |key, address| Candidate { key, address, named_by: None, misses: 0 };
         let mut known: Vec<Candidate> = if self.standing == Standing::Member {
             let nearest = self.preceding(key).into_iter().flatten();
-            nearest.map(|it| candidate(Some(it.key), it.address)).collect()
+            nearest.map(|it| Candidate::new(Some(it.key), it.address)).collect()
         } else {
             let via = self.more.as_ref().map_or(&[][..], |more| &more.via);
-            via.iter().map(|&address| candidate(None, address)).collect()
+            via.iter().map(|&address| Candidate::new(None, address)).collect()
         };
         known.reverse();
-        if let Some(lookup) = self.lookups.get(id) {
-            lookup.candidates = known;
-            lookup.missed.clear();
-            lookup.reached = None;
+        if let Some(lookup) = self.lookups.get_mut(id) {
+            lookup.walk().begin(known);
         }
     }
 
@@ -286,33 +238,24 @@ impl Node {
     fn step(&mut self, id: u64, cx: &mut Context<'_, Self>) {
         loop {
             let circle = self.settings.circle;
-            let Some(lookup) = self.lookups.get(id) else { return };
-            if lookup.hops >= HOPS_MAX {
+            let Some(lookup) = self.lookups.get_mut(id) else { return };
+            let target = lookup.key;
+            let walk = lookup.walk();
+            if walk.hops >= HOPS_MAX {
                 return self.lookup_failed(id, Failure::Unreachable, cx);
             }
-            let Some(candidate) = lookup.next_candidate() else {
-                if lookup.restarts >= RESTARTS {
+            let Some(candidate) = walk.next(circle, target) else {
+                if walk.restarts >= RESTARTS {
                     return self.lookup_failed(id, Failure::Unreachable, cx);
                 }
-                lookup.restarts += 1;
+                walk.restarts += 1;
                 self.seed(id);
-                if self.lookups.get(id).is_some_and(|lookup| lookup.candidates.is_empty()) {
+                if self.lookups.get_mut(id).is_some_and(|lookup| !lookup.walk().has_candidates()) {
                     return self.lookup_failed(id, Failure::Unreachable, cx);
                 }
                 continue;
             };
-            let target = lookup.key;
-            if let Some(route) = &mut lookup.route {
-                route.push(Hop {
-                    key: candidate.key,
-                    address: candidate.address,
-                    round_trip: None,
-                    named_by: candidate.named_by,
-                    gap: candidate.key.map(|key| circle.distance(key, target)),
-                });
-            }
             let question = |nonce| Body::Next { nonce, key: target };
-            lookup.asking = Some(candidate.clone());
             let Candidate { key, address, misses, .. } = candidate;
             if !self.ask_at(key, address, misses, For::Lookup(id), question, cx) {
                 return self.lookup_failed(id, Failure::Busy, cx);
@@ -332,32 +275,11 @@ impl Node {
         cx: &mut Context<'_, Self>,
     ) {
         let (circle, me) = (self.settings.circle, self.me.key);
-        let Some(lookup) = self.lookups.get(id) else { return };
-        lookup.answered(address, round_trip);
-        let (key, named_by) = (lookup.key, lookup.last_hop());
-        let gap = |from: Key| circle.distance(from, key);
-        let reached = lookup.reached.into_iter().chain(asked.map(gap)).min();
-        lookup.reached = reached;
-        for contact in contacts {
-            let nearer = reached.is_none_or(|reached| gap(contact.key) < reached);
-            let mut known = lookup.candidates.iter().chain(&lookup.missed);
-            // Several nodes of one host share its address.
-            let known = known.any(|it| {
-                it.address == contact.address && it.key.is_none_or(|key| key == contact.key)
-            });
-            if !nearer || known || contact.key == me {
-                continue;
-            }
-            let (key, address) = (Some(contact.key), contact.address);
-            let candidate = Candidate { key, address, named_by, misses: 0 };
-            let place = lookup
-                .candidates
-                .partition_point(|it| it.key.is_none_or(|other| gap(other) > gap(contact.key)));
-            lookup.candidates.insert(place, candidate);
-            if lookup.candidates.len() > CANDIDATES_MAX {
-                lookup.candidates.remove(0);
-            }
-        }
+        let Some(lookup) = self.lookups.get_mut(id) else { return };
+        let target = lookup.key;
+        let walk = lookup.walk();
+        walk.answered(address, round_trip);
+        walk.named(asked, contacts, circle, target, me);
         self.step(id, cx);
     }
 
@@ -371,38 +293,25 @@ impl Node {
         contacts: Vec<Contact>,
         cx: &mut Context<'_, Self>,
     ) {
-        let Some(lookup) = self.lookups.get(id) else { return };
-        lookup.answered(address, round_trip);
-        let Some(first) = contacts.first() else { return self.step(id, cx) };
+        let circle = self.settings.circle;
+        let Some(lookup) = self.lookups.get_mut(id) else { return };
+        let target = lookup.key;
+        let walk = lookup.walk();
+        walk.answered(address, round_trip);
+        let Some(&first) = contacts.first() else { return self.step(id, cx) };
         // Who names itself is the owner, and was counted already.
         let itself = asked == Some(first.key);
-        let (hops, target) = (lookup.hops + u32::from(!itself), lookup.key);
-        let named_by = lookup.last_hop();
-        if let Some(route) = &mut lookup.route
-            && !itself
-        {
-            let circle = self.settings.circle;
-            route.push(Hop {
-                key: Some(first.key),
-                address: first.address,
-                round_trip: None,
-                named_by,
-                gap: Some(circle.distance(first.key, target)),
-            });
+        let hops = walk.hops + u32::from(!itself);
+        if !itself {
+            walk.ends_at(first, circle.distance(first.key, target));
         }
         self.complete(id, contacts, hops, cx);
     }
 
     /// A node has not answered.
     pub(super) fn step_failed(&mut self, id: u64, cx: &mut Context<'_, Self>) {
-        let Some(lookup) = self.lookups.get(id) else { return };
-        if let Some(mut asked) = lookup.asking.take() {
-            asked.misses += 1;
-            // The latest missed is the nearest before the key.
-            if lookup.missed.len() < CANDIDATES_MAX {
-                lookup.missed.push(asked);
-            }
-        }
+        let Some(lookup) = self.lookups.get_mut(id) else { return };
+        lookup.walk().missed();
         self.step(id, cx);
     }
 
@@ -459,7 +368,7 @@ impl Node {
 
     /// A recursive lookup has not been answered: this node goes itself.
     pub(super) fn lookup_overdue(&mut self, id: u64, cx: &mut Context<'_, Self>) {
-        let Some(lookup) = self.lookups.get(id) else { return };
+        let Some(lookup) = self.lookups.get_mut(id) else { return };
         lookup.passed_on = false;
         self.seed(id);
         self.step(id, cx);
@@ -468,7 +377,7 @@ impl Node {
     /// The owner is known.
     fn complete(&mut self, id: u64, contacts: Vec<Contact>, hops: u32, cx: &mut Context<'_, Self>) {
         self.timers.clear(Timer::Lookup(id));
-        let Some(lookup) = self.lookups.get(id) else { return };
+        let Some(lookup) = self.lookups.get_mut(id) else { return };
         lookup.passed_on = false;
         if let Purpose::Put(_) | Purpose::Get(_) = lookup.purpose {
             lookup.holders = contacts;
@@ -479,7 +388,8 @@ impl Node {
         let Some(lookup) = self.lookups.take(id) else { return };
         match lookup.purpose {
             Purpose::Caller(ticket) => {
-                let (key, route) = (lookup.key, lookup.route.unwrap_or_default());
+                let route = lookup.walk.and_then(|walk| walk.route).unwrap_or_default();
+                let key = lookup.key;
                 cx.tell(Event::Located { ticket, key, holders: contacts, hops, route });
             }
             Purpose::Join => self.join_found(&contacts, cx),
@@ -492,7 +402,7 @@ impl Node {
 
     /// Takes a value to the next holder, or asks it for one.
     fn next_holder(&mut self, id: u64, cx: &mut Context<'_, Self>) {
-        let Some(lookup) = self.lookups.get(id) else { return };
+        let Some(lookup) = self.lookups.get_mut(id) else { return };
         let key = lookup.key;
         let Some(holder) = lookup.holders.pop() else {
             let heard = lookup.heard;
@@ -539,7 +449,7 @@ impl Node {
 
     /// A holder has no room.
     pub(super) fn not_stored(&mut self, id: u64, cx: &mut Context<'_, Self>) {
-        if let Some(lookup) = self.lookups.get(id) {
+        if let Some(lookup) = self.lookups.get_mut(id) {
             lookup.heard = true;
         }
         self.next_holder(id, cx);
@@ -547,7 +457,7 @@ impl Node {
 
     /// A holder has said what it holds.
     pub(super) fn fetched(&mut self, id: u64, value: Option<Bytes>, cx: &mut Context<'_, Self>) {
-        let Some(lookup) = self.lookups.get(id) else { return };
+        let Some(lookup) = self.lookups.get_mut(id) else { return };
         lookup.heard = true;
         if value.is_none() {
             return self.next_holder(id, cx);
@@ -584,32 +494,6 @@ impl Node {
 
     /// How many lookups are under way.
     pub fn pending_lookups(&self) -> usize {
-        self.lookups.0.len()
-    }
-}
-
-impl Lookup {
-    /// The nearest that was not asked yet; then, again, those that did not answer.
-    fn next_candidate(&mut self) -> Option<Candidate> {
-        self.candidates.pop().or_else(|| {
-            let place = self.missed.iter().rposition(|it| it.misses < MISSES_MAX)?;
-            Some(self.missed.remove(place))
-        })
-    }
-
-    fn answered(&mut self, address: Address, round_trip: Duration) {
-        self.hops += 1;
-        self.asking = None;
-        let hop = self.route.iter_mut().flatten().rfind(|hop| hop.address == address);
-        if let Some(hop) = hop {
-            hop.round_trip = Some(round_trip);
-        }
-    }
-
-    /// The place of the latest hop that answered.
-    fn last_hop(&self) -> Option<u32> {
-        let route = self.route.as_ref()?;
-        let place = route.iter().rposition(|hop| hop.round_trip.is_some())?;
-        u32::try_from(place).ok()
+        self.lookups.len()
     }
 }

@@ -9,6 +9,7 @@ use super::{
     Node, Timer,
     lookup::Passing,
     message::{Body, Message, Nonce},
+    pending::Pending,
 };
 use crate::locate::Contact;
 
@@ -57,41 +58,19 @@ impl Request {
     }
 }
 
-/// The questions of a node, by number.
-#[derive(Debug, Default, Hash)]
-pub(super) struct Requests(Vec<(Nonce, Box<Request>)>);
+/// The questions of a node.
+pub(super) type Requests = Pending<Request>;
 
 impl Requests {
-    pub(super) fn has(&self, nonce: Nonce) -> bool {
-        self.0.iter().any(|(other, _)| *other == nonce)
-    }
-
-    pub(super) fn is_full(&self) -> bool {
-        self.0.len() >= REQUESTS_MAX
-    }
-
-    fn push(&mut self, nonce: Nonce, request: Box<Request>) {
-        if self.0.len() == self.0.capacity() {
-            // Most nodes ask one question at a time, and there may be a million nodes.
-            self.0.reserve_exact(1 + self.0.len() / 2);
-        }
-        self.0.push((nonce, request));
-    }
-
-    fn take(&mut self, nonce: Nonce) -> Option<Box<Request>> {
-        let place = self.0.iter().position(|(other, _)| *other == nonce)?;
-        Some(self.0.swap_remove(place).1)
-    }
-
     /// Whether `address` is being asked whether it is there.
     fn verifies(&self, address: Address) -> bool {
-        self.0.iter().any(|(_, request)| {
+        self.iter().any(|request| {
             request.address == address && matches!(request.what, For::Verify | For::Stabilise)
         })
     }
 
     pub(super) fn check(&self) {
-        assert!(self.0.len() <= REQUESTS_MAX, "too many questions at once");
+        assert!(self.len() <= REQUESTS_MAX, "too many questions at once");
     }
 }
 
@@ -118,7 +97,7 @@ impl Node {
         body: impl FnOnce(Nonce) -> Body,
         cx: &mut Context<'_, Self>,
     ) -> bool {
-        if self.requests.is_full() {
+        if self.requests.len() >= REQUESTS_MAX {
             return false;
         }
         let nonce = cx.secrets.number();
@@ -133,13 +112,11 @@ impl Node {
     /// An answer has come, perhaps to a question of this node.
     pub(super) fn answered(&mut self, from: Address, answer: Body, cx: &mut Context<'_, Self>) {
         let Some(nonce) = answer.nonce() else { return };
-        let Some(place) = self.requests.0.iter().position(|(other, _)| *other == nonce) else {
-            return;
-        };
-        if self.requests.0[place].1.address != from {
+        if self.requests.get(nonce).is_none_or(|request| request.address != from) {
             return;
         }
-        let request = *self.requests.0.swap_remove(place).1;
+        let Some(request) = self.requests.take(nonce) else { return };
+        let request = *request;
         self.timers.clear(Timer::Request(nonce));
         let round_trip = cx.now.since(request.sent);
         if request.attempt == 0 {

@@ -274,9 +274,17 @@ impl Node {
             .successors
             .first()
             .is_none_or(|successor| self.distance(nearest.key) < self.distance(successor.key));
-        if nearer && self.standing == Standing::Member {
+        if self.standing != Standing::Member {
+            return;
+        }
+        if nearer {
             self.adopt(&[nearest]);
             self.stabilise(cx);
+        } else if self.successors.first() != Some(&nearest) {
+            // Another ring, none of whose nodes lies just behind this one. The one behind it over
+            // there learns of it: through that one, those between whom the rings meet do.
+            let body = Body::Notify { key: self.me.key };
+            cx.send(nearest.address, Message { to: Some(nearest.key), body });
         }
     }
 

@@ -57,7 +57,7 @@ impl Several {
         match (message.to, message.body.nonce()) {
             (Some(key), _) => self.nodes.iter().position(|node| node.me.key == key),
             (None, Some(nonce)) if !message.body.is_question() => {
-                self.nodes.iter().position(|node| node.requests.has(nonce))
+                self.nodes.iter().position(|node| node.requests.get(nonce).is_some())
             }
             // A way in: any will do. An answer to a recursive lookup is the first one's.
             _ => Some(0),

@@ -1,6 +1,5 @@
 //! Chord on the lecture's ring, message by message, and on simulated networks.
 
-mod faults;
 mod rings;
 mod slides;
 mod values;
