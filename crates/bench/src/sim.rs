@@ -9,6 +9,7 @@ use std::{
     io::Write,
     process::{Command, Stdio},
     sync::Arc,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -74,9 +75,11 @@ const LATENCY: Duration = Duration::from_millis(50);
 /// Lookups begin within this time.
 const SPAN: Duration = Duration::from_secs(10);
 /// Asked for and counted in so many pieces, so that neither piles up.
-const PIECES: u32 = 500;
+const PIECES: u32 = 200;
 /// How long answers may still come: forty hops.
 const REST: Duration = Duration::from_secs(2);
+/// Nodes that are built before they are handed to the world.
+const BUILT_AT_ONCE: usize = 20_000;
 const UPKEEP: Duration = Duration::from_secs(30);
 
 /// Why there is no report.
@@ -174,12 +177,26 @@ fn measure(nodes: u32, way: Way, arguments: &Arguments) -> Result<Value, Error> 
     let mut world: World<Node> = World::on_threads(arguments.seed, network, arguments.threads);
     let mut rng = Rng::new(arguments.seed);
     let mut routing_bytes = 0;
-    for number in 0..nodes {
-        let first = Time::START.after(rng.between(Duration::ZERO, UPKEEP));
-        let node = ring.node(contact(number), first, |_| 0);
-        routing_bytes += node.routing_bytes();
-        world.add(node);
+    let rounds: Vec<Time> =
+        (0..nodes).map(|_| Time::START.after(rng.between(Duration::ZERO, UPKEEP))).collect();
+    let numbers: Vec<u32> = (0..nodes).collect();
+    for some in numbers.chunks(BUILT_AT_ONCE) {
+        let build = |some: &[u32]| -> Vec<Node> {
+            let node = |&it: &u32| ring.node(contact(it), rounds[it as usize], |_| 0);
+            some.iter().map(node).collect()
+        };
+        let share = some.len().div_ceil(arguments.threads as usize);
+        let built: Vec<Vec<Node>> = thread::scope(|scope| {
+            let parts: Vec<_> =
+                some.chunks(share).map(|part| scope.spawn(move || build(part))).collect();
+            parts.into_iter().map(|part| part.join().expect("nodes of a ring")).collect()
+        });
+        for node in built.into_iter().flatten() {
+            routing_bytes += node.routing_bytes();
+            world.add(node);
+        }
     }
+    drop((rounds, numbers));
     let judge = Judge::new(&ring);
     let build_seconds = started.elapsed().as_secs_f64();
     let count = f64::from(nodes);

@@ -249,7 +249,7 @@ fn setup() -> String {
          change the way. \
          The paper counts the nodes traversed and says about half of log2 N. Counted here is how \
          often a question is passed on, which is the number of nodes between the asker and the owner: \
-         with the owner it is one more, half of log2 N and 0.86, so the paper must have left it out. \
+         with the owner it is one more, half of log2 N and 0.86, which is farther off: the paper seems to leave it out. \
          Predicted is a recurrence for nodes that lie at random: half of log2 N less 0.138. A mean may \
          be off by 0.02 from it, with several standard errors of one ring; from the paper, whose \
          curve is a picture, by a quarter of a node.",
@@ -275,7 +275,7 @@ fn table(found: &[Found], ways: &Ways) -> Table {
         let point = found.point;
         let (spacing, predicted) = match point.spacing {
             Spacing::Hashed => ("hashed", ways.mean(point.doublings)),
-            Spacing::Even => ("even", point.half()),
+            Spacing::Even => ("even", point.even()),
         };
         table.row(vec![
             Cell::count(point.nodes().into()),
@@ -298,6 +298,13 @@ impl Point {
     /// Half of log2 N.
     fn half(self) -> f64 {
         f64::from(self.doublings) / 2.0
+    }
+
+    /// The mean way between evenly spaced nodes: as many nodes as the number of the gaps to be
+    /// crossed has ones, half of its digits. It would be all digits for a key of the asker's own,
+    /// who does not ask.
+    fn even(self) -> f64 {
+        self.half() - f64::from(self.doublings) / f64::from(self.nodes())
     }
 }
 

@@ -20,6 +20,7 @@
 mod chart;
 mod chord_churn;
 mod chord_failures;
+mod chord_faults;
 mod chord_latency;
 mod chord_load;
 mod chord_path;
@@ -79,12 +80,13 @@ pub struct Progress {
 /// All experiments, in the order of the page that shows them. A further one is a file with an
 /// `EXPERIMENT`, and a line here.
 pub fn experiments() -> &'static [Experiment] {
-    static ALL: [Experiment; 5] = [
+    static ALL: [Experiment; 6] = [
         chord_load::EXPERIMENT,
         chord_path::EXPERIMENT,
         chord_failures::EXPERIMENT,
         chord_churn::EXPERIMENT,
         chord_latency::EXPERIMENT,
+        chord_faults::EXPERIMENT,
     ];
     &ALL
 }

@@ -187,6 +187,7 @@ Examples:
   nigh sim chord-load
   nigh sim chord-load --nodes 500 --seed 7 --json
   nigh sim chord-load --out pictures
+  nigh sim chord-faults --seeds 1..500
   nigh sim chord-latency --matrix round-trips.txt
   nigh sim all")]
 pub(crate) struct Sim {

@@ -1,6 +1,6 @@
 //! What the paper says, and what became of it.
 
-use super::{Lifetimes, Point, way_of_paper};
+use super::{Lifetimes, NODES, Point, way_of_paper};
 use crate::claim::{Claim, Tolerance, Verdict};
 
 /// How far from the paper's estimate is still in its ball-park.
@@ -20,7 +20,7 @@ pub(super) fn claims(nodes: u64, points: &[Point]) -> Vec<Claim> {
     for point in exponential {
         let (measured, expected) = (one_try(point), expected(point));
         let ball_park = expected / BALL_PARK..=expected * BALL_PARK;
-        claims.push(Claim::stated(
+        let claim = Claim::stated(
             format!(
                 "figure 12: % of lookups that fail with one try, {} joins and failures a second",
                 point.rate
@@ -28,7 +28,15 @@ pub(super) fn claims(nodes: u64, points: &[Point]) -> Vec<Claim> {
             format!("about {expected:.1} (k/100), and slightly worse"),
             format!("{measured:.2}"),
             Verdict::of(ball_park.contains(&measured)),
-        ));
+        );
+        claims.push(if nodes == NODES { claim } else { claim.because(other_size(nodes)) });
     }
     claims
+}
+
+fn other_size(nodes: u64) -> String {
+    format!(
+        "there are {nodes} nodes here, and {NODES} in the paper: as many failures a second are \
+         another part of the ring"
+    )
 }

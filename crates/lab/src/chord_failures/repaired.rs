@@ -17,7 +17,7 @@ pub(super) const LOOKUPS: u64 = 20_000;
 /// A ring that is not right after so long is looked at as it is.
 const PATIENCE: Duration = Duration::from_secs(1800);
 /// Rounds of upkeep after that, in which fingers are set right.
-const ROUNDS_MORE: u32 = 2;
+const ROUNDS_MORE: u32 = 4;
 
 /// What became of the lookups.
 #[derive(Clone, Debug)]

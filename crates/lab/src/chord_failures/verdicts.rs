@@ -1,12 +1,15 @@
 //! What the paper says, and what became of it.
 
-use super::{repaired::Repaired, unrepaired::Unrepaired};
+use super::{NODES, repaired::Repaired, share};
 use crate::{
     claim::{Claim, Verdict},
     table::Cell,
 };
 
-pub(super) fn claims(repaired: &[Repaired], _unrepaired: &[Unrepaired]) -> Vec<Claim> {
+/// With the paper's nodes three standard errors of what the failed nodes were responsible for.
+const OFF: f64 = 0.01;
+
+pub(super) fn claims(nodes: u64, repaired: &[Repaired]) -> Vec<Claim> {
     let off = |it: &Repaired| (it.failed_share() - f64::from(it.percent) / 100.0).abs();
     let farthest = repaired.iter().map(off).fold(0.0, f64::max);
     let others: u64 = repaired.iter().map(|it| it.of_others).sum();
@@ -15,7 +18,7 @@ pub(super) fn claims(repaired: &[Repaired], _unrepaired: &[Unrepaired]) -> Vec<C
         Claim::at_most(
             "figure 11: the share of lookups that fail is that of the nodes that failed; the \
              farthest that it is off",
-            0.01,
+            OFF * share(NODES, nodes).sqrt().max(1.0),
             farthest,
         ),
         Claim::stated(

@@ -32,3 +32,22 @@ fn round_trips_from_a_file_make_a_second_half_of_the_report() {
     assert!(report.text().contains("three.txt"), "{}", report.text());
     assert_eq!(report.command(), "nigh sim chord-latency --nodes 100 --seed 1 --matrix three.txt");
 }
+
+#[test]
+fn who_answers_late_is_asked_again_and_waited_for_longer() {
+    // Most nodes are near one another and answer at once, and so nobody is waited for longer than a
+    // fifth of a second at first; a third of all are half a second away.
+    let matrix = Matrix::parse("0 5 500\n5 0 500\n500 500 0\n").unwrap();
+    let latency = Latency::Measured(Arc::new(matrix));
+    let terrain = Terrain { name: "far".to_owned(), latency };
+    for way in WAYS {
+        let found = look_up(200, &terrain, way, Rng::new(3));
+        assert_eq!(found.wrong, 0, "{}", way.name());
+        assert!(
+            found.hops < 7.0,
+            "{}: nodes are asked again and again, {}",
+            way.name(),
+            found.hops
+        );
+    }
+}

@@ -43,8 +43,11 @@ pub(super) fn claims(found: &[Found], ways: &Ways, seed: u64) -> Vec<Claim> {
         claims.push(Claim::near(what, 10.0, even_walk(seed), OF_A_RING));
     }
     for found in found.iter().filter(|found| found.point.spacing == Spacing::Even) {
-        let what = format!("{} evenly spaced nodes: half of log2 N exactly", size(found.point));
-        claims.push(Claim::near(what, found.point.half(), found.mean, OF_A_RING));
+        let what = format!(
+            "{} evenly spaced nodes: half of log2 N, but for keys that the asker owns",
+            size(found.point)
+        );
+        claims.push(Claim::near(what, found.point.even(), found.mean, OF_A_RING));
     }
     claims.push(agreement(found));
     claims
