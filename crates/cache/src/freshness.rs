@@ -39,9 +39,10 @@ pub const DISCONNECTED_MAX: u32 = 7 * 86_400;
 
 /// Which rule gave a lifetime (section 4.2.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
 pub enum Lifetime {
     /// None did: the response is never fresh.
-    None,
+    None = 0,
     /// A tenth of the time since Last-Modified.
     Heuristic,
     /// Expires minus Date.
@@ -53,6 +54,10 @@ pub enum Lifetime {
 }
 
 impl Lifetime {
+    /// All of them, by the numbers that disks keep.
+    const ALL: [Self; 5] =
+        [Self::None, Self::Heuristic, Self::Expires, Self::MaxAge, Self::SharedMaxAge];
+
     /// The rule's name, for people.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -130,6 +135,38 @@ impl Reason {
 }
 
 impl Terms {
+    /// Bytes that they take on a disk.
+    pub(crate) const BYTES: usize = 32;
+
+    /// Their form on a disk: little-endian numbers in the order of the fields, then zeros.
+    pub(crate) fn to_bytes(self) -> [u8; Self::BYTES] {
+        let mut bytes = [0; Self::BYTES];
+        bytes[..8].copy_from_slice(&self.response_time.millis().to_le_bytes());
+        let numbers =
+            [self.initial_age, self.lifetime, self.stale_while_revalidate, self.stale_if_error];
+        for (place, number) in bytes[8..24].chunks_mut(4).zip(numbers) {
+            place.copy_from_slice(&number.to_le_bytes());
+        }
+        bytes[24..26].copy_from_slice(&[self.source as u8, self.flags]);
+        bytes
+    }
+
+    /// The terms that have this form, if there are any.
+    pub(crate) fn from_bytes(bytes: &[u8; Self::BYTES]) -> Option<Self> {
+        let word = |at: usize| u32::from_le_bytes(*bytes[at..].first_chunk().expect("in it"));
+        let millis = u64::from_le_bytes(*bytes.first_chunk().expect("in it"));
+        let source = Lifetime::ALL.into_iter().find(|source| *source as u8 == bytes[24])?;
+        Some(Self {
+            response_time: Wall::from_millis(millis),
+            initial_age: word(8),
+            lifetime: word(12),
+            stale_while_revalidate: word(16),
+            stale_if_error: word(20),
+            source,
+            flags: bytes[25],
+        })
+    }
+
     /// The terms of a response that was asked for at `request_time` and arrived at `response_time`.
     pub fn new(
         request_time: Wall,

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::fields::Fields;
 
-/// Names that responses often carry. The order is not kept anywhere but in memory.
+/// Names that responses often carry. Disks keep packed heads (`disk`): new names go to the end.
 const NAMES: [&str; 48] = [
     "", // 0: the name is spelled out
     "date",
@@ -93,6 +93,11 @@ impl<'a> PackedFields<'a> {
     /// Reads what [`pack`] wrote.
     pub(crate) const fn new(common: &'a [u8], own: &'a [u8]) -> Self {
         Self { common, own }
+    }
+
+    /// The packed bytes, which make one head when they are put together.
+    pub(crate) const fn packed(self) -> [&'a [u8]; 2] {
+        [self.common, self.own]
     }
 
     /// Every field line; lines of one name in the order received.

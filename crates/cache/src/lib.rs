@@ -3,7 +3,8 @@
 //! The rules are pure functions of fields and times: [`storable`], [`freshness`], [`vary`],
 //! [`conditional`], [`range`], [`update`], [`invalidate`], over [`fields`], [`list`], [`date`] and
 //! [`directives`]. The [`store`] holds [`object`]s within its ceiling and lets [`evict`] choose who
-//! leaves; a [`flight`] brings one in and lets many read it meanwhile.
+//! leaves; a [`flight`] brings one in and lets many read it meanwhile; a [`disk`] keeps what is asked
+//! for again.
 //!
 //! ```
 //! use http::{HeaderMap, HeaderValue, StatusCode};
@@ -25,6 +26,7 @@ mod common;
 pub mod conditional;
 pub mod date;
 pub mod directives;
+pub mod disk;
 pub mod evict;
 pub mod fields;
 pub mod flight;

@@ -6,7 +6,14 @@
 //! Fields that other objects have too are held once for all (`common`). A large body is a list of blocks beside it. Objects never change: an update makes a new one that
 //! shares the blocks. Whoever holds an object keeps its bytes, and their charge, alive.
 
-use std::{fmt, ops::Range, sync::Arc};
+use std::{
+    fmt,
+    ops::Range,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, StatusCode};
@@ -44,6 +51,8 @@ struct Meta {
     selecting_len: u32,
     fields_len: u32,
     status: StatusCode,
+    /// Whether a disk holds it, or is about to.
+    kept: AtomicBool,
 }
 
 /// A body that is not inline.
@@ -131,6 +140,7 @@ impl Recipe<'_> {
             selecting_len: length(self.selecting.len()),
             fields_len: length(prefix.fields_len),
             status: self.status,
+            kept: AtomicBool::new(false),
         };
         Object(ThinArc::from_header_and_slice(meta, &prefix.bytes))
     }
@@ -215,6 +225,18 @@ impl Object {
     /// A number for `salt` that nobody outside can guess.
     pub fn nonce(&self, salt: u64) -> u64 {
         self.meta().charge.nonce(salt)
+    }
+
+    /// A disk is to hold it from now on; false if one does already.
+    pub(crate) fn mark_kept(&self) -> bool {
+        let kept = &self.meta().kept;
+        // Nearly always it is: then nothing is written to what all cores read.
+        !kept.load(Ordering::Relaxed) && !kept.swap(true, Ordering::Relaxed)
+    }
+
+    /// No disk holds it after all.
+    pub(crate) fn unmark_kept(&self) {
+        self.meta().kept.store(false, Ordering::Relaxed);
     }
 
     pub(crate) fn large(&self) -> Option<&Arc<Large>> {

@@ -6,7 +6,7 @@
 //! whatever is charged to it, was charged before it was allocated.
 
 use std::sync::{
-    Arc,
+    Arc, OnceLock,
     atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 
@@ -17,6 +17,7 @@ use parking_lot::Mutex;
 use crate::{
     account::{Account, Charge},
     common::{CommonFields, Shared},
+    disk::Queue,
     evict::{self, Evictor, Policy as _, Slot},
     fields::Fields,
     flight::{Flight, Reader},
@@ -96,6 +97,8 @@ pub struct Store {
     refused: AtomicU64,
     /// Where the search for room in other shards goes on.
     hand: AtomicUsize,
+    /// What is beneath it, if anything.
+    disk: OnceLock<Arc<Queue>>,
 }
 
 #[derive(Debug)]
@@ -177,8 +180,20 @@ impl Store {
             removed: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             hand: AtomicUsize::new(0),
+            disk: OnceLock::new(),
             settings,
         })
+    }
+
+    /// Puts a disk beneath it, through the queue of its log: what is asked for again is written
+    /// there, and what is removed here is removed there. The first one stays.
+    pub fn put_beneath(&self, disk: Arc<Queue>) {
+        drop(self.disk.set(disk));
+    }
+
+    /// The disk beneath it.
+    pub fn disk(&self) -> Option<&Arc<Queue>> {
+        self.disk.get()
     }
 
     /// The longest body that is kept, in bytes.
@@ -204,6 +219,10 @@ impl Store {
         let (slot, object) = shard.select(key, fields, scratch)?;
         let object = object.clone();
         shard.policy.hit(Slot(slot));
+        drop(shard);
+        if let Some(disk) = self.disk.get() {
+            disk.asked_again(&object);
+        }
         Some(object)
     }
 
@@ -346,9 +365,25 @@ impl Store {
 
     /// Puts an object in, in place of the variant that has the same selecting values.
     pub(crate) fn insert(&self, key: Key<'_>, object: Object) {
-        let replaced = self.shard(key).lock().insert(key, object);
+        let replaced = self.shard(key).lock().insert(key, object.clone());
         self.inserted.fetch_add(1, Ordering::Relaxed);
         self.removed.fetch_add(replaced.len() as u64, Ordering::Relaxed);
+        if let Some(disk) = self.disk.get() {
+            disk.landed(&object);
+        }
+    }
+
+    /// Puts an object in, unless a variant with the same selecting values is there: that one is newer.
+    pub(crate) fn insert_absent(&self, key: Key<'_>, object: Object) -> Object {
+        let mut shard = self.shard(key).lock();
+        let there = shard.chain(key).find(|(_, held)| held.selecting() == object.selecting());
+        if let Some((_, there)) = there {
+            return there.clone();
+        }
+        let replaced = shard.insert(key, object.clone());
+        drop((shard, replaced));
+        self.inserted.fetch_add(1, Ordering::Relaxed);
+        object
     }
 
     /// Puts `new` where `old` is; nothing if somebody else has replaced or removed it meanwhile.
@@ -356,9 +391,11 @@ impl Store {
         let replaced = {
             let mut shard = self.shard(key).lock();
             let still = shard.chain(key).any(|(_, held)| held.is(old));
-            still.then(|| shard.insert(key, new))
+            still.then(|| shard.insert(key, new.clone()))
         };
-        drop(replaced);
+        if let (Some(_), Some(disk)) = (replaced, self.disk.get()) {
+            disk.landed(&new);
+        }
     }
 
     /// Makes a stored response stale, so that it is validated before it is used again; nothing if
@@ -370,6 +407,9 @@ impl Store {
             slot.and_then(|slot| shard.remove(slot))
         };
         self.removed.fetch_add(u64::from(removed.is_some()), Ordering::Relaxed);
+        if let Some(disk) = self.disk.get() {
+            disk.variant_gone(object.key(), object.selecting());
+        }
     }
 
     /// Removes every variant of a key; says how many there were. What is on its way for it is not
@@ -396,6 +436,9 @@ impl Store {
             shard.remove_all(key)
         };
         self.removed.fetch_add(removed.len() as u64, Ordering::Relaxed);
+        if let Some(disk) = self.disk.get() {
+            disk.key_gone(key.bytes);
+        }
         removed.len()
     }
 

@@ -1,0 +1,246 @@
+//! Where the variants of a key lie on the disk.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use hashbrown::HashTable;
+use parking_lot::{Mutex, RwLock};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use super::{
+    record::{ALIGN, Frame, Record},
+    segment::Entry,
+};
+use crate::store::VARIANTS_MAX;
+
+/// Shards: enough that two cores seldom meet.
+const SHARDS: usize = 16;
+/// Hits that are counted, in the two highest bits of an entry's length.
+const HITS_MAX: u32 = 3;
+const HITS_SHIFT: u32 = 30;
+/// The longest record, in units of eight bytes.
+pub(super) const LENGTH_MAX: u32 = (1 << HITS_SHIFT) - 1;
+
+/// An entry of the index: 24 bytes.
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    hash: u64,
+    segment: u32,
+    offset: u32,
+    /// With the hits.
+    length: u32,
+    selecting: u32,
+}
+
+impl Held {
+    const fn hits(&self) -> u32 {
+        self.length >> HITS_SHIFT
+    }
+}
+
+/// Where a record lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// In which segment.
+    pub segment: u32,
+    /// From which byte on.
+    pub offset: u64,
+    /// How many bytes.
+    pub length: usize,
+    hash: u64,
+    salt: u64,
+}
+
+impl Place {
+    /// The response that was read there; `None` if the bytes are not those that were written.
+    pub(crate) fn read(&self, bytes: Bytes) -> Option<Record> {
+        Record::read(bytes, Frame { salt: self.salt, offset: self.offset })
+    }
+}
+
+/// The index, for every core.
+#[derive(Debug)]
+pub struct Index {
+    shards: Box<[Mutex<HashTable<Held>>]>,
+    /// The salts of the segments that are known.
+    salts: RwLock<BTreeMap<u32, u64>>,
+    seed: u64,
+}
+
+impl Index {
+    /// An empty index of hashes with `seed`.
+    pub(super) fn new(seed: u64) -> Self {
+        let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
+        Self { shards, salts: RwLock::default(), seed }
+    }
+
+    /// The hash of a key, the same after a restart.
+    pub(crate) fn hash(&self, key: &[u8]) -> u64 {
+        xxh3_64_with_seed(key, self.seed)
+    }
+
+    pub(super) const fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    fn shard(&self, hash: u64) -> &Mutex<HashTable<Held>> {
+        &self.shards[usize::try_from((hash >> 40) % SHARDS as u64).expect("a small number")]
+    }
+
+    /// How many records it knows.
+    pub fn len(&self) -> usize {
+        self.shards.iter().map(|shard| shard.lock().len()).sum()
+    }
+
+    /// Whether it knows none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether something may lie under `key`.
+    pub fn has(&self, key: &[u8]) -> bool {
+        let hash = self.hash(key);
+        self.shard(hash).lock().find(hash, |held| held.hash == hash).is_some()
+    }
+
+    /// Where the variants of `key` lie, the newest first, and counts a hit for each.
+    pub fn find(&self, key: &[u8]) -> Vec<Place> {
+        let hash = self.hash(key);
+        let mut held = Vec::new();
+        for it in self.shard(hash).lock().iter_hash_mut(hash).filter(|it| it.hash == hash) {
+            if it.hits() < HITS_MAX {
+                it.length += 1 << HITS_SHIFT;
+            }
+            held.push(*it);
+        }
+        held.sort_unstable_by_key(|it| std::cmp::Reverse((it.segment, it.offset)));
+        let salts = self.salts.read();
+        let place = |it: Held| {
+            Some(Place {
+                segment: it.segment,
+                offset: u64::from(it.offset) * ALIGN as u64,
+                length: (it.length & LENGTH_MAX) as usize * ALIGN,
+                hash,
+                salt: *salts.get(&it.segment)?,
+            })
+        };
+        held.into_iter().filter_map(place).collect()
+    }
+
+    /// Forgets what lies at `place`: it could not be read.
+    pub fn forget(&self, place: &Place) {
+        let offset = u32::try_from(place.offset / ALIGN as u64).expect("within a segment");
+        self.take(place.hash, place.segment, offset);
+    }
+
+    /// Forgets all variants of `key`, or the one that has these selecting values; says whether there
+    /// was any.
+    pub(super) fn remove(&self, hash: u64, selecting: Option<u32>) -> bool {
+        let mut shard = self.shard(hash).lock();
+        let mut removed = false;
+        let gone =
+            |held: &Held| held.hash == hash && selecting.is_none_or(|it| held.selecting == it);
+        while let Ok(held) = shard.find_entry(hash, gone) {
+            held.remove();
+            removed = true;
+        }
+        removed
+    }
+
+    /// Whether a variant with these selecting values is known.
+    pub(super) fn has_variant(&self, hash: u64, selecting: u32) -> bool {
+        let same = |held: &Held| held.hash == hash && held.selecting == selecting;
+        self.shard(hash).lock().find(hash, same).is_some()
+    }
+
+    /// Takes in a record that is newer than all.
+    pub(super) fn insert(&self, segment: u32, entry: &Entry) {
+        let mut shard = self.shard(entry.hash).lock();
+        let same = |held: &Held| held.hash == entry.hash && held.selecting == entry.selecting;
+        let held = held(segment, entry);
+        if let Some(old) = shard.find_mut(entry.hash, same) {
+            *old = held;
+            return;
+        }
+        let variants = shard.iter_hash(entry.hash).filter(|it| it.hash == entry.hash);
+        let oldest = variants.clone().min_by_key(|it| (it.segment, it.offset)).copied();
+        if variants.count() >= VARIANTS_MAX
+            && let Some(oldest) = oldest
+            && let Ok(oldest) = shard.find_entry(entry.hash, |it| {
+                (it.segment, it.offset) == (oldest.segment, oldest.offset)
+            })
+        {
+            oldest.remove();
+        }
+        shard.insert_unique(entry.hash, held, |held| held.hash);
+    }
+
+    /// Takes in a record that is older than all, unless a newer one stands for it.
+    pub(super) fn insert_older(&self, segment: u32, entry: &Entry) {
+        let mut shard = self.shard(entry.hash).lock();
+        let variants = || shard.iter_hash(entry.hash).filter(|held| held.hash == entry.hash);
+        if variants().count() < VARIANTS_MAX
+            && variants().all(|held| held.selecting != entry.selecting)
+        {
+            shard.insert_unique(entry.hash, held(segment, entry), |held| held.hash);
+        }
+    }
+
+    /// The hits of a record, if it is known and not replaced.
+    pub(super) fn hits(&self, segment: u32, entry: &Entry) -> Option<u32> {
+        let shard = self.shard(entry.hash).lock();
+        let same = |held: &Held| (held.segment, held.offset) == (segment, entry.offset);
+        shard.find(entry.hash, same).map(Held::hits)
+    }
+
+    /// Forgets one record.
+    pub(super) fn take(&self, hash: u64, segment: u32, offset: u32) {
+        let mut shard = self.shard(hash).lock();
+        let same = |held: &Held| (held.segment, held.offset) == (segment, offset);
+        if let Ok(held) = shard.find_entry(hash, same) {
+            held.remove();
+        }
+    }
+
+    /// A segment's records can be read from now on.
+    pub(super) fn open(&self, segment: u32, salt: u64) {
+        self.salts.write().insert(segment, salt);
+    }
+
+    pub(super) fn salt(&self, segment: u32) -> Option<u64> {
+        self.salts.read().get(&segment).copied()
+    }
+
+    /// A segment is no more; `everywhere` looks for its records in all of the index.
+    pub(super) fn close(&self, segment: u32, everywhere: bool) {
+        self.salts.write().remove(&segment);
+        if everywhere {
+            self.shards.iter().for_each(|shard| shard.lock().retain(|it| it.segment != segment));
+        }
+    }
+
+    /// Forgets everything.
+    pub(super) fn clear(&self) {
+        self.shards.iter().for_each(|shard| shard.lock().clear());
+    }
+}
+
+fn held(segment: u32, entry: &Entry) -> Held {
+    debug_assert!(entry.length <= LENGTH_MAX, "a record is as long as a segment at most");
+    let Entry { hash, offset, length, selecting, .. } = *entry;
+    Held { hash, segment, offset, length, selecting }
+}
+
+#[cfg(test)]
+impl Index {
+    /// Takes in something with this hash.
+    pub(super) fn insert_for_tests(&self, hash: u64) {
+        let it = Held { hash, segment: 1, offset: 0, length: 1, selecting: 0 };
+        self.shard(hash).lock().insert_unique(hash, it, |held| held.hash);
+    }
+
+    /// Bytes of its tables.
+    pub(super) fn allocated(&self) -> usize {
+        self.shards.iter().map(|shard| shard.lock().allocation_size()).sum()
+    }
+}

@@ -1,0 +1,239 @@
+//! What waits for the log's writer: objects that were asked for again, and what is gone.
+//!
+//! The store tells the queue what happens; whoever owns the log takes the work from it, in order.
+//! What is gone is not found any more from the moment the queue knows of it.
+
+use std::{
+    collections::{BTreeMap, VecDeque, btree_map::Entry},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+    },
+};
+
+use nigh_base::machine::DiskError;
+use parking_lot::{Condvar, Mutex};
+
+use super::{Index, Log, Place, Storage, record};
+use crate::object::Object;
+
+/// Bytes of objects that may wait. They are on the store's account anyway; this bounds how far the
+/// writer may be behind.
+const OBJECTS_MAX: u64 = 64 * 1024 * 1024;
+/// Removals that may wait; beyond that, everything is removed rather than one forgotten.
+const REMOVALS_MAX: usize = 1 << 16;
+/// Marks of keys that were fetched of late: four megabytes, for about a million keys.
+const SEEN: usize = 1 << 20;
+
+/// Work for the writer.
+#[derive(Debug)]
+enum Work {
+    /// An object, and whether something older lies there in its place.
+    Write(Object, bool),
+    Key(Box<[u8]>),
+    Variant(Box<[u8]>, Box<[u8]>),
+    All,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    work: VecDeque<Work>,
+    bytes: u64,
+    /// Keys of which something is to be removed, by hash, and how often.
+    removals: BTreeMap<u64, usize>,
+    all: usize,
+    closed: bool,
+}
+
+/// The way from the store to the log.
+#[derive(Debug)]
+pub struct Queue {
+    index: Arc<Index>,
+    waiting: Mutex<Waiting>,
+    awake: Condvar,
+    /// Keys that were fetched of late, by a mark: only what is fetched again is worth a write.
+    /// Lossy on purpose: a collision costs one write too many or one too few.
+    seen: Box<[AtomicU32]>,
+    /// Whether all that lay there at the start is in the index.
+    found: AtomicBool,
+    dropped: AtomicU64,
+}
+
+impl Queue {
+    /// A queue for the log that fills `index`.
+    pub fn new(index: Arc<Index>) -> Self {
+        Self {
+            index,
+            waiting: Mutex::default(),
+            awake: Condvar::new(),
+            seen: (0..SEEN).map(|_| AtomicU32::new(0)).collect(),
+            found: AtomicBool::new(false),
+            dropped: AtomicU64::new(0),
+        }
+    }
+
+    /// Where the variants of `key` lie, the newest first.
+    pub fn find(&self, key: &[u8]) -> Vec<Place> {
+        if !self.index.has(key) {
+            return Vec::new();
+        }
+        let waiting = self.waiting.lock();
+        if waiting.all > 0 || waiting.removals.contains_key(&self.index.hash(key)) {
+            return Vec::new();
+        }
+        drop(waiting);
+        self.index.find(key)
+    }
+
+    /// The index behind it.
+    pub const fn index(&self) -> &Arc<Index> {
+        &self.index
+    }
+
+    /// Objects that were not written because the writer was too far behind.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+
+    /// An object was asked for again.
+    pub(crate) fn asked_again(&self, object: &Object) {
+        if object.mark_kept() && !self.write(object, false) {
+            object.unmark_kept();
+        }
+    }
+
+    /// An object was stored, in place of an older one if there was one.
+    pub(crate) fn landed(&self, object: &Object) {
+        let hash = self.index.hash(object.key());
+        let replaces = self.index.has_variant(hash, record::selecting_hash(object.selecting()));
+        if (self.was_seen(hash) || replaces) && object.is_whole() && object.mark_kept() {
+            if self.write(object, replaces) {
+                return;
+            }
+            object.unmark_kept();
+        }
+        if replaces {
+            self.variant_gone(object.key(), object.selecting());
+        }
+    }
+
+    fn was_seen(&self, hash: u64) -> bool {
+        let slot = &self.seen[usize::try_from(hash % SEEN as u64).expect("a small number")];
+        let mark = u32::try_from(hash >> 32).expect("the upper half") | 1;
+        slot.swap(mark, Ordering::Relaxed) == mark
+    }
+
+    /// False if it should be tried again.
+    fn write(&self, object: &Object, replaces: bool) -> bool {
+        if record::length_of(object).is_none() {
+            return true;
+        }
+        let mut waiting = self.waiting.lock();
+        if waiting.closed || waiting.bytes + object.charged() > OBJECTS_MAX {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+            return false;
+        }
+        waiting.bytes += object.charged();
+        if replaces {
+            *waiting.removals.entry(self.index.hash(object.key())).or_default() += 1;
+        }
+        waiting.work.push_back(Work::Write(object.clone(), replaces));
+        self.awake.notify_one();
+        true
+    }
+
+    /// All variants of a key are gone.
+    pub(crate) fn key_gone(&self, key: &[u8]) {
+        self.gone(key, || Work::Key(key.into()));
+    }
+
+    /// One variant is gone.
+    pub(crate) fn variant_gone(&self, key: &[u8], selecting: &[u8]) {
+        self.gone(key, || Work::Variant(key.into(), selecting.into()));
+    }
+
+    fn gone(&self, key: &[u8], work: impl FnOnce() -> Work) {
+        let hash = self.index.hash(key);
+        let mut waiting = self.waiting.lock();
+        // What is neither there nor on its way need not be removed.
+        let found = self.found.load(Ordering::Acquire);
+        if found && waiting.work.is_empty() && !self.index.has(key) {
+            return;
+        }
+        if waiting.removals.len() < REMOVALS_MAX {
+            *waiting.removals.entry(hash).or_default() += 1;
+            waiting.work.push_back(work());
+        } else {
+            waiting.all += 1;
+            waiting.bytes = 0;
+            waiting.removals.clear();
+            waiting.work.clear();
+            waiting.work.push_back(Work::All);
+        }
+        self.awake.notify_one();
+    }
+
+    /// No more work comes: the writer ends when it has done what waits.
+    pub fn close(&self) {
+        self.waiting.lock().closed = true;
+        self.awake.notify_one();
+    }
+
+    /// Waits until there is work, for `pause` at most; false once the queue is closed and empty.
+    pub fn wait(&self, pause: std::time::Duration) -> bool {
+        let mut waiting = self.waiting.lock();
+        if waiting.work.is_empty() && !waiting.closed {
+            self.awake.wait_for(&mut waiting, pause);
+        }
+        !(waiting.work.is_empty() && waiting.closed)
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.lock().work.is_empty()
+    }
+
+    /// Has `log` do the next piece of work; false if there is none.
+    ///
+    /// # Errors
+    /// If the disk fails. The piece is done with all the same: what was to be written is not, and
+    /// what was to be removed is forgotten, but may be found again after a restart.
+    pub fn work<S: Storage>(&self, log: &mut Log<S>) -> Result<bool, DiskError> {
+        let Some(work) = self.waiting.lock().work.pop_front() else { return Ok(false) };
+        let done = match &work {
+            Work::Write(object, _) => log.append(object).map(|_| ()),
+            Work::Key(key) => log.remove(key),
+            Work::Variant(key, selecting) => log.remove_variant(key, selecting),
+            Work::All => log.remove_all(),
+        };
+        let mut waiting = self.waiting.lock();
+        let gone = match &work {
+            Work::Write(object, replaces) => {
+                waiting.bytes = waiting.bytes.saturating_sub(object.charged());
+                if done.is_err() {
+                    object.unmark_kept();
+                }
+                replaces.then_some(object.key())
+            }
+            Work::Key(key) | Work::Variant(key, _) => Some(&**key),
+            Work::All => {
+                waiting.all -= 1;
+                None
+            }
+        };
+        if let Some(key) = gone
+            && let Entry::Occupied(mut count) = waiting.removals.entry(self.index.hash(key))
+        {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+        done.map(|()| true)
+    }
+
+    /// All that lay there at the start is in the index now.
+    pub fn all_found(&self) {
+        self.found.store(true, Ordering::Release);
+    }
+}

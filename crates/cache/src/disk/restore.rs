@@ -1,0 +1,70 @@
+//! From a record back to an object of the store.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::Place;
+use crate::{
+    account::allocated,
+    key::Key,
+    object::{self, BLOCK_OVERHEAD, INLINE_MAX, Large, LargeBody, Object, Recipe},
+    store::Store,
+    vary::Vary,
+};
+
+/// What came of reading a record.
+#[derive(Debug)]
+pub enum Restored {
+    /// The object, which is in the store now; or the one that is there already in its place.
+    Object(Object),
+    /// Another key has the same hash.
+    Another,
+    /// The bytes are not those that were written: forget the place.
+    Damaged,
+    /// The store has no room for it.
+    NoRoom,
+}
+
+impl Store {
+    /// Takes an object into the store that was read from a disk, at `place`, for `key`.
+    pub fn restore(&self, key: Key<'_>, place: &Place, bytes: Bytes) -> Restored {
+        let size = bytes.len();
+        let Some(record) = place.read(bytes) else { return Restored::Damaged };
+        if record.key() != key.bytes {
+            return Restored::Another;
+        }
+        let fields = record.fields().to_map();
+        let vary = Vary::parse(&fields);
+        let recipe = Recipe {
+            key: key.bytes,
+            selecting: record.selecting(),
+            vary: (!vary.names().is_empty()).then(|| vary.names().into()),
+            status: record.status,
+            fields: &fields,
+            terms: record.terms,
+        };
+        let Some(mut prefix) = recipe.prefix(|packed| self.share(packed)) else {
+            return Restored::NoRoom;
+        };
+        let body = record.body();
+        let large = if body.len() <= INLINE_MAX {
+            prefix.bytes.extend_from_slice(&body);
+            None
+        } else {
+            // The block is a part of what was read, which stays as a whole.
+            let Some(charge) = self.charge(key, allocated(size) + BLOCK_OVERHEAD) else {
+                return Restored::NoRoom;
+            };
+            let length = body.len() as u64;
+            let body = LargeBody::Whole { blocks: [body].into(), length };
+            Some(Arc::new(Large { body, charge }))
+        };
+        let Some(charge) = self.charge(key, object::cost(prefix.bytes.len())) else {
+            return Restored::NoRoom;
+        };
+        let object = recipe.build(prefix, large, charge);
+        object.mark_kept();
+        Restored::Object(self.insert_absent(key, object))
+    }
+}

@@ -1,0 +1,557 @@
+//! The log on a simulated disk: what comes back, what leaves, and what no fault may bring about.
+
+use std::{cell::RefCell, collections::BTreeMap, rc::Rc, sync::Arc, time::Duration};
+
+use bytes::{Buf, Bytes};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use nigh_base::{ByteSize, Rng, Wall, machine::DiskError};
+use nigh_sim::disk::Disk;
+
+use super::*;
+use crate::{
+    directives::ResponseDirectives,
+    flight::Head,
+    freshness::Terms,
+    object::Object,
+    run::Run,
+    store::{self, Boarding, Store},
+    vary::{self, Vary},
+};
+
+/// A simulated disk as the log sees it. Clones are the same disk.
+#[derive(Clone, Debug)]
+struct Simulated(Rc<RefCell<Disk>>);
+
+impl Simulated {
+    fn new(seed: u64, capacity: u64) -> Self {
+        Self(Rc::new(RefCell::new(Disk::new(Rng::new(seed), capacity))))
+    }
+}
+
+impl Storage for Simulated {
+    fn list(&mut self) -> Result<Vec<(u32, u64)>, DiskError> {
+        let mut disk = self.0.borrow_mut();
+        let names = disk.names();
+        let numbers = names.iter().filter_map(|name| Some((number_of(name)?, name)));
+        numbers.map(|(number, name)| Ok((number, disk.length(name)?))).collect()
+    }
+
+    fn read_at(&mut self, segment: u32, offset: u64, length: usize) -> Result<Vec<u8>, DiskError> {
+        self.0.borrow_mut().read_at(&file_name(segment), offset, length)
+    }
+
+    fn write_at(&mut self, segment: u32, offset: u64, bytes: &[u8]) -> Result<(), DiskError> {
+        self.0.borrow_mut().write_at(&file_name(segment), offset, bytes)
+    }
+
+    fn sync(&mut self, segment: u32) -> Result<(), DiskError> {
+        self.0.borrow_mut().sync(&file_name(segment))
+    }
+
+    fn sync_directory(&mut self) -> Result<(), DiskError> {
+        self.0.borrow_mut().sync_directory()
+    }
+
+    fn remove(&mut self, segment: u32) -> Result<(), DiskError> {
+        self.0.borrow_mut().remove(&file_name(segment))
+    }
+}
+
+const SMALL: Settings = Settings { size: 40_000, segment: 4_000 };
+
+fn memory() -> Arc<Store> {
+    Store::new(store::Settings::new(ByteSize::mib(64), 7))
+}
+
+/// Stores a response, as a miss does.
+fn put(store: &Arc<Store>, key: &str, lines: &[(&str, &str)], asked: &HeaderMap, body: &[u8]) {
+    let mut fields = HeaderMap::new();
+    for (name, value) in lines {
+        let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
+        fields.append(name, HeaderValue::from_str(value).unwrap());
+    }
+    let directives = ResponseDirectives::parse(&fields);
+    let now = Wall::from_secs(1_000);
+    let vary = Vary::parse(&fields);
+    let mut selecting = Vec::new();
+    vary::selecting(vary.names(), asked, &mut selecting);
+    let Boarding::First(_reader, mut pilot) =
+        store.board(store.key(key.as_bytes()), b"never asked", None)
+    else {
+        panic!("{key} is being fetched")
+    };
+    pilot.head(Head {
+        status: StatusCode::OK,
+        terms: Terms::new(now, now, StatusCode::OK, &fields, &directives),
+        fields,
+        for_first: HeaderMap::new(),
+        length: Some(body.len() as u64),
+        announced: None,
+        stored: Ok(()),
+        vary: vary.names().into(),
+        selecting: selecting.into(),
+    });
+    pilot.push(&Bytes::copy_from_slice(body));
+    pilot.land(None);
+}
+
+fn find(store: &Store, key: &str, asked: &HeaderMap) -> Option<Object> {
+    store.find(store.key(key.as_bytes()), asked, &mut Vec::new())
+}
+
+fn body(object: &Object) -> Vec<u8> {
+    let mut run = Run::whole(object.clone());
+    run.copy_to_bytes(run.remaining()).to_vec()
+}
+
+/// What a number and a version of it stand for: the body tells both.
+fn made(number: u64, version: u64) -> Object {
+    thread_local!(static STORE: Arc<Store> = memory());
+    let store = STORE.with(Arc::clone);
+    store.remove(store.key(key(number).as_bytes()));
+    let mut rng = Rng::new(number).fork(version);
+    let mut body = format!("{number} {version} ").into_bytes();
+    body.resize(body.len() + rng.index(700), u8::try_from(version % 251).unwrap());
+    let lines = [("cache-control", "max-age=60"), ("etag", "\"v\"")];
+    put(&store, &key(number), &lines, &HeaderMap::new(), &body);
+    find(&store, &key(number), &HeaderMap::new()).unwrap()
+}
+
+fn key(number: u64) -> String {
+    format!("http://example.com/{number}")
+}
+
+fn open(disk: &Simulated, settings: Settings, seed: u64) -> Log<Simulated> {
+    Log::open(disk.clone(), settings, Rng::new(seed)).unwrap()
+}
+
+fn found(disk: &Simulated, settings: Settings, seed: u64) -> Log<Simulated> {
+    let mut log = open(disk, settings, seed);
+    while log.find_more() {}
+    log
+}
+
+/// The version of `number` that the log holds. Panics on any other content.
+fn version(log: &mut Log<Simulated>, number: u64) -> Option<u64> {
+    thread_local!(static STORE: Arc<Store> = memory());
+    let store = STORE.with(Arc::clone);
+    let key = key(number);
+    store.remove(store.key(key.as_bytes()));
+    let places = log.index().clone().find(key.as_bytes());
+    for place in places {
+        let read = log.storage().read_at(place.segment, place.offset, place.length);
+        let Ok(bytes) = read else { continue };
+        match store.restore(store.key(key.as_bytes()), &place, bytes.into()) {
+            Restored::Object(object) => {
+                let body = body(&object);
+                let text = String::from_utf8_lossy(&body);
+                let mut words = text.split(' ').map(|word| word.parse::<u64>().ok());
+                assert_eq!(words.next(), Some(Some(number)), "another's body");
+                let version = words.next().flatten().expect("a version");
+                let was = made(number, version);
+                assert_eq!(body, self::body(&was), "a body that nobody wrote");
+                assert_eq!(object.terms(), was.terms());
+                assert_eq!(object.fields().to_map(), was.fields().to_map());
+                return Some(version);
+            }
+            Restored::Damaged | Restored::Another => {}
+            Restored::NoRoom => panic!("there is room"),
+        }
+    }
+    None
+}
+
+#[test]
+fn an_object_comes_back_with_its_fields_terms_and_body() {
+    let disk = Simulated::new(1, 1 << 24);
+    let mut log = found(&disk, Settings::new(ByteSize::mib(16)), 2);
+    let store = memory();
+    let lines = [
+        ("cache-control", "max-age=60, stale-if-error=9"),
+        ("vary", "accept-language"),
+        ("etag", "\"a\""),
+        ("x-own", "something of its own"),
+    ];
+    let asked = |language: &'static str| {
+        HeaderMap::from_iter([(http::header::ACCEPT_LANGUAGE, HeaderValue::from_static(language))])
+    };
+    let bodies = [("de", vec![1; 20]), ("en", vec![2; 60_000]), ("fr", vec![])];
+    let mut wanted = Vec::new();
+    for (language, body) in &bodies {
+        put(&store, "http://a/x", &lines, &asked(language), body);
+        let object = find(&store, "http://a/x", &asked(language)).unwrap();
+        assert_eq!(log.append(&object), Ok(true));
+        wanted.push(object);
+    }
+    log.flush().unwrap();
+    // The end of the process is no more than that.
+    let mut log = found(&disk, Settings::new(ByteSize::mib(16)), 3);
+    let fresh = memory();
+    for place in log.index().clone().find(b"http://a/x") {
+        let bytes = log.storage().read_at(place.segment, place.offset, place.length).unwrap();
+        let restored = fresh.restore(fresh.key(b"http://a/x"), &place, bytes.into());
+        assert!(matches!(restored, Restored::Object(_)), "{restored:?}");
+    }
+    for ((language, _), wanted) in bodies.iter().zip(wanted) {
+        let object = find(&fresh, "http://a/x", &asked(language)).unwrap();
+        assert_eq!(body(&object), body(&wanted));
+        assert_eq!(object.terms(), wanted.terms());
+        assert_eq!(object.status(), wanted.status());
+        assert_eq!(object.vary(), wanted.vary());
+        assert_eq!(object.fields().to_map(), wanted.fields().to_map());
+    }
+}
+
+#[test]
+fn what_is_in_memory_is_newer_than_what_is_read() {
+    let disk = Simulated::new(1, 1 << 20);
+    let mut log = found(&disk, SMALL, 2);
+    log.append(&made(1, 1)).unwrap();
+    log.flush().unwrap();
+    let store = memory();
+    put(&store, &key(1), &[("cache-control", "max-age=60")], &HeaderMap::new(), b"newer");
+    let place = log.index().find(key(1).as_bytes())[0];
+    let bytes = log.storage().read_at(place.segment, place.offset, place.length).unwrap();
+    let Restored::Object(object) =
+        store.restore(store.key(key(1).as_bytes()), &place, bytes.into())
+    else {
+        panic!("it was read")
+    };
+    assert_eq!(body(&object), b"newer");
+}
+
+#[test]
+fn what_was_removed_stays_removed_after_a_restart() {
+    let disk = Simulated::new(1, 1 << 20);
+    let mut log = found(&disk, SMALL, 2);
+    for number in 0..4 {
+        log.append(&made(number, 1)).unwrap();
+    }
+    log.flush().unwrap();
+    log.remove(key(0).as_bytes()).unwrap();
+    log.remove_variant(key(1).as_bytes(), b"").unwrap();
+    log.remove_variant(key(2).as_bytes(), b"another").unwrap();
+    // Before it has reached the file.
+    log.append(&made(4, 1)).unwrap();
+    log.remove(key(4).as_bytes()).unwrap();
+    log.append(&made(0, 2)).unwrap();
+    log.flush().unwrap();
+    let wanted = [Some(2), None, Some(1), Some(1), None];
+    let versions = |log: &mut Log<_>| [0, 1, 2, 3, 4].map(|number| version(log, number));
+    assert_eq!(versions(&mut log), wanted);
+    assert_eq!(versions(&mut found(&disk, SMALL, 3)), wanted);
+    let mut log = found(&disk, SMALL, 4);
+    log.remove_all().unwrap();
+    log.append(&made(7, 1)).unwrap();
+    log.flush().unwrap();
+    let mut log = found(&disk, SMALL, 5);
+    assert_eq!(versions(&mut log), [None; 5]);
+    assert_eq!(version(&mut log, 7), Some(1));
+    assert_eq!(log.index().len(), 1);
+}
+
+#[test]
+fn what_is_removed_before_it_was_found_is_not_found() {
+    let disk = Simulated::new(1, 1 << 20);
+    let mut log = found(&disk, SMALL, 2);
+    log.append(&made(1, 1)).unwrap();
+    log.append(&made(2, 1)).unwrap();
+    log.seal().unwrap();
+    let mut log = open(&disk, SMALL, 3);
+    log.remove(key(1).as_bytes()).unwrap();
+    log.append(&made(2, 2)).unwrap();
+    log.flush().unwrap();
+    while log.find_more() {}
+    assert_eq!([version(&mut log, 1), version(&mut log, 2)], [None, Some(2)]);
+    let mut log = found(&disk, SMALL, 4);
+    assert_eq!([version(&mut log, 1), version(&mut log, 2)], [None, Some(2)]);
+}
+
+#[test]
+fn the_oldest_leave_unless_they_were_asked_for_and_the_size_is_kept() {
+    let disk = Simulated::new(1, 1 << 20);
+    let mut log = found(&disk, SMALL, 2);
+    for number in 0..500 {
+        log.append(&made(number, 1)).unwrap();
+        log.flush().unwrap();
+        // Two that somebody wants all the time.
+        for wanted in [3, 5].into_iter().filter(|&wanted| wanted <= number) {
+            assert_eq!(version(&mut log, wanted), Some(1), "after {number}");
+        }
+        let used: u64 = log.storage().list().unwrap().iter().map(|&(_, length)| length).sum();
+        assert!(used <= SMALL.size, "{used} bytes");
+    }
+    assert_eq!(version(&mut log, 1), None, "nobody asked for it");
+    assert_eq!(version(&mut log, 499), Some(1));
+    let statistics = log.statistics();
+    assert!(statistics.rewritten > 0 && statistics.evicted > 300, "{statistics:?}");
+    assert_eq!(statistics.written - statistics.rewritten, 500);
+    let known = log.index().len();
+    let mut log = found(&disk, SMALL, 3);
+    assert_eq!((log.index().len(), version(&mut log, 3)), (known, Some(1)));
+}
+
+#[test]
+fn a_record_that_is_too_long_is_not_written() {
+    let disk = Simulated::new(1, 1 << 20);
+    let mut log = found(&disk, SMALL, 2);
+    let store = memory();
+    put(&store, &key(1), &[("cache-control", "max-age=60")], &HeaderMap::new(), &[0; 2_000]);
+    let object = find(&store, &key(1), &HeaderMap::new()).unwrap();
+    assert_eq!(log.append(&object), Ok(false));
+}
+
+/// What a script does to some keys, and which versions each may have afterwards.
+struct Script {
+    log: Log<Simulated>,
+    rng: Rng,
+    versions: u64,
+    /// The version of each key, or none if it was removed.
+    now: BTreeMap<u64, Option<u64>>,
+    /// What each key may have after a power cut: what was sealed, and what came after.
+    allowed: BTreeMap<u64, Vec<Option<u64>>>,
+}
+
+const KEYS: u64 = 12;
+
+impl Script {
+    fn new(log: Log<Simulated>, seed: u64) -> Self {
+        let none = || (0..KEYS).map(|number| (number, None));
+        let allowed = none().map(|(number, none)| (number, vec![none])).collect();
+        Self { log, rng: Rng::new(seed), versions: 0, now: none().collect(), allowed }
+    }
+
+    fn set(&mut self, number: u64, version: Option<u64>) {
+        self.now.insert(number, version);
+        self.allowed.get_mut(&number).unwrap().push(version);
+    }
+
+    fn step(&mut self) -> Result<(), DiskError> {
+        let number = self.rng.below(KEYS);
+        match self.rng.below(16) {
+            0..9 => {
+                self.versions += 1;
+                let version = self.versions;
+                self.set(number, Some(version));
+                self.log.append(&made(number, version)).map(drop)
+            }
+            9 | 10 => {
+                self.set(number, None);
+                self.log.remove(key(number).as_bytes())
+            }
+            11 => {
+                self.set(number, None);
+                self.log.remove_variant(key(number).as_bytes(), b"")
+            }
+            12 if self.rng.one_in(8) => {
+                (0..KEYS).for_each(|number| self.set(number, None));
+                self.log.remove_all()
+            }
+            12 | 13 => self.log.flush(),
+            14 => {
+                self.log.seal()?;
+                for (number, allowed) in &mut self.allowed {
+                    *allowed = vec![self.now[number]];
+                }
+                Ok(())
+            }
+            _ => {
+                self.log.find_more();
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Scripts that are cut at each of their operations.
+const SEEDS: u64 = 64;
+
+/// Runs a script until the power fails after `point` operations; false if it never did.
+fn crashes_at(seed: u64, point: u64, settings: Settings) -> bool {
+    const STEPS: usize = 120;
+    let disk = Simulated::new(seed, 1 << 20);
+    let mut script = Script::new(open(&disk, settings, seed), seed);
+    disk.0.borrow_mut().crash_after(point);
+    for _ in 0..STEPS {
+        let done = script.step();
+        if disk.0.borrow().crashed() {
+            break;
+        }
+        assert_eq!(done, Ok(()));
+    }
+    let crashed = disk.0.borrow().crashed();
+    let evicts = settings.size < 1 << 20;
+    disk.0.borrow_mut().crash();
+    disk.0.borrow_mut().restart();
+    let Script { allowed, .. } = script;
+    let mut log = found(&disk, settings, seed + 1);
+    for (number, allowed) in allowed {
+        let version = version(&mut log, number);
+        // A newer one that was torn stands for the older one, which is outdated.
+        let gone = version.is_none() && (evicts || allowed.len() > 1);
+        assert!(gone || allowed.contains(&version), "{number}: {version:?} of {allowed:?}");
+    }
+    // And it goes on.
+    log.append(&made(KEYS, 1)).unwrap();
+    log.seal().unwrap();
+    assert_eq!(version(&mut found(&disk, settings, seed + 2), KEYS), Some(1));
+    crashed
+}
+
+#[test]
+fn a_power_cut_at_any_operation_loses_only_what_was_not_sealed() {
+    let roomy = Settings { size: 1 << 20, segment: 4_000 };
+    let tight = Settings { size: 16_000, segment: 4_000 };
+    let mut points = 0;
+    for seed in 0..SEEDS {
+        for settings in [roomy, tight] {
+            let reached = (0..).take_while(|&point| {
+                let crashes = || crashes_at(seed, point, settings);
+                let crashed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(crashes));
+                crashed.unwrap_or_else(|_| panic!("seed {seed}, crash point {point}, {settings:?}"))
+            });
+            points += reached.count();
+        }
+    }
+    assert!(points > 10_000, "{points} crash points");
+}
+
+#[test]
+fn a_disk_that_fails_now_and_then_costs_objects_and_never_gives_an_old_one() {
+    for seed in 0..60 {
+        let settings = Settings { size: 16_000, segment: 4_000 };
+        let disk = Simulated::new(seed, 1 << 20);
+        let mut script = Script::new(open(&disk, settings, seed), seed);
+        disk.0.borrow_mut().faults_mut().failing = 0.2;
+        let mut failed = 0;
+        for step in 0..300 {
+            failed += u64::from(script.step().is_err());
+            let number = script.rng.below(KEYS);
+            let found = version(&mut script.log, number);
+            let now = script.now[&number];
+            assert!(
+                found.is_none() || found == now,
+                "seed {seed}, step {step}: {found:?}, {now:?}"
+            );
+        }
+        assert!(failed > 0 && script.log.statistics().failed > 0);
+        // Once the disk has been well for some segments, what was removed stays removed after a
+        // restart.
+        disk.0.borrow_mut().faults_mut().failing = 0.0;
+        for _ in 0..30 {
+            script.log.append(&made(KEYS, 1)).unwrap();
+            script.log.seal().unwrap();
+        }
+        let mut log = found(&disk, settings, seed + 1);
+        for (number, now) in &script.now {
+            let there = version(&mut log, *number);
+            assert!(there.is_none() || there == *now, "seed {seed}: {there:?} of {now:?}");
+        }
+        assert_eq!(version(&mut log, KEYS), Some(1));
+    }
+}
+
+#[test]
+fn a_full_disk_lets_the_oldest_go_and_a_vanished_one_gives_nothing() {
+    let disk = Simulated::new(1, 20_000);
+    let mut log = found(&disk, SMALL, 2);
+    let mut refused = 0;
+    for number in 0..200 {
+        refused += u64::from(log.append(&made(number, 1)).is_err());
+        refused += u64::from(log.flush().is_err());
+    }
+    assert!(refused > 0, "the disk holds half of what the log may take");
+    let held = (0..200).filter(|&number| version(&mut log, number).is_some()).count();
+    assert!(held > 10, "{held} objects");
+    disk.0.borrow_mut().vanish();
+    assert!((0..200).all(|number| version(&mut log, number).is_none()));
+    for number in 0..20 {
+        let _ = log.append(&made(number, 2)).and_then(|_| log.flush());
+    }
+    disk.0.borrow_mut().restart();
+    log.append(&made(300, 1)).unwrap();
+    log.seal().unwrap();
+    let mut log = found(&disk, SMALL, 3);
+    assert_eq!(version(&mut log, 300), Some(1));
+    // What it would have replaced is outdated.
+    assert!((0..20).all(|number| version(&mut log, number) != Some(1)));
+}
+
+#[test]
+fn a_flipped_bit_anywhere_is_a_miss_or_nothing() {
+    let disk = Simulated::new(1, 1 << 20);
+    let mut log = found(&disk, SMALL, 2);
+    for number in 0..KEYS {
+        log.append(&made(number, number)).unwrap();
+    }
+    log.seal().unwrap();
+    let (segment, length) = *log.storage().list().unwrap().last().unwrap();
+    let mut intact = 0;
+    for offset in 0..length {
+        let bit = offset % 8;
+        let rotten = Simulated(Rc::new(RefCell::new(disk.0.borrow().clone())));
+        rotten.0.borrow_mut().rot_at(&file_name(segment), offset, bit);
+        let mut again = found(&rotten, SMALL, 3);
+        intact += (0..KEYS).filter(|&number| version(&mut again, number).is_some()).count() as u64;
+    }
+    let all = length * KEYS;
+    assert!(intact > all / 2 && intact < all, "{intact} of {all}");
+}
+
+#[test]
+fn what_is_asked_for_once_stays_off_the_disk() {
+    let disk = Simulated::new(1, 1 << 24);
+    let mut log = found(&disk, Settings::new(ByteSize::mib(16)), 2);
+    let queue = Arc::new(Queue::new(Arc::clone(log.index())));
+    let store = memory();
+    store.put_beneath(Arc::clone(&queue));
+    let lines = [("cache-control", "max-age=60")];
+    let put = |number| put(&store, &key(number), &lines, &HeaderMap::new(), b"0 0 ");
+    let work = |log: &mut Log<_>| {
+        while queue.work(log).unwrap() {}
+        log.flush().unwrap();
+        [1, 2, 3].map(|number| queue.find(key(number).as_bytes()).len())
+    };
+    [1, 2, 3].into_iter().for_each(put);
+    assert_eq!(work(&mut log), [0, 0, 0]);
+    // A hit in memory, and a fetch after it has left.
+    find(&store, &key(1), &HeaderMap::new()).unwrap();
+    put(2);
+    assert_eq!(work(&mut log), [1, 1, 0]);
+    find(&store, &key(1), &HeaderMap::new()).unwrap();
+    assert!(queue.is_empty(), "it is there already");
+    store.remove(store.key(key(1).as_bytes()));
+    assert!(queue.find(key(1).as_bytes()).is_empty(), "before anybody has done the work");
+    assert_eq!(work(&mut log), [0, 1, 0]);
+}
+
+#[test]
+fn a_queue_that_is_closed_is_worked_off_and_ends() {
+    let disk = Simulated::new(1, 1 << 20);
+    let mut log = found(&disk, SMALL, 2);
+    let queue = Queue::new(Arc::clone(log.index()));
+    queue.asked_again(&made(1, 1));
+    queue.close();
+    queue.asked_again(&made(2, 1));
+    assert!(queue.wait(Duration::ZERO));
+    while queue.work(&mut log).unwrap() {}
+    assert!(!queue.wait(Duration::ZERO));
+    log.flush().unwrap();
+    assert_eq!([version(&mut log, 1), version(&mut log, 2)], [Some(1), None]);
+    assert_eq!(queue.dropped(), 1);
+}
+
+#[test]
+fn an_entry_of_the_index_takes_64_bytes_at_most() {
+    let disk = Simulated::new(1, 1 << 26);
+    let log = found(&disk, Settings::new(ByteSize::mib(64)), 2);
+    for entries in [1_000, 10_000, 100_000, 130_000] {
+        let index = log.index();
+        while index.len() < entries {
+            let hash = Rng::new(index.len() as u64).next_u64();
+            index.insert_for_tests(hash);
+        }
+        let bytes = index.allocated();
+        assert!(bytes <= 64 * entries, "{} bytes an entry", bytes / entries);
+    }
+}
