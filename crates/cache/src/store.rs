@@ -191,9 +191,9 @@ impl Store {
         drop(self.disk.set(disk));
     }
 
-    /// The disk beneath it.
-    pub fn disk(&self) -> Option<&Arc<Queue>> {
-        self.disk.get()
+    /// Whether the disk beneath it may hold something for `key`.
+    pub fn may_lie_beneath(&self, key: Key<'_>) -> bool {
+        self.disk.get().is_some_and(|disk| disk.index().has(key.bytes))
     }
 
     /// The longest body that is kept, in bytes.

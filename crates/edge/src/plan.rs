@@ -133,7 +133,7 @@ pub fn plan<F: Fields>(
         Manner::Alone
     };
     let Some(object) = store.find(key, request.fields, scratch) else {
-        if directives.only_if_cached {
+        if directives.only_if_cached && !store.may_lie_beneath(key) {
             return Plan::Refuse(Problem::OnlyIfCached);
         }
         // The chain was walked and some variant's names were read: then it is not the URI that is

@@ -12,6 +12,7 @@ pub mod access_log;
 mod body;
 pub mod clock;
 pub mod counters;
+pub mod disk;
 pub mod driver;
 pub mod entropy;
 mod executor;

@@ -207,6 +207,7 @@ mod tests {
                 limits,
                 Registry::default().register(),
                 None,
+                None,
             );
             let (near, far) = duplex(64 * 1024);
             let client = Client { address: ([127, 0, 0, 1], 1).into(), scheme: Scheme::Http };

@@ -16,6 +16,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::{
     access_log::{Format, Writer},
     counters::Registry,
+    disk::Disk,
     listen::{self, Open},
     origin::{self, Origin},
     service::{Limits, Service},
@@ -53,6 +54,8 @@ pub struct Settings {
     pub nonce: u32,
     /// How the access log looks, if there is one.
     pub log_format: Option<Format>,
+    /// What lies beneath the store, if anything.
+    pub disk: Option<Arc<Disk>>,
 }
 
 /// A running edge.
@@ -93,6 +96,9 @@ impl Server {
         log: Option<&Writer>,
         open: &Open,
     ) -> Result<Self, StartError> {
+        if let Some(disk) = &settings.disk {
+            store.put_beneath(Arc::clone(disk.queue()));
+        }
         let (drain, draining) = watch::channel(false);
         let mut sockets: Vec<Vec<std::net::TcpListener>> = Vec::new();
         let mut addresses = Vec::new();
@@ -172,6 +178,7 @@ impl Worker {
             settings.limits.clone(),
             Arc::clone(&self.counters),
             self.log.take(),
+            settings.disk.clone(),
         );
         let mut accepting = Vec::new();
         for (socket, listen) in self.sockets.drain(..).zip(&settings.listen) {

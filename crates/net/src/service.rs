@@ -3,6 +3,7 @@
 //! Everything here belongs to one thread but the store, which all share. A miss becomes a flight
 //! (`nigh_cache::flight`): a task of its own that no client's leaving ends.
 
+mod beneath;
 mod fetch;
 
 use std::{
@@ -37,6 +38,7 @@ use crate::{
     access_log::{Line, Log},
     clock,
     counters::Counters,
+    disk::Disk,
     http1,
     origin::Origin,
 };
@@ -84,7 +86,7 @@ impl Default for Limits {
 }
 
 /// A request in its own right, for when it must outlive the connection's buffer.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Ask {
     pub(crate) method: Method,
     pub(crate) version: Version,
@@ -142,6 +144,7 @@ pub struct Service {
     counters: Arc<Counters>,
     fallback_authority: String,
     log: Option<Log>,
+    disk: Option<Arc<Disk>>,
     draining: Cell<bool>,
     /// Connections, each under its number, with whom to wake when the draining begins.
     places: RefCell<Places>,
@@ -156,6 +159,7 @@ impl Service {
         limits: Limits,
         counters: Arc<Counters>,
         log: Option<Log>,
+        disk: Option<Arc<Disk>>,
     ) -> Rc<Self> {
         let fallback_authority = origin.authority().to_owned();
         Rc::new(Self {
@@ -166,6 +170,7 @@ impl Service {
             counters,
             fallback_authority,
             log,
+            disk,
             draining: Cell::new(false),
             places: RefCell::default(),
         })

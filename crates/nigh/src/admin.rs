@@ -103,5 +103,23 @@ fn status(running: &Running) -> serde_json::Value {
             "removed": store.removed,
             "refused": store.refused,
         },
+        "disk": running.disk.as_ref().map(|disk| {
+            let numbers = disk.numbers();
+            json!({
+                "objects": numbers.objects,
+                "used_bytes": numbers.log.used,
+                "ceiling_bytes": numbers.size,
+                "unread_segments": numbers.log.unread,
+                "read": numbers.read,
+                "written": numbers.log.written,
+                "rewritten": numbers.log.rewritten,
+                "evicted": numbers.log.evicted,
+                "lost": numbers.log.lost,
+                "dropped": numbers.dropped,
+                "unreadable": numbers.unreadable,
+                "damaged": numbers.damaged,
+                "failures": numbers.log.failed,
+            })
+        }),
     })
 }

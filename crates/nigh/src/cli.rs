@@ -64,6 +64,13 @@ pub(crate) struct Edge {
     /// only passes through takes at most 256 KiB a request beside it.
     #[arg(long, value_name = "SIZE", default_value = "256MiB")]
     pub(crate) memory: ByteSize,
+    /// A directory for what is asked for again: it outlives restarts, and may be larger than the
+    /// memory. It belongs to one edge alone.
+    #[arg(long, value_name = "DIR", requires = "disk_size")]
+    pub(crate) disk: Option<PathBuf>,
+    /// Bytes that the directory may take, never exceeded.
+    #[arg(long, value_name = "SIZE", requires = "disk")]
+    pub(crate) disk_size: Option<ByteSize>,
     /// The longest body that is kept [default: an eighth of the memory]
     #[arg(long, value_name = "SIZE")]
     pub(crate) max_object: Option<ByteSize>,

@@ -53,9 +53,10 @@ pub(crate) fn run(flags: &cli::Demo) -> anyhow::Result<()> {
         limits: Limits::default(),
         nonce: edge::nonce(),
         log_format: None,
+        disk: None,
     };
     let store = Store::new(store::Settings::new(MEMORY, entropy::seed()));
-    let edge = edge::Edge::start(settings, store, None)?;
+    let edge = edge::Edge::start(settings, store, None, None)?;
     let (_, front) = edge.running.addresses[0];
     let admin = {
         let _entered = runtime.enter();

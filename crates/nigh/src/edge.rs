@@ -11,6 +11,7 @@ use nigh_cache::{
 use nigh_net::{
     access_log::{Place, Writer},
     counters::Registry,
+    disk::{self, Disk},
     entropy, http1,
     listen::Open,
     origin,
@@ -32,6 +33,7 @@ pub(crate) struct Running {
     pub(crate) origin: String,
     pub(crate) addresses: Vec<(Scheme, SocketAddr)>,
     pub(crate) since: Instant,
+    pub(crate) disk: Option<Arc<Disk>>,
 }
 
 /// An edge that was started, with the parts that must outlive it.
@@ -40,24 +42,29 @@ pub(crate) struct Edge {
     pub(crate) running: Arc<Running>,
     server: Server,
     log: Option<Writer>,
+    disk: Option<disk::Writer>,
 }
 
 impl Edge {
     /// Starts an edge.
     pub(crate) fn start(
-        settings: Settings,
+        mut settings: Settings,
         store: Arc<Store>,
         log: Option<Writer>,
+        disk: Option<&disk::Settings>,
     ) -> anyhow::Result<Self> {
         without_huge_pages();
+        let (disk, writer) = disk.map(Disk::open).transpose()?.unzip();
+        settings.disk.clone_from(&disk);
         let registry = Registry::default();
         let open = Open::default();
         let origin =
             format!("{}://{}", settings.origin.scheme.as_str(), settings.origin.authority());
         let server = Server::start(settings, &store, &registry, log.as_ref(), &open)?;
         let addresses = server.addresses.clone();
-        let running = Running { store, registry, open, origin, addresses, since: Instant::now() };
-        Ok(Self { running: Arc::new(running), server, log })
+        let since = Instant::now();
+        let running = Running { store, registry, open, origin, addresses, since, disk };
+        Ok(Self { running: Arc::new(running), server, log, disk: writer })
     }
 
     /// Ends it when every request in flight has ended, or after `limit`.
@@ -65,6 +72,9 @@ impl Edge {
         let left = self.server.drain(limit);
         if let Some(log) = self.log {
             log.finish();
+        }
+        if let Some(disk) = self.disk {
+            disk.finish();
         }
         left
     }
@@ -88,7 +98,11 @@ pub(crate) fn run(flags: &cli::Edge) -> anyhow::Result<()> {
         Some(path) => Some(open_log(path)?),
     };
     let store = Store::new(store_settings(flags));
-    let edge = Edge::start(settings(flags)?, store, log)?;
+    let disk = flags.disk.as_ref().map(|path| disk::Settings {
+        path: path.clone(),
+        size: flags.disk_size.expect("clap wants both or none"),
+    });
+    let edge = Edge::start(settings(flags)?, store, log, disk.as_ref())?;
     runtime.block_on(async {
         // Signals are heard from before anyone is told that the edge is there.
         let mut terminate = signal(SignalKind::terminate())?;
@@ -181,6 +195,7 @@ fn settings(flags: &cli::Edge) -> anyhow::Result<Settings> {
         },
         nonce: nonce(),
         log_format: flags.access_log.as_ref().map(|_| flags.log_format),
+        disk: None,
     })
 }
 

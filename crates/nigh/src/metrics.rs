@@ -21,6 +21,7 @@ pub(crate) fn page(running: &Running) -> String {
         let _ = writeln!(page, "{name} {value}");
     }
     let store = running.store.statistics();
+    let disk = running.disk.as_ref().map(|disk| disk.numbers()).unwrap_or_default();
     for (name, help, kind, value) in [
         ("nigh_store_objects", "Objects held.", "gauge", store.objects),
         ("nigh_store_bytes", "Bytes used, bodies in flight included.", "gauge", store.used),
@@ -38,6 +39,59 @@ pub(crate) fn page(running: &Running) -> String {
             "Responses not kept for want of room.",
             "counter",
             store.refused,
+        ),
+        ("nigh_disk_objects", "Objects that lie on the disk.", "gauge", disk.objects),
+        ("nigh_disk_bytes", "Bytes used on the disk.", "gauge", disk.log.used),
+        ("nigh_disk_ceiling_bytes", "Bytes that may be used on the disk.", "gauge", disk.size),
+        (
+            "nigh_disk_unread_segments",
+            "Segments still to be gone through since the start.",
+            "gauge",
+            disk.log.unread,
+        ),
+        ("nigh_disk_read_total", "Objects read from the disk.", "counter", disk.read),
+        ("nigh_disk_written_total", "Objects written to the disk.", "counter", disk.log.written),
+        (
+            "nigh_disk_rewritten_total",
+            "Of these, objects written again before their segment left.",
+            "counter",
+            disk.log.rewritten,
+        ),
+        (
+            "nigh_disk_evicted_total",
+            "Objects that left the disk with their segment.",
+            "counter",
+            disk.log.evicted,
+        ),
+        (
+            "nigh_disk_lost_total",
+            "Objects that could not be written to the disk.",
+            "counter",
+            disk.log.lost,
+        ),
+        (
+            "nigh_disk_dropped_total",
+            "Objects not written because the writer was too far behind.",
+            "counter",
+            disk.dropped,
+        ),
+        (
+            "nigh_disk_unreadable_total",
+            "Reads of the disk that failed.",
+            "counter",
+            disk.unreadable,
+        ),
+        (
+            "nigh_disk_damaged_total",
+            "Records on the disk that were not what was written.",
+            "counter",
+            disk.damaged,
+        ),
+        (
+            "nigh_disk_failures_total",
+            "Writes, syncs and removals on the disk that failed.",
+            "counter",
+            disk.log.failed,
         ),
         ("nigh_connections", "Connections open.", "gauge", running.open.count() as u64),
         (

@@ -9,10 +9,11 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
+    task::Waker,
 };
 
 use nigh_base::machine::DiskError;
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 
 use super::{Index, Log, Place, Storage, record};
 use crate::object::Object;
@@ -50,7 +51,7 @@ struct Waiting {
 pub struct Queue {
     index: Arc<Index>,
     waiting: Mutex<Waiting>,
-    awake: Condvar,
+    writer: Waker,
     /// Keys that were fetched of late, by a mark: only what is fetched again is worth a write.
     /// Lossy on purpose: a collision costs one write too many or one too few.
     seen: Box<[AtomicU32]>,
@@ -60,12 +61,12 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// A queue for the log that fills `index`.
-    pub fn new(index: Arc<Index>) -> Self {
+    /// A queue for the log that fills `index`. Whoever writes is woken when there is work.
+    pub fn new(index: Arc<Index>, writer: Waker) -> Self {
         Self {
             index,
             waiting: Mutex::default(),
-            awake: Condvar::new(),
+            writer,
             seen: (0..SEEN).map(|_| AtomicU32::new(0)).collect(),
             found: AtomicBool::new(false),
             dropped: AtomicU64::new(0),
@@ -138,7 +139,8 @@ impl Queue {
             *waiting.removals.entry(self.index.hash(object.key())).or_default() += 1;
         }
         waiting.work.push_back(Work::Write(object.clone(), replaces));
-        self.awake.notify_one();
+        drop(waiting);
+        self.writer.wake_by_ref();
         true
     }
 
@@ -170,22 +172,19 @@ impl Queue {
             waiting.work.clear();
             waiting.work.push_back(Work::All);
         }
-        self.awake.notify_one();
+        drop(waiting);
+        self.writer.wake_by_ref();
     }
 
-    /// No more work comes: the writer ends when it has done what waits.
+    /// No more work comes.
     pub fn close(&self) {
         self.waiting.lock().closed = true;
-        self.awake.notify_one();
+        self.writer.wake_by_ref();
     }
 
-    /// Waits until there is work, for `pause` at most; false once the queue is closed and empty.
-    pub fn wait(&self, pause: std::time::Duration) -> bool {
-        let mut waiting = self.waiting.lock();
-        if waiting.work.is_empty() && !waiting.closed {
-            self.awake.wait_for(&mut waiting, pause);
-        }
-        !(waiting.work.is_empty() && waiting.closed)
+    /// Whether no more work comes.
+    pub fn is_closed(&self) -> bool {
+        self.waiting.lock().closed
     }
 
     /// Whether nothing waits.

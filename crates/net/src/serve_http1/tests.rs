@@ -56,7 +56,8 @@ impl Asking {
             });
             let store = Store::new(store::Settings::new(ByteSize::new(16 << 20), 1));
             let (identity, counters) = (Identity::new(1), Registry::default().register());
-            let service = Service::new(store, origin, identity, Limits::default(), counters, None);
+            let service =
+                Service::new(store, origin, identity, Limits::default(), counters, None, None);
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
             let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
             let (near, address) = listener.accept().unwrap();

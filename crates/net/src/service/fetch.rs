@@ -25,7 +25,7 @@ use nigh_edge::{
 };
 use tokio::{sync::mpsc, time::Instant};
 
-use super::{Answer, Ask, Service, Streamed, Upgraded};
+use super::{Answer, Ask, Service, Streamed, Upgraded, beneath::Looked};
 use crate::{body::RequestBody, clock, http1::trailers, origin::Fetched};
 
 /// How long, in all, the readers of a response that is not kept wait for those who are behind.
@@ -68,6 +68,10 @@ impl Service {
     ) -> Answer {
         let Some(target) = target(&ask.path_and_query) else {
             return Answer::Problem(Problem::BadTarget, fetch.status);
+        };
+        let (ask, fetch) = match self.look_beneath(ask, fetch).await {
+            Looked::Answer(answer) => return answer,
+            Looked::Fetch(ask, fetch) => (ask, fetch),
         };
         let key = self.store.key(&ask.key);
         let (reader, pilot) = match fetch.manner {

@@ -14,6 +14,7 @@ mod broken_origin;
 mod collapsing;
 mod command;
 mod conditions;
+mod disk;
 mod draining;
 mod explaining;
 mod forwarding;
