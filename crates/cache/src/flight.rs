@@ -126,6 +126,8 @@ pub struct Flight(Mutex<State>);
 struct State {
     keep: bool,
     spoiled: bool,
+    /// Whether anybody has boarded beside the first asker.
+    joined: bool,
     interim: Vec<Interim>,
     verdict: Option<Verdict>,
     /// Sealed blocks, of which the first has the number `first`; then the block being filled.
@@ -171,6 +173,7 @@ impl Flight {
         let flight = Arc::new(Self(Mutex::new(State {
             keep: true,
             spoiled: false,
+            joined: false,
             interim: Vec::new(),
             verdict: None,
             blocks: VecDeque::new(),
@@ -192,6 +195,7 @@ impl Flight {
         if !state.keep {
             return None;
         }
+        state.joined = true;
         // Seat 0 is the first asker's for good: who sits there decides who hears `Alone`.
         let free = state.readers.iter().skip(1).position(|seat| !seat.taken).map(|at| at + 1);
         let seat = free.unwrap_or_else(|| {
@@ -205,6 +209,11 @@ impl Flight {
     /// What it brings is outdated already: it must not be stored.
     pub(crate) fn spoil(&self) {
         self.0.lock().spoiled = true;
+    }
+
+    /// Whether several wanted what it brings.
+    pub(crate) fn was_joined(&self) -> bool {
+        self.0.lock().joined
     }
 
     pub(crate) fn is_spoiled(&self) -> bool {

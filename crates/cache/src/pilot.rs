@@ -218,7 +218,7 @@ impl Pilot {
             self.flight.hold(Cargo::Large(Arc::clone(&large)));
             recipe.build(prefix, Some(large), charge)
         };
-        self.store.insert(key, object);
+        self.store.insert(key, object, self.flight.was_joined());
     }
 
     /// Adds a 206 to the parts that are held of the same representation, or replaces those of
@@ -276,7 +276,7 @@ impl Pilot {
             LargeBody::Partial(partial)
         };
         let large = Arc::new(Large { body, charge: blocks_charge });
-        self.store.insert(key, recipe.build(prefix, Some(large), object_charge));
+        self.store.insert(key, recipe.build(prefix, Some(large), object_charge), false);
         Some(())
     }
 

@@ -363,13 +363,14 @@ impl Store {
         None
     }
 
-    /// Puts an object in, in place of the variant that has the same selecting values.
-    pub(crate) fn insert(&self, key: Key<'_>, object: Object) {
+    /// Puts an object in, in place of the variant that has the same selecting values. Perhaps it was
+    /// `asked_again` for while it was on its way.
+    pub(crate) fn insert(&self, key: Key<'_>, object: Object, asked_again: bool) {
         let replaced = self.shard(key).lock().insert(key, object.clone());
         self.inserted.fetch_add(1, Ordering::Relaxed);
         self.removed.fetch_add(replaced.len() as u64, Ordering::Relaxed);
         if let Some(disk) = self.disk.get() {
-            disk.landed(&object);
+            disk.landed(&object, asked_again);
         }
     }
 
@@ -394,7 +395,7 @@ impl Store {
             still.then(|| shard.insert(key, new.clone()))
         };
         if let (Some(_), Some(disk)) = (replaced, self.disk.get()) {
-            disk.landed(&new);
+            disk.landed(&new, false);
         }
     }
 

@@ -103,11 +103,13 @@ impl Queue {
         }
     }
 
-    /// An object was stored, in place of an older one if there was one.
-    pub(crate) fn landed(&self, object: &Object) {
+    /// An object was stored, in place of an older one if there was one; perhaps it was `asked_again`
+    /// for before.
+    pub(crate) fn landed(&self, object: &Object, asked_again: bool) {
         let hash = self.index.hash(object.key());
         let replaces = self.index.has_variant(hash, record::selecting_hash(object.selecting()));
-        if (self.was_seen(hash) || replaces) && object.is_whole() && object.mark_kept() {
+        let wanted = self.was_seen(hash) || asked_again || replaces;
+        if wanted && object.is_whole() && object.mark_kept() {
             if self.write(object, replaces) {
                 return;
             }
