@@ -209,6 +209,15 @@ impl Terms {
         self.initial_age.saturating_add(resident).min(SECONDS_MAX)
     }
 
+    /// The same, stale since `since` at the latest, but served for `window` seconds from then while it
+    /// is revalidated, if it may ever be served stale.
+    pub(crate) fn outdated(self, since: Wall, window: u32) -> Self {
+        let lifetime = self.lifetime.min(self.age(since));
+        // What it would have allowed anyway counts from its own end.
+        let rest = self.stale_while_revalidate.saturating_sub(lifetime.abs_diff(self.lifetime));
+        Self { lifetime, stale_while_revalidate: rest.max(window), ..self }
+    }
+
     /// For how long it is fresh, counted from its making, in seconds.
     pub const fn lifetime(&self) -> u32 {
         self.lifetime

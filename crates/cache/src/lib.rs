@@ -40,6 +40,7 @@ pub mod list;
 pub mod normal;
 pub mod object;
 pub mod pilot;
+pub mod purge;
 pub mod range;
 pub mod run;
 pub mod storable;

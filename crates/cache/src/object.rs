@@ -11,7 +11,7 @@ use std::{
     ops::Range,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
 };
 
@@ -53,6 +53,8 @@ struct Meta {
     status: StatusCode,
     /// Whether a disk holds it, or is about to.
     kept: AtomicBool,
+    /// The number of the newest purge rule that it was held against.
+    purged_up_to: AtomicU32,
 }
 
 /// A body that is not inline.
@@ -98,6 +100,8 @@ pub(crate) struct Recipe<'a> {
     pub(crate) status: StatusCode,
     pub(crate) fields: &'a HeaderMap,
     pub(crate) terms: Terms,
+    /// The number of the newest purge rule that need not be held against it: it is younger.
+    pub(crate) purged_up_to: u32,
 }
 
 /// What lies before the body: the first bytes of the object, and what it shares with others.
@@ -141,6 +145,7 @@ impl Recipe<'_> {
             fields_len: length(prefix.fields_len),
             status: self.status,
             kept: AtomicBool::new(false),
+            purged_up_to: AtomicU32::new(self.purged_up_to),
         };
         Object(ThinArc::from_header_and_slice(meta, &prefix.bytes))
     }
@@ -225,6 +230,16 @@ impl Object {
     /// A number for `salt` that nobody outside can guess.
     pub fn nonce(&self, salt: u64) -> u64 {
         self.meta().charge.nonce(salt)
+    }
+
+    /// The number of the newest purge rule that it was held against.
+    pub(crate) fn purged_up_to(&self) -> u32 {
+        self.meta().purged_up_to.load(Ordering::Relaxed)
+    }
+
+    /// It was held against all rules up to `number`.
+    pub(crate) fn was_held_against(&self, number: u32) {
+        self.meta().purged_up_to.fetch_max(number, Ordering::Relaxed);
     }
 
     /// A disk is to hold it from now on; false if one does already.

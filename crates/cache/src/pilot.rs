@@ -33,6 +33,8 @@ pub struct Pilot {
     /// It stands on the store's board.
     boarded: bool,
     joinable: bool,
+    /// The newest purge rule when it took off: what it brings is held against the later ones.
+    purged_up_to: u32,
     keeping: Option<Keeping>,
 }
 
@@ -48,7 +50,16 @@ struct Keeping {
 impl Pilot {
     /// Takes the controls of a flight for `key`, which stands on the store's board.
     pub(crate) fn new(flight: Arc<Flight>, store: Arc<Store>, key: &[u8], joinable: bool) -> Self {
-        Self { flight, store, key: key.into(), boarded: true, joinable, keeping: None }
+        let purged_up_to = store.purges().newest();
+        Self {
+            flight,
+            store,
+            key: key.into(),
+            boarded: true,
+            joinable,
+            purged_up_to,
+            keeping: None,
+        }
     }
 
     /// Whether others may join.
@@ -108,6 +119,7 @@ impl Pilot {
             status: head.status,
             fields: &head.fields,
             terms: head.terms,
+            purged_up_to: self.purged_up_to,
         }
     }
 
@@ -300,7 +312,7 @@ impl Pilot {
     ) {
         let key = self.store.key(&self.key);
         let keep = stored.is_ok() && !self.flight.is_spoiled();
-        let object = renew(&self.store, old, fields, terms);
+        let object = renew(&self.store, old, fields, terms, self.purged_up_to);
         if keep && let Some(object) = &object {
             self.store.replace(key, old, object.clone());
         } else {
@@ -349,14 +361,20 @@ impl Drop for Pilot {
 
 /// Stores `old` again with other fields and terms, and the same body; nothing if there is no room.
 pub fn update(store: &Store, old: &Object, fields: &HeaderMap, terms: Terms) {
-    if let Some(new) = renew(store, old, fields, terms) {
+    if let Some(new) = renew(store, old, fields, terms, old.purged_up_to()) {
         store.replace(store.key(old.key()), old, new);
     }
 }
 
 /// `old` with other fields and terms, and the same body. `None` if there is no room or a field is too
 /// long to keep.
-fn renew(store: &Store, old: &Object, fields: &HeaderMap, terms: Terms) -> Option<Object> {
+pub(crate) fn renew(
+    store: &Store,
+    old: &Object,
+    fields: &HeaderMap,
+    terms: Terms,
+    purged_up_to: u32,
+) -> Option<Object> {
     let key = store.key(old.key());
     let recipe = Recipe {
         key: old.key(),
@@ -365,6 +383,7 @@ fn renew(store: &Store, old: &Object, fields: &HeaderMap, terms: Terms) -> Optio
         status: old.status(),
         fields,
         terms,
+        purged_up_to,
     };
     let mut prefix = recipe.prefix(|packed| store.share(packed))?;
     if let Body::Inline(body) = old.body() {

@@ -11,7 +11,7 @@ use std::sync::{
 };
 
 use hashbrown::HashTable;
-use nigh_base::ByteSize;
+use nigh_base::{ByteSize, Wall};
 use parking_lot::Mutex;
 
 use crate::{
@@ -23,7 +23,8 @@ use crate::{
     flight::{Flight, Reader},
     key::Key,
     object::Object,
-    pilot::Pilot,
+    pilot::{self, Pilot},
+    purge::{self, Purges, Rule, Verdict},
     storable::WhyNot,
     vary,
 };
@@ -99,6 +100,7 @@ pub struct Store {
     hand: AtomicUsize,
     /// What is beneath it, if anything.
     disk: OnceLock<Arc<Queue>>,
+    purges: Arc<Purges>,
 }
 
 #[derive(Debug)]
@@ -143,6 +145,15 @@ impl Link {
     }
 }
 
+/// Where a sweep stands that holds the memory against purge rules.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sweep {
+    shard: usize,
+    slot: usize,
+    /// The newest rule when it began.
+    number: u32,
+}
+
 /// Whether the asker is the one who fetches.
 #[derive(Debug)]
 pub enum Boarding {
@@ -181,6 +192,7 @@ impl Store {
             refused: AtomicU64::new(0),
             hand: AtomicUsize::new(0),
             disk: OnceLock::new(),
+            purges: Arc::default(),
             settings,
         })
     }
@@ -220,10 +232,103 @@ impl Store {
         let object = object.clone();
         shard.policy.hit(Slot(slot));
         drop(shard);
+        let object = self.unless_purged(key, object)?;
         if let Some(disk) = self.disk.get() {
             disk.asked_again(&object);
         }
         Some(object)
+    }
+
+    /// The rules about what is to be forgotten.
+    pub const fn purges(&self) -> &Arc<Purges> {
+        &self.purges
+    }
+
+    /// What the purge rules leave of an object that was found: nothing, or a stale one instead.
+    fn unless_purged(&self, key: Key<'_>, object: Object) -> Option<Object> {
+        let since = object.purged_up_to();
+        if since >= self.purges.newest() {
+            return Some(object);
+        }
+        let (verdict, newest) = self.purges.judge(since, object.key(), &object.fields());
+        match verdict {
+            Verdict::Keep => {
+                object.was_held_against(newest);
+                Some(object)
+            }
+            Verdict::Stale(at) => self.make_stale(key, &object, at, newest),
+            Verdict::Gone => {
+                self.outdate(key, &object);
+                None
+            }
+        }
+    }
+
+    /// Adds a purge rule: from now on it concerns all that is stored, or was asked for before.
+    /// Returns its number, and the rule as it is to be written to a disk.
+    pub fn purge(&self, rule: Rule) -> (u32, Rule) {
+        let added = self.purges.add(rule);
+        // Nobody joins a fetch any more that began before.
+        for shard in &self.shards {
+            for boarded in &mut shard.lock().board {
+                if added.1.may_concern(&boarded.key) {
+                    boarded.selecting = None;
+                }
+            }
+        }
+        added
+    }
+
+    /// Purges all variants of one key; says how many there were. With a time, they become stale then
+    /// instead of leaving.
+    pub fn purge_key(&self, key: Key<'_>, soft: Option<Wall>) -> usize {
+        let Some(at) = soft else { return self.remove(key) };
+        let variants = self.variants(key);
+        for object in &variants {
+            self.make_stale(key, object, at, object.purged_up_to());
+        }
+        variants.len()
+    }
+
+    /// Puts a stale object in the place of `object`, or nothing if there is no room.
+    fn make_stale(&self, key: Key<'_>, object: &Object, at: Wall, held: u32) -> Option<Object> {
+        let terms = object.terms().outdated(at, purge::SOFT_WINDOW);
+        let stale = pilot::renew(self, object, &object.fields().to_map(), terms, held);
+        match &stale {
+            Some(stale) => self.replace(key, object, stale.clone()),
+            None => self.outdate(key, object),
+        }
+        stale
+    }
+
+    /// Holds up to `budget` objects against the purge rules, from where `sweep` stands; true when all
+    /// have been that were there when it began.
+    pub fn sweep(&self, sweep: &mut Sweep, budget: usize) -> bool {
+        if sweep.shard == 0 && sweep.slot == 0 {
+            sweep.number = self.purges.newest();
+        }
+        let Some(shard) = self.shards.get(sweep.shard) else { return true };
+        let behind: Vec<Object> = {
+            let shard = shard.lock();
+            let end = (sweep.slot + budget).min(shard.cells.len());
+            let cells = shard.cells.get(sweep.slot..end).unwrap_or_default();
+            sweep.slot = end;
+            if end == shard.cells.len() {
+                (sweep.shard, sweep.slot) = (sweep.shard + 1, 0);
+            }
+            let objects = cells.iter().filter_map(|cell| cell.object.as_ref());
+            objects.filter(|object| object.purged_up_to() < sweep.number).cloned().collect()
+        };
+        for object in behind {
+            self.unless_purged(self.key(object.key()), object.clone());
+        }
+        if sweep.shard < SHARDS {
+            return false;
+        }
+        let oldest = self.disk.get().and_then(|disk| disk.oldest());
+        self.purges.forget(sweep.number, oldest);
+        *sweep = Sweep::default();
+        true
     }
 
     /// Every variant stored under a key, for people who ask.
@@ -248,6 +353,7 @@ impl Store {
             .chain(key)
             .map(|(_, object)| object)
             .find(|object| object.selecting() == selecting)
+            .filter(|object| object.purged_up_to() >= self.purges.newest())
             .filter(|object| object.is_whole() && !known.is_some_and(|known| known.is(object)))
             .cloned();
         if let Some(object) = landed {

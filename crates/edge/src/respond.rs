@@ -7,6 +7,7 @@ use nigh_base::Wall;
 use nigh_cache::{
     conditional, date,
     object::Object,
+    purge,
     range::{ContentRange, Unsatisfied},
 };
 
@@ -113,13 +114,18 @@ impl Shape {
     /// Whether a stored field goes into an answer of this shape.
     fn sends(&self, name: &str) -> bool {
         match self {
-            _ if name == "age" => false,
+            _ if name == "age" || is_for_caches(name) => false,
             Self::Whole { .. } | Self::Range(_) => true,
             Self::NotModified => conditional::in_not_modified(name),
             Self::Ranges { .. } => name != "content-type",
             Self::Unsatisfiable(_) => matches!(name, "date" | "etag" | "vary"),
         }
     }
+}
+
+/// Whether a field is for caches alone: the tags by which they are told to forget.
+fn is_for_caches(name: &str) -> bool {
+    purge::TAG_FIELDS.contains(&name)
 }
 
 /// Writes the head of an answer from a stored response. Allocates nothing of its own.
@@ -174,7 +180,7 @@ pub fn streamed<'a>(
 ) {
     sink.status(status);
     for (name, value) in fields {
-        if name != http::header::CONTENT_LENGTH {
+        if name != http::header::CONTENT_LENGTH && !is_for_caches(name.as_str()) {
             sink.field(name.as_str(), value.as_bytes());
         }
     }

@@ -30,6 +30,7 @@ use nigh_base::{ByteSize, Rng, machine::DiskError};
 use nigh_cache::{
     disk::{self, Log, Place, Queue, Restored, Statistics},
     key::Key,
+    purge::Purges,
     store::Store,
 };
 use parking_lot::Mutex;
@@ -134,7 +135,10 @@ impl Disk {
     ///
     /// # Errors
     /// If the directory cannot be used, or is used by somebody else.
-    pub fn open(settings: &Settings) -> Result<(Arc<Self>, Writer), OpenError> {
+    pub fn open(
+        settings: &Settings,
+        purges: Arc<Purges>,
+    ) -> Result<(Arc<Self>, Writer), OpenError> {
         let Settings { path, size } = settings;
         if *size < SIZE_MIN {
             return Err(OpenError::TooSmall { size: *size });
@@ -144,7 +148,7 @@ impl Disk {
         let Some(lock) = lock else { return Err(OpenError::Locked { path: path.clone() }) };
         let files = Files::open(path).map_err(unusable)?;
         let rng = Rng::new(entropy::seed());
-        let log = Log::open(files.clone(), disk::Settings::new(*size), rng)
+        let log = Log::open(files.clone(), disk::Settings::new(*size), purges, rng)
             .map_err(|error| unusable(io::Error::other(error)))?;
         let (bell, rings) = sync_channel(1);
         let disk = Arc::new(Self {
@@ -186,12 +190,7 @@ impl Disk {
 
     /// Brings variants of `key` from the disk into `store`, the newest first, until it `suffices`;
     /// false if there are none. Whoever asks for the same key meanwhile waits for the one who reads.
-    pub(crate) async fn load(
-        &self,
-        store: &Store,
-        key: Key<'_>,
-        suffices: impl Fn() -> bool,
-    ) -> bool {
+    pub async fn load(&self, store: &Store, key: Key<'_>, suffices: impl Fn() -> bool) -> bool {
         let places = self.queue.find(key.bytes());
         if places.is_empty() {
             return false;

@@ -1,4 +1,5 @@
-//! The admin API, on loopback: `/metrics`, `/healthz`, `/v1/status`, `/v1/explain?url=`.
+//! The admin API, on loopback: `/metrics`, `/healthz`, `/v1/status`, `/v1/explain?url=`, and
+//! `POST /v1/purge?…`.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -10,7 +11,7 @@ use hyper::body::Incoming;
 use serde_json::json;
 use tokio::net::TcpListener;
 
-use crate::{ask, edge::Running, metrics, small_http};
+use crate::{ask, edge::Running, metrics, purge, small_http};
 
 /// Listens and answers from now on, on the runtime that this is called in; says where.
 pub(crate) fn serve(address: SocketAddr, running: Arc<Running>) -> anyhow::Result<SocketAddr> {
@@ -19,11 +20,14 @@ pub(crate) fn serve(address: SocketAddr, running: Arc<Running>) -> anyhow::Resul
         .with_context(|| format!("cannot listen on the admin address {address}"))?;
     let listener = TcpListener::from_std(socket)?;
     let address = listener.local_addr()?;
-    tokio::spawn(small_http::serve(listener, move |request| answer(&request, &running)));
+    tokio::spawn(small_http::serve(listener, move |request| {
+        let running = Arc::clone(&running);
+        async move { answer(&request, &running).await }
+    }));
     Ok(address)
 }
 
-fn answer(request: &Request<Incoming>, running: &Running) -> Response<Full<Bytes>> {
+async fn answer(request: &Request<Incoming>, running: &Running) -> Response<Full<Bytes>> {
     let problem = |status, detail: &str| {
         small_http::text(
             status,
@@ -36,10 +40,25 @@ fn answer(request: &Request<Incoming>, running: &Running) -> Response<Full<Bytes
     if !host.is_some_and(is_loopback) {
         return problem(StatusCode::FORBIDDEN, "ask by a loopback address");
     }
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return problem(StatusCode::METHOD_NOT_ALLOWED, "this API is read by GET");
+    let path = request.uri().path();
+    // Nor may one write: a form of its own would carry its origin along.
+    if request.headers().contains_key(http::header::ORIGIN) {
+        return problem(StatusCode::FORBIDDEN, "this API is not for pages in browsers");
     }
-    match request.uri().path() {
+    if *request.method() == Method::POST && path == "/v1/purge" {
+        let query = request.uri().query().unwrap_or_default();
+        return match purge::answer(running, query).await {
+            Ok(answer) => json_text(&answer),
+            Err(error) => problem(StatusCode::BAD_REQUEST, &error.to_string()),
+        };
+    }
+    if !matches!(*request.method(), Method::GET | Method::HEAD) || path == "/v1/purge" {
+        return problem(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "this API is read by GET, and POST is for /v1/purge",
+        );
+    }
+    match path {
         "/healthz" => small_http::text(StatusCode::OK, "text/plain", "ok\n".to_owned()),
         "/metrics" => {
             small_http::text(StatusCode::OK, metrics::CONTENT_TYPE, metrics::page(running))
@@ -57,7 +76,7 @@ fn answer(request: &Request<Incoming>, running: &Running) -> Response<Full<Bytes
         }
         _ => problem(
             StatusCode::NOT_FOUND,
-            "there are /healthz, /metrics, /v1/status and /v1/explain?url=URL",
+            "there are /healthz, /metrics, /v1/status, /v1/explain?url=URL and /v1/purge",
         ),
     }
 }
@@ -102,6 +121,7 @@ fn status(running: &Running) -> serde_json::Value {
             "evicted": store.evicted,
             "removed": store.removed,
             "refused": store.refused,
+            "purge_rules": running.store.purges().len(),
         },
         "disk": running.disk.as_ref().map(|disk| {
             let numbers = disk.numbers();

@@ -13,16 +13,7 @@ use crate::edge::Running;
 
 /// Everything that is known of `url` now.
 pub(crate) fn explain(running: &Running, url: &str, now: Wall) -> anyhow::Result<Value> {
-    let uri: Uri = url.parse().with_context(|| "that is no URL".to_owned())?;
-    let scheme = match uri.scheme_str() {
-        Some("http") => Scheme::Http,
-        Some("https") => Scheme::Https,
-        _ => bail!("the URL must begin with http:// or https://, as clients ask for it"),
-    };
-    let authority = uri.authority().context("the URL names no host")?.as_str();
-    let path = uri.path_and_query().map_or("/", |path| path.as_str());
-    let mut bytes = Vec::new();
-    key::write(scheme, authority, path, &mut bytes);
+    let bytes = key_of(url)?;
     let key = running.store.key(&bytes);
     let variants: Vec<Value> =
         running.store.variants(key).iter().map(|object| variant(object, now)).collect();
@@ -34,6 +25,21 @@ pub(crate) fn explain(running: &Running, url: &str, now: Wall) -> anyhow::Result
         "variants": variants,
         "not_stored_because": refusal.map(|why| why.as_str()),
     }))
+}
+
+/// The key under which a URL is stored, as clients ask for it.
+pub(crate) fn key_of(url: &str) -> anyhow::Result<Vec<u8>> {
+    let uri: Uri = url.parse().with_context(|| "that is no URL".to_owned())?;
+    let scheme = match uri.scheme_str() {
+        Some("http") => Scheme::Http,
+        Some("https") => Scheme::Https,
+        _ => bail!("the URL must begin with http:// or https://, as clients ask for it"),
+    };
+    let authority = uri.authority().context("the URL names no host")?.as_str();
+    let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    let mut bytes = Vec::new();
+    key::write(scheme, authority, path, &mut bytes);
+    Ok(bytes)
 }
 
 fn variant(object: &Object, now: Wall) -> Value {

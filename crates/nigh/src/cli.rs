@@ -24,6 +24,8 @@ pub(crate) struct Cli {
 pub(crate) enum Verb {
     Edge(Box<Edge>),
     Explain(Explain),
+    /// Have a running edge forget what it has stored, by URL, prefix, host or tag.
+    Purge(Purge),
     Demo(Demo),
     Node(Box<Node>),
     Locate(Locate),
@@ -184,6 +186,53 @@ pub(crate) struct Demo {
 
 /// Redraw a published figure in the simulator, and judge each of its claims.
 ///
+/// Have a running edge forget what it has stored: URLs with all their variants, everything that
+/// begins with a prefix, a host, a tag (of Cache-Tag or Surrogate-Key), or all. It takes effect at
+/// once, and survives a restart; what is soft becomes stale, and is served for a minute while it is
+/// revalidated.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  nigh purge https://example.com/a https://example.com/b
+  nigh purge --prefix https://example.com/news/ --soft
+  nigh purge --host example.com
+  nigh purge --tag article-17
+  nigh purge --all")]
+pub(crate) struct Purge {
+    #[command(flatten)]
+    pub(crate) what: Purged,
+    /// Make it stale instead of removing it.
+    #[arg(long)]
+    pub(crate) soft: bool,
+    /// The edge's admin address.
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:9000")]
+    pub(crate) admin: SocketAddr,
+    /// Print JSON, for scripts.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What is to be forgotten.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct Purged {
+    /// URLs as clients ask the edge for them.
+    #[arg(value_name = "URL")]
+    pub(crate) urls: Vec<String>,
+    /// Everything whose URL begins with this.
+    #[arg(long, value_name = "URL")]
+    pub(crate) prefix: Option<String>,
+    /// Everything of a host, with its port if it is not the scheme's own.
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub(crate) host: Option<String>,
+    /// Everything that carries a tag.
+    #[arg(long, value_name = "TAG")]
+    pub(crate) tag: Option<String>,
+    /// Everything.
+    #[arg(long)]
+    pub(crate) all: bool,
+}
+
 /// An experiment repeats what a paper did and prints a table and, for each claim, what was published,
 /// what was measured here, and whether the two agree. The same seed prints the same. Ends with 0 if
 /// every claim matches or has a reason not to, and with 1 if one differs for no known reason.

@@ -1,6 +1,7 @@
 //! `nigh demo`: a sample site and an edge on loopback, and what the one does for the other.
 
 use std::{
+    future::ready,
     io::Write,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::{
@@ -12,7 +13,7 @@ use std::{
 
 use anyhow::{Context, ensure};
 use bytes::Bytes;
-use http::{Request, Response, StatusCode, header};
+use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use nigh_base::ByteSize;
@@ -109,7 +110,7 @@ impl Stage {
     /// Asks the edge for the page, prints what came, and fails if it is not what was announced.
     async fn ask(&mut self, text: &str, expected: &str) -> anyhow::Result<()> {
         let started = Instant::now();
-        let got = small::get(self.front, "/").await?;
+        let got = small::ask(Method::GET, self.front, "/").await?;
         let took = started.elapsed();
         let status = got.fields.get("cache-status").and_then(|value| value.to_str().ok());
         let status = status.context("the edge sent no Cache-Status")?;
@@ -155,7 +156,7 @@ impl Site {
             .with_context(|| format!("the sample site cannot listen on {address}"))?;
         let address = listener.local_addr()?;
         let count = Arc::clone(&asked);
-        runtime.spawn(small::serve(listener, move |request| page(&request, &count)));
+        runtime.spawn(small::serve(listener, move |request| ready(page(&request, &count))));
         Ok(Self { address, asked, runtime })
     }
 

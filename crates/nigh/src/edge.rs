@@ -54,7 +54,8 @@ impl Edge {
         disk: Option<&disk::Settings>,
     ) -> anyhow::Result<Self> {
         without_huge_pages();
-        let (disk, writer) = disk.map(Disk::open).transpose()?.unzip();
+        let (disk, writer) =
+            disk.map(|disk| Disk::open(disk, Arc::clone(store.purges()))).transpose()?.unzip();
         settings.disk.clone_from(&disk);
         let registry = Registry::default();
         let open = Open::default();

@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use anyhow::{Context, bail};
+use http::Method;
 use serde_json::Value;
 
 use crate::{ask, cli, small_http};
@@ -12,7 +13,7 @@ pub(crate) fn run(flags: &cli::Explain) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let path = format!("/v1/explain?url={}", ask::percent_encode(&flags.url));
     let got = runtime
-        .block_on(small_http::get(flags.admin, &path))
+        .block_on(small_http::ask(Method::GET, flags.admin, &path))
         .with_context(|| format!("no edge answers: is it running with --admin {}?", flags.admin))?;
     let answer: Value = serde_json::from_slice(&got.body).context("that is no nigh edge")?;
     if !got.status.is_success() {

@@ -9,6 +9,7 @@ mod explain;
 mod locate;
 mod metrics;
 mod node;
+mod purge;
 mod sim;
 mod small_http;
 
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
     let done = match cli.verb {
         Verb::Edge(flags) => edge::run(&flags),
         Verb::Explain(flags) => explain::run(&flags),
+        Verb::Purge(flags) => purge::run(&flags),
         Verb::Demo(flags) => demo::run(&flags),
         Verb::Node(flags) => node::run(&flags),
         Verb::Locate(flags) => locate::run(&flags),

@@ -4,7 +4,7 @@ use std::{convert::Infallible, net::SocketAddr, time::Duration};
 
 use anyhow::Context;
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response, StatusCode, header};
+use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Empty, Full, Limited};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -28,9 +28,10 @@ pub(crate) fn text(status: StatusCode, kind: &'static str, body: String) -> Resp
 }
 
 /// Serves `answer` on a listener for ever.
-pub(crate) async fn serve<F>(listener: TcpListener, answer: F)
+pub(crate) async fn serve<F, A>(listener: TcpListener, answer: F)
 where
-    F: Fn(Request<Incoming>) -> Response<Full<Bytes>> + Clone + Send + 'static,
+    F: Fn(Request<Incoming>) -> A + Clone + Send + 'static,
+    A: Future<Output = Response<Full<Bytes>>> + Send,
 {
     loop {
         let Ok((stream, _)) = listener.accept().await else {
@@ -40,7 +41,8 @@ where
         let answer = answer.clone();
         tokio::spawn(async move {
             let service = hyper::service::service_fn(move |request| {
-                std::future::ready(Ok::<_, Infallible>(answer(request)))
+                let answer = answer(request);
+                async move { Ok::<_, Infallible>(answer.await) }
             });
             // A peer that breaks off harms itself alone.
             let _ = hyper::server::conn::http1::Builder::new()
@@ -62,7 +64,7 @@ pub(crate) struct Got {
 }
 
 /// Asks `address` for `path`, over a connection of its own.
-pub(crate) async fn get(address: SocketAddr, path: &str) -> anyhow::Result<Got> {
+pub(crate) async fn ask(method: Method, address: SocketAddr, path: &str) -> anyhow::Result<Got> {
     let asking = async {
         let stream = TcpStream::connect(address)
             .await
@@ -70,7 +72,9 @@ pub(crate) async fn get(address: SocketAddr, path: &str) -> anyhow::Result<Got> 
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         let driver = tokio::spawn(connection);
-        let request = Request::get(path)
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
             .header(header::HOST, address.to_string())
             .body(Empty::<Bytes>::new())
             .context("no valid request")?;

@@ -11,7 +11,7 @@ use super::{
     record::{ALIGN, Frame, Record},
     segment::Entry,
 };
-use crate::store::VARIANTS_MAX;
+use crate::{purge::Mark, store::VARIANTS_MAX};
 
 /// Shards: enough that two cores seldom meet.
 const SHARDS: usize = 16;
@@ -52,6 +52,11 @@ pub struct Place {
 }
 
 impl Place {
+    /// Where it stands, for purge rules.
+    pub(crate) const fn mark(&self) -> Mark {
+        (self.segment, self.offset)
+    }
+
     /// The response that was read there; `None` if the bytes are not those that were written.
     pub(crate) fn read(&self, bytes: Bytes) -> Option<Record> {
         Record::read(bytes, Frame { salt: self.salt, offset: self.offset })
@@ -209,6 +214,11 @@ impl Index {
 
     pub(super) fn salt(&self, segment: u32) -> Option<u64> {
         self.salts.read().get(&segment).copied()
+    }
+
+    /// The oldest segment whose records can be read.
+    pub(super) fn oldest(&self) -> Option<u32> {
+        self.salts.read().keys().next().copied()
     }
 
     /// A segment is no more; `everywhere` looks for its records in all of the index.

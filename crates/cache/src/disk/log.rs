@@ -5,15 +5,19 @@ use std::{
     sync::Arc,
 };
 
-use nigh_base::{ByteSize, Rng, machine::DiskError};
+use bytes::Bytes;
+use nigh_base::{ByteSize, Rng, Wall, machine::DiskError};
 
 use super::{
     Index, Storage,
     index::LENGTH_MAX,
-    record::{self, ALIGN, Frame, HEAD, Head, Kind},
+    record::{self, ALIGN, Frame, HEAD, Head, Kind, Record},
     segment::{self, ENTRY, Entry, Header, TRAILER},
 };
-use crate::object::Object;
+use crate::{
+    object::Object,
+    purge::{Purges, Rule, Verdict, What},
+};
 
 /// Segments of a full disk: the part that leaves at once is small, and so is a segment's share of
 /// what is rewritten.
@@ -27,6 +31,8 @@ const RECORD_PART: u64 = 4;
 const AGAIN_PART: u64 = 2;
 /// Removals that a failing disk may owe; beyond that, everything is removed rather than one forgotten.
 const OWED_MAX: usize = 1 << 16;
+/// Purge rules that a failing disk may owe; beyond that, they become one that removes everything.
+const OWED_RULES_MAX: usize = 8;
 /// What is gathered before it is written.
 const BUFFER: usize = 1024 * 1024;
 
@@ -89,6 +95,9 @@ pub struct Log<S> {
     finding: Option<Finding>,
     /// Removals that did not reach the disk: they come first in the next segment.
     owed: Vec<(Kind, u64, u32)>,
+    /// Purge rules that did not reach the disk, with their numbers.
+    owed_rules: Vec<(u32, Rule)>,
+    purges: Arc<Purges>,
     statistics: Statistics,
 }
 
@@ -111,9 +120,20 @@ struct Active {
     entries: Vec<Entry>,
     /// So many of them have reached the file, and stand in the index.
     published: usize,
+    /// The purge rules among them, with their numbers and offsets.
+    rules: Vec<(u32, Rule, u64)>,
 }
 
 impl Active {
+    fn add_rule(&mut self, number: u32, rule: Rule) {
+        let frame = Frame { salt: self.salt, offset: self.end() };
+        let start = self.buffer.len();
+        record::write_rule(&rule, frame, &mut self.buffer);
+        let head = Head::read(&self.buffer[start..], frame).expect("it was written just now");
+        self.entries.push(Entry::new(&head, frame.offset));
+        self.rules.push((number, rule, frame.offset));
+    }
+
     /// Where the next record begins.
     fn end(&self) -> u64 {
         self.length + self.buffer.len() as u64
@@ -138,7 +158,7 @@ struct Finding {
 impl Finding {
     fn learn(&mut self, kind: Kind, hash: u64, selecting: u32) {
         match kind {
-            Kind::Object => {}
+            Kind::Object | Kind::Rule => {}
             Kind::VariantGone => drop(self.variants.insert((hash, selecting))),
             Kind::KeyGone => drop(self.keys.insert(hash)),
             Kind::AllGone => self.all = true,
@@ -154,11 +174,16 @@ impl Finding {
 
 impl<S: Storage> Log<S> {
     /// Opens the log that lies in `storage`, or begins one. Reads a list and a header; what there is
-    /// is found by [`Self::find_more`]. `rng` must be secret, and another one at each start.
+    /// is found by [`Self::find_more`], purge rules for `purges` among it. `rng` must be secret, and another one at each start.
     ///
     /// # Errors
     /// If the list cannot be had.
-    pub fn open(mut storage: S, settings: Settings, mut rng: Rng) -> Result<Self, DiskError> {
+    pub fn open(
+        mut storage: S,
+        settings: Settings,
+        purges: Arc<Purges>,
+        mut rng: Rng,
+    ) -> Result<Self, DiskError> {
         let mut found = storage.list()?;
         found.sort_unstable();
         // The hashes of the newest segment that can be read count.
@@ -184,6 +209,8 @@ impl<S: Storage> Log<S> {
             next,
             finding,
             owed: Vec::new(),
+            owed_rules: Vec::new(),
+            purges,
             statistics,
         })
     }
@@ -229,6 +256,7 @@ impl<S: Storage> Log<S> {
                         match entry.kind {
                             Kind::Object if finding.is_gone(entry) => {}
                             Kind::Object => self.index.insert_older(number, entry),
+                            Kind::Rule => self.find_rule(number, entry),
                             kind => finding.learn(kind, entry.hash, entry.selecting),
                         }
                     }
@@ -241,6 +269,16 @@ impl<S: Storage> Log<S> {
         }
         self.finding = Some(finding);
         true
+    }
+
+    fn find_rule(&mut self, number: u32, entry: &Entry) {
+        let Some(salt) = self.index.salt(number) else { return };
+        let read = self.storage.read_at(number, entry.start(), entry.bytes());
+        let frame = Frame { salt, offset: entry.start() };
+        // A rule that cannot be read any more may have been about anything.
+        let unknown = || Rule { what: What::All, soft: false, at: Wall::default() };
+        let rule = read.ok().and_then(|bytes| record::read_rule(&bytes, frame));
+        self.purges.found(rule.unwrap_or_else(unknown), (number, entry.start()));
     }
 
     /// The entries of a segment that is written; `None` if it is none of this log.
@@ -300,6 +338,47 @@ impl<S: Storage> Log<S> {
     /// As [`Self::remove`].
     pub fn remove_all(&mut self) -> Result<(), DiskError> {
         self.gone(Kind::AllGone, 0, 0)
+    }
+
+    /// Writes a purge rule; it survives a power cut when this returns.
+    ///
+    /// # Errors
+    /// If the disk fails. It is in effect, and written when the disk can be; until then it could be
+    /// forgotten by a restart.
+    pub fn purge(&mut self, number: u32, rule: Rule) -> Result<(), DiskError> {
+        let length = (HEAD + rule.to_bytes().len()).next_multiple_of(ALIGN) as u64;
+        if let Err(error) = self.make_room_for(length) {
+            self.owe_rule(number, rule);
+            return Err(error);
+        }
+        let active = self.active.as_mut().expect("room was made");
+        active.add_rule(number, rule);
+        self.sync()
+    }
+
+    /// Makes durable what has been written, without ending the segment.
+    ///
+    /// # Errors
+    /// If the disk fails; the segment is given up then.
+    pub fn sync(&mut self) -> Result<(), DiskError> {
+        self.flush()?;
+        let Some(active) = &mut self.active else { return Ok(()) };
+        let synced = self.storage.sync(active.number).and_then(|()| self.storage.sync_directory());
+        if let Err(error) = synced {
+            active.published = 0;
+            return Err(self.give_up(error));
+        }
+        Ok(())
+    }
+
+    fn owe_rule(&mut self, number: u32, rule: Rule) {
+        if self.owed_rules.len() >= OWED_RULES_MAX {
+            let at = rule.at;
+            self.owed_rules.clear();
+            self.owed_rules.push((number, Rule { what: What::All, soft: false, at }));
+            return;
+        }
+        self.owed_rules.push((number, rule));
     }
 
     fn gone(&mut self, kind: Kind, hash: u64, selecting: u32) -> Result<(), DiskError> {
@@ -403,7 +482,12 @@ impl<S: Storage> Log<S> {
             let head = Head::read(&buffer[start..], frame).expect("it was written just now");
             entries.push(Entry::new(&head, frame.offset));
         }
-        self.active = Some(Active { number, salt, length: 0, buffer, entries, published: 0 });
+        let rules = Vec::new();
+        let mut active = Active { number, salt, length: 0, buffer, entries, published: 0, rules };
+        for (number, rule) in self.owed_rules.drain(..) {
+            active.add_rule(number, rule);
+        }
+        self.active = Some(active);
     }
 
     /// Writes what has been gathered: from then on it is found, and survives the end of the process.
@@ -428,6 +512,9 @@ impl<S: Storage> Log<S> {
             }
         }
         active.published = active.entries.len();
+        for (number, _, offset) in &active.rules {
+            self.purges.written(*number, (active.number, *offset));
+        }
         Ok(())
     }
 
@@ -459,14 +546,20 @@ impl<S: Storage> Log<S> {
     fn give_up(&mut self, error: DiskError) -> DiskError {
         self.statistics.failed += 1;
         if let Some(active) = self.active.take() {
+            let length = active.sealed_length();
             for entry in &active.entries[active.published..] {
                 match entry.kind {
+                    Kind::Rule => {}
                     Kind::Object => self.lost(entry.hash, entry.selecting),
                     kind => self.owe(kind, entry.hash, entry.selecting),
                 }
             }
+            // They stood in a segment of which nobody knows how much is durable.
+            for (number, rule, _) in active.rules {
+                self.owe_rule(number, rule);
+            }
             // A write that failed may have reached the file in part.
-            let segment = Written { number: active.number, length: active.sealed_length() };
+            let segment = Written { number: active.number, length };
             if active.published > 0 {
                 self.written.push_back(segment);
             } else {
@@ -516,7 +609,13 @@ impl<S: Storage> Log<S> {
         let Ok(bytes) = self.storage.read_at(number, from.offset, entry.bytes()) else {
             return false;
         };
-        if !record::write_again(&bytes, from, to, &mut active.buffer) {
+        let bytes = Bytes::from(bytes);
+        // Its new place lies behind the rules that concern it.
+        let purged = Record::read(bytes.clone(), from).is_none_or(|record| {
+            let mark = (number, from.offset);
+            self.purges.judge_record(mark, record.key(), &record.fields()) != Verdict::Keep
+        });
+        if purged || !record::write_again(&bytes, from, to, &mut active.buffer) {
             return false;
         }
         let head = Head::read(&active.buffer[active.buffer.len() - bytes.len()..], to);

@@ -5,6 +5,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque, btree_map::Entry},
+    fmt,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
@@ -16,7 +17,7 @@ use nigh_base::machine::DiskError;
 use parking_lot::Mutex;
 
 use super::{Index, Log, Place, Storage, record};
-use crate::object::Object;
+use crate::{object::Object, purge::Rule};
 
 /// Bytes of objects that may wait. They are on the store's account anyway; this bounds how far the
 /// writer may be behind.
@@ -27,16 +28,20 @@ const REMOVALS_MAX: usize = 1 << 16;
 const SEEN: usize = 1 << 20;
 
 /// Work for the writer.
-#[derive(Debug)]
 enum Work {
     /// An object, and whether something older lies there in its place.
     Write(Object, bool),
     Key(Box<[u8]>),
     Variant(Box<[u8]>, Box<[u8]>),
     All,
+    Purge(u32, Rule, Done),
+    Sync(Done),
 }
 
-#[derive(Debug, Default)]
+/// Hears what became of what was to be durable.
+type Done = Box<dyn FnOnce(Result<(), DiskError>) + Send>;
+
+#[derive(Default)]
 struct Waiting {
     work: VecDeque<Work>,
     bytes: u64,
@@ -44,6 +49,12 @@ struct Waiting {
     removals: BTreeMap<u64, usize>,
     all: usize,
     closed: bool,
+}
+
+impl fmt::Debug for Waiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Waiting").field("work", &self.work.len()).finish_non_exhaustive()
+    }
 }
 
 /// The way from the store to the log.
@@ -171,7 +182,7 @@ impl Queue {
             waiting.all += 1;
             waiting.bytes = 0;
             waiting.removals.clear();
-            waiting.work.clear();
+            waiting.work.retain(|work| matches!(work, Work::Purge(..) | Work::Sync(_)));
             waiting.work.push_back(Work::All);
         }
         drop(waiting);
@@ -182,6 +193,28 @@ impl Queue {
     pub fn close(&self) {
         self.waiting.lock().closed = true;
         self.writer.wake_by_ref();
+    }
+
+    /// A purge rule is to be written; `done` hears when it is durable, or why it is not.
+    pub fn purge(
+        &self,
+        number: u32,
+        rule: Rule,
+        done: impl FnOnce(Result<(), DiskError>) + Send + 'static,
+    ) {
+        self.waiting.lock().work.push_back(Work::Purge(number, rule, Box::new(done)));
+        self.writer.wake_by_ref();
+    }
+
+    /// `done` hears when all that was said before is durable, or why it is not.
+    pub fn sync(&self, done: impl FnOnce(Result<(), DiskError>) + Send + 'static) {
+        self.waiting.lock().work.push_back(Work::Sync(Box::new(done)));
+        self.writer.wake_by_ref();
+    }
+
+    /// The oldest segment that may hold something; none if there is nothing on the disk.
+    pub(crate) fn oldest(&self) -> Option<u32> {
+        if self.found.load(Ordering::Acquire) { self.index.oldest() } else { Some(0) }
     }
 
     /// Whether no more work comes.
@@ -201,11 +234,25 @@ impl Queue {
     /// what was to be removed is forgotten, but may be found again after a restart.
     pub fn work<S: Storage>(&self, log: &mut Log<S>) -> Result<bool, DiskError> {
         let Some(work) = self.waiting.lock().work.pop_front() else { return Ok(false) };
+        let work = match work {
+            Work::Purge(number, rule, done) => {
+                let written = log.purge(number, rule);
+                done(written);
+                return written.map(|()| true);
+            }
+            Work::Sync(done) => {
+                let synced = log.sync();
+                done(synced);
+                return synced.map(|()| true);
+            }
+            other => other,
+        };
         let done = match &work {
             Work::Write(object, _) => log.append(object).map(|_| ()),
             Work::Key(key) => log.remove(key),
             Work::Variant(key, selecting) => log.remove_variant(key, selecting),
             Work::All => log.remove_all(),
+            Work::Purge(..) | Work::Sync(_) => unreachable!("they were done above"),
         };
         let mut waiting = self.waiting.lock();
         let gone = match &work {
@@ -221,6 +268,7 @@ impl Queue {
                 waiting.all -= 1;
                 None
             }
+            Work::Purge(..) | Work::Sync(_) => None,
         };
         if let Some(key) = gone
             && let Entry::Occupied(mut count) = waiting.removals.entry(self.index.hash(key))

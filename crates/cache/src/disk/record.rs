@@ -21,6 +21,7 @@ use crate::{
     PackedFields,
     freshness::Terms,
     object::{Body, Object},
+    purge::Rule,
 };
 
 /// Bytes before the content.
@@ -42,11 +43,13 @@ pub(super) enum Kind {
     KeyGone = 3,
     /// Everything before is gone.
     AllGone = 4,
+    /// A purge rule, which stands where objects have their key.
+    Rule = 5,
 }
 
 impl Kind {
     pub(super) fn from_byte(byte: u8) -> Option<Self> {
-        [Self::Object, Self::VariantGone, Self::KeyGone, Self::AllGone]
+        [Self::Object, Self::VariantGone, Self::KeyGone, Self::AllGone, Self::Rule]
             .into_iter()
             .find(|kind| *kind as u8 == byte)
     }
@@ -199,6 +202,33 @@ pub(super) fn write_gone(kind: Kind, hash: u64, selecting: u32, frame: Frame, ou
     head.write(out, frame);
 }
 
+/// Appends a purge rule.
+pub(super) fn write_rule(rule: &Rule, frame: Frame, out: &mut Vec<u8>) {
+    let content = rule.to_bytes();
+    let head = Head {
+        kind: Kind::Rule,
+        hash: 0,
+        selecting: 0,
+        status: 0,
+        key_len: u32::try_from(content.len()).expect("a rule's text has a limit"),
+        selecting_len: 0,
+        fields_len: 0,
+        body_len: 0,
+        terms: [0; Terms::BYTES],
+        content_check: xxh3_64_with_seed(&content, frame.seed()),
+    };
+    let start = out.len();
+    head.write(out, frame);
+    out.extend_from_slice(&content);
+    out.resize(start + (out.len() - start).next_multiple_of(ALIGN), 0);
+}
+
+/// The purge rule that is written here, if there is one.
+pub(super) fn read_rule(record: &[u8], frame: Frame) -> Option<Rule> {
+    let (head, content) = checked(record, frame)?;
+    (head.kind == Kind::Rule).then(|| Rule::from_bytes(content))?
+}
+
 /// Appends a whole record that was written at `from` as it is written at `to`; false, and nothing,
 /// if its checks do not hold.
 pub(super) fn write_again(record: &[u8], from: Frame, to: Frame, out: &mut Vec<u8>) -> bool {
@@ -211,9 +241,9 @@ pub(super) fn write_again(record: &[u8], from: Frame, to: Frame, out: &mut Vec<u
     true
 }
 
-/// The head and the content of a record of an object whose checks hold.
+/// The head and the content of a record whose checks hold.
 fn checked(record: &[u8], frame: Frame) -> Option<(Head, &[u8])> {
-    let head = Head::read(record, frame).filter(|head| head.kind == Kind::Object)?;
+    let head = Head::read(record, frame)?;
     let end = HEAD.checked_add(usize::try_from(head.content_length()).ok()?)?;
     let content = record.get(HEAD..end)?;
     (xxh3_64_with_seed(content, frame.seed()) == head.content_check).then_some((head, content))
@@ -234,7 +264,7 @@ pub(crate) struct Record {
 impl Record {
     /// Reads a record; `None` if it is not what was written there.
     pub(super) fn read(bytes: Bytes, frame: Frame) -> Option<Self> {
-        let (head, _) = checked(&bytes, frame)?;
+        let (head, _) = checked(&bytes, frame).filter(|(head, _)| head.kind == Kind::Object)?;
         let mut end = HEAD;
         let mut next = |length: u32| {
             let start = end;

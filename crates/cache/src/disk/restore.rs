@@ -9,6 +9,7 @@ use crate::{
     account::allocated,
     key::Key,
     object::{self, BLOCK_OVERHEAD, INLINE_MAX, Large, LargeBody, Object, Recipe},
+    purge::{SOFT_WINDOW, Verdict},
     store::Store,
     vary::Vary,
 };
@@ -18,7 +19,7 @@ use crate::{
 pub enum Restored {
     /// The object, which is in the store now; or the one that is there already in its place.
     Object(Object),
-    /// Another key has the same hash.
+    /// Another key has the same hash, or it has been purged.
     Another,
     /// The bytes are not those that were written: forget the place.
     Damaged,
@@ -35,6 +36,13 @@ impl Store {
             return Restored::Another;
         }
         let fields = record.fields().to_map();
+        // Read before the rules are: a later one is held against the object in memory.
+        let purged_up_to = self.purges().newest();
+        let terms = match self.purges().judge_record(place.mark(), key.bytes, &fields) {
+            Verdict::Keep => record.terms,
+            Verdict::Stale(at) => record.terms.outdated(at, SOFT_WINDOW),
+            Verdict::Gone => return Restored::Another,
+        };
         let vary = Vary::parse(&fields);
         let recipe = Recipe {
             key: key.bytes,
@@ -42,7 +50,8 @@ impl Store {
             vary: (!vary.names().is_empty()).then(|| vary.names().into()),
             status: record.status,
             fields: &fields,
-            terms: record.terms,
+            terms,
+            purged_up_to,
         };
         let Some(mut prefix) = recipe.prefix(|packed| self.share(packed)) else {
             return Restored::NoRoom;

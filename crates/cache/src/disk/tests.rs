@@ -13,6 +13,7 @@ use crate::{
     flight::Head,
     freshness::Terms,
     object::Object,
+    purge::{Rule, What},
     run::Run,
     store::{self, Boarding, Store},
     vary::{self, Vary},
@@ -122,7 +123,7 @@ fn key(number: u64) -> String {
 }
 
 fn open(disk: &Simulated, settings: Settings, seed: u64) -> Log<Simulated> {
-    Log::open(disk.clone(), settings, Rng::new(seed)).unwrap()
+    Log::open(disk.clone(), settings, Arc::default(), Rng::new(seed)).unwrap()
 }
 
 fn found(disk: &Simulated, settings: Settings, seed: u64) -> Log<Simulated> {
@@ -496,6 +497,100 @@ fn a_flipped_bit_anywhere_is_a_miss_or_nothing() {
     }
     let all = length * KEYS;
     assert!(intact > all / 2 && intact < all, "{intact} of {all}");
+}
+
+/// Which of `keys` the log holds, by the rules that were found with it.
+fn held_after_restart(disk: &Simulated, settings: Settings, seed: u64, keys: u64) -> Vec<u64> {
+    let store = memory();
+    let purges = Arc::clone(store.purges());
+    let mut log = Log::open(disk.clone(), settings, purges, Rng::new(seed)).unwrap();
+    while log.find_more() {}
+    let mut held = Vec::new();
+    for number in 0..keys {
+        let key = key(number);
+        for place in log.index().clone().find(key.as_bytes()) {
+            let read = log.storage().read_at(place.segment, place.offset, place.length).unwrap();
+            let restored = store.restore(store.key(key.as_bytes()), &place, read.into());
+            held.extend(matches!(restored, Restored::Object(_)).then_some(number));
+        }
+    }
+    held
+}
+
+fn about(text: &str) -> Rule {
+    let what = What::Prefix(text.as_bytes().into());
+    Rule { what, soft: false, at: Wall::from_secs(1_000) }
+}
+
+#[test]
+fn a_purge_rule_is_durable_when_it_was_written_and_concerns_what_lies_before_it() {
+    let disk = Simulated::new(1, 1 << 20);
+    let store = memory();
+    let purges = Arc::clone(store.purges());
+    let mut log = Log::open(disk.clone(), SMALL, purges, Rng::new(2)).unwrap();
+    while log.find_more() {}
+    for number in 0..12 {
+        log.append(&made(number, 1)).unwrap();
+    }
+    let (number, rule) = store.purge(about(&key(1)));
+    log.purge(number, rule).unwrap();
+    log.append(&made(11, 2)).unwrap();
+    log.seal().unwrap();
+    disk.0.borrow_mut().crash();
+    disk.0.borrow_mut().restart();
+    // 1, 10 and 11 begin alike, and 11 was written again.
+    assert_eq!(held_after_restart(&disk, SMALL, 3, 12), [0, 2, 3, 4, 5, 6, 7, 8, 9, 11]);
+}
+
+#[test]
+fn what_was_purged_is_not_written_again_when_its_segment_leaves() {
+    let disk = Simulated::new(1, 1 << 20);
+    let store = memory();
+    let purges = Arc::clone(store.purges());
+    let settings = Settings { size: 16_000, segment: 4_000 };
+    let mut log = Log::open(disk.clone(), settings, purges, Rng::new(2)).unwrap();
+    while log.find_more() {}
+    log.append(&made(1, 1)).unwrap();
+    log.append(&made(2, 1)).unwrap();
+    log.flush().unwrap();
+    for number in [1, 2] {
+        assert_eq!(log.index().find(key(number).as_bytes()).len(), 1, "a hit");
+    }
+    let (number, rule) = store.purge(about(&key(1)));
+    log.purge(number, rule).unwrap();
+    for number in 100..140 {
+        log.append(&made(number, 1)).unwrap();
+        log.index().find(key(2).as_bytes());
+    }
+    log.flush().unwrap();
+    assert!(!log.index().has(key(1).as_bytes()));
+    assert!(log.index().has(key(2).as_bytes()));
+}
+
+#[test]
+fn a_purge_that_a_failing_disk_owes_is_written_when_it_is_well() {
+    for seed in 0..40 {
+        let disk = Simulated::new(seed, 1 << 20);
+        let store = memory();
+        let purges = Arc::clone(store.purges());
+        let mut log = Log::open(disk.clone(), SMALL, purges, Rng::new(seed)).unwrap();
+        while log.find_more() {}
+        log.append(&made(1, 1)).unwrap();
+        log.append(&made(2, 1)).unwrap();
+        log.seal().unwrap();
+        disk.0.borrow_mut().faults_mut().failing = 0.7;
+        let (number, rule) = store.purge(about(&key(1)));
+        let durable = log.purge(number, rule).is_ok();
+        disk.0.borrow_mut().faults_mut().failing = 0.0;
+        if !durable {
+            log.append(&made(3, 1)).unwrap();
+            log.seal().unwrap();
+        }
+        disk.0.borrow_mut().crash();
+        disk.0.borrow_mut().restart();
+        let held = held_after_restart(&disk, SMALL, seed + 1, 3);
+        assert_eq!(held, [2], "seed {seed}, durable at once: {durable}");
+    }
 }
 
 #[test]

@@ -11,10 +11,11 @@ use nigh_base::{Rng, Wall};
 
 use super::*;
 use crate::{
-    directives::ResponseDirectives,
+    directives::{RequestDirectives, ResponseDirectives},
     flight::{Abandoned, Failure, Head, Reader, Truncated, Verdict},
-    freshness::Terms,
+    freshness::{Reason, Reuse, Terms},
     pilot::Pilot,
+    purge::What,
     run::Run,
     vary::Vary,
 };
@@ -533,4 +534,70 @@ fn many_threads_fetch_and_read_one_another_and_lose_nothing() {
             });
         }
     });
+}
+
+fn rule(what: What, soft: bool) -> Rule {
+    Rule { what, soft, at: Wall::from_secs(1_010) }
+}
+
+fn prefix(text: &str) -> What {
+    What::Prefix(text.as_bytes().into())
+}
+
+#[test]
+fn a_purge_rule_removes_what_it_concerns_and_nothing_that_is_younger() {
+    let store = store(1_000);
+    let none = HeaderMap::new();
+    for key in ["http://a/x/1", "http://a/x/2", "http://a/y"] {
+        put(&store, key, &none, "", b"old");
+    }
+    store.purge(rule(prefix("http://a/x/"), false));
+    assert_eq!(get(&store, "http://a/x/1", &none), None);
+    assert_eq!(get(&store, "http://a/y", &none).unwrap(), b"old");
+    put(&store, "http://a/x/1", &none, "", b"new");
+    assert_eq!(get(&store, "http://a/x/1", &none).unwrap(), b"new");
+    assert_eq!(store.statistics().objects, 3, "nobody has looked for the other one yet");
+    let mut sweep = Sweep::default();
+    while !store.sweep(&mut sweep, 10) {}
+    assert_eq!(store.statistics().objects, 2);
+    assert!(store.purges().is_empty(), "nothing is older than the rule");
+    assert_eq!(get(&store, "http://a/x/1", &none).unwrap(), b"new");
+}
+
+#[test]
+fn what_was_on_its_way_when_it_was_purged_is_not_kept_and_nobody_joins_it() {
+    let store = store(1_000);
+    let none = HeaderMap::new();
+    let (_reader, mut pilot) = first(&store, "http://a/x");
+    store.purge(rule(prefix("http://a/"), false));
+    // Who asks now fetches anew.
+    let (_other, mut newer) = first(&store, "http://a/x");
+    pilot.head(head(&none, &[("cache-control", "max-age=60")], None));
+    let _ = ready(push(&mut pilot, Bytes::from_static(b"old")));
+    pilot.land(None);
+    assert_eq!(get(&store, "http://a/x", &none), None);
+    newer.head(head(&none, &[("cache-control", "max-age=60")], None));
+    let _ = ready(push(&mut newer, Bytes::from_static(b"new")));
+    newer.land(None);
+    assert_eq!(get(&store, "http://a/x", &none).unwrap(), b"new");
+}
+
+#[test]
+fn what_is_purged_softly_is_stale_and_served_while_it_is_revalidated() {
+    let store = store(1_000);
+    let none = HeaderMap::new();
+    put(&store, "http://a/x", &none, "", b"old");
+    put(&store, "http://a/y", &none, "", b"old");
+    store.purge(rule(What::All, true));
+    assert_eq!(store.purge_key(store.key(b"http://a/y"), Some(Wall::from_secs(1_010))), 1);
+    let asked = RequestDirectives::default();
+    for key in ["http://a/x", "http://a/y"] {
+        let object = store.find(store.key(key.as_bytes()), &none, &mut Vec::new()).unwrap();
+        let reuse = |secs| object.terms().reuse(&asked, Wall::from_secs(secs));
+        assert_eq!(object.terms().ttl(Wall::from_secs(1_010)), 0);
+        assert_eq!(reuse(1_011), Reuse::StaleWhileRevalidate);
+        assert_eq!(reuse(1_069), Reuse::StaleWhileRevalidate);
+        assert_eq!(reuse(1_070), Reuse::Validate(Reason::Stale));
+        assert_eq!(get(&store, key, &none).unwrap(), b"old");
+    }
 }

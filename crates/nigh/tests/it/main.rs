@@ -26,6 +26,7 @@ mod limits;
 mod logs;
 mod node;
 mod pipelining;
+mod purge;
 mod ranges;
 mod ring;
 mod sim;
