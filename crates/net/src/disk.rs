@@ -283,10 +283,10 @@ impl Disk {
         *self.log.lock() = log.statistics();
     }
 
-    /// Lets `pause` pass, unless the end comes.
+    /// Lets `pause` pass, unless somebody waits for the writer.
     fn rest(&self, rings: &Receiver<()>, pause: Duration) {
         let end = Instant::now() + pause;
-        while !self.queue.is_closed()
+        while !self.queue.is_awaited()
             && let Some(left) = end.checked_duration_since(Instant::now())
         {
             let _ = rings.recv_timeout(left);

@@ -48,6 +48,8 @@ struct Waiting {
     /// Keys of which something is to be removed, by hash, and how often.
     removals: BTreeMap<u64, usize>,
     all: usize,
+    /// Pieces of work whose end somebody waits for.
+    awaited: usize,
     closed: bool,
 }
 
@@ -202,19 +204,31 @@ impl Queue {
         rule: Rule,
         done: impl FnOnce(Result<(), DiskError>) + Send + 'static,
     ) {
-        self.waiting.lock().work.push_back(Work::Purge(number, rule, Box::new(done)));
-        self.writer.wake_by_ref();
+        self.await_for(Work::Purge(number, rule, Box::new(done)));
     }
 
     /// `done` hears when all that was said before is durable, or why it is not.
     pub fn sync(&self, done: impl FnOnce(Result<(), DiskError>) + Send + 'static) {
-        self.waiting.lock().work.push_back(Work::Sync(Box::new(done)));
+        self.await_for(Work::Sync(Box::new(done)));
+    }
+
+    fn await_for(&self, work: Work) {
+        let mut waiting = self.waiting.lock();
+        waiting.awaited += 1;
+        waiting.work.push_back(work);
+        drop(waiting);
         self.writer.wake_by_ref();
     }
 
     /// The oldest segment that may hold something; none if there is nothing on the disk.
     pub(crate) fn oldest(&self) -> Option<u32> {
         if self.found.load(Ordering::Acquire) { self.index.oldest() } else { Some(0) }
+    }
+
+    /// Whether somebody waits for the end of a piece of work, or of all.
+    pub fn is_awaited(&self) -> bool {
+        let waiting = self.waiting.lock();
+        waiting.awaited > 0 || waiting.closed
     }
 
     /// Whether no more work comes.
@@ -237,11 +251,13 @@ impl Queue {
         let work = match work {
             Work::Purge(number, rule, done) => {
                 let written = log.purge(number, rule);
+                self.waiting.lock().awaited -= 1;
                 done(written);
                 return written.map(|()| true);
             }
             Work::Sync(done) => {
                 let synced = log.sync();
+                self.waiting.lock().awaited -= 1;
                 done(synced);
                 return synced.map(|()| true);
             }
