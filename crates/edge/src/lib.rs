@@ -5,6 +5,7 @@
 //! head -> plan -> Answer: reply -> respond (the head, line by line) and content
 //!             \-> Fetch: forward (the head as the origin gets it)
 //!              \-> Refuse: problem
+//! upstream: which of a site's origins is asked
 //! ```
 //!
 //! ```
@@ -22,3 +23,4 @@ pub mod respond;
 pub mod site;
 #[cfg(test)]
 mod testing;
+pub mod upstream;
