@@ -34,6 +34,17 @@ pub const RETRIES_FLOOR: u32 = 3;
 /// long.
 pub const RETRIES_SAVED: u32 = 100;
 
+/// How origins are asked whether they are well.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Probe {
+    /// What is asked for, with GET; a status of 400 and more is no good answer.
+    pub path: Box<str>,
+    /// Time from one probe to the next.
+    pub every: Duration,
+    /// Time for an answer, connecting included.
+    pub limit: Duration,
+}
+
 /// The origins of one site, as one who asks them sees them.
 #[derive(Debug)]
 pub struct Upstream {

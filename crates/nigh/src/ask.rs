@@ -3,10 +3,7 @@
 use anyhow::{Context, bail};
 use http::Uri;
 use nigh_base::Wall;
-use nigh_cache::{
-    key::{self, Scheme},
-    object::Object,
-};
+use nigh_cache::{key::Scheme, object::Object};
 use serde_json::{Value, json};
 
 use crate::edge::Running;
@@ -22,7 +19,12 @@ pub(crate) fn explain(running: &Running, url: &str, now: Wall) -> anyhow::Result
     let authority = uri.authority().context("the URL names no host")?.as_str();
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
     let mut bytes = Vec::new();
-    key::write(scheme, authority, path, &mut bytes);
+    let sites = running.sites();
+    let site = sites.find(authority);
+    let rules =
+        &site.with_context(|| format!("no site of this edge has the host {authority}"))?.rules;
+    let rule = rules.rule(rules.find(path));
+    rule.write_key(scheme, authority, path, &mut bytes);
     let key = running.store.key(&bytes);
     let variants: Vec<Value> =
         running.store.variants(key).iter().map(|object| variant(object, now)).collect();
@@ -30,6 +32,7 @@ pub(crate) fn explain(running: &Running, url: &str, now: Wall) -> anyhow::Result
     Ok(json!({
         "url": url,
         "key": String::from_utf8_lossy(&bytes),
+        "bypass": rule.bypass,
         "stored": !variants.is_empty(),
         "variants": variants,
         "not_stored_because": refusal.map(|why| why.as_str()),

@@ -2,6 +2,7 @@
 
 mod admin;
 mod ask;
+mod check;
 mod cli;
 mod demo;
 mod edge;
@@ -9,6 +10,7 @@ mod explain;
 mod locate;
 mod metrics;
 mod node;
+mod settings;
 mod sim;
 mod small_http;
 
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
         .expect("the provider is installed once, here");
     let done = match cli.verb {
         Verb::Edge(flags) => edge::run(&flags),
+        Verb::Check(flags) => check::run(&flags),
         Verb::Explain(flags) => explain::run(&flags),
         Verb::Demo(flags) => demo::run(&flags),
         Verb::Node(flags) => node::run(&flags),

@@ -27,6 +27,7 @@ mod node;
 mod pipelining;
 mod ranges;
 mod ring;
+mod settings;
 mod sim;
 mod smuggling;
 mod staleness;
