@@ -60,9 +60,10 @@ impl Upstream {
         let weights: Vec<u32> = members.iter().map(|member| member.weight).collect();
         let turns = RefCell::new(Turns::new(&weights));
         let upstream = Rc::new(Self { members, probe, origins, turns, clock: Monotonic::start() });
-        if upstream.probe.is_some() {
-            for at in 0..upstream.origins.len() {
-                tokio::task::spawn_local(probe_on(Rc::downgrade(&upstream), at));
+        if let Some(probe) = &upstream.probe {
+            for (at, member) in upstream.members.iter().enumerate() {
+                let probing = probe_on(Rc::downgrade(&upstream), at, prober(member), probe.clone());
+                tokio::task::spawn_local(probing);
             }
         }
         upstream
@@ -163,14 +164,20 @@ fn address(request: &mut Request<RequestBody>, origin: &Origin) {
     }
 }
 
+/// An origin as it is probed: on a connection beside the others, so that one whose connections are
+/// all in use does not look ill.
+fn prober(member: &Member) -> Rc<Origin> {
+    let settings = origin::Settings { connections: 1, ..member.settings.clone() };
+    Origin::new(settings, member.tls.clone())
+}
+
 /// Probes one origin for as long as its site has it.
-async fn probe_on(upstream: Weak<Upstream>, at: usize) {
-    loop {
-        let Some(held) = upstream.upgrade() else { return };
-        let Some(probe) = held.probe.clone() else { return };
-        let good = is_well(&held.origins[at], &probe).await;
-        held.probed(at, good);
-        drop(held);
+async fn probe_on(upstream: Weak<Upstream>, at: usize, origin: Rc<Origin>, probe: Probe) {
+    while upstream.strong_count() > 0 {
+        let good = is_well(&origin, &probe).await;
+        if let Some(upstream) = upstream.upgrade() {
+            upstream.probed(at, good);
+        }
         tokio::time::sleep(probe.every).await;
     }
 }

@@ -28,6 +28,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     Edge(Box<Edge>),
+    Run(Run),
     Check(Check),
     Explain(Explain),
     Demo(Demo),
@@ -154,6 +155,17 @@ pub(crate) struct LimitFlags {
     /// Time that requests in flight have to end after SIGTERM.
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
     pub(crate) drain_time: Duration,
+}
+
+/// An edge as a settings file describes it: several sites, several origins each, rules for paths.
+///
+/// SIGHUP reads the file again, and exchanges the sites without losing a request; a file with mistakes
+/// changes nothing. What can be written: docs/settings.md.
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    /// The settings file.
+    #[arg(value_name = "FILE", default_value = "nigh.toml")]
+    pub(crate) file: PathBuf,
 }
 
 /// Say what is wrong with a settings file: each mistake with its line, its column and what to write

@@ -26,8 +26,8 @@ use nigh_net::{
     tls,
     upstream::Member,
 };
-use tokio::signal::unix::{SignalKind, signal};
-use tracing::{info, warn};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::{error, info, warn};
 
 use crate::{
     admin, cli,
@@ -81,6 +81,12 @@ impl Edge {
         Ok(Self { running: Arc::new(running), server, log })
     }
 
+    /// From here on, requests are these sites'.
+    fn exchange_sites(&self, sites: Vec<Site>, snapshot: Snapshot) {
+        self.server.exchange_sites(snapshot);
+        *self.running.sites.write().expect("nobody panics while holding it") = by_host(sites);
+    }
+
     /// Ends it when every request in flight has ended, or after `limit`.
     pub(crate) fn drain(self, limit: std::time::Duration) -> usize {
         let left = self.server.drain(limit);
@@ -107,10 +113,15 @@ fn without_huge_pages() {
 
 /// Runs the edge that the flags describe until SIGTERM or Ctrl-C.
 pub(crate) fn run(flags: &cli::Edge) -> anyhow::Result<()> {
-    serve(&Settings::from(flags))
+    serve(&Settings::from(flags), None)
 }
 
-fn serve(settings: &Settings) -> anyhow::Result<()> {
+/// Runs the edge that a file describes until SIGTERM or Ctrl-C; SIGHUP reads the file again.
+pub(crate) fn run_file(file: &Path) -> anyhow::Result<()> {
+    serve(&settings::read(file)?, Some(file))
+}
+
+fn serve(settings: &Settings, file: Option<&Path>) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let log = match &settings.node.access_log {
         None => None,
@@ -126,6 +137,11 @@ fn serve(settings: &Settings) -> anyhow::Result<()> {
         // Signals are heard from before anyone is told that the edge is there.
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
+        // Without a file there is nothing to read again, and the signal ends the process as ever.
+        let mut hangup = match file {
+            Some(file) => Some((signal(SignalKind::hangup())?, file)),
+            None => None,
+        };
         for (scheme, address) in &edge.running.addresses {
             info!("listening on {}://{address} for {}", scheme.as_str(), served(&settings.sites));
         }
@@ -133,11 +149,13 @@ fn serve(settings: &Settings) -> anyhow::Result<()> {
             let address = admin::serve(address, Arc::clone(&edge.running))?;
             info!("admin on http://{address}");
         }
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => return anyhow::Ok(()),
+                _ = interrupt.recv() => return Ok(()),
+                file = hung_up(&mut hangup) => reload(&edge, file, settings, &mut roots),
+            }
         }
-        anyhow::Ok(())
     })?;
     info!(open = edge.running.open.count(), "draining");
     let left = edge.drain(settings.limits.drain_time);
@@ -145,6 +163,39 @@ fn serve(settings: &Settings) -> anyhow::Result<()> {
         warn!(connections = left, "the drain time is over: cut what was left");
     }
     Ok(())
+}
+
+/// Waits for SIGHUP, and says which file is meant.
+async fn hung_up<'f>(hangup: &mut Option<(Signal, &'f Path)>) -> &'f Path {
+    match hangup {
+        Some((signal, file)) => {
+            signal.recv().await;
+            file
+        }
+        None => std::future::pending().await,
+    }
+}
+
+/// Reads the file again, and exchanges the sites if nothing is wrong. `started` is what the edge was
+/// started with.
+fn reload(edge: &Edge, file: &Path, started: &Settings, roots: &mut Roots) {
+    let mut read = || {
+        let settings = settings::read(file)?;
+        let snapshot = snapshot(&settings.sites, roots)?;
+        anyhow::Ok((settings, snapshot))
+    };
+    match read() {
+        Ok((settings, snapshot)) => {
+            let differences = started.fixed_differences(&settings);
+            let sites = settings.sites.len();
+            edge.exchange_sites(settings.sites, snapshot);
+            info!(sites, "the settings were read again: the sites are new");
+            if !differences.is_empty() {
+                warn!("{} differ from what runs: restart for that", differences.join(", "));
+            }
+        }
+        Err(error) => error!("nothing is changed: {error:#}"),
+    }
 }
 
 /// The sites in a few words, for the log.

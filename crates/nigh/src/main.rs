@@ -41,6 +41,7 @@ fn main() -> ExitCode {
         .expect("the provider is installed once, here");
     let done = match cli.verb {
         Verb::Edge(flags) => edge::run(&flags),
+        Verb::Run(flags) => edge::run_file(&flags.file),
         Verb::Check(flags) => check::run(&flags),
         Verb::Explain(flags) => explain::run(&flags),
         Verb::Demo(flags) => demo::run(&flags),

@@ -150,5 +150,18 @@ impl Site {
     }
 }
 
+impl Settings {
+    /// The sections whose difference from `other` only a start makes good.
+    pub(crate) fn fixed_differences(&self, other: &Self) -> Vec<&'static str> {
+        let differs = [
+            ("[node]", self.node != other.node),
+            ("[cache]", self.cache != other.cache),
+            ("[tls]", self.tls != other.tls),
+            ("[limits]", self.limits != other.limits),
+        ];
+        differs.into_iter().filter(|(_, differs)| *differs).map(|(section, _)| section).collect()
+    }
+}
+
 #[cfg(test)]
 mod tests;

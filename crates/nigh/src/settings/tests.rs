@@ -184,3 +184,13 @@ fn what_is_no_toml_is_reported_by_line() {
     let twice = parse("[node]\nname = \"a\"\nname = \"b\"\n").unwrap_err();
     assert!(twice[0].starts_with("3:1: "), "{twice:#?}");
 }
+
+#[test]
+fn what_only_a_start_changes_is_named() {
+    let (one, mut other) = (parse(WHOLE).unwrap(), parse(WHOLE).unwrap());
+    other.sites.pop();
+    assert!(one.fixed_differences(&other).is_empty());
+    other.node.listen.pop();
+    other.cache.memory = ByteSize::mib(1);
+    assert_eq!(one.fixed_differences(&other), ["[node]", "[cache]"]);
+}

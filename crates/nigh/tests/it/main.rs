@@ -29,6 +29,7 @@ mod ranges;
 mod ring;
 mod settings;
 mod sim;
+mod sites;
 mod smuggling;
 mod staleness;
 mod trailers;

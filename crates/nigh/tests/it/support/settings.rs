@@ -10,6 +10,8 @@ use std::{
 #[derive(Debug)]
 pub(crate) struct SettingsFile {
     pub(crate) path: PathBuf,
+    /// Whether it names an admin address.
+    pub(crate) has_admin: bool,
 }
 
 impl SettingsFile {
@@ -18,7 +20,8 @@ impl SettingsFile {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("nigh-settings-{}-{number}.toml", std::process::id());
-        let file = Self { path: std::env::temp_dir().join(name) };
+        let has_admin = text.contains("admin = ");
+        let file = Self { path: std::env::temp_dir().join(name), has_admin };
         file.rewrite(text);
         file
     }
