@@ -1,5 +1,5 @@
 //! What every core of nigh shares and no protocol owns: the machine contract, time as a number,
-//! seeded randomness, keys and the spaces they lie in, bounded bytes, deadlines, units.
+//! seeded randomness, keys and the spaces they lie in, bounded bytes, deadlines, units, names that were meant.
 //!
 //! ```
 //! use nigh_base::{ByteSize, Key, Rng, Wall, space::clockwise::Circle};
@@ -15,6 +15,7 @@ mod address;
 mod digest;
 mod key;
 pub mod machine;
+mod nearest;
 pub mod record;
 mod rng;
 mod rtt;
@@ -28,6 +29,7 @@ pub use address::Address;
 pub use digest::Digest;
 pub use key::{Key, KeyError};
 pub use machine::Machine;
+pub use nearest::nearest;
 pub use rng::Rng;
 pub use rtt::Rtt;
 pub use time::{Time, Wall};

@@ -71,6 +71,7 @@ pub fn selecting(names: &[HeaderName], fields: &impl Fields, out: &mut Vec<u8>) 
         match name.as_str() {
             "accept-encoding" => encodings(fields, out),
             "accept-language" => languages(fields, out),
+            "cookie" => plain(fields.values("cookie").flat_map(crumbs), out),
             name => plain(fields.values(name), out),
         }
     }
@@ -88,6 +89,12 @@ fn plain<'a>(lines: impl Iterator<Item = &'a [u8]>, out: &mut Vec<u8>) {
         out.push(b'-');
     }
     out.push(b'\n');
+}
+
+/// A Cookie line's pairs: who reads them splits at each semicolon, quoted or not (RFC 6265, section
+/// 4.2.1).
+fn crumbs(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    line.split(|byte| *byte == b';').map(<[u8]>::trim_ascii)
 }
 
 fn encodings(fields: &impl Fields, out: &mut Vec<u8>) {
@@ -198,6 +205,17 @@ mod tests {
         let keys = [key("foo", &[]), key("foo", &[""]), key("foo", &["-"]), key("foo", &["2"])];
         for (at, one) in keys.iter().enumerate() {
             assert!(keys[..at].iter().all(|other| other != one), "{keys:?}");
+        }
+    }
+
+    #[test]
+    fn cookies_are_compared_one_by_one() {
+        let same = key("cookie", &["a=1; b=2"]);
+        for lines in [&["a=1;b=2"][..], &["a=1", "b=2"]] {
+            assert_eq!(key("cookie", lines), same, "{lines:?}");
+        }
+        for lines in [&["b=2; a=1"][..], &["a=1"], &[]] {
+            assert_ne!(key("cookie", lines), same, "{lines:?}");
         }
     }
 

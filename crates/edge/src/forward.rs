@@ -114,14 +114,9 @@ pub fn count_forward(method: &Method, fields: &mut HeaderMap) {
     }
 }
 
-/// Turns a client's fields into those of the request to the origin. `host` is the authority that
-/// the origin answers for; `None` keeps the client's.
-pub fn to_origin(
-    fields: &mut HeaderMap,
-    hop: Hop<'_>,
-    identity: &Identity,
-    host: Option<&HeaderValue>,
-) {
+/// Turns a client's fields into those of the request to the origin. Host is what the client asked
+/// for: whoever chooses the origin may write another.
+pub fn to_origin(fields: &mut HeaderMap, hop: Hop<'_>, identity: &Identity) {
     let wants_trailers = fields
         .get_all(TE)
         .iter()
@@ -134,10 +129,8 @@ pub fn to_origin(
         fields.insert(TE, HeaderValue::from_static("trailers"));
     }
     let asked = HeaderValue::try_from(hop.authority).ok();
-    match (host, &asked) {
-        (Some(host), _) => drop(fields.insert(HOST, host.clone())),
-        (None, Some(asked)) => drop(fields.insert(HOST, asked.clone())),
-        (None, None) => {}
+    if let Some(asked) = &asked {
+        fields.insert(HOST, asked.clone());
     }
     fields.append(VIA, identity.via(hop.version).clone());
     fields.append(CDN_LOOP, identity.cdn_id.clone());
@@ -241,10 +234,9 @@ mod tests {
     fn the_origin_learns_who_asked_for_what_and_through_whom() {
         let mut fields =
             map(&[("x-forwarded-for", "198.51.100.7"), ("host", "spoofed"), ("te", "trailers")]);
-        let host = HeaderValue::from_static("origin.example.com");
-        to_origin(&mut fields, hop("192.0.2.1"), &Identity::new(7), Some(&host));
+        to_origin(&mut fields, hop("192.0.2.1"), &Identity::new(7));
         for (name, value) in [
-            ("host", "origin.example.com"),
+            ("host", "www.example.com:8443"),
             ("via", "1.1 nigh"),
             ("cdn-loop", "nigh-00000007"),
             ("x-forwarded-for", "198.51.100.7, 192.0.2.1"),

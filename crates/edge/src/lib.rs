@@ -1,9 +1,11 @@
 //! One HTTP request, from head to plan: pure functions between the store and whoever speaks HTTP.
 //!
 //! ```text
+//! host -> site: whose request it is, and under which rule
 //! head -> plan -> Answer: reply -> respond (the head, line by line) and content
 //!             \-> Fetch: forward (the head as the origin gets it)
 //!              \-> Refuse: problem
+//! upstream: which of a site's origins is asked
 //! ```
 //!
 //! ```
@@ -18,5 +20,7 @@ pub mod plan;
 pub mod problem;
 pub mod reply;
 pub mod respond;
+pub mod site;
 #[cfg(test)]
 mod testing;
+pub mod upstream;

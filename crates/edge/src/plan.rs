@@ -34,6 +34,8 @@ pub struct Request<'a, F> {
     pub has_body: bool,
     /// Whether it offers another protocol.
     pub upgrade: bool,
+    /// Whether the operator lets it go by the cache.
+    pub bypass: bool,
 }
 
 /// What is to be done with a request.
@@ -121,6 +123,12 @@ pub fn plan<F: Fields>(
                 None,
                 Manner::Tunnel,
             );
+        }
+        Method::GET | Method::HEAD if request.bypass && directives.only_if_cached => {
+            return Plan::Refuse(Problem::OnlyIfCached);
+        }
+        _ if request.bypass => {
+            return fetch(CacheStatus::forwarded(Forward::Bypass), None, Manner::Alone);
         }
         Method::GET | Method::HEAD if !request.has_body => {}
         _ => return fetch(CacheStatus::forwarded(Forward::Method), None, Manner::Alone),

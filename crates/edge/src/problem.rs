@@ -37,6 +37,10 @@ pub enum Problem {
     /// The client's: CONNECT asks for a forward proxy.
     #[error("this is no forward proxy: CONNECT is refused")]
     ConnectRefused,
+    /// The client's, or the operator's who sent it here: no site of this edge has the host (RFC 9110,
+    /// section 15.5.20).
+    #[error("this edge serves no site of this name")]
+    UnknownHost,
     /// Nobody's: `Max-Forwards: 0` asks what this edge itself would do (RFC 9110, section 7.6.2).
     #[error("the request was not to be passed on")]
     LastHop,
@@ -59,6 +63,7 @@ impl Problem {
             Self::LastHop => StatusCode::NO_CONTENT,
             Self::TooManyFields => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Loop => StatusCode::LOOP_DETECTED,
+            Self::UnknownHost => StatusCode::MISDIRECTED_REQUEST,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TargetTooLong => StatusCode::URI_TOO_LONG,
             Self::Body(status) => status,
@@ -79,6 +84,7 @@ impl Problem {
             Self::TooManyFields => "too-many-fields",
             Self::CannotValidate => "cannot-validate",
             Self::ConnectRefused => "connect-refused",
+            Self::UnknownHost => "unknown-host",
             Self::LastHop => "max-forwards",
             Self::Body(_) => "body-refused",
             Self::Origin(Failure::Unreachable) => "origin-unreachable",

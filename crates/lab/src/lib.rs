@@ -34,6 +34,8 @@ mod rings;
 mod sample;
 mod table;
 
+use nigh_base::nearest;
+
 pub use chart::{Axis, Chart, Scale, Series, Style};
 pub use claim::{Claim, Tolerance, Verdict};
 pub use options::{Choice, Error, Options, RoundTrips};
@@ -95,26 +97,9 @@ pub fn experiments() -> &'static [Experiment] {
 pub fn find(name: &str) -> Result<&'static Experiment, Error> {
     let all = experiments();
     all.iter().find(|experiment| experiment.name == name).ok_or_else(|| {
-        let nearest = all.iter().map(|experiment| experiment.name).min_by_key(|n| edits(n, name));
+        let nearest = nearest(name, all.iter().map(|experiment| experiment.name));
         Error::Unknown { name: name.to_owned(), nearest: nearest.expect("there are experiments") }
     })
-}
-
-/// How many letters one has to put in, take out or replace to make `to` of `from` (Levenshtein,
-/// 1966), by the row-wise method of Wagner and Fischer (1974).
-fn edits(from: &str, to: &str) -> usize {
-    let to: Vec<char> = to.chars().collect();
-    let mut row: Vec<usize> = (0..=to.len()).collect();
-    for (line, letter) in from.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = line + 1;
-        for (column, other) in to.iter().enumerate() {
-            let replaced = diagonal + usize::from(letter != *other);
-            diagonal = row[column + 1];
-            row[column + 1] = replaced.min(diagonal + 1).min(row[column] + 1);
-        }
-    }
-    row[to.len()]
 }
 
 #[cfg(test)]
@@ -122,18 +107,6 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-
-    #[test]
-    fn edits_are_counted_as_by_hand() {
-        for (from, to, count) in [
-            ("", "", 0),
-            ("", "ring", 4),
-            ("kitten", "sitting", 3),
-            ("chord-load", "chord-loads", 1),
-        ] {
-            assert_eq!((edits(from, to), edits(to, from)), (count, count), "{from} {to}");
-        }
-    }
 
     #[test]
     fn names_are_unique_and_fit_for_files() {

@@ -51,7 +51,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(60);
 const LOCK: &str = "lock";
 
 /// Where a disk store lies.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// A directory of its own, which is made if there is none.
     pub path: PathBuf,

@@ -1,7 +1,7 @@
 //! Real sockets, clocks and entropy: serves clients, fetches from origins.
 //!
 //! ```text
-//! listen -> tls -> serve_http1 | serve_http2 -> service -> origin
+//! listen -> tls -> serve_http1 | serve_http2 -> service -> sites -> upstream -> origin
 //!                                                   \-> store (nigh-cache)
 //! ```
 //! Everything but the store belongs to one thread: a current-thread runtime a core.
@@ -23,5 +23,7 @@ mod serve_http1;
 mod serve_http2;
 pub mod server;
 pub mod service;
+pub mod sites;
 pub mod tls;
 mod tunnel;
+pub mod upstream;

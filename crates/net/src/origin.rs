@@ -39,7 +39,7 @@ use crate::{
 };
 
 /// Where the origin is, and how long to wait for it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// How it is spoken to.
     pub scheme: Scheme,
@@ -121,6 +121,11 @@ impl Settings {
         })
     }
 
+    /// Scheme and authority.
+    pub fn url(&self) -> String {
+        format!("{}://{}", self.scheme.as_str(), self.authority())
+    }
+
     /// The authority as it stands in Host.
     pub fn authority(&self) -> String {
         let host =
@@ -185,16 +190,37 @@ struct Lease {
     origin: Rc<Origin>,
 }
 
-/// Why a request to the origin failed, and the request if it may be sent again.
+/// Why a request to the origin failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Failed {
+    pub(crate) failure: Failure,
+    /// The connection failed, or there was none, and not a byte of a response came.
+    pub(crate) unheard: bool,
+}
+
+impl From<Failed> for Failure {
+    fn from(failed: Failed) -> Self {
+        failed.failure
+    }
+}
+
+/// The same, and the request if it may be sent again to the same origin.
 #[derive(Debug)]
 struct Broken {
-    failure: Failure,
+    failed: Failed,
     again: Option<Box<Request<RequestBody>>>,
 }
 
 impl From<Failure> for Broken {
     fn from(failure: Failure) -> Self {
-        Self { failure, again: None }
+        Self { failed: Failed { failure, unheard: false }, again: None }
+    }
+}
+
+impl Broken {
+    /// There was no connection.
+    const fn unconnected(failure: Failure) -> Self {
+        Self { failed: Failed { failure, unheard: true }, again: None }
     }
 }
 
@@ -239,7 +265,8 @@ impl Origin {
         self: &Rc<Self>,
         mut request: Request<RequestBody>,
         interim: Option<mpsc::Sender<Interim>>,
-    ) -> Result<Fetched, Failure> {
+    ) -> Result<Fetched, Failed> {
+        let heard = |failure| Failed { failure, unheard: false };
         let progress = request.body().progress();
         let upgrade = request.headers().contains_key(header::UPGRADE);
         if let Some(interim) = interim {
@@ -255,7 +282,7 @@ impl Origin {
         }
         match sent {
             Ok(mut fetched) => {
-                check(&mut fetched.head, upgrade)?;
+                check(&mut fetched.head, upgrade).map_err(heard)?;
                 if fetched.body.is_end_stream() {
                     fetched.give_back();
                 }
@@ -263,9 +290,9 @@ impl Origin {
             }
             // Whatever the origin made of it: the request never was a whole one.
             Err(_) if progress.is_some_and(|progress| progress.broken().is_some()) => {
-                Err(Failure::RequestBroken)
+                Err(heard(Failure::RequestBroken))
             }
-            Err(broken) => Err(broken.failure),
+            Err(broken) => Err(broken.failed),
         }
     }
 
@@ -284,7 +311,7 @@ impl Origin {
         let is_kept = kept.is_some();
         let mut connection = match kept {
             Some(connection) => connection,
-            None => match self.connect(upgrade).await? {
+            None => match self.connect(upgrade).await.map_err(Broken::unconnected)? {
                 Some(connection) => connection,
                 None => {
                     drop(permit);
@@ -305,9 +332,10 @@ impl Origin {
             }
             Err(mut error) => {
                 let failure = failure_of(error.error());
-                let old = is_kept && failure == Failure::Closed && !connection.heard.anything();
+                let unheard = failure == Failure::Closed && !connection.heard.anything();
+                let old = is_kept && unheard;
                 let again = error.take_message().or(copy).filter(|_| old).map(Box::new);
-                Err(Broken { failure, again })
+                Err(Broken { failed: Failed { failure, unheard }, again })
             }
         }
     }
@@ -318,7 +346,8 @@ impl Origin {
         progress: Option<&Progress>,
         reuse: Reuse,
     ) -> Result<Fetched, Broken> {
-        let (mut sender, kept) = self.shared_connection().await?;
+        let shared = self.shared_connection().await;
+        let (mut sender, kept) = shared.map_err(Broken::unconnected)?;
         let is_kept = kept && reuse == Reuse::Kept;
         let copy = if is_kept { copy_if_repeatable(&request) } else { None };
         *request.version_mut() = Version::HTTP_2;
@@ -351,7 +380,9 @@ impl Origin {
                     }
                     request
                 });
-                Err(Broken { failure, again: unsent.or(copy).filter(|_| old).map(Box::new) })
+                // On a connection that others share, only what was never sent is known to be unheard.
+                let failed = Failed { failure, unheard: unsent.is_some() };
+                Err(Broken { failed, again: unsent.or(copy).filter(|_| old).map(Box::new) })
             }
         }
     }
@@ -645,9 +676,14 @@ fn is_framing_clear(fields: &HeaderMap) -> bool {
     }
 }
 
-/// A copy of a request that may be sent twice without harm: safe, and without a body.
+/// A copy of a request that may be sent twice to one origin without harm: safe, and without a body.
 fn copy_if_repeatable(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
-    if !request.method().is_safe() || !request.body().is_empty() {
+    copy_if_idempotent(request).filter(|request| request.method().is_safe())
+}
+
+/// A copy of a request that may be sent to another origin: idempotent, and without a body.
+pub(crate) fn copy_if_idempotent(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
+    if !request.method().is_idempotent() || !request.body().is_empty() {
         return None;
     }
     let mut copy = Request::new(RequestBody::Empty);

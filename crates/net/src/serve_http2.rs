@@ -149,6 +149,7 @@ mod tests {
         counters::Registry,
         origin::{self, Origin},
         service::Limits,
+        sites::Sites,
     };
 
     const DATA: u8 = 0;
@@ -202,7 +203,10 @@ mod tests {
         LocalSet::new().block_on(&runtime.unwrap(), async {
             let service = Service::new(
                 Store::new(store::Settings::new(ByteSize::new(1 << 20), 1)),
-                Origin::new(origin::Settings::parse("http://origin.invalid").unwrap(), None),
+                Sites::before(Origin::new(
+                    origin::Settings::parse("http://origin.invalid").unwrap(),
+                    None,
+                )),
                 Identity::new(1),
                 limits,
                 Registry::default().register(),

@@ -21,8 +21,8 @@ use crate::{
     counters::Registry,
     disk::Disk,
     listen::{self, Open},
-    origin::{self, Origin},
     service::{Limits, Service},
+    sites::{Sites, Snapshot},
 };
 
 /// How often a core hands over its log lines, however few.
@@ -52,10 +52,8 @@ pub struct Settings {
     pub listen: Vec<Listen>,
     /// Threads that serve, each with sockets of its own.
     pub workers: usize,
-    /// Where misses go.
-    pub origin: origin::Settings,
-    /// How an https origin is verified.
-    pub origin_tls: Option<Arc<rustls::ClientConfig>>,
+    /// Whose requests are answered, and where their misses go.
+    pub sites: Snapshot,
     /// What one client may take.
     pub limits: Limits,
     /// Tells this edge from every other in CDN-Loop.
@@ -72,6 +70,7 @@ pub struct Server {
     /// Where it listens, with the ports that were chosen.
     pub addresses: Vec<(Scheme, SocketAddr)>,
     drain: watch::Sender<bool>,
+    sites: watch::Sender<Snapshot>,
     threads: Vec<JoinHandle<()>>,
     open: Open,
 }
@@ -108,6 +107,7 @@ impl Server {
             store.put_beneath(Arc::clone(disk.queue()));
         }
         let (drain, draining) = watch::channel(false);
+        let (sites_out, sites) = watch::channel(Arc::clone(&settings.sites));
         let mut sockets: Vec<Vec<std::net::TcpListener>> = Vec::new();
         let mut addresses = Vec::new();
         let settings = Arc::new(settings);
@@ -137,11 +137,17 @@ impl Server {
                 open: open.clone(),
                 draining: draining.clone(),
                 sweeps: number == 0,
+                sites: sites.clone(),
             };
             let thread = std::thread::Builder::new().name(format!("edge-{number}"));
             threads.push(thread.spawn(move || runtime.block_on(worker.run()))?);
         }
-        Ok(Self { addresses, drain, threads, open: open.clone() })
+        Ok(Self { addresses, drain, sites: sites_out, threads, open: open.clone() })
+    }
+
+    /// From now on, requests are these sites'; what is on its way ends as it began.
+    pub fn exchange_sites(&self, sites: Snapshot) {
+        self.sites.send_replace(sites);
     }
 
     /// Stops accepting, lets every request in flight end, and waits for it; says how many
@@ -171,6 +177,7 @@ struct Worker {
     draining: watch::Receiver<bool>,
     /// Whether it is the one who holds the memory against purge rules.
     sweeps: bool,
+    sites: watch::Receiver<Snapshot>,
 }
 
 impl Worker {
@@ -181,10 +188,10 @@ impl Worker {
 
     async fn serve(&mut self) {
         let settings = Arc::clone(&self.settings);
-        let origin = Origin::new(settings.origin.clone(), settings.origin_tls.clone());
+        let sites = Arc::clone(&self.sites.borrow_and_update());
         let service = Service::new(
             Arc::clone(&self.store),
-            origin,
+            Sites::new(&sites, None),
             Identity::new(settings.nonce),
             settings.limits.clone(),
             Arc::clone(&self.counters),
@@ -208,6 +215,10 @@ impl Worker {
                     if !self.store.purges().is_empty() {
                         self.store.sweep(&mut sweep, SWEPT);
                     }
+                }
+                Ok(()) = self.sites.changed() => {
+                    let sites = Arc::clone(&self.sites.borrow_and_update());
+                    service.exchange_sites(Sites::new(&sites, Some(&service.sites())));
                 }
                 changed = self.draining.changed() => {
                     accepting.drain(..).for_each(|task| task.abort());

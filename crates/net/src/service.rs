@@ -7,6 +7,7 @@ mod beneath;
 mod fetch;
 
 use std::{
+    borrow::Cow,
     cell::{Cell, RefCell},
     net::SocketAddr,
     rc::Rc,
@@ -32,6 +33,7 @@ use nigh_edge::{
     plan::{self, Hit, Plan},
     problem::{self, Problem},
     respond::{self, Additions, Sink},
+    site::{Rule, Seen},
 };
 
 use crate::{
@@ -40,7 +42,7 @@ use crate::{
     counters::Counters,
     disk::Disk,
     http1,
-    origin::Origin,
+    sites::{Route, Sites},
 };
 
 /// How long a client that sent `Expect: 100-continue` is left waiting for the origin's word.
@@ -93,6 +95,8 @@ pub(crate) struct Ask {
     pub(crate) scheme: Scheme,
     pub(crate) authority: Box<str>,
     pub(crate) path_and_query: Box<str>,
+    /// Whose it is, and under which rule: both of the moment at which it came.
+    pub(crate) route: Route,
     pub(crate) fields: HeaderMap,
     pub(crate) client: SocketAddr,
     pub(crate) key: Box<[u8]>,
@@ -138,11 +142,10 @@ pub(crate) struct Upgraded {
 #[derive(Debug)]
 pub struct Service {
     store: Arc<Store>,
-    origin: Rc<Origin>,
+    sites: RefCell<Rc<Sites>>,
     identity: Identity,
     limits: Limits,
     counters: Arc<Counters>,
-    fallback_authority: String,
     log: Option<Log>,
     disk: Option<Arc<Disk>>,
     draining: Cell<bool>,
@@ -152,23 +155,21 @@ pub struct Service {
 
 impl Service {
     /// A service for one core.
-    pub fn new(
+    pub(crate) fn new(
         store: Arc<Store>,
-        origin: Rc<Origin>,
+        sites: Rc<Sites>,
         identity: Identity,
         limits: Limits,
         counters: Arc<Counters>,
         log: Option<Log>,
         disk: Option<Arc<Disk>>,
     ) -> Rc<Self> {
-        let fallback_authority = origin.authority().to_owned();
         Rc::new(Self {
             store,
-            origin,
+            sites: RefCell::new(sites),
             identity,
             limits,
             counters,
-            fallback_authority,
             log,
             disk,
             draining: Cell::new(false),
@@ -184,9 +185,14 @@ impl Service {
         &self.counters
     }
 
-    /// The authority of a request that names none (HTTP/1.0 without Host).
-    pub(crate) fn fallback_authority(&self) -> &str {
-        &self.fallback_authority
+    /// The sites as they are now.
+    pub(crate) fn sites(&self) -> Rc<Sites> {
+        Rc::clone(&self.sites.borrow())
+    }
+
+    /// From here on, requests are these sites'.
+    pub(crate) fn exchange_sites(&self, sites: Rc<Sites>) {
+        *self.sites.borrow_mut() = sites;
     }
 
     pub(crate) fn additions(&self, cache_status: CacheStatus) -> Additions<'_> {
@@ -278,22 +284,26 @@ impl Service {
         respond::own(sink, status, problem::CONTENT_TYPE, length, clock::now(), &additions, text);
     }
 
-    /// Whether the origin may be asked for what is not yet waited for: not if that could take the
+    /// Whether a site's origin may be asked for what is not yet waited for: not if that could take the
     /// connections which others wait for. `begun` requests may still be about to take theirs.
-    pub(crate) fn may_ask_early(&self, begun: usize) -> bool {
-        self.origin.has_many_connections(begun)
+    pub(crate) fn may_ask_early(&self, route: &Route, begun: usize) -> bool {
+        route.upstream().has_many_connections(begun)
     }
 
-    /// Plans a request whose key was written to `key`.
+    /// Plans a request whose key was written to `key`, under its rule.
     pub(crate) fn plan<F: Fields>(
         &self,
         request: &plan::Request<'_, F>,
+        rule: &Rule,
         key: &[u8],
         selecting: &mut Vec<u8>,
     ) -> Plan {
         if self.identity.is_loop(request.fields.values("cdn-loop")) {
             return Plan::Refuse(Problem::Loop);
         }
+        let plan::Request { method, fields, has_body, upgrade, bypass } = *request;
+        let fields = &Seen::new(fields, &rule.ignore_cookies);
+        let request = &plan::Request { method, fields, has_body, upgrade, bypass };
         plan::plan(request, &self.store, self.store.key(key), clock::now(), selecting)
     }
 }
@@ -335,6 +345,11 @@ impl Drop for IdlePlace {
 }
 
 impl Ask {
+    /// Its path and query as the origin gets them.
+    pub(crate) fn sent(&self) -> Cow<'_, str> {
+        self.route.rule().target(&self.method, &self.path_and_query)
+    }
+
     /// The target URI.
     pub(crate) fn target(&self) -> Target<'_> {
         Target {

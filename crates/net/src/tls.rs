@@ -35,6 +35,12 @@ pub enum TlsError {
         /// What was looked for.
         what: &'static str,
     },
+    /// A variable is not set, or holds no usable PEM.
+    #[error("the variable {name} holds no private key in PEM form")]
+    Variable {
+        /// Which.
+        name: String,
+    },
     /// The certificate and the key do not make a server.
     #[error("the certificate in {path} and its key do not fit")]
     Mismatch {
@@ -54,15 +60,35 @@ pub enum TlsError {
     NoRoots,
 }
 
-/// A server configuration from PEM files: the chain, leaf first, and its key.
+/// Where a private key lies, in PEM. It is read when it is needed, and nothing repeats it.
+#[derive(Clone, Copy, Debug)]
+pub enum PrivateKey<'a> {
+    /// In a file.
+    File(&'a Path),
+    /// In the environment's variable of this name.
+    Variable(&'a str),
+}
+
+impl PrivateKey<'_> {
+    fn read(self) -> Result<PrivateKeyDer<'static>, TlsError> {
+        match self {
+            Self::File(path) => PrivateKeyDer::from_pem_reader(open(path)?)
+                .map_err(|_| TlsError::Pem { path: path.to_owned(), what: "private key" }),
+            Self::Variable(name) => std::env::var(name)
+                .ok()
+                .and_then(|pem| PrivateKeyDer::from_pem_slice(pem.as_bytes()).ok())
+                .ok_or_else(|| TlsError::Variable { name: name.to_owned() }),
+        }
+    }
+}
+
+/// A server configuration from a PEM file with the chain, leaf first, and its key.
 ///
 /// # Errors
-/// If a file cannot be read or used.
-pub fn server(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsError> {
+/// If a file or a variable cannot be read or used.
+pub fn server(certificate: &Path, key: PrivateKey<'_>) -> Result<Arc<ServerConfig>, TlsError> {
     let chain = certificates(certificate)?;
-    let private = PrivateKeyDer::from_pem_reader(open(key)?)
-        .map_err(|_| TlsError::Pem { path: key.to_owned(), what: "private key" })?;
-    build(chain, private)
+    build(chain, key.read()?)
         .map_err(|source| TlsError::Mismatch { path: certificate.to_owned(), source })
 }
 

@@ -11,7 +11,7 @@ use hyper::body::Incoming;
 use serde_json::json;
 use tokio::net::TcpListener;
 
-use crate::{ask, edge::Running, metrics, purge, small_http};
+use crate::{ask, edge::Running, metrics, purge, settings, small_http};
 
 /// Listens and answers from now on, on the runtime that this is called in; says where.
 pub(crate) fn serve(address: SocketAddr, running: Arc<Running>) -> anyhow::Result<SocketAddr> {
@@ -94,6 +94,12 @@ fn json_text(value: &serde_json::Value) -> Response<Full<Bytes>> {
     small_http::text(StatusCode::OK, "application/json", format!("{value}\n"))
 }
 
+fn site(site: &settings::Site) -> serde_json::Value {
+    let hosts: Vec<_> = site.hosts.iter().map(ToString::to_string).collect();
+    let origins: Vec<_> = site.origins.iter().map(|origin| origin.settings.url()).collect();
+    json!({ "hosts": hosts, "origins": origins })
+}
+
 fn status(running: &Running) -> serde_json::Value {
     let store = running.store.statistics();
     let totals = running.registry.totals();
@@ -105,7 +111,8 @@ fn status(running: &Running) -> serde_json::Value {
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "uptime_seconds": running.since.elapsed().as_secs(),
-        "origin": running.origin,
+        "name": running.name,
+        "sites": running.sites().iter().map(site).collect::<Vec<_>>(),
         "listen": listen,
         "connections": running.open.count(),
         "requests": { "hit": totals.hit, "forwarded": totals.forwarded, "own": totals.own },

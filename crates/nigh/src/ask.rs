@@ -13,7 +13,7 @@ use crate::edge::Running;
 
 /// Everything that is known of `url` now.
 pub(crate) fn explain(running: &Running, url: &str, now: Wall) -> anyhow::Result<Value> {
-    let bytes = key_of(url)?;
+    let (bytes, bypass) = key_of(running, url)?;
     let key = running.store.key(&bytes);
     let variants: Vec<Value> =
         running.store.variants(key).iter().map(|object| variant(object, now)).collect();
@@ -21,14 +21,36 @@ pub(crate) fn explain(running: &Running, url: &str, now: Wall) -> anyhow::Result
     Ok(json!({
         "url": url,
         "key": String::from_utf8_lossy(&bytes),
+        "bypass": bypass,
         "stored": !variants.is_empty(),
         "variants": variants,
         "not_stored_because": refusal.map(|why| why.as_str()),
     }))
 }
 
-/// The key under which a URL is stored, as clients ask for it.
-pub(crate) fn key_of(url: &str) -> anyhow::Result<Vec<u8>> {
+/// The key under which the answer to a URL is stored, as clients ask for it, and whether its rule
+/// has it pass the store by.
+pub(crate) fn key_of(running: &Running, url: &str) -> anyhow::Result<(Vec<u8>, bool)> {
+    let (scheme, authority, path) = parts(url)?;
+    let sites = running.sites();
+    let site = sites.find(&authority);
+    let site = site.with_context(|| format!("no site of this edge has the host {authority}"))?;
+    let rule = site.rules.rule(site.rules.find(&path));
+    let mut bytes = Vec::new();
+    rule.write_key(scheme, &authority, &path, &mut bytes);
+    Ok((bytes, rule.bypass))
+}
+
+/// The beginning of the keys of all that is stored under URLs which begin so.
+pub(crate) fn prefix_of(url: &str) -> anyhow::Result<Vec<u8>> {
+    let (scheme, authority, path) = parts(url)?;
+    let mut bytes = Vec::new();
+    key::write(scheme, &authority, &path, &mut bytes);
+    Ok(bytes)
+}
+
+/// Scheme, authority, and path with query.
+fn parts(url: &str) -> anyhow::Result<(Scheme, String, String)> {
     let uri: Uri = url.parse().with_context(|| "that is no URL".to_owned())?;
     let scheme = match uri.scheme_str() {
         Some("http") => Scheme::Http,
@@ -37,9 +59,7 @@ pub(crate) fn key_of(url: &str) -> anyhow::Result<Vec<u8>> {
     };
     let authority = uri.authority().context("the URL names no host")?.as_str();
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
-    let mut bytes = Vec::new();
-    key::write(scheme, authority, path, &mut bytes);
-    Ok(bytes)
+    Ok((scheme, authority.to_owned(), path.to_owned()))
 }
 
 fn variant(object: &Object, now: Wall) -> Value {

@@ -2,7 +2,12 @@
 
 mod overlay;
 
-use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    ops::RangeInclusive,
+    path::PathBuf,
+    time::Duration,
+};
 
 use clap::{Args, CommandFactory, Parser, Subcommand, error::ErrorKind};
 use nigh_base::ByteSize;
@@ -23,6 +28,8 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     Edge(Box<Edge>),
+    Run(Run),
+    Check(Check),
     Explain(Explain),
     /// Have a running edge forget what it has stored, by URL, prefix, host or tag.
     Purge(Purge),
@@ -157,6 +164,31 @@ pub(crate) struct LimitFlags {
     /// Time that requests in flight have to end after SIGTERM.
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
     pub(crate) drain_time: Duration,
+}
+
+/// An edge as a settings file describes it: several sites, several origins each, rules for paths.
+///
+/// SIGHUP reads the file again, and exchanges the sites without losing a request; a file with mistakes
+/// changes nothing. What can be written: docs/settings.md.
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    /// The settings file.
+    #[arg(value_name = "FILE", default_value = "nigh.toml")]
+    pub(crate) file: PathBuf,
+}
+
+/// Say what is wrong with a settings file: each mistake with its line, its column and what to write
+/// instead.
+///
+/// Ends with 0 if nothing is wrong and with 1 if something is.
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    /// The settings file.
+    #[arg(value_name = "FILE", default_value = "nigh.toml")]
+    pub(crate) file: PathBuf,
+    /// Print JSON, for scripts.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Say what a running edge knows of a URL: its key, its variants, how fresh they are and why, or why
@@ -297,14 +329,20 @@ impl Figures {
 }
 
 /// An address to listen on, and how.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ListenAddress {
     pub(crate) scheme: Scheme,
     pub(crate) address: SocketAddr,
 }
 
+impl Default for ListenAddress {
+    fn default() -> Self {
+        Self { scheme: Scheme::Http, address: (Ipv4Addr::LOCALHOST, 8080).into() }
+    }
+}
+
 impl ListenAddress {
-    fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let (scheme, rest) = match text.split_once("://") {
             None => (Scheme::Http, text),
             Some(("http", rest)) => (Scheme::Http, rest),
@@ -321,7 +359,7 @@ impl ListenAddress {
     }
 }
 
-fn loopback(text: &str) -> Result<SocketAddr, String> {
+pub(crate) fn loopback(text: &str) -> Result<SocketAddr, String> {
     let address: SocketAddr = text
         .parse()
         .map_err(|_| format!("`{text}` is no address and port, such as 127.0.0.1:9000"))?;
@@ -343,13 +381,13 @@ fn seeds(text: &str) -> Result<RangeInclusive<u64>, String> {
 }
 
 /// The parser of URIs that the origin's side stands on takes 65,534 bytes.
-fn target_size(text: &str) -> Result<ByteSize, String> {
+pub(crate) fn target_size(text: &str) -> Result<ByteSize, String> {
     let size: ByteSize =
         text.parse().map_err(|error: nigh_base::ByteSizeError| error.to_string())?;
     if size > ByteSize::kib(63) { Err("a target has at most 63KiB".to_owned()) } else { Ok(size) }
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
     let factor = match unit {

@@ -26,7 +26,7 @@ use nigh_net::{
 use serde_json::json;
 use tokio::{net::TcpListener, runtime::Runtime};
 
-use crate::{admin, cli, edge, small_http as small};
+use crate::{admin, cli, edge, settings, small_http as small};
 
 /// Any free port of this machine's own address.
 const ANYWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
@@ -46,18 +46,19 @@ pub(crate) fn run(flags: &cli::Demo) -> anyhow::Result<()> {
     let site = Site::start()?;
     let address = site.address;
     let runtime = Runtime::new()?;
+    let to = origin::Settings::parse(&format!("http://{address}"))?;
+    let shown = settings::Site::for_every_host(to);
     let settings = Settings {
         listen: vec![Listen { address: ANYWHERE, tls: None }],
         workers: 1,
-        origin: origin::Settings::parse(&format!("http://{address}"))?,
-        origin_tls: None,
+        sites: edge::snapshot(std::slice::from_ref(&shown), &mut edge::Roots::default())?,
         limits: Limits::default(),
         nonce: edge::nonce(),
         log_format: None,
         disk: None,
     };
     let store = Store::new(store::Settings::new(MEMORY, entropy::seed()));
-    let edge = edge::Edge::start(settings, store, None, None)?;
+    let edge = edge::Edge::start("demo", vec![shown], settings, store, None, None)?;
     let (_, front) = edge.running.addresses[0];
     let admin = {
         let _entered = runtime.enter();

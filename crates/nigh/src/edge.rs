@@ -1,6 +1,12 @@
-//! `nigh edge`: flags into settings, settings into a running edge, and its end.
+//! A running edge: from settings to a start, through reloads, to its end. `nigh edge` and `nigh run`.
 
-use std::{net::SocketAddr, path::Path, sync::Arc, time::Instant};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::{Arc, RwLock},
+    time::Instant,
+};
 
 use anyhow::Context;
 use nigh_base::ByteSize;
@@ -8,21 +14,26 @@ use nigh_cache::{
     key::Scheme,
     store::{self, Store},
 };
+use nigh_edge::site;
 use nigh_net::{
     access_log::{Place, Writer},
     counters::Registry,
     disk::{self, Disk},
     entropy, http1,
     listen::Open,
-    origin,
-    server::{Listen, Server, Settings},
+    server::{self, Listen, Server},
     service::Limits,
+    sites::{self, Snapshot},
     tls,
+    upstream::Member,
 };
-use tokio::signal::unix::{SignalKind, signal};
-use tracing::{info, warn};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::{error, info, warn};
 
-use crate::{admin, cli};
+use crate::{
+    admin, cli,
+    settings::{self, Secret, Settings, Site},
+};
 
 /// Everything that the admin API looks at.
 #[derive(Debug)]
@@ -30,10 +41,18 @@ pub(crate) struct Running {
     pub(crate) store: Arc<Store>,
     pub(crate) registry: Registry,
     pub(crate) open: Open,
-    pub(crate) origin: String,
+    pub(crate) name: String,
     pub(crate) addresses: Vec<(Scheme, SocketAddr)>,
     pub(crate) since: Instant,
     pub(crate) disk: Option<Arc<Disk>>,
+    sites: RwLock<Arc<site::Sites<Site>>>,
+}
+
+impl Running {
+    /// The sites as they are now.
+    pub(crate) fn sites(&self) -> Arc<site::Sites<Site>> {
+        Arc::clone(&self.sites.read().expect("nobody panics while holding it"))
+    }
 }
 
 /// An edge that was started, with the parts that must outlive it.
@@ -46,9 +65,11 @@ pub(crate) struct Edge {
 }
 
 impl Edge {
-    /// Starts an edge.
+    /// Starts an edge; `sites` are those of `settings`, as the admin API shows them.
     pub(crate) fn start(
-        mut settings: Settings,
+        name: &str,
+        sites: Vec<Site>,
+        mut settings: server::Settings,
         store: Arc<Store>,
         log: Option<Writer>,
         disk: Option<&disk::Settings>,
@@ -59,13 +80,18 @@ impl Edge {
         settings.disk.clone_from(&disk);
         let registry = Registry::default();
         let open = Open::default();
-        let origin =
-            format!("{}://{}", settings.origin.scheme.as_str(), settings.origin.authority());
         let server = Server::start(settings, &store, &registry, log.as_ref(), &open)?;
         let addresses = server.addresses.clone();
-        let since = Instant::now();
-        let running = Running { store, registry, open, origin, addresses, since, disk };
+        let (name, since) = (name.to_owned(), Instant::now());
+        let sites = RwLock::new(by_host(sites));
+        let running = Running { store, registry, open, name, addresses, since, disk, sites };
         Ok(Self { running: Arc::new(running), server, log, disk: writer })
+    }
+
+    /// From here on, requests are these sites'.
+    fn exchange_sites(&self, sites: Vec<Site>, snapshot: Snapshot) {
+        self.server.exchange_sites(snapshot);
+        *self.running.sites.write().expect("nobody panics while holding it") = by_host(sites);
     }
 
     /// Ends it when every request in flight has ended, or after `limit`.
@@ -81,6 +107,10 @@ impl Edge {
     }
 }
 
+fn by_host(sites: Vec<Site>) -> Arc<site::Sites<Site>> {
+    Arc::new(site::Sites::new(sites.into_iter().map(|site| (site.hosts.clone(), site))))
+}
+
 /// A cache that fills touches new memory all the time, and a core that serves would stand still
 /// while the kernel clears 2 MiB at once: under misses that quadrupled the time of the slowest of a
 /// hundred answers (docs/performance.md).
@@ -91,42 +121,106 @@ fn without_huge_pages() {
     }
 }
 
-/// Runs an edge until SIGTERM or Ctrl-C.
+/// Runs the edge that the flags describe until SIGTERM or Ctrl-C.
 pub(crate) fn run(flags: &cli::Edge) -> anyhow::Result<()> {
+    serve(&Settings::from(flags), None)
+}
+
+/// Runs the edge that a file describes until SIGTERM or Ctrl-C; SIGHUP reads the file again.
+pub(crate) fn run_file(file: &Path) -> anyhow::Result<()> {
+    serve(&settings::read(file)?, Some(file))
+}
+
+fn serve(settings: &Settings, file: Option<&Path>) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let log = match &flags.access_log {
+    let log = match &settings.node.access_log {
         None => None,
         Some(path) => Some(open_log(path)?),
     };
-    let store = Store::new(store_settings(flags));
-    let disk = flags.disk.as_ref().map(|path| disk::Settings {
-        path: path.clone(),
-        size: flags.disk_size.expect("clap wants both or none"),
-    });
-    let edge = Edge::start(settings(flags)?, store, log, disk.as_ref())?;
+    let mut roots = Roots::default();
+    let snapshot = snapshot(&settings.sites, &mut roots)?;
+    let store = Store::new(store_settings(&settings.cache));
+    let name = &settings.node.name;
+    let server = server_settings(settings, snapshot)?;
+    let edge = Edge::start(
+        name,
+        settings.sites.clone(),
+        server,
+        store,
+        log,
+        settings.cache.disk.as_ref(),
+    )?;
     runtime.block_on(async {
         // Signals are heard from before anyone is told that the edge is there.
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
+        // Without a file there is nothing to read again, and the signal ends the process as ever.
+        let mut hangup = match file {
+            Some(file) => Some((signal(SignalKind::hangup())?, file)),
+            None => None,
+        };
         for (scheme, address) in &edge.running.addresses {
-            info!("listening on {}://{address} for {}", scheme.as_str(), edge.running.origin);
+            info!("listening on {}://{address} for {}", scheme.as_str(), served(&settings.sites));
         }
-        if let Some(address) = flags.admin {
+        if let Some(address) = settings.node.admin {
             let address = admin::serve(address, Arc::clone(&edge.running))?;
             info!("admin on http://{address}");
         }
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => return anyhow::Ok(()),
+                _ = interrupt.recv() => return Ok(()),
+                file = hung_up(&mut hangup) => reload(&edge, file, settings, &mut roots),
+            }
         }
-        anyhow::Ok(())
     })?;
     info!(open = edge.running.open.count(), "draining");
-    let left = edge.drain(flags.limits.drain_time);
+    let left = edge.drain(settings.limits.drain_time);
     if left > 0 {
         warn!(connections = left, "the drain time is over: cut what was left");
     }
     Ok(())
+}
+
+/// Waits for SIGHUP, and says which file is meant.
+async fn hung_up<'f>(hangup: &mut Option<(Signal, &'f Path)>) -> &'f Path {
+    match hangup {
+        Some((signal, file)) => {
+            signal.recv().await;
+            file
+        }
+        None => std::future::pending().await,
+    }
+}
+
+/// Reads the file again, and exchanges the sites if nothing is wrong. `started` is what the edge was
+/// started with.
+fn reload(edge: &Edge, file: &Path, started: &Settings, roots: &mut Roots) {
+    let mut read = || {
+        let settings = settings::read(file)?;
+        let snapshot = snapshot(&settings.sites, roots)?;
+        anyhow::Ok((settings, snapshot))
+    };
+    match read() {
+        Ok((settings, snapshot)) => {
+            let differences = started.fixed_differences(&settings);
+            let sites = settings.sites.len();
+            edge.exchange_sites(settings.sites, snapshot);
+            info!(sites, "the settings were read again: the sites are new");
+            if !differences.is_empty() {
+                warn!("{} differ from what runs: restart for that", differences.join(", "));
+            }
+        }
+        Err(error) => error!("nothing is changed: {error:#}"),
+    }
+}
+
+/// The sites in a few words, for the log.
+fn served(sites: &[Site]) -> String {
+    match sites {
+        [Site { origins, .. }] if origins.len() == 1 => origins[0].settings.url(),
+        sites => format!("{} sites", sites.len()),
+    }
 }
 
 fn open_log(path: &Path) -> anyhow::Result<Writer> {
@@ -134,26 +228,74 @@ fn open_log(path: &Path) -> anyhow::Result<Writer> {
     Writer::start(&place).with_context(|| format!("cannot write the access log {}", path.display()))
 }
 
-fn store_settings(flags: &cli::Edge) -> store::Settings {
-    let mut settings = store::Settings::new(flags.memory, entropy::seed());
-    settings.policy = flags.eviction;
-    if let Some(max) = flags.max_object {
+fn store_settings(cache: &settings::Cache) -> store::Settings {
+    let mut settings = store::Settings::new(cache.memory, entropy::seed());
+    settings.policy = cache.eviction;
+    if let Some(max) = cache.max_object {
         settings.object_max = max;
     }
     settings
 }
 
-fn settings(flags: &cli::Edge) -> anyhow::Result<Settings> {
+/// Whom https origins are held to, by the file that names more than this machine's roots. What was
+/// read before and is the same keeps its connections over a reload.
+#[derive(Debug, Default)]
+pub(crate) struct Roots(BTreeMap<Option<PathBuf>, (Vec<u8>, Arc<rustls::ClientConfig>)>);
+
+impl Roots {
+    fn of(&mut self, extra: Option<&Path>) -> anyhow::Result<Arc<rustls::ClientConfig>> {
+        // A file that cannot be read is reported by whoever reads it next.
+        let bytes = extra.and_then(|path| std::fs::read(path).ok()).unwrap_or_default();
+        let key = extra.map(Path::to_owned);
+        if let Some((held, config)) = self.0.get(&key)
+            && *held == bytes
+        {
+            return Ok(Arc::clone(config));
+        }
+        let config = tls::client(extra)?;
+        self.0.insert(key, (bytes, Arc::clone(&config)));
+        Ok(config)
+    }
+}
+
+/// The sites as the server takes them.
+pub(crate) fn snapshot(sites: &[Site], roots: &mut Roots) -> anyhow::Result<Snapshot> {
+    let mut snapshot = Vec::new();
+    for site in sites {
+        let mut origins = Vec::new();
+        for settings::Origin { settings, weight } in &site.origins {
+            let tls = match settings.scheme {
+                Scheme::Http => None,
+                Scheme::Https => Some(roots.of(site.origin_ca.as_deref())?),
+            };
+            origins.push(Member { settings: settings.clone(), tls, weight: *weight });
+        }
+        snapshot.push(sites::Settings {
+            hosts: site.hosts.clone(),
+            rules: site.rules.clone(),
+            origins,
+            probe: site.probe.clone(),
+        });
+    }
+    Ok(snapshot.into())
+}
+
+fn server_settings(settings: &Settings, sites: Snapshot) -> anyhow::Result<server::Settings> {
+    let Settings { node, limits, .. } = settings;
     let bytes = |size: ByteSize| usize::try_from(size.bytes()).unwrap_or(usize::MAX);
-    let server_tls = if flags.listen.iter().all(|listen| listen.scheme == Scheme::Http) {
+    let server_tls = if node.listen.iter().all(|listen| listen.scheme == Scheme::Http) {
         None
-    } else if let (Some(certificate), Some(key)) = (&flags.tls_cert, &flags.tls_key) {
+    } else if let Some(settings::Tls { certificate, key }) = &settings.tls {
+        let key = match key {
+            Secret::File(path) => tls::PrivateKey::File(path),
+            Secret::Environment(name) => tls::PrivateKey::Variable(name),
+        };
         Some(tls::server(certificate, key)?)
     } else {
         info!("no certificate was named: made one for localhost that only this machine trusts");
         Some(tls::self_signed()?.0)
     };
-    let listen = flags
+    let listen = node
         .listen
         .iter()
         .map(|listen| Listen {
@@ -161,24 +303,10 @@ fn settings(flags: &cli::Edge) -> anyhow::Result<Settings> {
             tls: server_tls.clone().filter(|_| listen.scheme == Scheme::Https),
         })
         .collect();
-    let origin_tls = match flags.to.scheme {
-        Scheme::Http => None,
-        Scheme::Https => Some(tls::client(flags.origin.origin_ca.as_deref())?),
-    };
-    let limits = &flags.limits;
-    Ok(Settings {
+    Ok(server::Settings {
         listen,
-        workers: flags.workers.map_or_else(cores, usize::from),
-        origin: origin::Settings {
-            keep_host: flags.origin.keep_host,
-            http2_prior_knowledge: flags.origin.origin_http2 && flags.to.scheme == Scheme::Http,
-            connect_limit: flags.origin.origin_connect,
-            first_byte_limit: flags.origin.origin_first_byte,
-            idle_limit: flags.origin.origin_idle,
-            connections: flags.origin.origin_connections,
-            ..flags.to.clone()
-        },
-        origin_tls,
+        workers: node.workers.map_or_else(cores, usize::from),
+        sites,
         limits: Limits {
             http1: http1::Limits {
                 head_bytes: bytes(limits.max_head),
@@ -195,7 +323,7 @@ fn settings(flags: &cli::Edge) -> anyhow::Result<Settings> {
             ..Limits::default()
         },
         nonce: nonce(),
-        log_format: flags.access_log.as_ref().map(|_| flags.log_format),
+        log_format: node.access_log.as_ref().map(|_| node.log_format),
         disk: None,
     })
 }

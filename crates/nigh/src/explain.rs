@@ -35,6 +35,7 @@ fn in_words(answer: &Value) -> String {
     if variants.is_empty() {
         out += "stored   no\n";
         match answer["not_stored_because"].as_str() {
+            _ if answer["bypass"] == true => out += "because  its path goes by the cache\n",
             Some(why) => out += &format!("because  {why}\n"),
             None => {
                 out += "because  nobody has asked for it lately, or it has left for want of room\n"

@@ -2,6 +2,7 @@
 
 mod admin;
 mod ask;
+mod check;
 mod cli;
 mod demo;
 mod edge;
@@ -10,6 +11,7 @@ mod locate;
 mod metrics;
 mod node;
 mod purge;
+mod settings;
 mod sim;
 mod small_http;
 
@@ -40,6 +42,8 @@ fn main() -> ExitCode {
         .expect("the provider is installed once, here");
     let done = match cli.verb {
         Verb::Edge(flags) => edge::run(&flags),
+        Verb::Run(flags) => edge::run_file(&flags.file),
+        Verb::Check(flags) => check::run(&flags),
         Verb::Explain(flags) => explain::run(&flags),
         Verb::Purge(flags) => purge::run(&flags),
         Verb::Demo(flags) => demo::run(&flags),

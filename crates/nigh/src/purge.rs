@@ -39,7 +39,7 @@ impl Asked {
                     continue;
                 }
                 "all" => What::All,
-                "prefix" => What::Prefix(ask::key_of(&value)?.into()),
+                "prefix" => What::Prefix(ask::prefix_of(&value)?.into()),
                 "host" => What::Host(value.as_bytes().into()),
                 "tag" => What::Tag(value.as_bytes().into()),
                 _ => bail!("`{name}` is none of url, prefix, host, tag, all and soft"),
@@ -76,7 +76,7 @@ pub(crate) async fn answer(running: &Running, query: &str) -> anyhow::Result<Val
         None => {
             let mut count = 0;
             for url in &asked.urls {
-                let key = ask::key_of(url)?;
+                let (key, _) = ask::key_of(running, url)?;
                 let key = running.store.key(&key);
                 if let Some(disk) = disk.filter(|_| asked.soft) {
                     disk.load(&running.store, key, || false).await;

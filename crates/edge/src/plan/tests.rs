@@ -33,7 +33,8 @@ fn plan_of(store: &Store, request: &Request<'_, HeaderMap>, age: u64) -> Plan {
 }
 
 fn ask(store: &Store, method: &Method, lines: Lines<'_>, age: u64) -> Plan {
-    let request = Request { method, fields: &fields(lines), has_body: false, upgrade: false };
+    let request =
+        Request { method, fields: &fields(lines), has_body: false, upgrade: false, bypass: false };
     plan_of(store, &request, age)
 }
 
@@ -91,12 +92,36 @@ fn a_websocket_is_tunnelled_past_what_is_stored() {
     let store = holding(&[("cache-control", "max-age=60")]);
     for offer in ["websocket", "WebSocket", "h2c, websocket"] {
         let fields = fields(&[("upgrade", offer)]);
-        let request =
-            Request { method: &Method::GET, fields: &fields, has_body: false, upgrade: true };
+        let request = Request {
+            method: &Method::GET,
+            fields: &fields,
+            has_body: false,
+            upgrade: true,
+            bypass: false,
+        };
         let plan = plan_of(&store, &request, 0);
         assert_eq!(words(&plan), "nigh; fwd=bypass; detail=upgrade", "{offer}");
         assert_eq!(how(plan), (Manner::Tunnel, false), "{offer}");
     }
+}
+
+#[test]
+fn what_goes_by_the_cache_is_fetched_alone_though_it_is_stored() {
+    let store = store();
+    put(&store, &[], 200, &[("cache-control", "max-age=100")], b"stored");
+    let by = |method: &Method, lines: Lines<'_>| {
+        let fields = fields(lines);
+        let request =
+            Request { method, fields: &fields, has_body: false, upgrade: false, bypass: true };
+        plan_of(&store, &request, 1)
+    };
+    for method in [Method::GET, Method::HEAD, Method::DELETE] {
+        let plan = by(&method, &[]);
+        assert_eq!(words(&plan), "nigh; fwd=bypass");
+        assert_eq!(how(plan), (Manner::Alone, false));
+    }
+    let plan = by(&Method::GET, &[("cache-control", "only-if-cached")]);
+    assert!(matches!(plan, Plan::Refuse(Problem::OnlyIfCached)), "{plan:?}");
 }
 
 #[test]
@@ -113,8 +138,11 @@ fn an_upgrade_that_is_no_websocket_by_get_is_as_if_it_was_not_offered() {
         (Method::POST, "websocket", true, false, passed_on),
     ] {
         let fields = fields(&[("upgrade", offer)]);
-        let plan =
-            plan_of(&store, &Request { method: &method, fields: &fields, has_body, upgrade }, 0);
+        let plan = plan_of(
+            &store,
+            &Request { method: &method, fields: &fields, has_body, upgrade, bypass: false },
+            0,
+        );
         assert_eq!(words(&plan), expected, "{method} {offer} {upgrade} {has_body}");
         if expected == passed_on {
             assert_eq!(how(plan), (Manner::Alone, false), "{method} {offer}");
@@ -138,7 +166,8 @@ fn what_has_content_or_is_neither_get_nor_head_goes_to_the_origin_alone() {
         ("get", false),
     ] {
         let (method, fields) = (method(name), fields(&[("cache-control", "max-stale")]));
-        let request = Request { method: &method, fields: &fields, has_body, upgrade: false };
+        let request =
+            Request { method: &method, fields: &fields, has_body, upgrade: false, bypass: false };
         let plan = plan_of(&store, &request, 0);
         assert_eq!(words(&plan), "nigh; fwd=method", "{name} {has_body}");
         let fetch = fetch(plan);
@@ -420,7 +449,13 @@ fn the_values_that_select_a_variant_are_left_for_whoever_fetches() {
     let store = store();
     let selecting = |method: &Method, lines: Lines<'_>| {
         let mut scratch = b"of the request before".to_vec();
-        let request = Request { method, fields: &fields(lines), has_body: false, upgrade: false };
+        let request = Request {
+            method,
+            fields: &fields(lines),
+            has_body: false,
+            upgrade: false,
+            bypass: false,
+        };
         let _ = plan(&request, &store, key(&store), at_age(80), &mut scratch);
         scratch
     };

@@ -22,6 +22,7 @@ use crate::{
     clock,
     http1::{self, Framing, Head},
     service::{Ask, Service},
+    sites::{Route, Sites},
 };
 
 /// Bodies up to this many bytes are copied behind their head: one copy costs less than a second
@@ -71,16 +72,20 @@ struct Judged<'h> {
     authority: &'h str,
     framed: Framed,
     has_body: bool,
+    /// `None` if no site has the host.
+    route: Option<Route>,
 }
 
 impl<'h> Judged<'h> {
     fn new(
         head: &'h Head<'h>,
         client: Client,
-        service: &'h Service,
+        service: &Service,
+        sites: &'h Sites,
         buffers: &mut Buffers,
     ) -> (Self, Plan) {
-        let authority = head.target.authority.unwrap_or_else(|| service.fallback_authority());
+        let authority = head.target.authority.unwrap_or_else(|| sites.nameless());
+        let place = head.target.path_and_query;
         let judged = Self {
             head,
             client,
@@ -92,21 +97,24 @@ impl<'h> Judged<'h> {
                 persistent: head.persistent,
             },
             has_body: !matches!(head.framing, Framing::None | Framing::Length(0)),
+            route: sites.route(authority, place),
         };
-        let place = head.target.path_and_query;
-        nigh_cache::key::write(client.scheme, authority, place, &mut buffers.key);
-        let planned = match head.framing {
-            Framing::Length(length) if length > service.limits().body_bytes => {
+        let planned = match (&judged.route, head.framing) {
+            (None, _) => Plan::Refuse(Problem::UnknownHost),
+            (_, Framing::Length(length)) if length > service.limits().body_bytes => {
                 Plan::Refuse(Problem::BodyTooLarge)
             }
-            _ => {
+            (Some(route), _) => {
+                let rule = route.rule();
+                rule.write_key(client.scheme, authority, place, &mut buffers.key);
                 let request = plan::Request {
                     method: &judged.method,
                     fields: &head.fields,
                     has_body: judged.has_body,
                     upgrade: head.upgrade,
+                    bypass: rule.bypass,
                 };
-                service.plan(&request, &buffers.key, &mut buffers.selecting)
+                service.plan(&request, rule, &buffers.key, &mut buffers.selecting)
             }
         };
         (judged, planned)
@@ -115,13 +123,17 @@ impl<'h> Judged<'h> {
     fn ask(&self, buffers: &Buffers) -> Ask {
         let head = self.head;
         let lines = head.fields.iter().map(|(name, value)| (name.as_bytes(), value));
+        let route = self.route.clone().expect("what no site has is refused");
+        let mut fields = respond::to_map(lines);
+        route.rule().remove_cookies(&self.method, &mut fields);
         Ask {
             method: self.method.clone(),
             version: version_of(head),
             scheme: self.client.scheme,
             authority: self.authority.into(),
             path_and_query: head.target.path_and_query.into(),
-            fields: respond::to_map(lines),
+            route,
+            fields,
             client: self.client.address,
             key: buffers.key.as_slice().into(),
             selecting: buffers.selecting.as_slice().into(),
@@ -173,7 +185,8 @@ pub(super) fn begin_early(
     service: &Service,
     buffers: &mut Buffers,
 ) -> Early {
-    let (judged, planned) = Judged::new(head, client, service, buffers);
+    let sites = service.sites();
+    let (judged, planned) = Judged::new(head, client, service, &sites, buffers);
     match planned {
         Plan::Fetch(fetch) => Early::Fetch(judged.fetching(fetch, buffers)),
         Plan::Answer(_) => Early::Nothing { persistent: judged.framed.persistent },
@@ -199,7 +212,8 @@ pub(super) fn begin(
     output: &mut Output,
     buffers: &mut Buffers,
 ) -> Begun {
-    let (mut judged, planned) = Judged::new(head, client, service, buffers);
+    let sites = service.sites();
+    let (mut judged, planned) = Judged::new(head, client, service, &sites, buffers);
     judged.framed.persistent &= position == Position::Followed || !service.is_draining();
     match planned {
         Plan::Answer(hit) => {

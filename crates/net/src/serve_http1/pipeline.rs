@@ -230,7 +230,10 @@ impl LookAhead<'_> {
                 let key = &fetching.ask.key;
                 // One that waits for an earlier one's fetch could hold that up.
                 let waits = **key == *self.key || turns.iter().any(|turn| turn.asks_for(key));
-                if waits || !fetching.may_wait() || !self.service.may_ask_early(turns.len() + 1) {
+                if waits
+                    || !fetching.may_wait()
+                    || !self.service.may_ask_early(&fetching.ask.route, turns.len() + 1)
+                {
                     return Step::Stop;
                 }
                 Turn::ask(*fetching, self.service)

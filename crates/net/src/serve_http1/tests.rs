@@ -20,6 +20,7 @@ use crate::{
     counters::Registry,
     origin::{self, Origin},
     service::{Limits, Service},
+    sites::Sites,
 };
 
 const REQUEST: &[u8] = b"GET /a?b HTTP/1.1\r\nHost: www.example\r\nUser-Agent: test\r\n\
@@ -56,8 +57,9 @@ impl Asking {
             });
             let store = Store::new(store::Settings::new(ByteSize::new(16 << 20), 1));
             let (identity, counters) = (Identity::new(1), Registry::default().register());
-            let service =
-                Service::new(store, origin, identity, Limits::default(), counters, None, None);
+            let limits = Limits::default();
+            let sites = Sites::before(origin);
+            let service = Service::new(store, sites, identity, limits, counters, None, None);
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
             let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
             let (near, address) = listener.accept().unwrap();

@@ -69,10 +69,8 @@ impl Answering {
         let read = target(&head, client.scheme);
         // What cannot be read is not repeated in the log either.
         let (authority, path_and_query) = read.unwrap_or(("", "-"));
-        nigh_cache::key::write(client.scheme, authority, path_and_query, &mut buffers.key);
         let has_body = !body.is_end_stream();
-        let asked =
-            plan::Request { method: &head.method, fields: &head.headers, has_body, upgrade: false };
+        let route = service.sites().route(authority, path_and_query);
         let planned = if read.is_none() {
             Plan::Refuse(Problem::BadTarget)
         } else if head.headers.len() > limits.http1.fields {
@@ -81,20 +79,37 @@ impl Answering {
             Plan::Refuse(Problem::TargetTooLong)
         } else if length.is_some_and(|length| length > limits.body_bytes) {
             Plan::Refuse(Problem::BodyTooLarge)
+        } else if let Some(route) = &route {
+            let rule = route.rule();
+            rule.write_key(client.scheme, authority, path_and_query, &mut buffers.key);
+            let asked = plan::Request {
+                method: &head.method,
+                fields: &head.headers,
+                has_body,
+                upgrade: false,
+                bypass: rule.bypass,
+            };
+            service.plan(&asked, rule, &buffers.key, &mut buffers.selecting)
         } else {
-            service.plan(&asked, &buffers.key, &mut buffers.selecting)
+            Plan::Refuse(Problem::UnknownHost)
         };
-        let ask = || Ask {
-            method: head.method.clone(),
-            version: head.version,
-            scheme: client.scheme,
-            authority: authority.into(),
-            path_and_query: path_and_query.into(),
-            fields: without_host(&head.headers),
-            client: client.address,
-            key: buffers.key.as_slice().into(),
-            selecting: buffers.selecting.as_slice().into(),
-            has_content: has_body,
+        let ask = || {
+            let route = route.clone().expect("what no site has is refused");
+            let mut fields = without_host(&head.headers);
+            route.rule().remove_cookies(&head.method, &mut fields);
+            Ask {
+                method: head.method.clone(),
+                version: head.version,
+                scheme: client.scheme,
+                authority: authority.into(),
+                path_and_query: path_and_query.into(),
+                route,
+                fields,
+                client: client.address,
+                key: buffers.key.as_slice().into(),
+                selecting: buffers.selecting.as_slice().into(),
+                has_content: has_body,
+            }
         };
         let mut out = Out { service, method: &head.method, text: &mut buffers.text };
         let (answer, cache) = match planned {

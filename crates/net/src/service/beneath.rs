@@ -34,13 +34,15 @@ impl Service {
                 false => Looked::Fetch(ask, fetch),
             };
         }
+        let rule = ask.route.rule();
         let request = plan::Request {
             method: &ask.method,
             fields: &ask.fields,
             has_body: ask.has_content,
             upgrade: false,
+            bypass: rule.bypass,
         };
-        let again = self.plan(&request, &ask.key, &mut selecting);
+        let again = self.plan(&request, rule, &ask.key, &mut selecting);
         let ask = Rc::new(Ask { selecting: selecting.into(), ..(*ask).clone() });
         match again {
             Plan::Answer(mut hit) => {

@@ -18,7 +18,7 @@ use nigh_cache::{
     vary::{self, Vary},
 };
 use nigh_edge::{
-    cache_status::CacheStatus,
+    cache_status::{CacheStatus, Forward},
     forward::{self, Hop},
     plan::{Fetch, Hit, Manner},
     problem::Problem,
@@ -34,7 +34,7 @@ const HELD_UP_MAX: Duration = Duration::from_secs(10);
 impl Service {
     /// Validates a stale object that was answered with, if nobody does so already.
     pub(crate) fn refresh(self: &Rc<Self>, ask: Ask, object: Object) {
-        let Some(target) = target(&ask.path_and_query) else { return };
+        let Some(target) = target(&ask.sent()) else { return };
         let key = self.store.key(&ask.key);
         if let Boarding::First(mut reader, pilot) =
             self.store.board(key, &ask.selecting, Some(&object))
@@ -66,7 +66,7 @@ impl Service {
         body: RequestBody,
         interims: mpsc::Sender<Interim>,
     ) -> Answer {
-        let Some(target) = target(&ask.path_and_query) else {
+        let Some(target) = target(&ask.sent()) else {
             return Answer::Problem(Problem::BadTarget, fetch.status);
         };
         let (ask, fetch) = match self.look_beneath(ask, fetch).await {
@@ -192,6 +192,8 @@ impl Service {
                         status.stored = true;
                         status.ttl = Some(head.terms.ttl(now));
                     }
+                    // That it was not kept was known before.
+                    Err(_) if status.forward == Some(Forward::Bypass) => {}
                     Err(why) => status.detail = Some(why.as_str()),
                 }
                 let outcome =
@@ -218,7 +220,7 @@ impl Service {
         let request = self.request(&task, body);
         let Task { ask, validate, .. } = task;
         let (interim_out, mut interim_in) = mpsc::channel(nigh_cache::flight::INTERIM_MAX);
-        let sending = self.origin.send(request, Some(interim_out));
+        let sending = ask.route.upstream().send(request, Some(interim_out));
         let mut sending = std::pin::pin!(sending);
         self.counters.origin_request();
         let sent = loop {
@@ -266,7 +268,7 @@ impl Service {
         let status = fetched.head.status;
         let mut fields = std::mem::take(&mut fetched.head.headers);
         self.invalidate(&pilot, ask, status, &fields);
-        let directives = ResponseDirectives::parse(&fields);
+        let directives = ask.route.rule().directives(status, &fields);
         let terms = Terms::new(requested, received, status, &fields, &directives);
         let asked = ask.asked();
         let mut stored =
@@ -353,7 +355,7 @@ impl Service {
         let mut key = Vec::new();
         for path in invalidate::targets(&ask.method, status, &ask.target(), fields) {
             if let Ok(path) = std::str::from_utf8(&path) {
-                nigh_cache::key::write(ask.scheme, &ask.authority, path, &mut key);
+                ask.route.write_other_key(ask.scheme, &ask.authority, path, &mut key);
                 self.store.invalidate(self.store.key(&key), pilot);
             }
         }
@@ -407,7 +409,7 @@ impl Service {
             authority: &ask.authority,
             version: ask.version,
         };
-        forward::to_origin(&mut fields, hop, &self.identity, self.origin.host());
+        forward::to_origin(&mut fields, hop, &self.identity);
         if let Some(expects) = expects.filter(|_| !request.body().is_empty()) {
             fields.insert(header::EXPECT, expects);
         }
@@ -457,7 +459,7 @@ impl Service {
         }
         self.counters.origin_request();
         let requested = clock::now();
-        match self.origin.send(request, None).await {
+        match ask.route.upstream().send(request, None).await {
             Ok(mut fetched) if fetched.head.status == StatusCode::SWITCHING_PROTOCOLS => {
                 let fields = std::mem::take(&mut fetched.head.headers);
                 let status = CacheStatus { forward_status: Some(101), ..fetch.status };
@@ -525,7 +527,7 @@ impl Merged {
         forward::remove_hop_by_hop(&mut fresh);
         let mut fields = old.fields().to_map();
         update::merge(&mut fields, &fresh, received);
-        let directives = ResponseDirectives::parse(&fields);
+        let directives = ask.route.rule().directives(old.status(), &fields);
         let terms = Terms::new(requested, received, old.status(), &fields, &directives);
         let asked = Asked { method: &Method::GET, ..ask.asked() };
         let cookies = Cookies::default();

@@ -74,7 +74,7 @@ fn the_status_says_where_it_listens_and_what_it_has_done() {
     let edge = Edge::start(&origin, &["--admin", "127.0.0.1:0", "--memory", "64MiB"]);
     edge.fill("/");
     let status = edge.status_until(|status| status["connections"] == 0);
-    assert_eq!(status["origin"], origin.url());
+    assert_eq!(status["sites"][0]["origins"][0], origin.url());
     assert_eq!(status["listen"][0], format!("http://{}", edge.addresses[0]));
     assert_eq!(status["requests"]["hit"], 1);
     assert_eq!(status["origin_requests"], 1);

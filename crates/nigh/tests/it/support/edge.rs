@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    Head, Origin, PATIENCE, Response, Wire,
+    Head, Origin, PATIENCE, Response, SettingsFile, Wire,
     process::{NIGH, Process},
 };
 
@@ -62,6 +62,32 @@ impl Edge {
         edge
     }
 
+    /// An edge as `file` describes it, listening once and in clear.
+    #[track_caller]
+    pub(crate) fn of(file: &SettingsFile) -> Self {
+        Self::described(Command::new(NIGH), file)
+    }
+
+    /// The same, with a variable in its environment.
+    #[track_caller]
+    pub(crate) fn with_variable(file: &SettingsFile, name: &str, value: &str) -> Self {
+        let mut command = Command::new(NIGH);
+        command.env(name, value);
+        Self::described(command, file)
+    }
+
+    #[track_caller]
+    fn described(mut command: Command, file: &SettingsFile) -> Self {
+        let command = command.arg("run").arg(&file.path);
+        let process = Process::start(command.stdout(Stdio::null()).stderr(Stdio::piped()));
+        let mut edge = Self { process, addresses: Vec::new(), admin: None };
+        edge.addresses.push(address_in(&edge.line("listening on ")));
+        if file.has_admin {
+            edge.admin = Some(address_in(&edge.line("admin on ")));
+        }
+        edge
+    }
+
     /// A new connection to it, in clear.
     #[track_caller]
     pub(crate) fn client(&self) -> Wire {
@@ -89,10 +115,22 @@ impl Edge {
     /// Asks with GET until the answer is as it should be: for what the edge does in the background.
     #[track_caller]
     pub(crate) fn get_until(&self, target: &str, good: impl Fn(&Response) -> bool) -> Response {
+        self.get_of_until("www.example", target, good)
+    }
+
+    /// The same for a target of that host.
+    #[track_caller]
+    pub(crate) fn get_of_until(
+        &self,
+        host: &str,
+        target: &str,
+        good: impl Fn(&Response) -> bool,
+    ) -> Response {
         let deadline = Instant::now() + PATIENCE;
         let mut client = self.client();
         loop {
-            let response = client.get(target);
+            client.send(format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+            let response = client.response();
             if good(&response) {
                 return response;
             }
@@ -143,6 +181,19 @@ impl Edge {
     #[track_caller]
     pub(crate) fn line(&self, words: &str) -> String {
         self.process.line(words)
+    }
+
+    /// Asks with GET for a target of that host on a connection of its own.
+    #[track_caller]
+    pub(crate) fn get_of(&self, host: &str, target: &str) -> Response {
+        let mut client = self.client();
+        client.send(format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+        client.response()
+    }
+
+    /// Sends it SIGHUP.
+    pub(crate) fn hang_up(&self) {
+        self.process.hang_up();
     }
 
     /// Sends it SIGTERM.

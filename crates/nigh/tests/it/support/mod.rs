@@ -5,12 +5,14 @@ pub(crate) mod h2;
 pub(crate) mod node;
 pub(crate) mod origin;
 pub(crate) mod process;
+pub(crate) mod settings;
 pub(crate) mod wire;
 
 use std::time::Duration;
 
 pub(crate) use edge::Edge;
 pub(crate) use origin::{Asked, Origin, ok};
+pub(crate) use settings::SettingsFile;
 pub(crate) use wire::{Head, Response, Wire};
 
 /// How long a test waits for what must come. It bounds failures; nothing is timed by it.

@@ -1,0 +1,227 @@
+//! What a site says of some of its paths: how the key is written, what goes to the origin, and for how
+//! long an answer is kept.
+
+use std::{borrow::Cow, time::Duration};
+
+use http::{HeaderMap, Method, StatusCode};
+use nigh_cache::{
+    directives::{ResponseDirectives, SECONDS_MAX},
+    fields::Fields,
+    key::{self, Scheme},
+};
+
+use super::{Pattern, Query, cookies};
+
+/// The name of a parameter or a cookie, or how such names begin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Name {
+    /// This one.
+    Exact(Box<str>),
+    /// All that begin so.
+    Prefix(Box<str>),
+}
+
+impl Name {
+    /// What `text` stands for: with a star at its end, all names that begin so.
+    pub fn new(text: &str) -> Self {
+        match text.strip_suffix('*') {
+            Some(start) => Self::Prefix(start.into()),
+            None => Self::Exact(text.into()),
+        }
+    }
+
+    /// Whether it stands for `name`. Case counts, as it does for who sets them.
+    pub fn is(&self, name: &[u8]) -> bool {
+        match self {
+            Self::Exact(held) => held.as_bytes() == name,
+            Self::Prefix(start) => name.starts_with(start.as_bytes()),
+        }
+    }
+}
+
+/// How requests for some paths are cached. The default changes nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rule {
+    /// For how long a response is fresh, in place of what it says itself.
+    pub ttl: Option<Duration>,
+    /// Nothing is looked up, and nothing is kept.
+    pub bypass: bool,
+    /// What of the query counts.
+    pub query: Query,
+    /// Cookies that do not count.
+    pub ignore_cookies: Box<[Name]>,
+}
+
+/// Which rule of a site is a request's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RuleNumber(usize);
+
+/// A site's rules, in their order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rules {
+    list: Vec<(Pattern, Rule)>,
+    /// For paths that no pattern matches.
+    rest: Rule,
+}
+
+impl Rules {
+    /// Rules with their patterns; the first that matches counts.
+    pub fn new(list: Vec<(Pattern, Rule)>) -> Self {
+        Self { list, rest: Rule::default() }
+    }
+
+    /// Which rule is for a path with its query.
+    pub fn find(&self, path_and_query: &str) -> RuleNumber {
+        if self.list.is_empty() {
+            return RuleNumber(0);
+        }
+        let (path, _) = split(path_and_query);
+        let found = self.list.iter().position(|(pattern, _)| pattern.matches(path));
+        RuleNumber(found.unwrap_or(self.list.len()))
+    }
+
+    /// The rule of this number, which [`Self::find`] gave.
+    pub fn rule(&self, number: RuleNumber) -> &Rule {
+        self.list.get(number.0).map_or(&self.rest, |(_, rule)| rule)
+    }
+}
+
+impl Rule {
+    /// Writes the key of a target, in place of what was in `out`. Allocates nothing once it has grown.
+    pub fn write_key(
+        &self,
+        scheme: Scheme,
+        authority: &str,
+        path_and_query: &str,
+        out: &mut Vec<u8>,
+    ) {
+        match split(path_and_query) {
+            (path, Some(query)) if !self.query.is_kept() => {
+                key::write(scheme, authority, path, out);
+                self.query.write(query, out);
+            }
+            _ => key::write(scheme, authority, path_and_query, out),
+        }
+    }
+
+    /// The target as the origin gets it: what does not count is not sent, so that it cannot choose
+    /// what others get.
+    pub fn target<'a>(&self, method: &Method, path_and_query: &'a str) -> Cow<'a, str> {
+        match split(path_and_query) {
+            (path, Some(query)) if reads(method) && !self.query.is_kept() => {
+                let mut out = path.as_bytes().to_vec();
+                self.query.write(query, &mut out);
+                Cow::Owned(String::from_utf8(out).expect("it was cut at ASCII"))
+            }
+            _ => Cow::Borrowed(path_and_query),
+        }
+    }
+
+    /// Takes the cookies that do not count out of a request's fields, as the origin gets them.
+    pub fn remove_cookies(&self, method: &Method, fields: &mut HeaderMap) {
+        if reads(method) {
+            cookies::remove(fields, &self.ignore_cookies);
+        }
+    }
+
+    /// What a response to a request under this rule says of its keeping, once the rule had its word.
+    /// Everything that decides whether and how long it is kept follows from here.
+    pub fn directives(&self, status: StatusCode, fields: &impl Fields) -> ResponseDirectives {
+        let mut said = ResponseDirectives::parse(fields);
+        if self.bypass {
+            said.no_store = true;
+            said.must_understand = false;
+        }
+        if let Some(ttl) = self.ttl
+            && status.as_u16() < 400
+        {
+            let secs = u32::try_from(ttl.as_secs()).unwrap_or(SECONDS_MAX).min(SECONDS_MAX);
+            said.max_age = Some(secs);
+            // It says more than a time: that the answer to a request with Authorization may be shared.
+            said.s_maxage = said.s_maxage.map(|_| secs);
+        }
+        said
+    }
+}
+
+/// Requests whose answers are kept, and so have to be those to the key's request.
+fn reads(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD)
+}
+
+fn split(path_and_query: &str) -> (&str, Option<&str>) {
+    match path_and_query.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (path_and_query, None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{site::Order, testing::fields};
+
+    fn rule(order: Order, strip: &[&str]) -> Rule {
+        let strip = strip.iter().map(|name| Name::new(name)).collect();
+        Rule { query: Query { order, strip }, ..Rule::default() }
+    }
+
+    fn key(rule: &Rule, target: &str) -> String {
+        let mut out = b"left over".to_vec();
+        rule.write_key(Scheme::Http, "Example.com:80", target, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn the_first_rule_that_matches_counts() {
+        let ttl = |secs| Rule { ttl: Some(Duration::from_secs(secs)), ..Rule::default() };
+        let list = [("/a/b", 1), ("*.css", 2), ("/a/", 3)];
+        let list = list.map(|(pattern, secs)| (pattern.parse().unwrap(), ttl(secs)));
+        let rules = Rules::new(list.into());
+        for (path, secs) in
+            [("/a/b.css", Some(1)), ("/a/c.css?x", Some(2)), ("/a/c?d.css", Some(3)), ("/", None)]
+        {
+            let found = rules.rule(rules.find(path)).ttl.map(|ttl| ttl.as_secs());
+            assert_eq!(found, secs, "{path}");
+        }
+        let none = Rules::default();
+        assert_eq!(none.rule(none.find("/")), &Rule::default());
+    }
+
+    #[test]
+    fn the_key_and_the_origin_have_the_query_as_far_as_it_counts() {
+        let sorted = rule(Order::Sort, &["utm_*"]);
+        assert_eq!(key(&sorted, "/p?b=1&utm_x=2&a=3"), "http://example.com/p?a=3&b=1");
+        assert_eq!(sorted.target(&Method::GET, "/p?b=1&utm_x=2&a=3"), "/p?a=3&b=1");
+        assert_eq!(sorted.target(&Method::POST, "/p?b=1&utm_x=2"), "/p?b=1&utm_x=2");
+        assert_eq!(key(&rule(Order::Strip, &[]), "/p?"), "http://example.com/p");
+        assert_eq!(key(&Rule::default(), "/p?b=1&&a"), "http://example.com/p?b=1&&a");
+    }
+
+    #[test]
+    fn a_time_takes_the_place_of_what_the_response_says_of_time_alone() {
+        let rule = Rule { ttl: Some(Duration::from_secs(60)), ..Rule::default() };
+        let said = |status, value| {
+            rule.directives(
+                StatusCode::from_u16(status).unwrap(),
+                &fields(&[("cache-control", value)]),
+            )
+        };
+        assert_eq!(said(200, "").max_age, Some(60));
+        assert_eq!(said(200, "max-age=5").max_age, Some(60));
+        assert_eq!(said(200, "s-maxage=5, max-age=7").s_maxage, Some(60));
+        assert_eq!(said(200, "max-age=7").s_maxage, None);
+        assert!(said(200, "no-store").no_store);
+        assert!(said(200, "private").private.is_whole());
+        assert_eq!(said(404, "max-age=5").max_age, Some(5));
+        assert_eq!(said(503, "").max_age, None);
+    }
+
+    #[test]
+    fn what_goes_by_the_cache_is_not_kept() {
+        let rule = Rule { bypass: true, ..Rule::default() };
+        let said = fields(&[("cache-control", "must-understand, no-store, max-age=9")]);
+        let said = rule.directives(StatusCode::OK, &said);
+        assert!(said.no_store && !said.must_understand);
+    }
+}

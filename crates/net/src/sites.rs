@@ -1,0 +1,216 @@
+//! The sites as one core has them: each with its rules and its origins. A snapshot never changes; a
+//! reload is another one, and what is on its way goes on with that under which it began.
+
+use std::{collections::BTreeMap, rc::Rc, sync::Arc};
+
+use nigh_cache::key::Scheme;
+use nigh_edge::{
+    site::{self, Host, Rule, RuleNumber, Rules},
+    upstream::Probe,
+};
+
+use crate::{
+    origin::Origin,
+    upstream::{Member, Upstream},
+};
+
+/// One site, as it was set.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Which hosts it answers for.
+    pub hosts: Vec<Host>,
+    /// What it says of some of its paths.
+    pub rules: Rules,
+    /// Where its misses go; one at least.
+    pub origins: Vec<Member>,
+    /// How the origins are probed, if they are.
+    pub probe: Option<Probe>,
+}
+
+/// Every site of an edge; no two have the same host.
+pub type Snapshot = Arc<[Settings]>;
+
+/// One core's sites.
+#[derive(Debug)]
+pub(crate) struct Sites {
+    table: site::Sites<Rc<Site>>,
+}
+
+/// One of them.
+#[derive(Debug)]
+pub(crate) struct Site {
+    rules: Rules,
+    upstream: Rc<Upstream>,
+}
+
+/// Whose a request is, and under which rule.
+#[derive(Clone, Debug)]
+pub(crate) struct Route {
+    site: Rc<Site>,
+    rule: RuleNumber,
+}
+
+impl Sites {
+    /// The sites of a snapshot. Origins that `before` had too keep their connections, and what is
+    /// known of their health.
+    pub(crate) fn new(snapshot: &[Settings], before: Option<&Self>) -> Rc<Self> {
+        let mut held = Held::default();
+        before.into_iter().flat_map(|before| before.table.iter()).for_each(|site| {
+            held.take(&site.upstream);
+        });
+        let sites = snapshot.iter().map(|settings| {
+            let upstream = held.upstream(settings);
+            let site = Site { rules: settings.rules.clone(), upstream };
+            (settings.hosts.clone(), Rc::new(site))
+        });
+        let table = site::Sites::new(sites);
+        Rc::new(Self { table })
+    }
+
+    /// Whose a request for this authority and path is.
+    pub(crate) fn route(&self, authority: &str, path_and_query: &str) -> Option<Route> {
+        let site = self.table.find(authority)?;
+        Some(Route { site: Rc::clone(site), rule: site.rules.find(path_and_query) })
+    }
+
+    /// The authority of a request that names none (HTTP/1.0 without Host): the origin's own, where
+    /// there is a site for every host.
+    pub(crate) fn nameless(&self) -> &str {
+        self.table.any().map_or("", |site| site.upstream.authority())
+    }
+
+    /// One site for every host, before `origin`.
+    #[cfg(test)]
+    pub(crate) fn before(origin: Rc<Origin>) -> Rc<Self> {
+        let settings = crate::origin::Settings::parse("http://origin.invalid").unwrap();
+        let member = Member { settings, tls: None, weight: 1 };
+        let upstream = Upstream::start(vec![member], None, vec![origin]);
+        let site = Rc::new(Site { rules: Rules::default(), upstream });
+        Rc::new(Self { table: site::Sites::new([(vec![Host::Any], site)]) })
+    }
+}
+
+impl Route {
+    /// The rule.
+    pub(crate) fn rule(&self) -> &Rule {
+        self.site.rules.rule(self.rule)
+    }
+
+    /// The origins.
+    pub(crate) fn upstream(&self) -> &Upstream {
+        &self.site.upstream
+    }
+
+    /// Writes the key of another target of the same site, under the rule that it has.
+    pub(crate) fn write_other_key(
+        &self,
+        scheme: Scheme,
+        authority: &str,
+        path_and_query: &str,
+        out: &mut Vec<u8>,
+    ) {
+        let rules = &self.site.rules;
+        let rule = rules.rule(rules.find(path_and_query));
+        rule.write_key(scheme, authority, path_and_query, out);
+    }
+}
+
+/// What there is already, by the URLs of the origins.
+#[derive(Default)]
+struct Held {
+    upstreams: BTreeMap<String, Vec<Rc<Upstream>>>,
+    origins: BTreeMap<String, Vec<(Member, Rc<Origin>)>>,
+}
+
+impl Held {
+    fn take(&mut self, upstream: &Rc<Upstream>) {
+        for (member, origin) in upstream.origins() {
+            let pools = self.origins.entry(url(member)).or_default();
+            if !pools.iter().any(|(_, held)| Rc::ptr_eq(held, origin)) {
+                pools.push((member.clone(), Rc::clone(origin)));
+            }
+        }
+        let all = urls(upstream.origins().map(|(member, _)| member));
+        self.upstreams.entry(all).or_default().push(Rc::clone(upstream));
+    }
+
+    fn upstream(&mut self, settings: &Settings) -> Rc<Upstream> {
+        let Settings { origins: members, probe, .. } = settings;
+        let held = self.upstreams.get(&urls(members.iter()));
+        let same = held.into_iter().flatten().find(|held| held.is_of(members, probe.as_ref()));
+        if let Some(same) = same {
+            return Rc::clone(same);
+        }
+        let origins = members.iter().map(|member| self.origin(member)).collect();
+        let upstream = Upstream::start(members.clone(), probe.clone(), origins);
+        self.take(&upstream);
+        upstream
+    }
+
+    fn origin(&self, member: &Member) -> Rc<Origin> {
+        let held = self.origins.get(&url(member)).into_iter().flatten();
+        let wanted = |held: &Member| Member { weight: member.weight, ..held.clone() } == *member;
+        let mut same = held.filter(|(held, _)| wanted(held)).map(|(_, origin)| Rc::clone(origin));
+        same.next().unwrap_or_else(|| Origin::new(member.settings.clone(), member.tls.clone()))
+    }
+}
+
+fn url(member: &Member) -> String {
+    member.settings.url()
+}
+
+fn urls<'a>(members: impl Iterator<Item = &'a Member>) -> String {
+    members.map(url).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::task::LocalSet;
+
+    use super::*;
+
+    fn settings(host: &str, urls: &[&str]) -> Settings {
+        let origin = |url: &&str| Member {
+            settings: crate::origin::Settings::parse(url).unwrap(),
+            tls: None,
+            weight: 1,
+        };
+        let origins = urls.iter().map(origin).collect();
+        let hosts = vec![host.parse().unwrap()];
+        Settings { hosts, rules: Rules::default(), origins, probe: None }
+    }
+
+    fn upstream(sites: &Sites, host: &str) -> Rc<Upstream> {
+        Rc::clone(&sites.route(host, "/").unwrap().site.upstream)
+    }
+
+    #[test]
+    fn a_reload_keeps_the_connections_of_origins_that_stay() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        LocalSet::new().block_on(&runtime, async {
+            let (a, b) = ("http://a.example", "http://b.example");
+            let before = Sites::new(&[settings("x", &[a, b]), settings("y", &[a])], None);
+            let after = Sites::new(&[settings("z", &[a, b]), settings("y", &[b])], Some(&before));
+            assert!(before.route("z", "/").is_none() && after.route("x", "/").is_none());
+            assert!(Rc::ptr_eq(&upstream(&before, "x"), &upstream(&after, "z")));
+            let origins = |sites: &Sites, host: &str| -> Vec<Rc<Origin>> {
+                upstream(sites, host).origins().map(|(_, origin)| Rc::clone(origin)).collect()
+            };
+            let (x, y) = (origins(&before, "x"), origins(&after, "y"));
+            assert!(Rc::ptr_eq(&x[0], &origins(&before, "y")[0]), "two sites share an origin");
+            assert!(Rc::ptr_eq(&x[1], &y[0]));
+        });
+    }
+
+    #[test]
+    fn an_origin_that_is_spoken_to_otherwise_is_another() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        LocalSet::new().block_on(&runtime, async {
+            let before = Sites::new(&[settings("x", &["http://a.example"])], None);
+            let mut other = settings("x", &["http://a.example"]);
+            other.origins[0].settings.keep_host = true;
+            let after = Sites::new(&[other], Some(&before));
+            assert!(!Rc::ptr_eq(&upstream(&before, "x"), &upstream(&after, "x")));
+        });
+    }
+}
