@@ -41,7 +41,10 @@ mod tests {
 
     #[test]
     fn the_nearest_name_takes_the_fewest_edits() {
-        assert_eq!(nearest("memmory", ["max_object", "memory", "eviction"]), Some("memory"));
+        assert_eq!(
+            nearest("max_objects", ["memory", "max_object", "eviction"]),
+            Some("max_object")
+        );
         assert_eq!(nearest("x", []), None);
     }
 }

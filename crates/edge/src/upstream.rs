@@ -204,7 +204,7 @@ impl Member {
     }
 }
 
-/// How many retries are still allowed, counted in [`REQUESTS_A_RETRY`]ths of one. Without it, an
+/// How many retries are still allowed, in parts: [`REQUESTS_A_RETRY`] of them are one. Without it, an
 /// origin that fails under load would get twice the load.
 #[derive(Debug)]
 struct Budget {

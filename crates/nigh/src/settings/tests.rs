@@ -100,20 +100,20 @@ fn flags_and_a_file_that_says_no_more_are_the_same_settings() {
 #[test]
 fn an_unknown_key_names_the_nearest_at_every_depth() {
     assert_eq!(
-        mistakes("[node]\nlissen = \"http://:80\"\n[cahce]\nmemory = \"1GiB\""),
+        mistakes("[node]\nlissen = \"http://:80\"\n[cached]\nmemory = \"1GiB\""),
         [
             "2:1: there is no `lissen` in [node]; the nearest is `listen`",
-            "3:2: there is no `cahce` in the file; the nearest is `cache`",
+            "3:2: there is no `cached` in the file; the nearest is `cache`",
         ]
     );
     assert_eq!(
         mistakes_of_site(
             "origins = [{ ulr = \"http://a\", url = \"http://a\" }]\n[[site.path]]\n\
-             match = \"/\"\nquerry = \"sort\""
+             match = \"/\"\nqueries = \"sort\""
         ),
         [
             "3:14: there is no `ulr` in an origin; the nearest is `url`",
-            "6:1: there is no `querry` in [[site.path]]; the nearest is `query`",
+            "6:1: there is no `queries` in [[site.path]]; the nearest is `query`",
         ]
     );
 }
@@ -146,7 +146,7 @@ fn values_that_are_none_say_what_to_write() {
         ("[limits]\nmax_target = \"64KiB\"", "2:14", "at most 63KiB"),
         ("[limits]\nhead_time = \"5w\"", "2:13", "use ms, s, m, h or d"),
         ("[tls]\ncert = \"a\"", "1:1", "has no `key`"),
-        ("[tls]\ncert = \"a\"\nkey = { evn = \"A\" }", "3:9", "the nearest is `env`"),
+        ("[tls]\ncert = \"a\"\nkey = { envs = \"A\" }", "3:9", "the nearest is `env`"),
         ("[node]\nlisten = \"https://:443\"", "1:1", "add [tls] with cert and key"),
         ("node = 3", "1:8", "write [node] on a line of its own"),
     ] {

@@ -9,7 +9,7 @@ use crate::support::{Edge, Origin, SettingsFile, Wire, h2, ok, process::nigh};
 
 const WRONG: &str = "\
 [cache]
-memmory = \"1GiB\"
+max_objects = \"1GiB\"
 [[site]]
 host = \"www.example.com\"
 origin = \"ftp://origin.example.com\"
@@ -40,7 +40,9 @@ fn every_mistake_is_told_with_its_place_and_the_end_is_1() {
         let path = file.argument();
         for line in [
             format!("nigh: {path} has 2 mistakes:"),
-            format!("{path}:2:1: there is no `memmory` in [cache]; the nearest is `memory`"),
+            format!(
+                "{path}:2:1: there is no `max_objects` in [cache]; the nearest is `max_object`"
+            ),
             format!("{path}:5:10: `ftp://origin.example.com` has no scheme that an origin speaks"),
         ] {
             assert!(ran.stderr.contains(&line), "{line:?} is not in {}", ran.stderr);
@@ -150,7 +152,7 @@ fn a_bad_reload_changes_nothing_and_says_why() {
         file.rewrite(WRONG);
         edge.hang_up();
         edge.line("nothing is changed");
-        edge.line(":2:1: there is no `memmory` in [cache]; the nearest is `memory`");
+        edge.line(":2:1: there is no `max_objects` in [cache]; the nearest is `max_object`");
         edge.line(":5:10: ");
         assert_eq!(edge.get("/").text(), "x");
     }
