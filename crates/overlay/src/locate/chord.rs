@@ -167,10 +167,14 @@ pub struct Node {
 /// What a node has only while it needs it: a million nodes are held.
 #[derive(Debug, Default, Hash)]
 struct More {
+    /// The keys of all places of this host, if it has several.
+    places: Arc<[Key]>,
     /// Where nodes may be that let this one in.
     via: Vec<Address>,
     join_attempts: u32,
     lost: Lost,
+    /// How often it has stabilised within this round without waiting for the next.
+    hastened: usize,
     choices: Vec<Choice>,
     holdings: Holdings,
 }
@@ -197,6 +201,13 @@ impl Node {
             rtt: Rtt::default(),
             rounds: 0,
             more: None,
+        }
+    }
+
+    /// Says at which places of the circle this node's host is.
+    fn beside(&mut self, places: &Arc<[Key]>) {
+        if places.len() > 1 {
+            self.more().places = Arc::clone(places);
         }
     }
 

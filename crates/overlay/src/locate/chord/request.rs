@@ -195,7 +195,7 @@ impl Node {
             For::Pass(passing) => self.pass_again(*passing, cx),
             For::Store(id) | For::Fetch(id) => self.holder_failed(id, cx),
             For::Copy(Some(asker)) => self.copied(asker, false, cx),
-            For::Stabilise => self.stabilise(cx),
+            For::Stabilise => self.hasten(cx),
             For::Verify | For::Lost | For::Copy(None) => {}
         }
     }

@@ -32,17 +32,32 @@ const LOST_ROUNDS: u32 = 4;
 /// A predecessor that has been silent for so many rounds is asked whether it is there.
 const SILENT_ROUNDS: u32 = 3;
 
+/// So often within a round, for each successor that may be known, a node stabilises at once and does
+/// not wait for the next: once past a node that is gone, once for one that has come in between.
+const HASTE_A_SUCCESSOR: usize = 2;
+
 /// Nodes that were known and did not answer any more, the latest last.
 #[derive(Debug, Default, Hash)]
-pub(super) struct Lost(Vec<Contact>);
+pub(super) struct Lost(Vec<Missing>);
+
+#[derive(Clone, Copy, Debug, Hash)]
+struct Missing {
+    contact: Contact,
+    /// The round in which it was found gone; none if others only do not name it any more.
+    gone_in: Option<u32>,
+}
 
 impl Lost {
-    fn remember(&mut self, contact: Contact) {
-        self.0.retain(|other| other.key != contact.key);
+    fn remember(&mut self, contact: Contact, gone_in: Option<u32>) {
+        self.0.retain(|other| other.contact.key != contact.key);
         if self.0.len() == LOST_MAX {
             self.0.remove(0);
         }
-        self.0.push(contact);
+        self.0.push(Missing { contact, gone_in });
+    }
+
+    fn is_gone(&self, contact: Contact, round: u32) -> bool {
+        self.0.iter().any(|it| it.contact == contact && it.gone_in == Some(round))
     }
 
     pub(super) fn check(&self) {
@@ -108,7 +123,9 @@ impl Node {
     fn joined(&mut self, successors: &[Contact], cx: &mut Context<'_, Self>) {
         self.standing = Standing::Member;
         self.predecessor = None;
-        self.adopt(successors);
+        let known: Vec<Contact> =
+            successors.iter().filter(|it| !self.is_stale(**it)).copied().collect();
+        self.adopt(&known);
         self.begin_upkeep(cx.now);
         cx.tell(Event::Joined);
         self.stabilise(cx);
@@ -122,6 +139,10 @@ impl Node {
     pub(super) fn round(&mut self, cx: &mut Context<'_, Self>) {
         if self.standing != Standing::Member {
             return;
+        }
+        self.rounds = self.rounds.wrapping_add(1);
+        if let Some(more) = &mut self.more {
+            more.hastened = 0;
         }
         let every = self.settings.stabilise_every;
         let next = cx.rng.between(every / 2, every + every / 2);
@@ -146,6 +167,28 @@ impl Node {
         }
     }
 
+    /// Stabilises without waiting for the next round, unless this one has seen enough of that: a
+    /// successor may name again and again whom this node finds gone.
+    pub(super) fn hasten(&mut self, cx: &mut Context<'_, Self>) {
+        let limit = HASTE_A_SUCCESSOR * self.settings.successors;
+        let hastened = &mut self.more().hastened;
+        if *hastened < limit {
+            *hastened += 1;
+            self.stabilise(cx);
+        }
+    }
+
+    /// Whether this node knows better than whoever names `contact`: it has found it gone within this
+    /// round, or it is itself what is at that address.
+    fn is_stale(&self, contact: Contact) -> bool {
+        let more = self.more.as_ref();
+        if contact.address == self.me.address {
+            let places = more.map_or(&[][..], |more| &more.places);
+            return contact.key != self.me.key && !places.contains(&contact.key);
+        }
+        more.is_some_and(|more| more.lost.is_gone(contact, self.rounds))
+    }
+
     /// The successor has named its neighbours.
     pub(super) fn neighbours_are(
         &mut self,
@@ -160,9 +203,12 @@ impl Node {
         // Its list, behind it; in front of it whoever is nearer. In a small ring the list goes past
         // this node and round again: those in front of it would be taken in though they are dead.
         let (circle, me) = (self.settings.circle, self.me.key);
-        let behind = successors.iter().filter(|it| circle.between(it.key, from.key, me));
+        let behind = successors
+            .iter()
+            .filter(|it| circle.between(it.key, from.key, me) && !self.is_stale(**it));
         let mut list: Vec<Contact> = std::iter::once(from).chain(behind.copied()).collect();
-        let between = predecessor.filter(|it| circle.between(it.key, self.me.key, from.key));
+        let between = predecessor
+            .filter(|it| circle.between(it.key, self.me.key, from.key) && !self.is_stale(*it));
         if let Some(nearer) = between {
             list.insert(0, nearer);
         }
@@ -172,7 +218,7 @@ impl Node {
         // Whom the others do not see any more may be dead, or on the other side of a cut.
         for contact in before {
             if !self.successors.contains(&contact) {
-                self.more().lost.remember(contact);
+                self.more().lost.remember(contact, None);
             }
         }
         let successor = self.next_successor();
@@ -182,7 +228,7 @@ impl Node {
         }
         if between.is_some() {
             // Several may have joined in between: go on until nobody is nearer.
-            self.stabilise(cx);
+            self.hasten(cx);
         }
         self.keep_holdings(cx.now);
     }
@@ -208,7 +254,7 @@ impl Node {
         if nearer {
             self.hand_over(before, by, cx);
             if self.successors.is_empty() {
-                self.stabilise(cx);
+                self.hasten(cx);
             }
         }
     }
@@ -224,7 +270,8 @@ impl Node {
 
     /// A node is gone: out of the tables with it.
     pub(super) fn lose(&mut self, contact: Contact) {
-        self.more().lost.remember(contact);
+        let round = self.rounds;
+        self.more().lost.remember(contact, Some(round));
         self.forget(contact);
     }
 
@@ -240,12 +287,11 @@ impl Node {
     /// Now and then: is one of the lost there again? And is the next node really the next one, as
     /// seen from far away?
     fn ask_lost(&mut self, cx: &mut Context<'_, Self>) {
-        self.rounds = self.rounds.wrapping_add(1);
         if !self.rounds.is_multiple_of(LOST_ROUNDS) {
             return;
         }
         let lost = self.more.as_ref().map_or(&[][..], |more| &more.lost.0);
-        if let Some(&lost) = (!lost.is_empty()).then(|| &lost[cx.rng.index(lost.len())]) {
+        if let Some(lost) = (!lost.is_empty()).then(|| lost[cx.rng.index(lost.len())].contact) {
             self.ask(lost, For::Lost, |nonce| Body::Ping { nonce }, cx);
         }
         let far: Vec<Contact> = self.fingers.all().collect();
@@ -268,7 +314,8 @@ impl Node {
 
     /// Another sees these behind this node.
     pub(super) fn audited(&mut self, contacts: &[Contact], cx: &mut Context<'_, Self>) {
-        let nearest = contacts.iter().find(|it| it.key != self.me.key).copied();
+        let fits = |it: &&Contact| it.key != self.me.key && !self.is_stale(**it);
+        let nearest = contacts.iter().find(fits).copied();
         let Some(nearest) = nearest else { return };
         let nearer = self
             .successors
@@ -279,7 +326,7 @@ impl Node {
         }
         if nearer {
             self.adopt(&[nearest]);
-            self.stabilise(cx);
+            self.hasten(cx);
         } else if self.successors.first() != Some(&nearest) {
             // Another ring, none of whose nodes lies just behind this one. The one behind it over
             // there learns of it: through that one, those between whom the rings meet do.
@@ -299,7 +346,9 @@ impl Node {
                 cx.send(neighbour.address, Message { to: Some(neighbour.key), body });
             }
         }
+        let places = self.more.take().map(|more| more.places).unwrap_or_default();
         *self = Self::new(self.me.key, self.me.address, self.settings.clone());
+        self.beside(&places);
         cx.tell(Event::Left);
     }
 
@@ -330,7 +379,7 @@ impl Node {
                 .copied()
                 .collect();
             self.adopt(&behind);
-            self.stabilise(cx);
+            self.hasten(cx);
         }
     }
 }

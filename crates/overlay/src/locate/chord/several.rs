@@ -33,7 +33,13 @@ impl Several {
     /// If there is none, or more than [`PLACES_MAX`].
     pub fn new(keys: &[Key], address: Address, settings: &Arc<Settings>) -> Self {
         assert!((1..=PLACES_MAX).contains(&keys.len()), "a host has 1 to {PLACES_MAX} places");
-        let nodes = keys.iter().map(|&key| Node::new(key, address, Arc::clone(settings))).collect();
+        let places = keys.into();
+        let node = |&key| {
+            let mut node = Node::new(key, address, Arc::clone(settings));
+            node.beside(&places);
+            node
+        };
+        let nodes = keys.iter().map(node).collect();
         Self { nodes, left: 0, outbox: Vec::new() }
     }
 

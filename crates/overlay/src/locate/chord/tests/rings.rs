@@ -152,6 +152,40 @@ fn a_ring_that_was_cut_in_two_heals_into_one() {
 }
 
 #[test]
+fn a_node_that_comes_back_under_another_key_draws_no_storm_of_questions() {
+    let settings = settings(|it| it.copies = 1);
+    // A fast network, in which questions that follow each other's answers are many.
+    let mut world = World::new(3, Network::new(Latency::Constant(Duration::from_micros(100))));
+    world.check_always();
+    for number in 0..4 {
+        let host = world.add(node(number, &settings));
+        let via = if number == 0 { vec![] } else { vec![HostId(0).address()] };
+        world.command(host, Command::Join { via });
+        run(&mut world, Duration::from_secs(10));
+    }
+    run(&mut world, Duration::from_secs(30));
+    let sent = world.counts().sent;
+    run(&mut world, Duration::from_secs(30));
+    let quiet = world.counts().sent - sent;
+    for number in 1..4 {
+        let old = members(&world)[number as usize];
+        let host = HostId::at(old.address).unwrap();
+        world.crash(host);
+        let key = Key::of(&[u8::try_from(number).unwrap()]);
+        world.restart(host, Node::new(key, host.address(), Arc::clone(&settings)));
+        let other = members(&world)[0];
+        world.command(host, Command::Join { via: vec![other.address] });
+        let sent = world.counts().sent;
+        run(&mut world, Duration::from_secs(30));
+        let sent = world.counts().sent - sent;
+        assert!(sent < 3 * quiet, "{sent} datagrams, {quiet} while nothing happens");
+    }
+    run(&mut world, Duration::from_secs(60));
+    assert_eq!(members(&world).len(), 4);
+    assert_whole(&world);
+}
+
+#[test]
 fn a_finger_is_the_nearest_of_several_that_would_do() {
     use nigh_sim::Places;
     let plain = settings(|it| (it.successors, it.stabilise_every) = (16, Duration::from_secs(1)));
