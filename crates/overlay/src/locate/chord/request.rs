@@ -17,6 +17,11 @@ use crate::locate::Contact;
 const ATTEMPTS: u32 = 3;
 /// Questions at once; what would be asked beyond that is not.
 const REQUESTS_MAX: usize = 512;
+/// Of them, those that are asked on behalf of others, who may want any number.
+const FOR_OTHERS_MAX: usize = REQUESTS_MAX / 2;
+/// Questions of upkeep have a place even then. There is one for each node of the tables at most, and
+/// a few more.
+const UPKEEP_MAX: usize = 256;
 
 /// What an answer is for.
 #[derive(Clone, Debug, Hash)]
@@ -39,6 +44,18 @@ pub(super) enum For {
     Fetch(u64),
     /// A copy of a value; if it was made for somebody, that one is told when all are made.
     Copy(Option<Nonce>),
+}
+
+impl For {
+    /// What keeps the ring together.
+    const fn is_upkeep(&self) -> bool {
+        matches!(self, Self::Stabilise | Self::Verify | Self::Lost)
+    }
+
+    /// What a peer has wanted.
+    const fn is_for_others(&self) -> bool {
+        matches!(self, Self::Pass(_) | Self::Copy(_))
+    }
 }
 
 #[derive(Clone, Debug, Hash)]
@@ -69,8 +86,20 @@ impl Requests {
         })
     }
 
+    /// Whether one more may be asked.
+    fn have_room(&self, what: &For) -> bool {
+        if what.is_upkeep() {
+            return self.len() < REQUESTS_MAX + UPKEEP_MAX;
+        }
+        let for_others = || self.iter().filter(|it| it.what.is_for_others()).count();
+        let has_share = !what.is_for_others()
+            || self.len() < FOR_OTHERS_MAX
+            || for_others() < FOR_OTHERS_MAX;
+        self.len() < REQUESTS_MAX && has_share
+    }
+
     pub(super) fn check(&self) {
-        assert!(self.len() <= REQUESTS_MAX, "too many questions at once");
+        assert!(self.len() <= REQUESTS_MAX + UPKEEP_MAX, "too many questions at once");
     }
 }
 
@@ -97,7 +126,7 @@ impl Node {
         body: impl FnOnce(Nonce) -> Body,
         cx: &mut Context<'_, Self>,
     ) -> bool {
-        if self.requests.len() >= REQUESTS_MAX {
+        if !self.requests.have_room(&what) {
             return false;
         }
         let nonce = cx.secrets.number();
