@@ -24,6 +24,9 @@ const BYTES_MAX: usize = 64 << 20;
 const PUBLISHED_MAX: usize = 1024;
 /// Puts whose copies are being made.
 const COPYING_MAX: usize = 256;
+/// The highest stamp of a value: more than any owner counts up to. A copy that claims a higher one is
+/// refused.
+const STAMP_MAX: u64 = u64::MAX / 2;
 /// How often what is held is gone through, and how much of it each time.
 const HOLD_EVERY: Duration = Duration::from_secs(30);
 const BATCH: usize = 64;
@@ -63,6 +66,16 @@ struct Copying {
     made: u8,
 }
 
+/// What became of a value that was to be held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Taken {
+    Held,
+    /// A newer one is held under the key, and stays.
+    Outdated,
+    /// There is no room, or it is stamped as nobody stamps.
+    Refused,
+}
+
 /// What a node holds.
 #[derive(Debug, Default, Hash)]
 pub(super) struct Holdings {
@@ -80,24 +93,25 @@ impl Holdings {
         self.items.len()
     }
 
-    /// Takes a value in; the stamp under which it is held, or none if there is no room.
-    fn take(&mut self, offer: Offer, is_copy: bool, now: Time) -> Option<u64> {
+    /// Takes a value in: a copy under the stamp that its owner gave it, another under the next one.
+    fn take(&mut self, offer: Offer, is_copy: bool, now: Time) -> Taken {
         let Offer { key, stamp, lifetime, value } = offer;
         let until = now.after(lifetime.min(LIFETIME_MAX));
-        let old = self.items.get_mut(&key);
-        let stamp = match &old {
-            Some(old) if is_copy && old.stamp > stamp => return Some(old.stamp),
-            Some(old) if !is_copy => old.stamp + 1,
-            _ => stamp.max(1),
+        let old = self.items.get(&key).map(|old| (old.stamp, old.value.len()));
+        let stamp = match old {
+            _ if is_copy && stamp > STAMP_MAX => return Taken::Refused,
+            Some((old, _)) if is_copy && old > stamp => return Taken::Outdated,
+            _ if is_copy => stamp.max(1),
+            Some((old, _)) => (old + 1).min(STAMP_MAX),
+            None => 1,
         };
-        let freed = old.as_ref().map_or(0, |old| old.value.len());
-        let bytes = self.bytes - freed + value.len();
+        let bytes = self.bytes - old.map_or(0, |(_, length)| length) + value.len();
         if bytes > BYTES_MAX || (old.is_none() && self.items.len() >= VALUES_MAX) {
-            return None;
+            return Taken::Refused;
         }
         self.bytes = bytes;
         self.items.insert(key, Item { value, stamp, until, renewed: now });
-        Some(stamp)
+        Taken::Held
     }
 
     fn offer(&self, key: Key, now: Time) -> Option<Offer> {
@@ -120,6 +134,8 @@ impl Holdings {
     pub(super) fn check(&self) {
         let bytes: usize = self.items.values().map(|item| item.value.len()).sum();
         assert_eq!(bytes, self.bytes, "bytes are miscounted");
+        let stamps = 1..=STAMP_MAX;
+        assert!(self.items.values().all(|item| stamps.contains(&item.stamp)), "a stamp of nobody");
         assert!(self.items.len() <= VALUES_MAX && self.bytes <= BYTES_MAX, "too much is held");
         assert!(self.copying.len() <= COPYING_MAX, "too many copies are being made");
     }
@@ -167,11 +183,15 @@ impl Node {
             return;
         }
         let key = offer.key;
-        let Some(stamp) = self.more().holdings.take(offer, copies == 0, cx.now) else {
-            return Self::reply(from, Body::Full { nonce }, cx);
-        };
+        match self.more().holdings.take(offer, copies == 0, cx.now) {
+            Taken::Held => {}
+            Taken::Outdated => return Self::reply(from, Body::Stored { nonce, copies: 0 }, cx),
+            Taken::Refused => return Self::reply(from, Body::Full { nonce }, cx),
+        }
         self.keep_holdings(cx.now);
-        self.copy(key, stamp, copies, nonce, Asker::Peer(from), cx);
+        // Who asks may know less of this ring than its nodes: a visitor has no settings of it.
+        let copies = copies.min(self.settings.copies);
+        self.copy(key, copies, nonce, Asker::Peer(from), cx);
     }
 
     /// This node is the owner of what it puts itself.
@@ -184,19 +204,18 @@ impl Node {
     ) {
         let Putting { value, lifetime, .. } = putting;
         let offer = Offer { key, stamp: 0, lifetime, value };
-        let Some(stamp) = self.more().holdings.take(offer, false, cx.now) else {
+        if self.more().holdings.take(offer, false, cx.now) != Taken::Held {
             return self.not_stored(id, cx);
-        };
+        }
         self.keep_holdings(cx.now);
         let (copies, nonce) = (self.settings.copies, cx.secrets.number());
-        self.copy(key, stamp, copies, nonce, Asker::Own(id), cx);
+        self.copy(key, copies, nonce, Asker::Own(id), cx);
     }
 
     /// Makes the copies of a value, and tells `asker` when it is done.
     fn copy(
         &mut self,
         key: Key,
-        stamp: u64,
         copies: u8,
         nonce: Nonce,
         asker: Asker,
@@ -215,7 +234,6 @@ impl Node {
                 self.copied(nonce, false, cx);
             }
         }
-        debug_assert!(stamp > 0, "an owner stamps what it holds");
     }
 
     fn send_copy(

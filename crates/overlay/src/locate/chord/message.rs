@@ -64,7 +64,7 @@ pub enum Body {
     Found { lookup: u64, hops: u8, contacts: Vec<Contact> },
     /// Hold this, and have it held by as many as `copies` in all; 0 says that it is such a copy.
     Store { nonce: Nonce, copies: u8, offer: Box<Offer> },
-    /// It is held by so many.
+    /// It is held by so many; by 0 if a newer value is held and stays.
     Stored { nonce: Nonce, copies: u8 },
     /// There is no room for it.
     Full { nonce: Nonce },

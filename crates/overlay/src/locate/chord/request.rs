@@ -181,7 +181,9 @@ impl Node {
             (For::Store(id), Body::Stored { copies, .. }) => self.stored(id, copies, cx),
             (For::Store(id), Body::Full { .. }) => self.not_stored(id, cx),
             (For::Fetch(id), Body::Value { value, .. }) => self.fetched(id, value, cx),
-            (For::Copy(Some(asker)), Body::Stored { .. }) => self.copied(asker, true, cx),
+            (For::Copy(Some(asker)), Body::Stored { copies, .. }) => {
+                self.copied(asker, copies > 0, cx);
+            }
             (For::Copy(Some(asker)), Body::Full { .. }) => self.copied(asker, false, cx),
             // It is there, which is all that the others want to know; what does not fit the
             // question is as good as no answer to it.

@@ -108,3 +108,41 @@ fn what_strangers_ask_for_leaves_room_for_upkeep() {
     alone.waits(Duration::from_secs(15));
     assert_ne!(alone.node.successors()[0], alone.ring[1]);
 }
+
+#[test]
+fn no_stamp_of_a_stranger_stops_the_count_or_overflows_it() {
+    let mut alone = Alone::new(&settings(|it| it.copies = 1));
+    let key = alone.own_key(1);
+    let answer = |sent: Sent| sent[0].1.body.clone();
+    let (full, held) = (Body::Full { nonce: 1 }, Body::Stored { nonce: 2, copies: 1 });
+    assert_eq!(answer(alone.hears(stranger(), store(1, key, 0, u64::MAX))), full);
+    // The highest that is taken; what comes through the owner is newer all the same.
+    assert_eq!(answer(alone.hears(stranger(), store(2, key, 0, u64::MAX / 2))), held);
+    for _ in 0..3 {
+        assert_eq!(answer(alone.hears(stranger(), store(2, key, 1, u64::MAX))), held);
+    }
+    // A copy that is older than what is held is none.
+    let none = Body::Stored { nonce: 3, copies: 0 };
+    assert_eq!(answer(alone.hears(stranger(), store(3, key, 0, 7))), none);
+}
+
+#[test]
+fn a_replica_that_keeps_a_newer_value_is_not_counted() {
+    let mut alone = Alone::new(&settings(|_| {}));
+    let sent = alone.hears(stranger(), store(9, alone.own_key(1), 3, 0));
+    for (place, (to, message)) in sent.into_iter().enumerate() {
+        let nonce = message.body.nonce().unwrap();
+        let copies = u8::from(place == 0);
+        let told = alone.hears(to, Body::Stored { nonce, copies });
+        let expected = (stranger(), Body::Stored { nonce: 9, copies: 2 });
+        let told: Vec<_> = told.into_iter().map(|(to, it)| (to, it.body)).collect();
+        assert_eq!(told, if place == 0 { vec![] } else { vec![expected] });
+    }
+}
+
+#[test]
+fn an_owner_makes_no_more_copies_than_its_ring_has() {
+    let mut alone = Alone::new(&settings(|it| it.copies = 2));
+    let sent = alone.hears(stranger(), store(9, alone.own_key(1), 30, 0));
+    assert_eq!(questions(&sent, |it| matches!(it, Body::Store { .. })), 1);
+}
