@@ -315,9 +315,7 @@ impl Node {
             }
             Body::Notify { key } => self.notified(Contact { key, address: from }, cx),
             Body::Ping { nonce } => Self::reply(from, Body::Pong { nonce }, cx),
-            Body::Leaving { key, neighbours } => {
-                self.neighbour_left(Contact { key, address: from }, &neighbours, cx);
-            }
+            Body::Leaving { key, .. } => self.neighbour_left(Contact { key, address: from }, cx),
             Body::Route { nonce, lookup, key, origin, hops } => {
                 if nonce != 0 {
                     Self::reply(from, Body::Taken { nonce }, cx);

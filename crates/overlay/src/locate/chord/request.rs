@@ -154,7 +154,7 @@ impl Node {
         if matches!(answer, Body::Stranger { .. }) {
             // Another is there, or it is not part of a ring; it may be once more.
             if let Some(contact) = request.contact().filter(|it| self.knows(*it)) {
-                self.lose(contact);
+                self.gone(contact, &request.what, cx);
             }
             return self.gave_nothing(request.what, request.key, cx);
         }
@@ -207,7 +207,7 @@ impl Node {
         }
         if let Some(contact) = request.contact() {
             match request.what {
-                For::Stabilise | For::Verify => self.lose(contact),
+                For::Stabilise | For::Verify => self.gone(contact, &request.what, cx),
                 For::Candidate(_) | For::Lost | For::Copy(_) => {}
                 // One datagram may have been lost: ask again, beside the way.
                 For::Lookup(_) | For::Pass(_) | For::Store(_) | For::Fetch(_) => {
@@ -228,6 +228,14 @@ impl Node {
             For::Copy(Some(asker)) => self.copied(asker, false, cx),
             For::Stabilise => self.hasten(cx),
             For::Verify | For::Lost | For::Copy(None) => {}
+        }
+    }
+
+    /// Who was asked is gone. Another is next now, if it was the next one; who stabilises goes on to
+    /// that anyway.
+    fn gone(&mut self, contact: Contact, what: &For, cx: &mut Context<'_, Self>) {
+        if self.lose(contact) && !matches!(what, For::Stabilise) {
+            self.hasten(cx);
         }
     }
 

@@ -268,20 +268,17 @@ impl Node {
         }
     }
 
-    /// A node is gone: out of the tables with it.
-    pub(super) fn lose(&mut self, contact: Contact) {
+    /// A node is gone: out of the tables with it. Says whether it was the next successor.
+    pub(super) fn lose(&mut self, contact: Contact) -> bool {
         let round = self.rounds;
+        let was_next = self.successors.first() == Some(&contact);
         self.more().lost.remember(contact, Some(round));
-        self.forget(contact);
-    }
-
-    /// Takes a node out of the tables.
-    fn forget(&mut self, contact: Contact) {
         self.successors.remove(contact, self.frame());
         self.fingers.remove(contact);
         if self.predecessor == Some(contact) {
             self.predecessor = None;
         }
+        was_next
     }
 
     /// Now and then: is one of the lost there again? And is the next node really the next one, as
@@ -352,34 +349,11 @@ impl Node {
         cx.tell(Event::Left);
     }
 
-    /// A neighbour goes, and names its own.
-    pub(super) fn neighbour_left(
-        &mut self,
-        who: Contact,
-        neighbours: &Neighbours,
-        cx: &mut Context<'_, Self>,
-    ) {
-        let Neighbours { predecessor, successors } = neighbours;
-        let (circle, me) = (self.settings.circle, self.me.key);
-        let was_predecessor = self.predecessor == Some(who);
-        let was_successor = self.successors.contains(&who);
-        if !was_predecessor && !was_successor {
-            return;
-        }
-        self.forget(who);
-        if was_predecessor {
-            let next = predecessor.filter(|it| it.key != me && *it != who);
-            self.predecessor = next;
-            self.predecessor_heard = cx.now;
-        }
-        if was_successor {
-            let behind: Vec<Contact> = successors
-                .iter()
-                .filter(|it| circle.between(it.key, who.key, me) && **it != who)
-                .copied()
-                .collect();
-            self.adopt(&behind);
-            self.hasten(cx);
+    /// Somebody at the address of a neighbour says that it goes. That may be forged: it is asked, and
+    /// is gone if it does not answer any more. Whoever is next to it then, stabilising shows.
+    pub(super) fn neighbour_left(&mut self, who: Contact, cx: &mut Context<'_, Self>) {
+        if self.predecessor == Some(who) || self.successors.contains(&who) {
+            self.suspect(who, cx);
         }
     }
 }

@@ -7,7 +7,7 @@ use nigh_base::{
 };
 
 use super::{
-    super::message::{Body, Message, Offer},
+    super::message::{Body, Message, Neighbours, Offer},
     *,
 };
 
@@ -145,4 +145,23 @@ fn an_owner_makes_no_more_copies_than_its_ring_has() {
     let mut alone = Alone::new(&settings(|it| it.copies = 2));
     let sent = alone.hears(stranger(), store(9, alone.own_key(1), 30, 0));
     assert_eq!(questions(&sent, |it| matches!(it, Body::Store { .. })), 1);
+}
+
+#[test]
+fn a_forged_leave_makes_a_node_ask_and_changes_nothing() {
+    let mut alone = Alone::new(&settings(|_| {}));
+    let (next, before) = (alone.ring[1], alone.ring[alone.ring.len() - 1]);
+    let attacker = Contact { key: next.key.plus(Key::from(1)), address: stranger() };
+    for who in [next, before] {
+        let (predecessor, successors) = (Some(attacker), vec![attacker; 8]);
+        let neighbours = Box::new(Neighbours { predecessor, successors });
+        let sent = alone.hears(who.address, Body::Leaving { key: who.key, neighbours });
+        let [(to, Message { body: Body::Ping { nonce }, .. })] = sent[..] else {
+            panic!("{sent:?}")
+        };
+        assert_eq!(to, who.address);
+        alone.hears(who.address, Body::Pong { nonce });
+    }
+    assert_eq!(alone.node.successors(), &alone.ring[1..9]);
+    assert_eq!(alone.node.predecessor(), Some(before));
 }
