@@ -76,13 +76,17 @@ impl Node<'_> {
         self.say_where()?;
         self.command(Command::Join { via: self.flags.join.clone() }).await;
         let lived = self.until_told_to_end().await;
-        if self.leaves().await {
-            // Who never came is not said to have left.
-            if lived.is_ok() {
-                self.say("left", "left");
+        match self.leaves().await {
+            Some(untaken) => {
+                if untaken > 0 {
+                    warn!(values = untaken, "nobody has taken over what this node alone held");
+                }
+                // Who never came is not said to have left.
+                if lived.is_ok() {
+                    self.say("left", "left");
+                }
             }
-        } else {
-            warn!("ending without having left");
+            None => warn!("ending without having left"),
         }
         lived
     }
@@ -114,11 +118,22 @@ impl Node<'_> {
         }
     }
 
-    /// Tells the neighbours; false if that takes too long.
-    async fn leaves(&mut self) -> bool {
+    /// Hands on what it holds and tells the neighbours; how many values nobody took, or none if that
+    /// takes too long or its operator does not wait for it.
+    async fn leaves(&mut self) -> Option<usize> {
         self.command(Command::Leave).await;
-        let left = async { while self.handle.events.recv().await.expect(DRIVEN) != Event::Left {} };
-        timeout(LEAVE_TIME, left).await.is_ok()
+        let events = &mut self.handle.events;
+        let left = async {
+            loop {
+                if let Event::Left { untaken } = events.recv().await.expect(DRIVEN) {
+                    return untaken;
+                }
+            }
+        };
+        select! {
+            left = timeout(LEAVE_TIME, left) => left.ok(),
+            () = self.signals.any() => None,
+        }
     }
 
     async fn command(&self, command: Command) {
@@ -296,5 +311,5 @@ const DRIVEN: &str = "the driver runs for as long as it has a handle";
 const PATIENCE: Duration = Duration::from_secs(3);
 /// How often the log says how the node is.
 const REPORT_EVERY: Duration = Duration::from_secs(60);
-/// How long leaving may take. It is a matter of a few datagrams that nobody answers.
-const LEAVE_TIME: Duration = Duration::from_secs(3);
+/// How long leaving may take: as long as the machine gives itself, and a little to say so.
+const LEAVE_TIME: Duration = chord::LEAVE_MAX.saturating_add(Duration::from_secs(1));

@@ -60,7 +60,7 @@ pub enum Command {
         /// Where nodes may be, at most [`VIA_MAX`].
         via: Vec<Address>,
     },
-    /// Go, and tell the neighbours. [`Event::Left`] follows.
+    /// Go: hand on what is held nowhere else, and tell the neighbours. [`Event::Left`] follows.
     Leave,
     /// Who is responsible for `key`? [`Event::Located`] or [`Event::Failed`] follows.
     Locate {
@@ -101,7 +101,10 @@ pub enum Event {
     /// Nobody let it in.
     JoinFailed(Failure),
     /// This node has left.
-    Left,
+    Left {
+        /// Values that it held, as far as it knows alone, and that nobody has taken in time.
+        untaken: usize,
+    },
     /// Who is responsible.
     Located {
         /// As asked.

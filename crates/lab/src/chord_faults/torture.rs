@@ -234,7 +234,7 @@ impl<'a> Torture<'a> {
                     self.join(told.host);
                     continue;
                 }
-                Event::Joined | Event::Left => continue,
+                Event::Joined | Event::Left { .. } => continue,
                 Event::Located { ticket, .. }
                 | Event::Stored { ticket, .. }
                 | Event::Value { ticket, .. }

@@ -12,6 +12,7 @@
 //! lookup   from a key to its successor, iteratively or recursively
 //! walk     whom an iterative lookup has asked, and asks next
 //! hold     values, their copies and their end
+//! handover  values that change hands, when a node comes or leaves
 //! pending  what is under way, by number
 //! request  questions that wait for an answer
 //! several  virtual nodes: one host, many places on the circle
@@ -20,6 +21,7 @@
 
 mod fingers;
 pub mod fuzz;
+mod handover;
 mod hold;
 mod lookup;
 pub mod message;
@@ -45,6 +47,7 @@ use nigh_base::{
 
 use self::{
     fingers::{Choice, Fingers},
+    handover::{Leaving, Passage},
     hold::Holdings,
     lookup::Lookups,
     message::{Body, CONTACTS_MAX, Message, Neighbours},
@@ -54,6 +57,7 @@ use self::{
 };
 use super::{Command, Contact, Event};
 
+pub use handover::LEAVE_MAX;
 pub use several::{PLACES_MAX, Several};
 
 /// How a node of a ring behaves. All nodes of a ring have the same `circle`; the rest is each
@@ -141,6 +145,10 @@ enum Timer {
     Join,
     /// The next round over what is held.
     Hold,
+    /// The end of the time in which a node that leaves hands on what it holds.
+    Leave,
+    /// The end of the time in which neighbours ask whether it has left.
+    Farewell,
 }
 
 /// One node of a Chord ring, as a machine.
@@ -177,6 +185,10 @@ struct More {
     hastened: usize,
     choices: Vec<Choice>,
     holdings: Holdings,
+    passages: Vec<Passage>,
+    leaving: Option<Box<Leaving>>,
+    /// The number that the caller is told with [`Event::Left`].
+    farewell: Option<usize>,
 }
 
 impl Node {
@@ -363,6 +375,8 @@ impl Node {
                 Timer::Stabilise => self.round(cx),
                 Timer::Join => self.try_to_join(cx),
                 Timer::Hold => self.keep_up(cx),
+                Timer::Leave => self.leave_overdue(cx),
+                Timer::Farewell => self.farewell(cx),
             }
         }
     }
@@ -417,6 +431,7 @@ impl Machine for Node {
         self.fingers.check(self.settings.circle, me);
         self.requests.check();
         self.lookups.check();
+        self.check_handover();
         if let Some(more) = &self.more {
             more.lost.check();
             more.holdings.check();

@@ -1,10 +1,13 @@
 //! Values under keys: held by the key's owner and by the nodes behind it, for as long as they live.
 //!
 //! The owner makes the copies and renews them; a node that becomes the owner of a key is given what
-//! is held under it by the one that was. Nothing lies on disk: a value lives as long as one of its
+//! is held under it by the one that was (`handover`). Nothing lies on disk: a value lives as long as one of its
 //! holders, and as its publisher puts it again.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, HashSet},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use nigh_base::{Address, Key, Time, machine::Context};
@@ -32,8 +35,6 @@ const HOLD_EVERY: Duration = Duration::from_secs(30);
 const BATCH: usize = 64;
 /// A copy that was not renewed for so long has lost its owner.
 const FORGOTTEN: Duration = Duration::from_secs(120);
-/// Values that are handed over at once; the rest follows by and by.
-const HAND_OVER_MAX: usize = 256;
 
 #[derive(Clone, Debug, Hash)]
 struct Item {
@@ -41,6 +42,8 @@ struct Item {
     stamp: u64,
     until: Time,
     renewed: Time,
+    /// The latest that has said it holds the value, too.
+    kept_by: Option<Address>,
 }
 
 #[derive(Clone, Debug, Hash)]
@@ -93,6 +96,10 @@ impl Holdings {
         self.items.len()
     }
 
+    pub(super) fn keys(&self) -> impl Iterator<Item = Key> {
+        self.items.keys().copied()
+    }
+
     /// Takes a value in: a copy under the stamp that its owner gave it, another under the next one.
     fn take(&mut self, offer: Offer, is_copy: bool, now: Time) -> Taken {
         let Offer { key, stamp, lifetime, value } = offer;
@@ -110,7 +117,7 @@ impl Holdings {
             return Taken::Refused;
         }
         self.bytes = bytes;
-        self.items.insert(key, Item { value, stamp, until, renewed: now });
+        self.items.insert(key, Item { value, stamp, until, renewed: now, kept_by: None });
         Taken::Held
     }
 
@@ -182,6 +189,9 @@ impl Node {
             // The network has doubled it.
             return;
         }
+        if self.is_leaving() {
+            return Self::reply(from, Body::Full { nonce }, cx);
+        }
         let key = offer.key;
         match self.more().holdings.take(offer, copies == 0, cx.now) {
             Taken::Held => {}
@@ -243,9 +253,43 @@ impl Node {
         asker: Option<Nonce>,
         cx: &mut Context<'_, Self>,
     ) -> bool {
+        self.send_value(to, key, For::Copy(asker), cx)
+    }
+
+    /// Sends what is held under `key`; false if that is nothing, or too much is asked already.
+    pub(super) fn send_value(
+        &mut self,
+        to: Contact,
+        key: Key,
+        what: For,
+        cx: &mut Context<'_, Self>,
+    ) -> bool {
         let Some(offer) = self.more().holdings.offer(key, cx.now) else { return false };
         let body = |nonce| Body::Store { nonce, copies: 0, offer: Box::new(offer) };
-        self.ask(to, For::Copy(asker), body, cx)
+        self.ask(to, what, body, cx)
+    }
+
+    /// Somebody has said that it holds a value, too.
+    pub(super) fn kept_by(&mut self, address: Address, key: Key) {
+        let Some(more) = &mut self.more else { return };
+        if let Some(item) = more.holdings.items.get_mut(&key) {
+            item.kept_by = Some(address);
+        }
+    }
+
+    /// What nobody else is known to hold: what this node owns, unless one of `others` keeps it, and
+    /// copies that nobody has renewed.
+    pub(super) fn orphans(&self, others: &HashSet<Address>, now: Time) -> Vec<Key> {
+        let Some(more) = &self.more else { return Vec::new() };
+        let is_orphan = |key: Key, item: &Item| {
+            let has_owner = self.predecessor.is_some()
+                && !self.owns(key)
+                && now.since(item.renewed) <= FORGOTTEN;
+            let is_kept = item.kept_by.is_some_and(|it| others.contains(&it));
+            item.until > now && !has_owner && !is_kept
+        };
+        let items = more.holdings.items.iter();
+        items.filter(|&(&key, item)| is_orphan(key, item)).map(|(&key, _)| key).collect()
     }
 
     /// A copy was made, or was not.
@@ -334,35 +378,6 @@ impl Node {
             && owner.key != self.me.key
         {
             self.send_copy(owner, key, None, cx);
-        }
-    }
-
-    /// There is a new predecessor, and with it a new owner for the keys up to it.
-    pub(super) fn hand_over(
-        &mut self,
-        before: Option<Contact>,
-        to: Contact,
-        cx: &mut Context<'_, Self>,
-    ) {
-        let circle = self.settings.circle;
-        let after = before.map_or(self.me.key, |it| it.key);
-        let Some(more) = &self.more else { return };
-        let keys = more.holdings.items.keys().copied();
-        let keys: Vec<Key> =
-            keys.filter(|&key| circle.within(key, after, to.key)).take(HAND_OVER_MAX).collect();
-        for key in keys {
-            self.send_copy(to, key, None, cx);
-        }
-    }
-
-    /// This node goes: what it owns goes to its successor.
-    pub(super) fn hand_all_over(&mut self, cx: &mut Context<'_, Self>) {
-        let Some(&successor) = self.successors.first() else { return };
-        let Some(more) = &self.more else { return };
-        let keys = more.holdings.items.keys().copied();
-        let keys: Vec<Key> = keys.filter(|&key| self.owns(key)).take(HAND_OVER_MAX).collect();
-        for key in keys {
-            self.send_copy(successor, key, None, cx);
         }
     }
 }

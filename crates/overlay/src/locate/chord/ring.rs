@@ -70,6 +70,7 @@ impl Node {
         if matches!(self.standing, Standing::Member | Standing::Joining) {
             return;
         }
+        self.no_farewell();
         if via.is_empty() {
             // The first node of a ring: its own successor, and nobody's predecessor.
             return self.joined(&[], cx);
@@ -252,7 +253,7 @@ impl Node {
             self.predecessor_heard = cx.now;
         }
         if nearer {
-            self.hand_over(before, by, cx);
+            self.meet(before, by, cx);
             if self.successors.is_empty() {
                 self.hasten(cx);
             }
@@ -330,23 +331,6 @@ impl Node {
             let body = Body::Notify { key: self.me.key };
             cx.send(nearest.address, Message { to: Some(nearest.key), body });
         }
-    }
-
-    /// Goes, and says so to both neighbours.
-    pub(super) fn leave(&mut self, cx: &mut Context<'_, Self>) {
-        if self.standing == Standing::Member {
-            self.hand_all_over(cx);
-            let neighbours = [self.successors.first().copied(), self.predecessor];
-            for neighbour in neighbours.into_iter().flatten() {
-                let neighbours = Box::new(self.neighbours());
-                let body = Body::Leaving { key: self.me.key, neighbours };
-                cx.send(neighbour.address, Message { to: Some(neighbour.key), body });
-            }
-        }
-        let places = self.more.take().map(|more| more.places).unwrap_or_default();
-        *self = Self::new(self.me.key, self.me.address, self.settings.clone());
-        self.beside(&places);
-        cx.tell(Event::Left);
     }
 
     /// Somebody at the address of a neighbour says that it goes. That may be forged: it is asked, and

@@ -20,6 +20,8 @@ pub struct Several {
     nodes: Vec<Node>,
     /// How many have yet to join, or to leave.
     left: usize,
+    /// How many values of those that have left nobody has taken.
+    untaken: usize,
     outbox: Outbox<Node>,
 }
 
@@ -40,7 +42,7 @@ impl Several {
             node
         };
         let nodes = keys.iter().map(node).collect();
-        Self { nodes, left: 0, outbox: Vec::new() }
+        Self { nodes, left: 0, untaken: 0, outbox: Vec::new() }
     }
 
     /// The keys of host number `address` by the paper's rule: SHA-1 of the address, and of the
@@ -77,12 +79,17 @@ impl Several {
         cx: &mut Context<'_, Self>,
     ) {
         self.nodes[place].handle(input, &mut cx.part(&mut self.outbox));
-        for output in self.outbox.drain(..) {
-            if let Output::Event(Event::Joined | Event::Left) = output {
+        for mut output in self.outbox.drain(..) {
+            if let Output::Event(Event::Joined | Event::Left { .. }) = output {
                 self.left -= 1;
-                if self.left > 0 {
-                    continue;
-                }
+            }
+            if let Output::Event(Event::Left { untaken }) = &mut output {
+                self.untaken += *untaken;
+                *untaken = self.untaken;
+            }
+            if matches!(output, Output::Event(Event::Joined | Event::Left { .. })) && self.left > 0
+            {
+                continue;
             }
             cx.emit(output);
         }
@@ -118,7 +125,7 @@ impl Machine for Several {
                 }
             }
             Input::Command(Command::Leave) => {
-                self.left = self.nodes.len();
+                (self.left, self.untaken) = (self.nodes.len(), 0);
                 for place in 0..self.nodes.len() {
                     self.handle_at(place, Input::Command(Command::Leave), cx);
                 }

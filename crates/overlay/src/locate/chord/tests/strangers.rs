@@ -165,3 +165,92 @@ fn a_forged_leave_makes_a_node_ask_and_changes_nothing() {
     assert_eq!(alone.node.successors(), &alone.ring[1..9]);
     assert_eq!(alone.node.predecessor(), Some(before));
 }
+
+#[test]
+fn a_new_predecessor_is_given_nothing_before_it_has_answered() {
+    let mut alone = Alone::new(&settings(|it| it.copies = 1));
+    for number in 0..100 {
+        alone.hears(stranger(), store(number, alone.own_key(number), 1, 0));
+    }
+    let by = alone.own_key(1000);
+    let sent = alone.hears(stranger(), Body::Notify { key: by });
+    let [(to, Message { body: Body::Ping { nonce }, .. })] = sent[..] else { panic!("{sent:?}") };
+    assert_eq!(to, stranger());
+    // One that another has forged never does, and is forgotten.
+    let mut silent = Alone::new(&settings(|it| it.copies = 1));
+    silent.hears(stranger(), store(1, silent.own_key(1), 1, 0));
+    silent.hears(stranger(), Body::Notify { key: silent.own_key(1000) });
+    let sent = silent.waits(Duration::from_secs(8));
+    assert_eq!(sent.iter().filter(|(to, _)| *to == stranger()).count(), 2);
+    assert_eq!(silent.node.predecessor(), None);
+    // One that has gets all, a few at a time.
+    let mut on_the_way = alone.hears(stranger(), Body::Pong { nonce });
+    assert_eq!(on_the_way.len(), 16);
+    let mut got = 0;
+    while let Some((to, message)) = on_the_way.pop() {
+        let Body::Store { nonce, copies: 0, .. } = message.body else { panic!("{message:?}") };
+        assert_eq!(to, stranger());
+        got += 1;
+        on_the_way.extend(alone.hears(to, Body::Stored { nonce, copies: 1 }));
+    }
+    assert_eq!(got, 100);
+}
+
+/// A node that holds `count` values alone, and is told to leave.
+fn leaving(count: u64) -> (Alone, Sent) {
+    let mut alone = Alone::new(&settings(|it| it.copies = 1));
+    for number in 0..count {
+        alone.hears(stranger(), store(number, alone.own_key(number), 1, 0));
+    }
+    let sent = alone.input(Input::Command(Command::Leave));
+    (alone, sent)
+}
+
+#[test]
+fn who_leaves_waits_until_the_last_value_is_taken() {
+    let (mut alone, mut on_the_way) = leaving(1000);
+    let mut taken = 0;
+    // The next one has no room for every third, and the one behind it has.
+    while let Some((to, message)) = on_the_way.pop() {
+        let Body::Store { nonce, offer, .. } = message.body else { continue };
+        assert!(alone.told.is_empty() && alone.node.is_member());
+        let answer = if to == alone.ring[1].address && offer.key.top() % 3 == 0 && taken % 3 == 0 {
+            Body::Full { nonce }
+        } else {
+            taken += 1;
+            Body::Stored { nonce, copies: 1 }
+        };
+        on_the_way.extend(alone.hears(to, answer));
+    }
+    assert_eq!(taken, 1000);
+    // Neighbours that ask hear that it is gone, and then the caller does.
+    let ping = Body::Ping { nonce: 5 };
+    let told = alone.hears(alone.ring[1].address, ping);
+    assert_eq!(told[0].1.body, Body::Stranger { nonce: 5 });
+    alone.waits(Duration::from_secs(1));
+    assert_eq!(alone.told, [Event::Left { untaken: 0 }]);
+}
+
+#[test]
+fn who_leaves_says_how_much_nobody_has_taken_in_time() {
+    let (mut alone, sent) = leaving(1000);
+    let [Some(first), Some(second)] = [0, 1].map(|it| sent[it].1.body.nonce()) else { panic!() };
+    for nonce in [first, second] {
+        alone.hears(alone.ring[1].address, Body::Stored { nonce, copies: 1 });
+    }
+    // Nobody else answers.
+    alone.waits(super::super::LEAVE_MAX + Duration::from_secs(2));
+    assert_eq!(alone.told, [Event::Left { untaken: 998 }]);
+}
+
+#[test]
+fn what_successors_have_is_not_handed_on_again() {
+    let mut alone = Alone::new(&settings(|it| it.copies = 3));
+    let sent = alone.hears(stranger(), store(1, alone.own_key(1), 3, 0));
+    for (to, message) in sent {
+        let nonce = message.body.nonce().unwrap();
+        alone.hears(to, Body::Stored { nonce, copies: 1 });
+    }
+    let sent = alone.input(Input::Command(Command::Leave));
+    assert!(sent.iter().all(|(_, it)| matches!(it.body, Body::Leaving { .. })), "{sent:?}");
+}
