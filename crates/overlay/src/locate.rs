@@ -50,7 +50,8 @@ pub const VIA_MAX: usize = 16;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// Become part of the overlay that nodes at these addresses belong to; without any, begin one.
-    /// [`Event::Joined`] or [`Event::JoinFailed`] follows.
+    /// [`Event::Joined`] or [`Event::JoinFailed`] follows. Nodes that do not answer are asked again
+    /// for as long as the caller wants: it may name others, or [leave](Command::Leave).
     Join {
         /// Where nodes may be, at most [`VIA_MAX`].
         via: Vec<Address>,
@@ -98,7 +99,7 @@ pub enum Command {
 pub enum Event {
     /// This node is part of the overlay.
     Joined,
-    /// Nobody let it in.
+    /// It cannot be let in.
     JoinFailed(Failure),
     /// This node has left.
     Left {

@@ -23,8 +23,6 @@ use super::{
 };
 use crate::locate::{Contact, Event, Failure, VIA_MAX};
 
-/// So often a way in is looked for; each wait is twice the one before.
-const JOIN_ATTEMPTS: u32 = 5;
 /// So many nodes that were lost are remembered.
 const LOST_MAX: usize = 16;
 /// A lost node is asked every so many rounds, and the ring checked from far away.
@@ -67,19 +65,22 @@ impl Lost {
 
 impl Node {
     pub(super) fn join(&mut self, mut via: Vec<Address>, cx: &mut Context<'_, Self>) {
-        if matches!(self.standing, Standing::Member | Standing::Joining) {
+        if self.standing == Standing::Member {
             return;
         }
         self.no_farewell();
+        // Who is joining already goes on, through these.
         if via.is_empty() {
             // The first node of a ring: its own successor, and nobody's predecessor.
             return self.joined(&[], cx);
         }
         via.truncate(VIA_MAX);
-        self.standing = Standing::Joining;
         let more = self.more();
         (more.via, more.join_attempts) = (via, 0);
-        self.try_to_join(cx);
+        if self.standing != Standing::Joining {
+            self.standing = Standing::Joining;
+            self.try_to_join(cx);
+        }
     }
 
     /// Looks up this node's own key: its owner will be the successor.
@@ -87,7 +88,8 @@ impl Node {
         if self.standing != Standing::Joining {
             return;
         }
-        self.more().join_attempts += 1;
+        let attempts = &mut self.more().join_attempts;
+        *attempts = attempts.saturating_add(1);
         self.look_up(self.me.key, Purpose::Join, false, cx);
     }
 
@@ -95,14 +97,14 @@ impl Node {
         if self.standing != Standing::Joining {
             return;
         }
-        let attempts = self.more().join_attempts;
-        if attempts < JOIN_ATTEMPTS && why != Failure::KeyTaken {
-            let wait = self.rtt.wait(attempts);
-            self.timers.set(Timer::Join, cx.now.after(wait));
-            return;
+        if why == Failure::KeyTaken {
+            self.standing = Standing::Outside;
+            return cx.tell(Event::JoinFailed(why));
         }
-        self.standing = Standing::Outside;
-        cx.tell(Event::JoinFailed(why));
+        // Nodes may come up later than this one. Each wait is twice the one before, up to the longest
+        // for any answer; how long it makes sense to go on, the caller knows.
+        let wait = self.rtt.wait(self.more().join_attempts);
+        self.timers.set(Timer::Join, cx.now.after(wait));
     }
 
     /// The owner of this node's key, and its successors, are known.

@@ -10,7 +10,7 @@ use nigh_base::{
     machine::{Context, Input, Outbox, Output},
 };
 
-use super::{Message, Node, Settings};
+use super::{Message, Node, Settings, message::Body};
 use crate::locate::{Command, Event};
 
 /// The nodes of one host, as one machine. Commands that ask something go to the first; the host has
@@ -67,7 +67,10 @@ impl Several {
             (None, Some(nonce)) if !message.body.is_question() => {
                 self.nodes.iter().position(|node| node.requests.get(nonce).is_some())
             }
-            // A way in: any will do. An answer to a recursive lookup is the first one's.
+            (None, None) if let Body::Found { lookup, .. } = message.body => {
+                self.nodes.iter().position(|node| node.lookups.get(lookup).is_some())
+            }
+            // A way in: any will do.
             _ => Some(0),
         }
     }
