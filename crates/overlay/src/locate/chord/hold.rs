@@ -30,9 +30,13 @@ const COPYING_MAX: usize = 256;
 /// The highest stamp of a value: more than any owner counts up to. A copy that claims a higher one is
 /// refused.
 const STAMP_MAX: u64 = u64::MAX / 2;
-/// How often what is held is gone through, and how much of it each time.
-const HOLD_EVERY: Duration = Duration::from_secs(30);
+/// Values that are looked at in one go: a burst of copies that a network takes.
 const BATCH: usize = 64;
+/// How often that is done, if there are few; with more of them it is done oftener, so that all have
+/// their turn within half of [`FORGOTTEN`].
+const HOLD_EVERY: Duration = Duration::from_secs(30);
+/// But not oftener than that, which is 640 values a second: beyond 38,400 of them it takes longer.
+const HOLD_MIN: Duration = Duration::from_millis(100);
 /// A copy that was not renewed for so long has lost its owner.
 const FORGOTTEN: Duration = Duration::from_secs(120);
 
@@ -86,7 +90,7 @@ pub(super) struct Holdings {
     bytes: usize,
     published: BTreeMap<Key, Published>,
     copying: Vec<Copying>,
-    /// Where the next round over the items begins.
+    /// Where the next turn begins.
     next: Key,
     waiting: bool,
 }
@@ -127,15 +131,33 @@ impl Holdings {
         Some(Offer { key, stamp: item.stamp, lifetime, value: item.value.clone() })
     }
 
-    fn drop_old(&mut self, now: Time) {
-        let bytes = &mut self.bytes;
-        self.items.retain(|_, item| {
-            let kept = item.until > now;
-            if !kept {
-                *bytes -= item.value.len();
+    /// The values whose turn it is, and when each was renewed. Those whose lifetime is over are
+    /// dropped.
+    fn turn(&mut self, now: Time) -> Vec<(Key, Time)> {
+        let (behind, before) = (self.items.range(self.next..), self.items.range(..self.next));
+        let batch: Vec<(Key, Time, Time)> = behind
+            .chain(before)
+            .take(BATCH)
+            .map(|(&key, item)| (key, item.renewed, item.until))
+            .collect();
+        if let Some(&(last, ..)) = batch.last() {
+            self.next = last.plus(Key::from(1));
+        }
+        let mut turn = Vec::with_capacity(batch.len());
+        for (key, renewed, until) in batch {
+            if until > now {
+                turn.push((key, renewed));
+            } else if let Some(item) = self.items.remove(&key) {
+                self.bytes -= item.value.len();
             }
-            kept
-        });
+        }
+        turn
+    }
+
+    /// When the next turn comes.
+    fn pause(&self) -> Duration {
+        let turns = u32::try_from(self.items.len().div_ceil(BATCH)).expect("few values");
+        (FORGOTTEN / 2 / turns.max(1)).clamp(HOLD_MIN, HOLD_EVERY)
     }
 
     pub(super) fn check(&self) {
@@ -326,24 +348,18 @@ impl Node {
         let any = !holdings.items.is_empty() || !holdings.published.is_empty();
         if any && !holdings.waiting {
             holdings.waiting = true;
-            self.timers.set(Timer::Hold, now.after(HOLD_EVERY));
+            let pause = holdings.pause();
+            self.timers.set(Timer::Hold, now.after(pause));
         }
     }
 
-    /// One round over what is held: what is over goes, what is this node's own is renewed with its
-    /// copies, what has lost its owner goes to the new one, what was published is put again.
+    /// The turn of some of what is held: what is over goes, what is this node's own is renewed with
+    /// its copies, what has lost its owner goes to the new one, what was published is put again.
     pub(super) fn keep_up(&mut self, cx: &mut Context<'_, Self>) {
         let now = cx.now;
         let holdings = &mut self.more().holdings;
         holdings.waiting = false;
-        holdings.drop_old(now);
-        let from = holdings.next;
-        let (behind, before) = (holdings.items.range(from..), holdings.items.range(..from));
-        let batch: Vec<(Key, Time)> =
-            behind.chain(before).take(BATCH).map(|(&key, item)| (key, item.renewed)).collect();
-        if let Some(&(last, _)) = batch.last() {
-            holdings.next = last.plus(Key::from(1));
-        }
+        let batch = holdings.turn(now);
         let due: Vec<(Key, Putting)> = holdings
             .published
             .iter_mut()

@@ -254,3 +254,33 @@ fn what_successors_have_is_not_handed_on_again() {
     let sent = alone.input(Input::Command(Command::Leave));
     assert!(sent.iter().all(|(_, it)| matches!(it.body, Body::Leaving { .. })), "{sent:?}");
 }
+
+#[test]
+fn however_much_is_held_each_value_is_renewed_in_time() {
+    let mut alone = Alone::new(&settings(|it| it.copies = 2));
+    for number in 0..3_000 {
+        alone.hears(stranger(), store(number, alone.own_key(number), 1, 0));
+    }
+    let (end, mut renewed) = (Duration::from_secs(92), std::collections::BTreeSet::new());
+    // The first turn comes after 30 s; two times 30 s are half of what makes a copy forgotten.
+    while alone.now < Time::START.after(end) {
+        for (to, message) in alone.waits(Duration::from_millis(100)) {
+            match message.body {
+                Body::Store { nonce, offer, .. } => {
+                    renewed.insert(offer.key);
+                    alone.hears(to, Body::Stored { nonce, copies: 1 });
+                }
+                Body::Ping { nonce } => drop(alone.hears(to, Body::Pong { nonce })),
+                Body::Neighbours { nonce } => {
+                    let neighbours = Box::new(Neighbours {
+                        predecessor: Some(alone.ring[0]),
+                        successors: alone.ring[2..].to_vec(),
+                    });
+                    alone.hears(to, Body::NeighboursAre { nonce, neighbours });
+                }
+                _ => {}
+            }
+        }
+    }
+    assert_eq!(renewed.len(), 3_000);
+}
