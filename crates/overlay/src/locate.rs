@@ -180,6 +180,9 @@ pub enum Failure {
     Full,
 }
 
+/// As much of a value is recorded as shows that it is too long.
+const PUT_MAX: usize = VALUE_MAX + 1;
+
 /// For recordings of a node's inputs; commands do not travel.
 impl Wire for Command {
     const MAX: usize = 32 + VALUE_MAX + VIA_MAX * Address::MAX;
@@ -203,7 +206,8 @@ impl Wire for Command {
                 out.push(5);
                 out.extend_from_slice(&ticket.0.to_be_bytes());
                 key.write(out);
-                write_bytes(value, out);
+                // The caller's mistakes are recorded as well: what is longer than may be stays so.
+                write_bytes(&value[..value.len().min(PUT_MAX)], out);
                 out.extend_from_slice(&millis(*lifetime).to_be_bytes());
                 out.push((*refresh).into());
             }
@@ -228,8 +232,7 @@ impl Wire for Command {
             5 => Self::Put {
                 ticket: Ticket(reader.u64()?),
                 key: Key::read(reader)?,
-                // The caller's mistakes are recorded as well.
-                value: reader.bytes("value", usize::from(u16::MAX))?,
+                value: reader.bytes("value", PUT_MAX)?,
                 lifetime: Duration::from_millis(reader.u32()?.into()),
                 refresh: flag(reader)?,
             },
@@ -250,4 +253,28 @@ fn flag(reader: &mut Reader<'_>) -> Result<bool, WireError> {
 /// A time as 32 bits of milliseconds; seven weeks is the longest.
 pub(crate) fn millis(span: Duration) -> u32 {
     u32::try_from(span.as_millis()).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_that_is_too_long_is_recorded_as_that() {
+        let put = |length| Command::Put {
+            ticket: Ticket(1),
+            key: Key::from(2),
+            value: Bytes::from(vec![3; length]),
+            lifetime: Duration::from_secs(4),
+            refresh: true,
+        };
+        for length in [0, VALUE_MAX, VALUE_MAX + 1] {
+            assert_eq!(Command::decode(&put(length).encode()), Ok(put(length)));
+        }
+        for length in [VALUE_MAX + 2, 65_536, 1 << 20] {
+            let written = put(length).encode();
+            assert!(written.len() <= Command::MAX);
+            assert_eq!(Command::decode(&written), Ok(put(VALUE_MAX + 1)));
+        }
+    }
 }
