@@ -41,7 +41,7 @@ use std::{
 
 use nigh_base::{
     Address, Digest, Key, Machine, Rtt, Time, Timers,
-    machine::{Context, Input},
+    machine::{Context, Input, Output},
     space::clockwise::Circle,
 };
 
@@ -392,9 +392,10 @@ impl Machine for Node {
             Input::Wake => self.wake(cx),
             Input::Message { from, message } => self.receive(from, message, cx),
             Input::Command(command) => self.command(command, cx),
-            // It opens no links and saves nothing.
-            Input::Opened { .. }
-            | Input::Received { .. }
+            // Nodes talk in datagrams: whoever calls has mistaken it for another.
+            Input::Opened { link, .. } => cx.emit(Output::Close { link }),
+            // It saves nothing.
+            Input::Received { .. }
             | Input::Drained { .. }
             | Input::Closed { .. }
             | Input::Saved { .. }

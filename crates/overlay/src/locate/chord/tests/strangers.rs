@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use nigh_base::{
     Address,
-    machine::{Context, Input, Output},
+    machine::{Context, Input, Link, Output},
 };
 
 use super::{
@@ -283,4 +283,15 @@ fn however_much_is_held_each_value_is_renewed_in_time() {
         }
     }
     assert_eq!(renewed.len(), 3_000);
+}
+
+#[test]
+fn who_calls_by_a_stream_is_hung_up_on() {
+    let mut alone = Alone::new(&settings(|_| {}));
+    let mut outbox = Vec::new();
+    let link = Link(2);
+    let (rng, secrets) = (&mut alone.rng, &mut alone.secrets);
+    let mut cx = Context::new(alone.now, rng, secrets, &mut outbox);
+    alone.node.handle(Input::Opened { link, peer: stranger() }, &mut cx);
+    assert_eq!(outbox, [Output::Close { link }]);
 }
