@@ -30,8 +30,14 @@ impl Wire for Contact {
     }
 
     fn read(reader: &mut Reader<'_>) -> Result<Self, WireError> {
-        Ok(Self { key: Key::read(reader)?, address: Address::read(reader)? })
+        Ok(Self { key: Key::read(reader)?, address: peer(reader)? })
     }
+}
+
+/// An address at which a peer may be reached, from a peer.
+pub(crate) fn peer(reader: &mut Reader<'_>) -> Result<Address, WireError> {
+    let address = Address::read(reader)?;
+    if address.is_of_one() { Ok(address) } else { Err(WireError::Impossible { what: "address" }) }
 }
 
 /// The caller's name for what it asked, given back with the answer.
