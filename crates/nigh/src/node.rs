@@ -82,16 +82,17 @@ impl Node<'_> {
                     warn!(values = untaken, "nobody has taken over what this node alone held");
                 }
                 // Who never came is not said to have left.
-                if lived.is_ok() {
+                if matches!(lived, Ok(true)) {
                     self.say("left", "left");
                 }
             }
             None => warn!("ending without having left"),
         }
-        lived
+        lived.map(drop)
     }
 
-    async fn until_told_to_end(&mut self) -> anyhow::Result<()> {
+    /// Says whether it has joined by then.
+    async fn until_told_to_end(&mut self) -> anyhow::Result<bool> {
         let begun = Instant::now();
         let (patience, limit) = (begun + PATIENCE, begun + self.flags.join_timeout);
         let mut reports = interval_at(begun + REPORT_EVERY, REPORT_EVERY);
@@ -112,8 +113,8 @@ impl Node<'_> {
                     warn!("nobody has let this node in yet through {ways}; it goes on trying");
                 }
                 () = sleep_until(limit), if !has_joined => return Err(self.joins_too_long()),
-                _ = reports.tick() => self.report(),
-                () = self.signals.any() => return Ok(()),
+                _ = reports.tick(), if has_joined => self.report(),
+                () = self.signals.any() => return Ok(has_joined),
             }
         }
     }
@@ -183,6 +184,11 @@ impl Node<'_> {
 
     fn cannot_join(&self, why: Failure) -> anyhow::Error {
         let next = match why {
+            Failure::KeyTaken if self.flags.place.id.is_some() => {
+                "choose another with --id; if an earlier run of this node had it at another \
+                 address, its neighbours notice within a minute that it is gone"
+                    .to_owned()
+            }
             Failure::KeyTaken => {
                 "choose another with --id, or listen on another address".to_owned()
             }
