@@ -130,8 +130,9 @@ impl Node {
         if self.standing != Standing::Member {
             return self.depart(0, cx);
         }
-        let heirs: HashSet<Address> = self.heirs().map(|it| it.address).collect();
-        let keys = self.orphans(&heirs, cx.now);
+        let others = self.heirs().chain(self.predecessor).map(|it| it.address);
+        let others: HashSet<Address> = others.filter(|it| *it != self.me.address).collect();
+        let keys = self.orphans(&others, cx.now);
         let keys = keys.into_iter().map(|key| Bequest { key, refusals: 0 }).collect();
         self.more().leaving = Some(Box::new(Leaving { keys, ..Leaving::default() }));
         self.timers.set(Timer::Leave, cx.now.after(LEAVE_MAX));

@@ -46,6 +46,8 @@ struct Item {
     stamp: u64,
     until: Time,
     renewed: Time,
+    /// Whether it came from its owner, who holds it, too.
+    is_copy: bool,
     /// The latest that has said it holds the value, too.
     kept_by: Option<Address>,
 }
@@ -121,7 +123,7 @@ impl Holdings {
             return Taken::Refused;
         }
         self.bytes = bytes;
-        self.items.insert(key, Item { value, stamp, until, renewed: now, kept_by: None });
+        self.items.insert(key, Item { value, stamp, until, renewed: now, is_copy, kept_by: None });
         Taken::Held
     }
 
@@ -299,12 +301,13 @@ impl Node {
         }
     }
 
-    /// What nobody else is known to hold: what this node owns, unless one of `others` keeps it, and
-    /// copies that nobody has renewed.
+    /// What nobody else is known to hold: all but what one of `others` keeps, and copies that their
+    /// owner has renewed.
     pub(super) fn orphans(&self, others: &HashSet<Address>, now: Time) -> Vec<Key> {
         let Some(more) = &self.more else { return Vec::new() };
         let is_orphan = |key: Key, item: &Item| {
-            let has_owner = self.predecessor.is_some()
+            let has_owner = item.is_copy
+                && self.predecessor.is_some()
                 && !self.owns(key)
                 && now.since(item.renewed) <= FORGOTTEN;
             let is_kept = item.kept_by.is_some_and(|it| others.contains(&it));

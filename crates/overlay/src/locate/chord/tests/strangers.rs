@@ -244,6 +244,15 @@ fn who_leaves_says_how_much_nobody_has_taken_in_time() {
 }
 
 #[test]
+fn what_a_silent_predecessor_would_own_is_handed_on_all_the_same() {
+    let mut alone = Alone::new(&settings(|it| it.copies = 1));
+    alone.hears(stranger(), store(1, alone.own_key(1), 1, 0));
+    alone.hears(stranger(), Body::Notify { key: alone.own_key(1000) });
+    let sent = alone.input(Input::Command(Command::Leave));
+    assert_eq!(questions(&sent, |it| matches!(it, Body::Store { .. })), 1);
+}
+
+#[test]
 fn what_successors_have_is_not_handed_on_again() {
     let mut alone = Alone::new(&settings(|it| it.copies = 3));
     let sent = alone.hears(stranger(), store(1, alone.own_key(1), 3, 0));
