@@ -5,7 +5,7 @@
 //! must first answer a question whose number is secret.
 
 use std::{
-    collections::{HashSet, VecDeque},
+    collections::{BTreeSet, VecDeque},
     time::Duration,
 };
 
@@ -83,7 +83,8 @@ impl Node {
         let Some(more) = &mut self.more else { return };
         let Some(passage) = more.passages.iter_mut().find(|it| it.to == to) else { return };
         let after = passage.after;
-        passage.keys = more.holdings.keys().filter(|&it| circle.within(it, after, to.key)).collect();
+        passage.keys =
+            more.holdings.keys().filter(|&it| circle.within(it, after, to.key)).collect();
         self.pass_values(to, cx);
     }
 
@@ -131,7 +132,7 @@ impl Node {
             return self.depart(0, cx);
         }
         let others = self.heirs().chain(self.predecessor).map(|it| it.address);
-        let others: HashSet<Address> = others.filter(|it| *it != self.me.address).collect();
+        let others: BTreeSet<Address> = others.filter(|it| *it != self.me.address).collect();
         let keys = self.orphans(&others, cx.now);
         let keys = keys.into_iter().map(|key| Bequest { key, refusals: 0 }).collect();
         self.more().leaving = Some(Box::new(Leaving { keys, ..Leaving::default() }));
@@ -161,7 +162,10 @@ impl Node {
             }
             let Some(bequest) = leaving.keys.pop_front() else {
                 let (under_way, untaken) = (leaving.under_way, leaving.untaken);
-                return if under_way == 0 { self.depart(untaken, cx) };
+                if under_way == 0 {
+                    self.depart(untaken, cx);
+                }
+                return;
             };
             let heir = self.heirs().nth(bequest.refusals);
             let what = For::Bequeath(bequest);
@@ -183,7 +187,10 @@ impl Node {
         leaving.under_way -= 1;
         match answer {
             Some(Body::Stored { .. }) => {}
-            Some(_) => leaving.keys.push_front(Bequest { refusals: bequest.refusals + 1, ..bequest }),
+            Some(_) => {
+                let refusals = bequest.refusals + 1;
+                leaving.keys.push_front(Bequest { refusals, ..bequest });
+            }
             // The next one has its place in the list.
             None => leaving.keys.push_front(bequest),
         }

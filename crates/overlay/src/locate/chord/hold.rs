@@ -5,7 +5,7 @@
 //! holders, and as its publisher puts it again.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
 
@@ -303,7 +303,7 @@ impl Node {
 
     /// What nobody else is known to hold: all but what one of `others` keeps, and copies that their
     /// owner has renewed.
-    pub(super) fn orphans(&self, others: &HashSet<Address>, now: Time) -> Vec<Key> {
+    pub(super) fn orphans(&self, others: &BTreeSet<Address>, now: Time) -> Vec<Key> {
         let Some(more) = &self.more else { return Vec::new() };
         let is_orphan = |key: Key, item: &Item| {
             let has_owner = item.is_copy

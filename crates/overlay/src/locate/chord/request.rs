@@ -107,9 +107,8 @@ impl Requests {
             return self.len() < REQUESTS_MAX + UPKEEP_MAX;
         }
         let for_others = || self.iter().filter(|it| it.what.is_for_others()).count();
-        let has_share = !what.is_for_others()
-            || self.len() < FOR_OTHERS_MAX
-            || for_others() < FOR_OTHERS_MAX;
+        let has_share =
+            !what.is_for_others() || self.len() < FOR_OTHERS_MAX || for_others() < FOR_OTHERS_MAX;
         self.len() < REQUESTS_MAX && has_share
     }
 
@@ -227,12 +226,7 @@ impl Node {
         let Some(mut request) = self.requests.take(nonce) else { return };
         let again = matches!(
             request.what,
-            For::Stabilise
-                | For::Verify
-                | For::Copy(_)
-                | For::Meet
-                | For::Hand
-                | For::Bequeath(_)
+            For::Stabilise | For::Verify | For::Copy(_) | For::Meet | For::Hand | For::Bequeath(_)
         );
         request.attempt += 1;
         if again && request.attempt < ATTEMPTS {

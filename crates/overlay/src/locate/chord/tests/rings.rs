@@ -120,7 +120,8 @@ fn who_leaves_is_missed_by_nobody() {
         assert_eq!(node.successors()[0], all[(place + 1) % all.len()]);
         assert_eq!(node.predecessor(), Some(all[(place + all.len() - 1) % all.len()]));
     }
-    let left = world.take_events().into_iter().filter(|told| told.event == Event::Left { untaken: 0 });
+    let left =
+        world.take_events().into_iter().filter(|told| told.event == Event::Left { untaken: 0 });
     assert_eq!(left.count(), 4);
     assert_eq!(look_up_everywhere(&mut world, 7).0, NONE);
 }
@@ -286,7 +287,8 @@ fn an_answer_passed_on_by_others_finds_the_place_that_asked() {
     // Fingers are looked up all the time, by all places; none of the answers is waited for in vain.
     for _ in 0..50 {
         run(&mut world, Duration::from_millis(1900));
-        let nodes: Vec<_> = world.hosts().flat_map(|it| world.machine(it).unwrap().nodes()).collect();
+        let nodes: Vec<_> =
+            world.hosts().flat_map(|it| world.machine(it).unwrap().nodes()).collect();
         let waiting: usize = nodes.iter().map(|node| node.pending_lookups()).sum();
         assert!(waiting < nodes.len(), "{waiting} lookups wait");
     }
