@@ -28,6 +28,14 @@ impl Address {
         Ipv6Addr::from(self.ip).to_ipv4_mapped().map(|ip| ip.octets())
     }
 
+    /// Whether one machine may be reached there: it has a port, and is no address of all, of many or
+    /// of none.
+    pub fn is_of_one(self) -> bool {
+        let ip = Ipv6Addr::from(self.ip).to_canonical();
+        let is_broadcast = matches!(ip, IpAddr::V4(ip) if ip.is_broadcast());
+        self.port != 0 && !ip.is_unspecified() && !ip.is_multicast() && !is_broadcast
+    }
+
     /// The port.
     pub const fn port(self) -> u16 {
         self.port
@@ -101,6 +109,24 @@ impl Wire for Address {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_of_all_or_none_is_not_of_one() {
+        let is_of_one = |text: &str| Address::from(text.parse::<SocketAddr>().unwrap()).is_of_one();
+        for text in ["192.0.2.7:4000", "127.0.0.1:1", "[2001:db8::7]:4000", "[::1]:9"] {
+            assert!(is_of_one(text), "{text}");
+        }
+        for text in [
+            "0.0.0.0:4000",
+            "[::]:4000",
+            "192.0.2.7:0",
+            "224.0.0.1:4000",
+            "[ff02::1]:4000",
+            "255.255.255.255:4000",
+        ] {
+            assert!(!is_of_one(text), "{text}");
+        }
+    }
 
     #[test]
     fn an_address_is_small_and_survives_both_ways() {

@@ -74,6 +74,12 @@ pub enum WireError {
         /// The tag.
         tag: u8,
     },
+    /// A value that its form allows and that means nothing.
+    #[error("{what} cannot be")]
+    Impossible {
+        /// Of what.
+        what: &'static str,
+    },
     /// A second form of something that has one.
     #[error("{what}: not in its one form")]
     NotCanonical {

@@ -76,18 +76,23 @@ impl Node<'_> {
         self.say_where()?;
         self.command(Command::Join { via: self.flags.join.clone() }).await;
         let lived = self.until_told_to_end().await;
-        if self.leaves().await {
-            // Who never came is not said to have left.
-            if lived.is_ok() {
-                self.say("left", "left");
+        match self.leaves().await {
+            Some(untaken) => {
+                if untaken > 0 {
+                    warn!(values = untaken, "nobody has taken over what this node alone held");
+                }
+                // Who never came is not said to have left.
+                if matches!(lived, Ok(true)) {
+                    self.say("left", "left");
+                }
             }
-        } else {
-            warn!("ending without having left");
+            None => warn!("ending without having left"),
         }
-        lived
+        lived.map(drop)
     }
 
-    async fn until_told_to_end(&mut self) -> anyhow::Result<()> {
+    /// Says whether it has joined by then.
+    async fn until_told_to_end(&mut self) -> anyhow::Result<bool> {
         let begun = Instant::now();
         let (patience, limit) = (begun + PATIENCE, begun + self.flags.join_timeout);
         let mut reports = interval_at(begun + REPORT_EVERY, REPORT_EVERY);
@@ -108,17 +113,28 @@ impl Node<'_> {
                     warn!("nobody has let this node in yet through {ways}; it goes on trying");
                 }
                 () = sleep_until(limit), if !has_joined => return Err(self.joins_too_long()),
-                _ = reports.tick() => self.report(),
-                () = self.signals.any() => return Ok(()),
+                _ = reports.tick(), if has_joined => self.report(),
+                () = self.signals.any() => return Ok(has_joined),
             }
         }
     }
 
-    /// Tells the neighbours; false if that takes too long.
-    async fn leaves(&mut self) -> bool {
+    /// Hands on what it holds and tells the neighbours; how many values nobody took, or none if that
+    /// takes too long or its operator does not wait for it.
+    async fn leaves(&mut self) -> Option<usize> {
         self.command(Command::Leave).await;
-        let left = async { while self.handle.events.recv().await.expect(DRIVEN) != Event::Left {} };
-        timeout(LEAVE_TIME, left).await.is_ok()
+        let events = &mut self.handle.events;
+        let left = async {
+            loop {
+                if let Event::Left { untaken } = events.recv().await.expect(DRIVEN) {
+                    return untaken;
+                }
+            }
+        };
+        select! {
+            left = timeout(LEAVE_TIME, left) => left.ok(),
+            () = self.signals.any() => None,
+        }
     }
 
     async fn command(&self, command: Command) {
@@ -168,6 +184,11 @@ impl Node<'_> {
 
     fn cannot_join(&self, why: Failure) -> anyhow::Error {
         let next = match why {
+            Failure::KeyTaken if self.flags.place.id.is_some() => {
+                "choose another with --id; if an earlier run of this node had it at another \
+                 address, its neighbours notice within a minute that it is gone"
+                    .to_owned()
+            }
             Failure::KeyTaken => {
                 "choose another with --id, or listen on another address".to_owned()
             }
@@ -296,5 +317,5 @@ const DRIVEN: &str = "the driver runs for as long as it has a handle";
 const PATIENCE: Duration = Duration::from_secs(3);
 /// How often the log says how the node is.
 const REPORT_EVERY: Duration = Duration::from_secs(60);
-/// How long leaving may take. It is a matter of a few datagrams that nobody answers.
-const LEAVE_TIME: Duration = Duration::from_secs(3);
+/// How long leaving may take: as long as the machine gives itself, and a little to say so.
+const LEAVE_TIME: Duration = chord::LEAVE_MAX.saturating_add(Duration::from_secs(1));

@@ -30,8 +30,14 @@ impl Wire for Contact {
     }
 
     fn read(reader: &mut Reader<'_>) -> Result<Self, WireError> {
-        Ok(Self { key: Key::read(reader)?, address: Address::read(reader)? })
+        Ok(Self { key: Key::read(reader)?, address: peer(reader)? })
     }
+}
+
+/// An address at which a peer may be reached, from a peer.
+pub(crate) fn peer(reader: &mut Reader<'_>) -> Result<Address, WireError> {
+    let address = Address::read(reader)?;
+    if address.is_of_one() { Ok(address) } else { Err(WireError::Impossible { what: "address" }) }
 }
 
 /// The caller's name for what it asked, given back with the answer.
@@ -50,7 +56,8 @@ pub const VIA_MAX: usize = 16;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// Become part of the overlay that nodes at these addresses belong to; without any, begin one.
-    /// [`Event::Joined`] or [`Event::JoinFailed`] follows.
+    /// [`Event::Joined`] or [`Event::JoinFailed`] follows. Nodes that do not answer are asked again
+    /// for as long as the caller wants: it may name others, or [leave](Command::Leave).
     Join {
         /// Where nodes may be, at most [`VIA_MAX`].
         via: Vec<Address>,
@@ -60,7 +67,7 @@ pub enum Command {
         /// Where nodes may be, at most [`VIA_MAX`].
         via: Vec<Address>,
     },
-    /// Go, and tell the neighbours. [`Event::Left`] follows.
+    /// Go: hand on what is held nowhere else, and tell the neighbours. [`Event::Left`] follows.
     Leave,
     /// Who is responsible for `key`? [`Event::Located`] or [`Event::Failed`] follows.
     Locate {
@@ -98,10 +105,13 @@ pub enum Command {
 pub enum Event {
     /// This node is part of the overlay.
     Joined,
-    /// Nobody let it in.
+    /// It cannot be let in.
     JoinFailed(Failure),
     /// This node has left.
-    Left,
+    Left {
+        /// Values that it held, as far as it knows alone, and that nobody has taken in time.
+        untaken: usize,
+    },
     /// Who is responsible.
     Located {
         /// As asked.
@@ -176,6 +186,9 @@ pub enum Failure {
     Full,
 }
 
+/// As much of a value is recorded as shows that it is too long.
+const PUT_MAX: usize = VALUE_MAX + 1;
+
 /// For recordings of a node's inputs; commands do not travel.
 impl Wire for Command {
     const MAX: usize = 32 + VALUE_MAX + VIA_MAX * Address::MAX;
@@ -199,7 +212,8 @@ impl Wire for Command {
                 out.push(5);
                 out.extend_from_slice(&ticket.0.to_be_bytes());
                 key.write(out);
-                write_bytes(value, out);
+                // The caller's mistakes are recorded as well: what is longer than may be stays so.
+                write_bytes(&value[..value.len().min(PUT_MAX)], out);
                 out.extend_from_slice(&millis(*lifetime).to_be_bytes());
                 out.push((*refresh).into());
             }
@@ -224,8 +238,7 @@ impl Wire for Command {
             5 => Self::Put {
                 ticket: Ticket(reader.u64()?),
                 key: Key::read(reader)?,
-                // The caller's mistakes are recorded as well.
-                value: reader.bytes("value", usize::from(u16::MAX))?,
+                value: reader.bytes("value", PUT_MAX)?,
                 lifetime: Duration::from_millis(reader.u32()?.into()),
                 refresh: flag(reader)?,
             },
@@ -246,4 +259,28 @@ fn flag(reader: &mut Reader<'_>) -> Result<bool, WireError> {
 /// A time as 32 bits of milliseconds; seven weeks is the longest.
 pub(crate) fn millis(span: Duration) -> u32 {
     u32::try_from(span.as_millis()).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_that_is_too_long_is_recorded_as_that() {
+        let put = |length| Command::Put {
+            ticket: Ticket(1),
+            key: Key::from(2),
+            value: Bytes::from(vec![3; length]),
+            lifetime: Duration::from_secs(4),
+            refresh: true,
+        };
+        for length in [0, VALUE_MAX, VALUE_MAX + 1] {
+            assert_eq!(Command::decode(&put(length).encode()), Ok(put(length)));
+        }
+        for length in [VALUE_MAX + 2, 65_536, 1 << 20] {
+            let written = put(length).encode();
+            assert!(written.len() <= Command::MAX);
+            assert_eq!(Command::decode(&written), Ok(put(VALUE_MAX + 1)));
+        }
+    }
 }

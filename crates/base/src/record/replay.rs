@@ -25,6 +25,8 @@ pub struct Replayed<T> {
     /// The first input, counted from zero, during which something else came out of it or it drew
     /// other secrets. What the last input of a recording without an end does is not known.
     pub departed: Option<u64>,
+    /// Where the recording is cut off, if it is: a byte from its start. What was before was replayed.
+    pub cut_at: Option<usize>,
 }
 
 impl<T> Replayed<T> {
@@ -37,7 +39,7 @@ impl<T> Replayed<T> {
 /// Gives `recording` to `machine`, which must be as the recorded one was when it began.
 ///
 /// # Errors
-/// If the bytes are no recording, or not of this machine.
+/// If the bytes are no recording, or not of this machine. That they end too early is none.
 ///
 /// # Panics
 /// If the machine does, or its [check](Machine::check), which is asked after every input.
@@ -78,7 +80,17 @@ where
     let mut outputs = Digest::default();
     let mut inputs = 0;
     let mut departed = None;
-    while let Some(mut entry) = recording.next_entry()? {
+    let mut cut_at = None;
+    loop {
+        let mut entry = match recording.next_entry() {
+            Ok(Some(entry)) => entry,
+            Ok(None) => break,
+            Err(RecordError::Cut { at }) => {
+                cut_at = Some(at);
+                break;
+            }
+            Err(error) => return Err(error),
+        };
         if entry.outputs != fingerprint(outputs) {
             departed.get_or_insert_with(|| before(inputs));
         }
@@ -97,9 +109,13 @@ where
     if recording.end().is_some_and(|end| end.outputs != fingerprint(outputs)) {
         departed.get_or_insert_with(|| before(inputs));
     }
+    if recording.end().is_none() {
+        // Its secrets may be missing.
+        departed = departed.filter(|&input| input + 1 < inputs);
+    }
     let digest = state_of(&machine);
     let recorded_digest = recording.end().map(|end| end.state);
-    Ok(Replayed { machine, inputs, digest, recorded_digest, departed })
+    Ok(Replayed { machine, inputs, digest, recorded_digest, departed, cut_at })
 }
 
 /// The input before this one. Before the first, only a forged recording tells of outputs.

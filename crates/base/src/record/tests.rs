@@ -338,6 +338,21 @@ fn holds_for(bytes: &[u8]) {
     }
 }
 
+#[test]
+fn a_recording_that_is_cut_off_is_replayed_as_far_as_it_goes() {
+    let (bytes, _) = whole();
+    let all = entries(&bytes).unwrap().0.len() as u64;
+    let mut last = 0;
+    for length in HEADER_BYTES..bytes.len() {
+        let replayed = replay(&bytes[..length], Sum::default()).unwrap();
+        assert_eq!((replayed.departed, replayed.recorded_digest), (None, None), "cut to {length}");
+        assert!(replayed.cut_at.is_none_or(|at| at < length));
+        assert!((last..=all).contains(&replayed.inputs));
+        last = replayed.inputs;
+    }
+    assert_eq!(last, all);
+}
+
 fn lies_within(error: RecordError, length: usize) {
     match error {
         RecordError::Cut { at }

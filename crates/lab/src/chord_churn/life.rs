@@ -1,6 +1,10 @@
 //! Two hours of a ring that changes: who comes, who goes, who looks what up, and what became of it.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 use nigh_base::{Key, Rng, Time, space::clockwise::Circle};
 use nigh_overlay::locate::{
@@ -22,6 +26,8 @@ const LOOKUP_EVERY: Duration = Duration::from_secs(1);
 /// As in the paper; before it, some rounds in which the ring begins to change.
 const SPAN: Duration = Duration::from_secs(2 * 3600);
 const BEFORE: Duration = Duration::from_secs(120);
+/// Who was not let in for so long asks somebody else.
+const JOIN_PATIENCE: Duration = Duration::from_secs(20);
 
 /// When nodes fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,6 +104,8 @@ struct Life {
     rng: Rng,
     /// The members that are there: the ring as it should be.
     members: BTreeMap<Key, HostId>,
+    /// When each host that is no member yet was last told to join, the earliest first.
+    joining: VecDeque<(Time, HostId)>,
     /// When each host fails, if that was drawn when it came.
     ends: BTreeMap<Time, HostId>,
     next_join: Time,
@@ -136,6 +144,7 @@ impl Life {
             lifetime: Lifetime::weibull(mean, SHAPE),
             rng: rng.fork(2),
             members: contacts.iter().map(|&it| (it.key, rings::host(it))).collect(),
+            joining: VecDeque::new(),
             ends: BTreeMap::new(),
             next_join: Time::START,
             next_failure: Time::START,
@@ -218,6 +227,19 @@ impl Life {
     fn join_through_anyone(&mut self, host: HostId) {
         if let Some(via) = self.anyone() {
             self.world.command(host, Command::Join { via: vec![via.address()] });
+            self.joining.push_back((self.world.now(), host));
+        }
+    }
+
+    /// Whom a host asked to be let in may have failed meanwhile: it asks another.
+    fn join_again(&mut self) {
+        while let Some(&(at, host)) = self.joining.front()
+            && self.world.now().since(at) >= JOIN_PATIENCE
+        {
+            self.joining.pop_front();
+            if self.world.machine(host).is_some_and(|node| !node.is_member()) {
+                self.join_through_anyone(host);
+            }
         }
     }
 
@@ -246,8 +268,6 @@ impl Life {
                     self.counts.joined += 1;
                     self.members.insert(rings::contact(told.host.0).key, told.host);
                 }
-                // Whom it asked has failed meanwhile.
-                Event::JoinFailed(_) => self.join_through_anyone(told.host),
                 Event::Located { ticket, key, holders, route, .. }
                     if self.open.remove(&ticket.0).is_some() =>
                 {
@@ -263,6 +283,7 @@ impl Life {
                 _ => {}
             }
         }
+        self.join_again();
     }
 
     fn judge(&mut self, key: Key, holders: &[Contact], route: &[Hop]) {

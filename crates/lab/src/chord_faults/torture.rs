@@ -19,8 +19,10 @@ use crate::rings;
 
 const LATENCY: Duration = Duration::from_millis(30);
 const JITTER: Duration = Duration::from_millis(20);
-/// A host that nobody let in tries again as soon as this is noticed.
+/// What nodes tell is heard so often.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// A host that nobody has let in for so long asks others.
+const JOIN_PATIENCE: Duration = Duration::from_secs(10);
 /// A ring is whole so long after the last fault: many times what most take.
 pub(super) const PATIENCE: Duration = Duration::from_secs(180);
 /// In a whole ring without faults, an answer has come after this.
@@ -75,6 +77,8 @@ struct Value {
 struct Torture<'a> {
     scenario: &'a Scenario,
     world: World<Node>,
+    /// When each host was last told to join.
+    joins: BTreeMap<HostId, Time>,
     rng: Rng,
     open: BTreeMap<u64, Open>,
     asked: u64,
@@ -92,8 +96,8 @@ impl<'a> Torture<'a> {
             world.add(node(scenario, HostId(number)));
         }
         let rng = Rng::new(scenario.seed).fork(3);
-        let (open, values) = (BTreeMap::new(), Vec::new());
-        Self { scenario, world, rng, open, asked: 0, values, held: Held::default() }
+        let (joins, open, values) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
+        Self { scenario, world, joins, rng, open, asked: 0, values, held: Held::default() }
     }
 
     fn run(mut self, steps: &[Step]) -> Result<Held, Broken> {
@@ -126,8 +130,20 @@ impl<'a> Torture<'a> {
             let next = self.world.now().after(LOOK_EVERY).min(at);
             self.world.run_until(next);
             self.hear()?;
+            self.join_again();
         }
         Ok(())
+    }
+
+    /// Those whom a host asked to be let in may be down, or outside themselves: it asks others.
+    fn join_again(&mut self) {
+        let now = self.world.now();
+        let late = self.joins.iter().filter(|(_, at)| now.since(**at) >= JOIN_PATIENCE);
+        let late: Vec<HostId> = late.map(|(&host, _)| host).collect();
+        for host in late {
+            self.joins.remove(&host);
+            self.join(host);
+        }
     }
 
     fn happen(&mut self, happening: Happening) {
@@ -153,6 +169,7 @@ impl<'a> Torture<'a> {
         if host == FIRST && self.world.now() == Time::START {
             via.clear();
         }
+        self.joins.insert(host, self.world.now());
         let via = via.into_iter().map(HostId::address).collect();
         self.world.command(host, Command::Join { via });
     }
@@ -229,12 +246,7 @@ impl<'a> Torture<'a> {
     fn hear(&mut self) -> Result<(), Broken> {
         for told in self.world.take_events() {
             let ticket = match &told.event {
-                // Of an earlier life of the host, perhaps; then it is a member by now, or tries.
-                Event::JoinFailed(_) => {
-                    self.join(told.host);
-                    continue;
-                }
-                Event::Joined | Event::Left => continue,
+                Event::Joined | Event::JoinFailed(_) | Event::Left { .. } => continue,
                 Event::Located { ticket, .. }
                 | Event::Stored { ticket, .. }
                 | Event::Value { ticket, .. }

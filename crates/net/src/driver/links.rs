@@ -39,10 +39,12 @@ pub(super) enum LinkEvent {
     Closed { link: Link },
 }
 
-/// All links. Those that the machine has closed have only their task left.
+/// All links.
 #[derive(Debug)]
 pub(super) struct Links {
     open: BTreeMap<Link, Arc<SendQueue>>,
+    /// The task of each link, also of those that the machine has closed and that have yet to end.
+    carried: Vec<Carried>,
     accepted: u64,
     places: Arc<Semaphore>,
     source: Option<IpAddr>,
@@ -53,6 +55,12 @@ pub(super) struct Links {
     counters: Arc<Counters>,
 }
 
+#[derive(Debug)]
+struct Carried {
+    queue: Arc<SendQueue>,
+    task: AbortHandle,
+}
+
 impl Links {
     pub(super) fn new(listener: TcpListener, bound: SocketAddr, counters: Arc<Counters>) -> Self {
         let (sender, events) = mpsc::channel(LINK_EVENTS);
@@ -60,6 +68,7 @@ impl Links {
         let accepting = tasks.spawn(accept(listener, sender.clone(), Arc::clone(&counters)));
         Self {
             open: BTreeMap::new(),
+            carried: Vec::new(),
             accepted: 0,
             places: Arc::new(Semaphore::new(DIALLED_LINKS)),
             source: sockets::source(bound),
@@ -87,7 +96,7 @@ impl Links {
                 self.accepted += 2;
                 let link = Link(self.accepted);
                 let line = self.line(link);
-                self.tasks.spawn(async move {
+                self.spawn(Arc::clone(&line.queue), async move {
                     line.carry(stream).await;
                     drop(place);
                 });
@@ -118,7 +127,7 @@ impl Links {
         };
         count(&self.counters.links_dialled);
         let (line, source) = (self.line(link), self.source);
-        self.tasks.spawn(async move {
+        self.spawn(Arc::clone(&line.queue), async move {
             line.dial(peer, source).await;
             drop(place);
         });
@@ -140,7 +149,8 @@ impl Links {
         }
     }
 
-    /// Closes all links, each when what was sent on it has left, but in [`STOP_TIME`] at most.
+    /// Closes all links, each when what was sent on it has left, but in [`STOP_TIME`] at most. A peer
+    /// that only keeps its end open holds nothing up.
     pub(super) async fn stop(&mut self) {
         self.accepting.abort();
         // Tasks that wait to say something go on.
@@ -150,15 +160,31 @@ impl Links {
             uncount(&self.counters.links_open);
             queue.tell(Order::Leave);
         }
-        let ending = async {
-            while let Some(ended) = self.tasks.join_next().await {
-                pass_on_panic(ended);
-            }
-        };
-        if timeout(STOP_TIME, ending).await.is_err() {
+        self.cut_off(SendQueue::is_unused);
+        if timeout(LINGER_TIME, self.all_ended()).await.is_err() {
+            self.cut_off(SendQueue::is_empty);
+        }
+        if timeout(STOP_TIME, self.all_ended()).await.is_err() {
             debug!(links = self.tasks.len(), "links were cut off");
             self.tasks.shutdown().await;
         }
+    }
+
+    fn cut_off(&self, which: impl Fn(&SendQueue) -> bool) {
+        let links = self.carried.iter().filter(|it| which(&it.queue));
+        links.for_each(|it| it.task.abort());
+    }
+
+    async fn all_ended(&mut self) {
+        while let Some(ended) = self.tasks.join_next().await {
+            pass_on_panic(ended);
+        }
+    }
+
+    fn spawn(&mut self, queue: Arc<SendQueue>, task: impl Future<Output = ()> + Send + 'static) {
+        let task = self.tasks.spawn(task);
+        self.carried.retain(|it| !it.task.is_finished());
+        self.carried.push(Carried { queue, task });
     }
 
     fn line(&mut self, link: Link) -> Line {
@@ -218,6 +244,9 @@ const ACCEPTED_LINKS: usize = 1024;
 const LINK_EVENTS: usize = 64;
 /// How long accepting pauses when there are no file descriptors left.
 const PAUSE: Duration = Duration::from_millis(100);
+/// How long the driver waits at its end for peers that have got all and have yet to close: what is
+/// closed with something unread is reset, and the peer may lose what was sent last.
+const LINGER_TIME: Duration = Duration::from_millis(500);
 /// How long the driver waits at its end for links: as long as one may take to be dialled and to
 /// leave.
 const STOP_TIME: Duration = CONNECT_TIME.saturating_add(CLOSE_TIME);

@@ -34,6 +34,8 @@ struct State {
     waiting_bytes: usize,
     /// Bytes that the machine has sent since it was last told that there is room.
     unanswered_bytes: usize,
+    /// Whether anything was ever sent.
+    is_used: bool,
     /// Whether the machine is to be told when there is room.
     is_full: bool,
     order: Option<Order>,
@@ -50,6 +52,7 @@ impl SendQueue {
         if state.order.is_some() || bytes.is_empty() {
             return true;
         }
+        state.is_used = true;
         state.waiting_bytes += bytes.len();
         state.unanswered_bytes += bytes.len();
         state.is_full |= state.waiting_bytes.max(state.unanswered_bytes) >= LINK_QUEUE_FULL;
@@ -124,6 +127,11 @@ impl SendQueue {
     /// The order, if there is one.
     pub(super) fn ordered(&self) -> Option<Order> {
         self.state.lock().order
+    }
+
+    /// Whether nothing was ever sent.
+    pub(super) fn is_unused(&self) -> bool {
+        !self.state.lock().is_used
     }
 
     /// Whether nothing waits.

@@ -30,20 +30,33 @@ pub(super) fn run(path: &Path, machine: Coded<Several>, as_json: bool) -> anyhow
     if as_json {
         let line = json!({ "what": "replayed", "inputs": replayed.inputs,
             "recorded_digest": recorded, "digest": digest, "departed": replayed.departed,
-            "agrees": agrees });
+            "agrees": agrees, "cut_at": replayed.cut_at });
         writeln!(out, "{line}")?;
     } else {
-        let recorded = recorded.unwrap_or_else(|| NO_END.to_owned());
+        let recorded = recorded.unwrap_or_else(|| match replayed.cut_at {
+            Some(at) => format!("{NO_END}, it is cut off in the record at byte {at}"),
+            None => NO_END.to_owned(),
+        });
         writeln!(out, "inputs    {}", replayed.inputs)?;
         writeln!(out, "recorded  {recorded}")?;
         writeln!(out, "replayed  {digest}")?;
         writeln!(out, "agrees    {}", in_words(&replayed))?;
     }
     out.flush()?;
-    if !agrees {
-        bail!("the node does not come to the state that was recorded");
+    match (replayed.departed, replayed.recorded_digest) {
+        _ if agrees => Ok(()),
+        (None, None) => Err(anyhow!(without_end(&replayed))),
+        _ => bail!("the node does not come to the state that was recorded"),
     }
-    Ok(())
+}
+
+/// Why a recording that was followed to its last input proves nothing of the state behind it.
+fn without_end<T: Machine>(replayed: &record::Replayed<T>) -> String {
+    let why = match replayed.cut_at {
+        Some(at) => format!("it is cut off in the record at byte {at}"),
+        None => "the node was not stopped in order".to_owned(),
+    };
+    format!("the recording has no end to compare with: {why}")
 }
 
 fn in_words<T: Machine>(replayed: &record::Replayed<T>) -> String {
@@ -55,7 +68,7 @@ fn in_words<T: Machine>(replayed: &record::Replayed<T>) -> String {
             format!("no: at input {input}, counted from 0, it does something else")
         }
         (false, None) if replayed.recorded_digest.is_none() => {
-            "as far as it goes: the node was not stopped in order".to_owned()
+            "as far as it goes: it does at each input what it did".to_owned()
         }
         (false, None) => "no: it does what it did, and comes to another state".to_owned(),
     }

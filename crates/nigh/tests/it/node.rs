@@ -199,6 +199,15 @@ fn a_recorded_node_does_the_same_again() {
     let ran = replay(&["--upkeep", "200ms"]);
     assert_eq!(ran.code, Some(1), "{ran:?}");
     assert!(ran.stdout.contains("the recording has no end"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("as far as it goes"), "{}", ran.stdout);
+    assert!(ran.stderr.contains("the node was not stopped in order"), "{}", ran.stderr);
+    // Nor is one that is cut off in a record useless.
+    fs::write(&path, &bytes[..bytes.len() - 10]).unwrap();
+    let ran = replay(&["--upkeep", "200ms"]);
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    let cut = format!("cut off in the record at byte {}", bytes.len() - 22);
+    assert!(ran.stdout.contains("as far as it goes"), "{}", ran.stdout);
+    assert!(ran.stderr.contains(&cut), "{}", ran.stderr);
     fs::remove_file(path).unwrap();
 }
 

@@ -12,6 +12,7 @@
 //! lookup   from a key to its successor, iteratively or recursively
 //! walk     whom an iterative lookup has asked, and asks next
 //! hold     values, their copies and their end
+//! handover  values that change hands, when a node comes or leaves
 //! pending  what is under way, by number
 //! request  questions that wait for an answer
 //! several  virtual nodes: one host, many places on the circle
@@ -20,6 +21,7 @@
 
 mod fingers;
 pub mod fuzz;
+mod handover;
 mod hold;
 mod lookup;
 pub mod message;
@@ -39,12 +41,13 @@ use std::{
 
 use nigh_base::{
     Address, Digest, Key, Machine, Rtt, Time, Timers,
-    machine::{Context, Input},
+    machine::{Context, Input, Output},
     space::clockwise::Circle,
 };
 
 use self::{
     fingers::{Choice, Fingers},
+    handover::{Leaving, Passage},
     hold::Holdings,
     lookup::Lookups,
     message::{Body, CONTACTS_MAX, Message, Neighbours},
@@ -54,6 +57,7 @@ use self::{
 };
 use super::{Command, Contact, Event};
 
+pub use handover::LEAVE_MAX;
 pub use several::{PLACES_MAX, Several};
 
 /// How a node of a ring behaves. All nodes of a ring have the same `circle`; the rest is each
@@ -141,6 +145,10 @@ enum Timer {
     Join,
     /// The next round over what is held.
     Hold,
+    /// The end of the time in which a node that leaves hands on what it holds.
+    Leave,
+    /// The end of the time in which neighbours ask whether it has left.
+    Farewell,
 }
 
 /// One node of a Chord ring, as a machine.
@@ -167,12 +175,20 @@ pub struct Node {
 /// What a node has only while it needs it: a million nodes are held.
 #[derive(Debug, Default, Hash)]
 struct More {
+    /// The keys of all places of this host, if it has several.
+    places: Arc<[Key]>,
     /// Where nodes may be that let this one in.
     via: Vec<Address>,
     join_attempts: u32,
     lost: Lost,
+    /// How often it has stabilised within this round without waiting for the next.
+    hastened: usize,
     choices: Vec<Choice>,
     holdings: Holdings,
+    passages: Vec<Passage>,
+    leaving: Option<Box<Leaving>>,
+    /// The number that the caller is told with [`Event::Left`].
+    farewell: Option<usize>,
 }
 
 impl Node {
@@ -197,6 +213,13 @@ impl Node {
             rtt: Rtt::default(),
             rounds: 0,
             more: None,
+        }
+    }
+
+    /// Says at which places of the circle this node's host is.
+    fn beside(&mut self, places: &Arc<[Key]>) {
+        if places.len() > 1 {
+            self.more().places = Arc::clone(places);
         }
     }
 
@@ -304,9 +327,7 @@ impl Node {
             }
             Body::Notify { key } => self.notified(Contact { key, address: from }, cx),
             Body::Ping { nonce } => Self::reply(from, Body::Pong { nonce }, cx),
-            Body::Leaving { key, neighbours } => {
-                self.neighbour_left(Contact { key, address: from }, &neighbours, cx);
-            }
+            Body::Leaving { key, .. } => self.neighbour_left(Contact { key, address: from }, cx),
             Body::Route { nonce, lookup, key, origin, hops } => {
                 if nonce != 0 {
                     Self::reply(from, Body::Taken { nonce }, cx);
@@ -354,6 +375,8 @@ impl Node {
                 Timer::Stabilise => self.round(cx),
                 Timer::Join => self.try_to_join(cx),
                 Timer::Hold => self.keep_up(cx),
+                Timer::Leave => self.leave_overdue(cx),
+                Timer::Farewell => self.farewell(cx),
             }
         }
     }
@@ -369,9 +392,10 @@ impl Machine for Node {
             Input::Wake => self.wake(cx),
             Input::Message { from, message } => self.receive(from, message, cx),
             Input::Command(command) => self.command(command, cx),
-            // It opens no links and saves nothing.
-            Input::Opened { .. }
-            | Input::Received { .. }
+            // Nodes talk in datagrams: whoever calls has mistaken it for another.
+            Input::Opened { link, .. } => cx.emit(Output::Close { link }),
+            // It saves nothing.
+            Input::Received { .. }
             | Input::Drained { .. }
             | Input::Closed { .. }
             | Input::Saved { .. }
@@ -408,6 +432,7 @@ impl Machine for Node {
         self.fingers.check(self.settings.circle, me);
         self.requests.check();
         self.lookups.check();
+        self.check_handover();
         if let Some(more) = &self.more {
             more.lost.check();
             more.holdings.check();

@@ -2,7 +2,9 @@
 
 use std::{
     io::ErrorKind,
+    net::SocketAddr,
     sync::{Arc, atomic::Ordering},
+    time::Instant,
 };
 
 use bytes::Bytes;
@@ -16,7 +18,7 @@ use tokio::{
 use super::{
     super::{
         counters::Counters,
-        link::Line,
+        link::{CLOSE_TIME, Line},
         links::LinkEvent,
         queue::{Order, SendQueue},
     },
@@ -140,6 +142,25 @@ fn what_was_sent_before_a_close_arrives_though_the_driver_stops() {
         let received = in_time(reading).await.unwrap().unwrap();
         let expected = bytes.to_be_bytes().into_iter().chain((0..bytes).map(probe::byte));
         assert!(received.into_iter().eq(expected));
+    });
+}
+
+#[test]
+fn a_peer_that_keeps_its_end_open_does_not_hold_the_driver_up() {
+    on_loopback(async {
+        let mut a = Node::new();
+        let address = SocketAddr::from(a.address());
+        // One with which nothing is spoken, and one that has got what was sent and does not close.
+        let _idle = TcpStream::connect(address).await.unwrap();
+        assert_eq!(a.next().await, Told::Opened(ACCEPTED));
+        let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let to = silent.local_addr().unwrap().into();
+        a.ask(Ask::Pour { to, bytes: 1, manner: Manner::Hasty }).await;
+        assert_eq!(a.next().await, Told::Opened(DIALLED));
+        let (_open, _) = in_time(silent.accept()).await.unwrap();
+        let begun = Instant::now();
+        a.stop().await;
+        assert!(begun.elapsed() < CLOSE_TIME / 2, "it took {:?}", begun.elapsed());
     });
 }
 

@@ -12,7 +12,7 @@ use nigh_base::{
 use super::{Settings, settled::Ring};
 use crate::locate::{Command, Contact, Ticket};
 
-/// Datagrams that one input may cause: each value that is handed over, and a few.
+/// Datagrams that one input may cause: a wake may find as much due as there are questions.
 const OUTPUTS_MAX: usize = 600;
 
 /// Feeds a node with pieces of `bytes`, each as long as its first byte says: from a neighbour or a

@@ -1,10 +1,13 @@
 //! Values under keys: held by the key's owner and by the nodes behind it, for as long as they live.
 //!
 //! The owner makes the copies and renews them; a node that becomes the owner of a key is given what
-//! is held under it by the one that was. Nothing lies on disk: a value lives as long as one of its
+//! is held under it by the one that was (`handover`). Nothing lies on disk: a value lives as long as one of its
 //! holders, and as its publisher puts it again.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use nigh_base::{Address, Key, Time, machine::Context};
@@ -24,13 +27,18 @@ const BYTES_MAX: usize = 64 << 20;
 const PUBLISHED_MAX: usize = 1024;
 /// Puts whose copies are being made.
 const COPYING_MAX: usize = 256;
-/// How often what is held is gone through, and how much of it each time.
-const HOLD_EVERY: Duration = Duration::from_secs(30);
+/// The highest stamp of a value: more than any owner counts up to. A copy that claims a higher one is
+/// refused.
+const STAMP_MAX: u64 = u64::MAX / 2;
+/// Values that are looked at in one go: a burst of copies that a network takes.
 const BATCH: usize = 64;
+/// How often that is done, if there are few; with more of them it is done oftener, so that all have
+/// their turn within half of [`FORGOTTEN`].
+const HOLD_EVERY: Duration = Duration::from_secs(30);
+/// But not oftener than that, which is 640 values a second: beyond 38,400 of them it takes longer.
+const HOLD_MIN: Duration = Duration::from_millis(100);
 /// A copy that was not renewed for so long has lost its owner.
 const FORGOTTEN: Duration = Duration::from_secs(120);
-/// Values that are handed over at once; the rest follows by and by.
-const HAND_OVER_MAX: usize = 256;
 
 #[derive(Clone, Debug, Hash)]
 struct Item {
@@ -38,6 +46,10 @@ struct Item {
     stamp: u64,
     until: Time,
     renewed: Time,
+    /// Whether it came from its owner, who holds it, too.
+    is_copy: bool,
+    /// The latest that has said it holds the value, too.
+    kept_by: Option<Address>,
 }
 
 #[derive(Clone, Debug, Hash)]
@@ -63,6 +75,16 @@ struct Copying {
     made: u8,
 }
 
+/// What became of a value that was to be held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Taken {
+    Held,
+    /// A newer one is held under the key, and stays.
+    Outdated,
+    /// There is no room, or it is stamped as nobody stamps.
+    Refused,
+}
+
 /// What a node holds.
 #[derive(Debug, Default, Hash)]
 pub(super) struct Holdings {
@@ -70,7 +92,7 @@ pub(super) struct Holdings {
     bytes: usize,
     published: BTreeMap<Key, Published>,
     copying: Vec<Copying>,
-    /// Where the next round over the items begins.
+    /// Where the next turn begins.
     next: Key,
     waiting: bool,
 }
@@ -80,24 +102,29 @@ impl Holdings {
         self.items.len()
     }
 
-    /// Takes a value in; the stamp under which it is held, or none if there is no room.
-    fn take(&mut self, offer: Offer, is_copy: bool, now: Time) -> Option<u64> {
+    pub(super) fn keys(&self) -> impl Iterator<Item = Key> {
+        self.items.keys().copied()
+    }
+
+    /// Takes a value in: a copy under the stamp that its owner gave it, another under the next one.
+    fn take(&mut self, offer: Offer, is_copy: bool, now: Time) -> Taken {
         let Offer { key, stamp, lifetime, value } = offer;
         let until = now.after(lifetime.min(LIFETIME_MAX));
-        let old = self.items.get_mut(&key);
-        let stamp = match &old {
-            Some(old) if is_copy && old.stamp > stamp => return Some(old.stamp),
-            Some(old) if !is_copy => old.stamp + 1,
-            _ => stamp.max(1),
+        let old = self.items.get(&key).map(|old| (old.stamp, old.value.len()));
+        let stamp = match old {
+            _ if is_copy && stamp > STAMP_MAX => return Taken::Refused,
+            Some((old, _)) if is_copy && old > stamp => return Taken::Outdated,
+            _ if is_copy => stamp.max(1),
+            Some((old, _)) => (old + 1).min(STAMP_MAX),
+            None => 1,
         };
-        let freed = old.as_ref().map_or(0, |old| old.value.len());
-        let bytes = self.bytes - freed + value.len();
+        let bytes = self.bytes - old.map_or(0, |(_, length)| length) + value.len();
         if bytes > BYTES_MAX || (old.is_none() && self.items.len() >= VALUES_MAX) {
-            return None;
+            return Taken::Refused;
         }
         self.bytes = bytes;
-        self.items.insert(key, Item { value, stamp, until, renewed: now });
-        Some(stamp)
+        self.items.insert(key, Item { value, stamp, until, renewed: now, is_copy, kept_by: None });
+        Taken::Held
     }
 
     fn offer(&self, key: Key, now: Time) -> Option<Offer> {
@@ -106,20 +133,40 @@ impl Holdings {
         Some(Offer { key, stamp: item.stamp, lifetime, value: item.value.clone() })
     }
 
-    fn drop_old(&mut self, now: Time) {
-        let bytes = &mut self.bytes;
-        self.items.retain(|_, item| {
-            let kept = item.until > now;
-            if !kept {
-                *bytes -= item.value.len();
+    /// The values whose turn it is, and when each was renewed. Those whose lifetime is over are
+    /// dropped.
+    fn turn(&mut self, now: Time) -> Vec<(Key, Time)> {
+        let (behind, before) = (self.items.range(self.next..), self.items.range(..self.next));
+        let batch: Vec<(Key, Time, Time)> = behind
+            .chain(before)
+            .take(BATCH)
+            .map(|(&key, item)| (key, item.renewed, item.until))
+            .collect();
+        if let Some(&(last, ..)) = batch.last() {
+            self.next = last.plus(Key::from(1));
+        }
+        let mut turn = Vec::with_capacity(batch.len());
+        for (key, renewed, until) in batch {
+            if until > now {
+                turn.push((key, renewed));
+            } else if let Some(item) = self.items.remove(&key) {
+                self.bytes -= item.value.len();
             }
-            kept
-        });
+        }
+        turn
+    }
+
+    /// When the next turn comes.
+    fn pause(&self) -> Duration {
+        let turns = u32::try_from(self.items.len().div_ceil(BATCH)).expect("few values");
+        (FORGOTTEN / 2 / turns.max(1)).clamp(HOLD_MIN, HOLD_EVERY)
     }
 
     pub(super) fn check(&self) {
         let bytes: usize = self.items.values().map(|item| item.value.len()).sum();
         assert_eq!(bytes, self.bytes, "bytes are miscounted");
+        let stamps = 1..=STAMP_MAX;
+        assert!(self.items.values().all(|item| stamps.contains(&item.stamp)), "a stamp of nobody");
         assert!(self.items.len() <= VALUES_MAX && self.bytes <= BYTES_MAX, "too much is held");
         assert!(self.copying.len() <= COPYING_MAX, "too many copies are being made");
     }
@@ -166,12 +213,19 @@ impl Node {
             // The network has doubled it.
             return;
         }
-        let key = offer.key;
-        let Some(stamp) = self.more().holdings.take(offer, copies == 0, cx.now) else {
+        if self.is_leaving() {
             return Self::reply(from, Body::Full { nonce }, cx);
-        };
+        }
+        let key = offer.key;
+        match self.more().holdings.take(offer, copies == 0, cx.now) {
+            Taken::Held => {}
+            Taken::Outdated => return Self::reply(from, Body::Stored { nonce, copies: 0 }, cx),
+            Taken::Refused => return Self::reply(from, Body::Full { nonce }, cx),
+        }
         self.keep_holdings(cx.now);
-        self.copy(key, stamp, copies, nonce, Asker::Peer(from), cx);
+        // Who asks may know less of this ring than its nodes: a visitor has no settings of it.
+        let copies = copies.min(self.settings.copies);
+        self.copy(key, copies, nonce, Asker::Peer(from), cx);
     }
 
     /// This node is the owner of what it puts itself.
@@ -184,19 +238,18 @@ impl Node {
     ) {
         let Putting { value, lifetime, .. } = putting;
         let offer = Offer { key, stamp: 0, lifetime, value };
-        let Some(stamp) = self.more().holdings.take(offer, false, cx.now) else {
+        if self.more().holdings.take(offer, false, cx.now) != Taken::Held {
             return self.not_stored(id, cx);
-        };
+        }
         self.keep_holdings(cx.now);
         let (copies, nonce) = (self.settings.copies, cx.secrets.number());
-        self.copy(key, stamp, copies, nonce, Asker::Own(id), cx);
+        self.copy(key, copies, nonce, Asker::Own(id), cx);
     }
 
     /// Makes the copies of a value, and tells `asker` when it is done.
     fn copy(
         &mut self,
         key: Key,
-        stamp: u64,
         copies: u8,
         nonce: Nonce,
         asker: Asker,
@@ -215,7 +268,6 @@ impl Node {
                 self.copied(nonce, false, cx);
             }
         }
-        debug_assert!(stamp > 0, "an owner stamps what it holds");
     }
 
     fn send_copy(
@@ -225,9 +277,44 @@ impl Node {
         asker: Option<Nonce>,
         cx: &mut Context<'_, Self>,
     ) -> bool {
+        self.send_value(to, key, For::Copy(asker), cx)
+    }
+
+    /// Sends what is held under `key`; false if that is nothing, or too much is asked already.
+    pub(super) fn send_value(
+        &mut self,
+        to: Contact,
+        key: Key,
+        what: For,
+        cx: &mut Context<'_, Self>,
+    ) -> bool {
         let Some(offer) = self.more().holdings.offer(key, cx.now) else { return false };
         let body = |nonce| Body::Store { nonce, copies: 0, offer: Box::new(offer) };
-        self.ask(to, For::Copy(asker), body, cx)
+        self.ask(to, what, body, cx)
+    }
+
+    /// Somebody has said that it holds a value, too.
+    pub(super) fn kept_by(&mut self, address: Address, key: Key) {
+        let Some(more) = &mut self.more else { return };
+        if let Some(item) = more.holdings.items.get_mut(&key) {
+            item.kept_by = Some(address);
+        }
+    }
+
+    /// What nobody else is known to hold: all but what one of `others` keeps, and copies that their
+    /// owner has renewed.
+    pub(super) fn orphans(&self, others: &BTreeSet<Address>, now: Time) -> Vec<Key> {
+        let Some(more) = &self.more else { return Vec::new() };
+        let is_orphan = |key: Key, item: &Item| {
+            let has_owner = item.is_copy
+                && self.predecessor.is_some()
+                && !self.owns(key)
+                && now.since(item.renewed) <= FORGOTTEN;
+            let is_kept = item.kept_by.is_some_and(|it| others.contains(&it));
+            item.until > now && !has_owner && !is_kept
+        };
+        let items = more.holdings.items.iter();
+        items.filter(|&(&key, item)| is_orphan(key, item)).map(|(&key, _)| key).collect()
     }
 
     /// A copy was made, or was not.
@@ -264,24 +351,18 @@ impl Node {
         let any = !holdings.items.is_empty() || !holdings.published.is_empty();
         if any && !holdings.waiting {
             holdings.waiting = true;
-            self.timers.set(Timer::Hold, now.after(HOLD_EVERY));
+            let pause = holdings.pause();
+            self.timers.set(Timer::Hold, now.after(pause));
         }
     }
 
-    /// One round over what is held: what is over goes, what is this node's own is renewed with its
-    /// copies, what has lost its owner goes to the new one, what was published is put again.
+    /// The turn of some of what is held: what is over goes, what is this node's own is renewed with
+    /// its copies, what has lost its owner goes to the new one, what was published is put again.
     pub(super) fn keep_up(&mut self, cx: &mut Context<'_, Self>) {
         let now = cx.now;
         let holdings = &mut self.more().holdings;
         holdings.waiting = false;
-        holdings.drop_old(now);
-        let from = holdings.next;
-        let (behind, before) = (holdings.items.range(from..), holdings.items.range(..from));
-        let batch: Vec<(Key, Time)> =
-            behind.chain(before).take(BATCH).map(|(&key, item)| (key, item.renewed)).collect();
-        if let Some(&(last, _)) = batch.last() {
-            holdings.next = last.plus(Key::from(1));
-        }
+        let batch = holdings.turn(now);
         let due: Vec<(Key, Putting)> = holdings
             .published
             .iter_mut()
@@ -316,35 +397,6 @@ impl Node {
             && owner.key != self.me.key
         {
             self.send_copy(owner, key, None, cx);
-        }
-    }
-
-    /// There is a new predecessor, and with it a new owner for the keys up to it.
-    pub(super) fn hand_over(
-        &mut self,
-        before: Option<Contact>,
-        to: Contact,
-        cx: &mut Context<'_, Self>,
-    ) {
-        let circle = self.settings.circle;
-        let after = before.map_or(self.me.key, |it| it.key);
-        let Some(more) = &self.more else { return };
-        let keys = more.holdings.items.keys().copied();
-        let keys: Vec<Key> =
-            keys.filter(|&key| circle.within(key, after, to.key)).take(HAND_OVER_MAX).collect();
-        for key in keys {
-            self.send_copy(to, key, None, cx);
-        }
-    }
-
-    /// This node goes: what it owns goes to its successor.
-    pub(super) fn hand_all_over(&mut self, cx: &mut Context<'_, Self>) {
-        let Some(&successor) = self.successors.first() else { return };
-        let Some(more) = &self.more else { return };
-        let keys = more.holdings.items.keys().copied();
-        let keys: Vec<Key> = keys.filter(|&key| self.owns(key)).take(HAND_OVER_MAX).collect();
-        for key in keys {
-            self.send_copy(successor, key, None, cx);
         }
     }
 }

@@ -24,6 +24,8 @@ use crate::locate::{Contact, Event, Failure, Ticket};
 
 /// Nodes named in one answer: the next, and who may stand in for it.
 const ALTERNATES: usize = 3;
+/// As many are named at least to who asks for the key of a node.
+const OWNERS_MIN: usize = 2;
 /// Lookups of one node at once; more are refused.
 const LOOKUPS_MAX: usize = 256;
 /// So often a lookup that has run dry begins anew.
@@ -96,14 +98,16 @@ impl Lookups {
 }
 
 impl Node {
-    /// The owner of `key` and those behind it, if this node knows.
+    /// The owner of `key` and those behind it, if this node knows. Behind a node whose own key is
+    /// asked for there is one at least: it may be that node which asks, having come back.
     pub(super) fn owners(&self, key: Key) -> Option<Vec<Contact>> {
         let count = usize::from(self.settings.copies).max(self.settings.proximity);
+        let named = |first: Key| if first == key { count.max(OWNERS_MIN) } else { count };
         let behind = self.successors.iter().copied();
         if self.successors.cover(self.distance(key), self.frame()) && key != self.me.key {
-            return Some(behind.take(count).collect());
+            return Some(behind.take(named(self.successors[0].key)).collect());
         }
-        let count = count.min(CONTACTS_MAX);
+        let count = named(self.me.key).min(CONTACTS_MAX);
         let own = || std::iter::once(self.me).chain(behind).take(count).collect();
         self.owns(key).then(own)
     }

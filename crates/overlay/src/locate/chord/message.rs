@@ -14,7 +14,7 @@ use nigh_base::{
     wire::{Reader, Wire, WireError, write_bytes, write_list},
 };
 
-use crate::locate::{Contact, VALUE_MAX, millis};
+use crate::locate::{Contact, VALUE_MAX, millis, peer};
 
 /// A datagram.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -64,7 +64,7 @@ pub enum Body {
     Found { lookup: u64, hops: u8, contacts: Vec<Contact> },
     /// Hold this, and have it held by as many as `copies` in all; 0 says that it is such a copy.
     Store { nonce: Nonce, copies: u8, offer: Box<Offer> },
-    /// It is held by so many.
+    /// It is held by so many; by 0 if a newer value is held and stays.
     Stored { nonce: Nonce, copies: u8 },
     /// There is no room for it.
     Full { nonce: Nonce },
@@ -244,7 +244,11 @@ impl Wire for Message {
                 nonce: reader.u64()?,
                 lookup: reader.u64()?,
                 key: Key::read(reader)?,
-                origin: maybe(reader)?,
+                origin: match reader.u8()? {
+                    0 => None,
+                    1 => Some(peer(reader)?),
+                    tag => return Err(WireError::Unknown { what: "option", tag }),
+                },
                 hops: reader.u8()?,
             },
             12 => Body::Taken { nonce: reader.u64()? },
@@ -424,6 +428,23 @@ pub(super) mod tests {
             Message::decode(&Message { to: None, body }.encode()),
             Err(WireError::TooLong { length: 33, .. })
         ));
+    }
+
+    #[test]
+    fn nobody_is_sent_to_addresses_of_nobody_or_of_many() {
+        for text in ["0.0.0.0:4000", "10.0.0.1:0", "224.0.0.1:4000", "[ff02::1]:4000"] {
+            let address = text.parse::<std::net::SocketAddr>().unwrap().into();
+            let contacts = vec![Contact { key: Key::from(1), address }];
+            let (key, origin) = (Key::from(1), Some(address));
+            for body in [
+                Body::Closer { nonce: 1, contacts },
+                Body::Route { nonce: 1, lookup: 2, key, origin, hops: 0 },
+            ] {
+                let written = Message { to: None, body }.encode();
+                let refused = WireError::Impossible { what: "address" };
+                assert_eq!(Message::decode(&written), Err(refused), "{text}");
+            }
+        }
     }
 
     #[test]

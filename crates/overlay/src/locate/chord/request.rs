@@ -7,6 +7,7 @@ use nigh_base::{Address, Key, Time, machine::Context};
 
 use super::{
     Node, Timer,
+    handover::Bequest,
     lookup::Passing,
     message::{Body, Message, Nonce},
     pending::Pending,
@@ -17,6 +18,11 @@ use crate::locate::Contact;
 const ATTEMPTS: u32 = 3;
 /// Questions at once; what would be asked beyond that is not.
 const REQUESTS_MAX: usize = 512;
+/// Of them, those that are asked on behalf of others, who may want any number.
+const FOR_OTHERS_MAX: usize = REQUESTS_MAX / 2;
+/// Questions of upkeep have a place even then. There is one for each node of the tables at most, and
+/// values that change hands have limits of their own.
+const UPKEEP_MAX: usize = 384;
 
 /// What an answer is for.
 #[derive(Clone, Debug, Hash)]
@@ -37,8 +43,34 @@ pub(super) enum For {
     Store(u64),
     /// A value from one who should hold it, for that lookup.
     Fetch(u64),
+    /// Whether a node that says it is the predecessor is there, and may be given values.
+    Meet,
+    /// A value that is its own now.
+    Hand,
+    /// A value of this node, which leaves.
+    Bequeath(Bequest),
     /// A copy of a value; if it was made for somebody, that one is told when all are made.
     Copy(Option<Nonce>),
+}
+
+impl For {
+    /// What keeps the ring together, and what it holds.
+    const fn is_upkeep(&self) -> bool {
+        matches!(
+            self,
+            Self::Stabilise
+                | Self::Verify
+                | Self::Lost
+                | Self::Meet
+                | Self::Hand
+                | Self::Bequeath(_)
+        )
+    }
+
+    /// What a peer has wanted.
+    const fn is_for_others(&self) -> bool {
+        matches!(self, Self::Pass(_) | Self::Copy(_))
+    }
 }
 
 #[derive(Clone, Debug, Hash)]
@@ -69,8 +101,19 @@ impl Requests {
         })
     }
 
+    /// Whether one more may be asked.
+    fn have_room(&self, what: &For) -> bool {
+        if what.is_upkeep() {
+            return self.len() < REQUESTS_MAX + UPKEEP_MAX;
+        }
+        let for_others = || self.iter().filter(|it| it.what.is_for_others()).count();
+        let has_share =
+            !what.is_for_others() || self.len() < FOR_OTHERS_MAX || for_others() < FOR_OTHERS_MAX;
+        self.len() < REQUESTS_MAX && has_share
+    }
+
     pub(super) fn check(&self) {
-        assert!(self.len() <= REQUESTS_MAX, "too many questions at once");
+        assert!(self.len() <= REQUESTS_MAX + UPKEEP_MAX, "too many questions at once");
     }
 }
 
@@ -97,7 +140,7 @@ impl Node {
         body: impl FnOnce(Nonce) -> Body,
         cx: &mut Context<'_, Self>,
     ) -> bool {
-        if self.requests.len() >= REQUESTS_MAX {
+        if !self.requests.have_room(&what) {
             return false;
         }
         let nonce = cx.secrets.number();
@@ -122,12 +165,16 @@ impl Node {
         if request.attempt == 0 {
             self.rtt.measured(round_trip);
         }
+        let contact = request.contact();
         if matches!(answer, Body::Stranger { .. }) {
             // Another is there, or it is not part of a ring; it may be once more.
-            if let Some(contact) = request.contact().filter(|it| self.knows(*it)) {
-                self.lose(contact);
+            if let Some(contact) = contact.filter(|it| self.knows(*it)) {
+                self.gone(contact, &request.what, cx);
             }
-            return self.gave_nothing(request.what, request.key, cx);
+            return self.gave_nothing(request.what, contact, cx);
+        }
+        if let (Body::Store { offer, .. }, Body::Stored { .. }) = (&request.body, &answer) {
+            self.kept_by(from, offer.key);
         }
         match (request.what, answer) {
             (For::Lookup(id), Body::Closer { contacts, .. }) => {
@@ -145,26 +192,42 @@ impl Node {
                 self.candidate(exponent, request.key, Some(round_trip));
             }
             (For::Lost, Body::Pong { .. }) => {
-                if let Some(key) = request.key {
-                    self.found_again(Contact { key, address: from }, cx);
+                if let Some(contact) = contact {
+                    self.found_again(contact, cx);
                 }
             }
+            (For::Meet, Body::Pong { .. }) => {
+                if let Some(contact) = contact {
+                    self.met(contact, cx);
+                }
+            }
+            (For::Hand, _) => {
+                if let Some(contact) = contact {
+                    self.passed(contact, cx);
+                }
+            }
+            (For::Bequeath(bequest), answer) => self.bequeathed(bequest, Some(&answer), cx),
             (For::Store(id), Body::Stored { copies, .. }) => self.stored(id, copies, cx),
             (For::Store(id), Body::Full { .. }) => self.not_stored(id, cx),
             (For::Fetch(id), Body::Value { value, .. }) => self.fetched(id, value, cx),
-            (For::Copy(Some(asker)), Body::Stored { .. }) => self.copied(asker, true, cx),
+            (For::Copy(Some(asker)), Body::Stored { copies, .. }) => {
+                self.copied(asker, copies > 0, cx);
+            }
             (For::Copy(Some(asker)), Body::Full { .. }) => self.copied(asker, false, cx),
             // It is there, which is all that the others want to know; what does not fit the
             // question is as good as no answer to it.
             (For::Verify | For::Pass(_) | For::Copy(None), _) => {}
-            (what, _) => self.gave_nothing(what, request.key, cx),
+            (what, _) => self.gave_nothing(what, contact, cx),
         }
     }
 
     /// No answer has come in time.
     pub(super) fn unanswered(&mut self, nonce: Nonce, cx: &mut Context<'_, Self>) {
         let Some(mut request) = self.requests.take(nonce) else { return };
-        let again = matches!(request.what, For::Stabilise | For::Verify | For::Copy(_));
+        let again = matches!(
+            request.what,
+            For::Stabilise | For::Verify | For::Copy(_) | For::Meet | For::Hand | For::Bequeath(_)
+        );
         request.attempt += 1;
         if again && request.attempt < ATTEMPTS {
             let message = Message { to: request.key, body: request.body.clone() };
@@ -176,7 +239,9 @@ impl Node {
         }
         if let Some(contact) = request.contact() {
             match request.what {
-                For::Stabilise | For::Verify => self.lose(contact),
+                For::Stabilise | For::Verify | For::Meet | For::Hand | For::Bequeath(_) => {
+                    self.gone(contact, &request.what, cx);
+                }
                 For::Candidate(_) | For::Lost | For::Copy(_) => {}
                 // One datagram may have been lost: ask again, beside the way.
                 For::Lookup(_) | For::Pass(_) | For::Store(_) | For::Fetch(_) => {
@@ -184,19 +249,36 @@ impl Node {
                 }
             }
         }
-        self.gave_nothing(request.what, request.key, cx);
+        let contact = request.contact();
+        self.gave_nothing(request.what, contact, cx);
     }
 
     /// What follows when a question has no answer.
-    fn gave_nothing(&mut self, what: For, key: Option<Key>, cx: &mut Context<'_, Self>) {
+    fn gave_nothing(&mut self, what: For, asked: Option<Contact>, cx: &mut Context<'_, Self>) {
         match what {
             For::Lookup(id) => self.step_failed(id, cx),
-            For::Candidate(exponent) => self.candidate(exponent, key, None),
+            For::Candidate(exponent) => {
+                self.candidate(exponent, asked.map(|it| it.key), None);
+            }
             For::Pass(passing) => self.pass_again(*passing, cx),
             For::Store(id) | For::Fetch(id) => self.holder_failed(id, cx),
             For::Copy(Some(asker)) => self.copied(asker, false, cx),
-            For::Stabilise => self.stabilise(cx),
+            For::Stabilise => self.hasten(cx),
+            For::Meet | For::Hand => {
+                if let Some(contact) = asked {
+                    self.end_passage(contact);
+                }
+            }
+            For::Bequeath(bequest) => self.bequeathed(bequest, None, cx),
             For::Verify | For::Lost | For::Copy(None) => {}
+        }
+    }
+
+    /// Who was asked is gone. Another is next now, if it was the next one; who stabilises goes on to
+    /// that anyway.
+    fn gone(&mut self, contact: Contact, what: &For, cx: &mut Context<'_, Self>) {
+        if self.lose(contact) && !matches!(what, For::Stabilise) {
+            self.hasten(cx);
         }
     }
 

@@ -23,8 +23,6 @@ use super::{
 };
 use crate::locate::{Contact, Event, Failure, VIA_MAX};
 
-/// So often a way in is looked for; each wait is twice the one before.
-const JOIN_ATTEMPTS: u32 = 5;
 /// So many nodes that were lost are remembered.
 const LOST_MAX: usize = 16;
 /// A lost node is asked every so many rounds, and the ring checked from far away.
@@ -32,17 +30,32 @@ const LOST_ROUNDS: u32 = 4;
 /// A predecessor that has been silent for so many rounds is asked whether it is there.
 const SILENT_ROUNDS: u32 = 3;
 
+/// So often within a round, for each successor that may be known, a node stabilises at once and does
+/// not wait for the next: once past a node that is gone, once for one that has come in between.
+const HASTE_A_SUCCESSOR: usize = 2;
+
 /// Nodes that were known and did not answer any more, the latest last.
 #[derive(Debug, Default, Hash)]
-pub(super) struct Lost(Vec<Contact>);
+pub(super) struct Lost(Vec<Missing>);
+
+#[derive(Clone, Copy, Debug, Hash)]
+struct Missing {
+    contact: Contact,
+    /// The round in which it was found gone; none if others only do not name it any more.
+    gone_in: Option<u32>,
+}
 
 impl Lost {
-    fn remember(&mut self, contact: Contact) {
-        self.0.retain(|other| other.key != contact.key);
+    fn remember(&mut self, contact: Contact, gone_in: Option<u32>) {
+        self.0.retain(|other| other.contact.key != contact.key);
         if self.0.len() == LOST_MAX {
             self.0.remove(0);
         }
-        self.0.push(contact);
+        self.0.push(Missing { contact, gone_in });
+    }
+
+    fn is_gone(&self, contact: Contact, round: u32) -> bool {
+        self.0.iter().any(|it| it.contact == contact && it.gone_in == Some(round))
     }
 
     pub(super) fn check(&self) {
@@ -52,18 +65,22 @@ impl Lost {
 
 impl Node {
     pub(super) fn join(&mut self, mut via: Vec<Address>, cx: &mut Context<'_, Self>) {
-        if matches!(self.standing, Standing::Member | Standing::Joining) {
+        if self.standing == Standing::Member {
             return;
         }
+        self.no_farewell();
+        // Who is joining already goes on, through these.
         if via.is_empty() {
             // The first node of a ring: its own successor, and nobody's predecessor.
             return self.joined(&[], cx);
         }
         via.truncate(VIA_MAX);
-        self.standing = Standing::Joining;
         let more = self.more();
         (more.via, more.join_attempts) = (via, 0);
-        self.try_to_join(cx);
+        if self.standing != Standing::Joining {
+            self.standing = Standing::Joining;
+            self.try_to_join(cx);
+        }
     }
 
     /// Looks up this node's own key: its owner will be the successor.
@@ -71,7 +88,8 @@ impl Node {
         if self.standing != Standing::Joining {
             return;
         }
-        self.more().join_attempts += 1;
+        let attempts = &mut self.more().join_attempts;
+        *attempts = attempts.saturating_add(1);
         self.look_up(self.me.key, Purpose::Join, false, cx);
     }
 
@@ -79,14 +97,14 @@ impl Node {
         if self.standing != Standing::Joining {
             return;
         }
-        let attempts = self.more().join_attempts;
-        if attempts < JOIN_ATTEMPTS && why != Failure::KeyTaken {
-            let wait = self.rtt.wait(attempts);
-            self.timers.set(Timer::Join, cx.now.after(wait));
-            return;
+        if why == Failure::KeyTaken {
+            self.standing = Standing::Outside;
+            return cx.tell(Event::JoinFailed(why));
         }
-        self.standing = Standing::Outside;
-        cx.tell(Event::JoinFailed(why));
+        // Nodes may come up later than this one. Each wait is twice the one before, up to the longest
+        // for any answer; how long it makes sense to go on, the caller knows.
+        let wait = self.rtt.wait(self.more().join_attempts);
+        self.timers.set(Timer::Join, cx.now.after(wait));
     }
 
     /// The owner of this node's key, and its successors, are known.
@@ -108,7 +126,9 @@ impl Node {
     fn joined(&mut self, successors: &[Contact], cx: &mut Context<'_, Self>) {
         self.standing = Standing::Member;
         self.predecessor = None;
-        self.adopt(successors);
+        let known: Vec<Contact> =
+            successors.iter().filter(|it| !self.is_stale(**it)).copied().collect();
+        self.adopt(&known);
         self.begin_upkeep(cx.now);
         cx.tell(Event::Joined);
         self.stabilise(cx);
@@ -122,6 +142,10 @@ impl Node {
     pub(super) fn round(&mut self, cx: &mut Context<'_, Self>) {
         if self.standing != Standing::Member {
             return;
+        }
+        self.rounds = self.rounds.wrapping_add(1);
+        if let Some(more) = &mut self.more {
+            more.hastened = 0;
         }
         let every = self.settings.stabilise_every;
         let next = cx.rng.between(every / 2, every + every / 2);
@@ -146,6 +170,28 @@ impl Node {
         }
     }
 
+    /// Stabilises without waiting for the next round, unless this one has seen enough of that: a
+    /// successor may name again and again whom this node finds gone.
+    pub(super) fn hasten(&mut self, cx: &mut Context<'_, Self>) {
+        let limit = HASTE_A_SUCCESSOR * self.settings.successors;
+        let hastened = &mut self.more().hastened;
+        if *hastened < limit {
+            *hastened += 1;
+            self.stabilise(cx);
+        }
+    }
+
+    /// Whether this node knows better than whoever names `contact`: it has found it gone within this
+    /// round, or it is itself what is at that address.
+    fn is_stale(&self, contact: Contact) -> bool {
+        let more = self.more.as_ref();
+        if contact.address == self.me.address {
+            let places = more.map_or(&[][..], |more| &more.places);
+            return contact.key != self.me.key && !places.contains(&contact.key);
+        }
+        more.is_some_and(|more| more.lost.is_gone(contact, self.rounds))
+    }
+
     /// The successor has named its neighbours.
     pub(super) fn neighbours_are(
         &mut self,
@@ -160,9 +206,12 @@ impl Node {
         // Its list, behind it; in front of it whoever is nearer. In a small ring the list goes past
         // this node and round again: those in front of it would be taken in though they are dead.
         let (circle, me) = (self.settings.circle, self.me.key);
-        let behind = successors.iter().filter(|it| circle.between(it.key, from.key, me));
+        let behind = successors
+            .iter()
+            .filter(|it| circle.between(it.key, from.key, me) && !self.is_stale(**it));
         let mut list: Vec<Contact> = std::iter::once(from).chain(behind.copied()).collect();
-        let between = predecessor.filter(|it| circle.between(it.key, self.me.key, from.key));
+        let between = predecessor
+            .filter(|it| circle.between(it.key, self.me.key, from.key) && !self.is_stale(*it));
         if let Some(nearer) = between {
             list.insert(0, nearer);
         }
@@ -172,7 +221,7 @@ impl Node {
         // Whom the others do not see any more may be dead, or on the other side of a cut.
         for contact in before {
             if !self.successors.contains(&contact) {
-                self.more().lost.remember(contact);
+                self.more().lost.remember(contact, None);
             }
         }
         let successor = self.next_successor();
@@ -182,7 +231,7 @@ impl Node {
         }
         if between.is_some() {
             // Several may have joined in between: go on until nobody is nearer.
-            self.stabilise(cx);
+            self.hasten(cx);
         }
         self.keep_holdings(cx.now);
     }
@@ -206,9 +255,9 @@ impl Node {
             self.predecessor_heard = cx.now;
         }
         if nearer {
-            self.hand_over(before, by, cx);
+            self.meet(before, by, cx);
             if self.successors.is_empty() {
-                self.stabilise(cx);
+                self.hasten(cx);
             }
         }
     }
@@ -222,30 +271,27 @@ impl Node {
         }
     }
 
-    /// A node is gone: out of the tables with it.
-    pub(super) fn lose(&mut self, contact: Contact) {
-        self.more().lost.remember(contact);
-        self.forget(contact);
-    }
-
-    /// Takes a node out of the tables.
-    fn forget(&mut self, contact: Contact) {
+    /// A node is gone: out of the tables with it. Says whether it was the next successor.
+    pub(super) fn lose(&mut self, contact: Contact) -> bool {
+        let round = self.rounds;
+        let was_next = self.successors.first() == Some(&contact);
+        self.more().lost.remember(contact, Some(round));
         self.successors.remove(contact, self.frame());
         self.fingers.remove(contact);
         if self.predecessor == Some(contact) {
             self.predecessor = None;
         }
+        was_next
     }
 
     /// Now and then: is one of the lost there again? And is the next node really the next one, as
     /// seen from far away?
     fn ask_lost(&mut self, cx: &mut Context<'_, Self>) {
-        self.rounds = self.rounds.wrapping_add(1);
         if !self.rounds.is_multiple_of(LOST_ROUNDS) {
             return;
         }
         let lost = self.more.as_ref().map_or(&[][..], |more| &more.lost.0);
-        if let Some(&lost) = (!lost.is_empty()).then(|| &lost[cx.rng.index(lost.len())]) {
+        if let Some(lost) = (!lost.is_empty()).then(|| lost[cx.rng.index(lost.len())].contact) {
             self.ask(lost, For::Lost, |nonce| Body::Ping { nonce }, cx);
         }
         let far: Vec<Contact> = self.fingers.all().collect();
@@ -268,7 +314,8 @@ impl Node {
 
     /// Another sees these behind this node.
     pub(super) fn audited(&mut self, contacts: &[Contact], cx: &mut Context<'_, Self>) {
-        let nearest = contacts.iter().find(|it| it.key != self.me.key).copied();
+        let fits = |it: &&Contact| it.key != self.me.key && !self.is_stale(**it);
+        let nearest = contacts.iter().find(fits).copied();
         let Some(nearest) = nearest else { return };
         let nearer = self
             .successors
@@ -279,7 +326,7 @@ impl Node {
         }
         if nearer {
             self.adopt(&[nearest]);
-            self.stabilise(cx);
+            self.hasten(cx);
         } else if self.successors.first() != Some(&nearest) {
             // Another ring, none of whose nodes lies just behind this one. The one behind it over
             // there learns of it: through that one, those between whom the rings meet do.
@@ -288,49 +335,11 @@ impl Node {
         }
     }
 
-    /// Goes, and says so to both neighbours.
-    pub(super) fn leave(&mut self, cx: &mut Context<'_, Self>) {
-        if self.standing == Standing::Member {
-            self.hand_all_over(cx);
-            let neighbours = [self.successors.first().copied(), self.predecessor];
-            for neighbour in neighbours.into_iter().flatten() {
-                let neighbours = Box::new(self.neighbours());
-                let body = Body::Leaving { key: self.me.key, neighbours };
-                cx.send(neighbour.address, Message { to: Some(neighbour.key), body });
-            }
-        }
-        *self = Self::new(self.me.key, self.me.address, self.settings.clone());
-        cx.tell(Event::Left);
-    }
-
-    /// A neighbour goes, and names its own.
-    pub(super) fn neighbour_left(
-        &mut self,
-        who: Contact,
-        neighbours: &Neighbours,
-        cx: &mut Context<'_, Self>,
-    ) {
-        let Neighbours { predecessor, successors } = neighbours;
-        let (circle, me) = (self.settings.circle, self.me.key);
-        let was_predecessor = self.predecessor == Some(who);
-        let was_successor = self.successors.contains(&who);
-        if !was_predecessor && !was_successor {
-            return;
-        }
-        self.forget(who);
-        if was_predecessor {
-            let next = predecessor.filter(|it| it.key != me && *it != who);
-            self.predecessor = next;
-            self.predecessor_heard = cx.now;
-        }
-        if was_successor {
-            let behind: Vec<Contact> = successors
-                .iter()
-                .filter(|it| circle.between(it.key, who.key, me) && **it != who)
-                .copied()
-                .collect();
-            self.adopt(&behind);
-            self.stabilise(cx);
+    /// Somebody at the address of a neighbour says that it goes. That may be forged: it is asked, and
+    /// is gone if it does not answer any more. Whoever is next to it then, stabilising shows.
+    pub(super) fn neighbour_left(&mut self, who: Contact, cx: &mut Context<'_, Self>) {
+        if self.predecessor == Some(who) || self.successors.contains(&who) {
+            self.suspect(who, cx);
         }
     }
 }

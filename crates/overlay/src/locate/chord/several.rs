@@ -10,7 +10,7 @@ use nigh_base::{
     machine::{Context, Input, Outbox, Output},
 };
 
-use super::{Message, Node, Settings};
+use super::{Message, Node, Settings, message::Body};
 use crate::locate::{Command, Event};
 
 /// The nodes of one host, as one machine. Commands that ask something go to the first; the host has
@@ -20,6 +20,8 @@ pub struct Several {
     nodes: Vec<Node>,
     /// How many have yet to join, or to leave.
     left: usize,
+    /// How many values of those that have left nobody has taken.
+    untaken: usize,
     outbox: Outbox<Node>,
 }
 
@@ -33,8 +35,14 @@ impl Several {
     /// If there is none, or more than [`PLACES_MAX`].
     pub fn new(keys: &[Key], address: Address, settings: &Arc<Settings>) -> Self {
         assert!((1..=PLACES_MAX).contains(&keys.len()), "a host has 1 to {PLACES_MAX} places");
-        let nodes = keys.iter().map(|&key| Node::new(key, address, Arc::clone(settings))).collect();
-        Self { nodes, left: 0, outbox: Vec::new() }
+        let places = keys.into();
+        let node = |&key| {
+            let mut node = Node::new(key, address, Arc::clone(settings));
+            node.beside(&places);
+            node
+        };
+        let nodes = keys.iter().map(node).collect();
+        Self { nodes, left: 0, untaken: 0, outbox: Vec::new() }
     }
 
     /// The keys of host number `address` by the paper's rule: SHA-1 of the address, and of the
@@ -59,7 +67,10 @@ impl Several {
             (None, Some(nonce)) if !message.body.is_question() => {
                 self.nodes.iter().position(|node| node.requests.get(nonce).is_some())
             }
-            // A way in: any will do. An answer to a recursive lookup is the first one's.
+            (None, None) if let Body::Found { lookup, .. } = message.body => {
+                self.nodes.iter().position(|node| node.lookups.get(lookup).is_some())
+            }
+            // A way in: any will do.
             _ => Some(0),
         }
     }
@@ -71,12 +82,17 @@ impl Several {
         cx: &mut Context<'_, Self>,
     ) {
         self.nodes[place].handle(input, &mut cx.part(&mut self.outbox));
-        for output in self.outbox.drain(..) {
-            if let Output::Event(Event::Joined | Event::Left) = output {
+        for mut output in self.outbox.drain(..) {
+            if let Output::Event(Event::Joined | Event::Left { .. }) = output {
                 self.left -= 1;
-                if self.left > 0 {
-                    continue;
-                }
+            }
+            if let Output::Event(Event::Left { untaken }) = &mut output {
+                self.untaken += *untaken;
+                *untaken = self.untaken;
+            }
+            if matches!(output, Output::Event(Event::Joined | Event::Left { .. })) && self.left > 0
+            {
+                continue;
             }
             cx.emit(output);
         }
@@ -112,7 +128,7 @@ impl Machine for Several {
                 }
             }
             Input::Command(Command::Leave) => {
-                self.left = self.nodes.len();
+                (self.left, self.untaken) = (self.nodes.len(), 0);
                 for place in 0..self.nodes.len() {
                     self.handle_at(place, Input::Command(Command::Leave), cx);
                 }

@@ -2,6 +2,7 @@
 
 mod rings;
 mod slides;
+mod strangers;
 mod values;
 
 use std::{sync::Arc, time::Duration};

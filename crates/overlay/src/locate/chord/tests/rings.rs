@@ -120,7 +120,8 @@ fn who_leaves_is_missed_by_nobody() {
         assert_eq!(node.successors()[0], all[(place + 1) % all.len()]);
         assert_eq!(node.predecessor(), Some(all[(place + all.len() - 1) % all.len()]));
     }
-    let left = world.take_events().into_iter().filter(|told| told.event == Event::Left);
+    let left =
+        world.take_events().into_iter().filter(|told| told.event == Event::Left { untaken: 0 });
     assert_eq!(left.count(), 4);
     assert_eq!(look_up_everywhere(&mut world, 7).0, NONE);
 }
@@ -149,6 +150,40 @@ fn a_ring_that_was_cut_in_two_heals_into_one() {
         assert_whole(&world);
         assert_eq!(look_up_everywhere(&mut world, seed).0, NONE, "seed {seed}");
     }
+}
+
+#[test]
+fn a_node_that_comes_back_under_another_key_draws_no_storm_of_questions() {
+    let settings = settings(|it| it.copies = 1);
+    // A fast network, in which questions that follow each other's answers are many.
+    let mut world = World::new(3, Network::new(Latency::Constant(Duration::from_micros(100))));
+    world.check_always();
+    for number in 0..4 {
+        let host = world.add(node(number, &settings));
+        let via = if number == 0 { vec![] } else { vec![HostId(0).address()] };
+        world.command(host, Command::Join { via });
+        run(&mut world, Duration::from_secs(10));
+    }
+    run(&mut world, Duration::from_secs(30));
+    let sent = world.counts().sent;
+    run(&mut world, Duration::from_secs(30));
+    let quiet = world.counts().sent - sent;
+    for number in 1..4 {
+        let old = members(&world)[number as usize];
+        let host = HostId::at(old.address).unwrap();
+        world.crash(host);
+        let key = Key::of(&[u8::try_from(number).unwrap()]);
+        world.restart(host, Node::new(key, host.address(), Arc::clone(&settings)));
+        let other = members(&world)[0];
+        world.command(host, Command::Join { via: vec![other.address] });
+        let sent = world.counts().sent;
+        run(&mut world, Duration::from_secs(30));
+        let sent = world.counts().sent - sent;
+        assert!(sent < 3 * quiet, "{sent} datagrams, {quiet} while nothing happens");
+    }
+    run(&mut world, Duration::from_secs(60));
+    assert_eq!(members(&world).len(), 4);
+    assert_whole(&world);
 }
 
 #[test]
@@ -182,22 +217,35 @@ fn a_finger_is_the_nearest_of_several_that_would_do() {
 }
 
 #[test]
-fn a_way_in_that_leads_nowhere_fails_with_the_reason() {
+fn a_way_in_is_tried_until_somebody_is_there_or_the_caller_ends_it() {
+    let settings = settings(|_| {});
+    let mut world = World::new(1, network());
+    let [a, b, late] = [0, 1, 2].map(|number| world.add(node(number, &settings)));
+    for host in [a, b] {
+        world.command(host, Command::Join { via: vec![late.address()] });
+    }
+    run(&mut world, Duration::from_secs(200));
+    assert_eq!(world.take_events(), []);
+    world.command(b, Command::Leave);
+    world.command(late, Command::Join { via: vec![] });
+    run(&mut world, Duration::from_secs(15));
+    let told = world.take_events().into_iter().map(|told| (told.host, told.event));
+    let expected = [(b, Event::Left { untaken: 0 }), (late, Event::Joined), (a, Event::Joined)];
+    assert_eq!(told.collect::<Vec<_>>(), expected);
+    assert!(!world.machine(b).unwrap().is_member());
+}
+
+#[test]
+fn what_cannot_be_done_fails_with_the_reason() {
     let settings = settings(|_| {});
     let mut world = World::new(1, network());
     let [a, b] = [0, 1].map(|number| world.add(node(number, &settings)));
-    world.command(a, Command::Join { via: vec![HostId(9).address()] });
     world.command(b, Command::Locate { ticket: Ticket(1), key: Key::from(1), trace: false });
     run(&mut world, Duration::from_secs(200));
     let told: Vec<Event> = world.take_events().into_iter().map(|told| told.event).collect();
     use crate::locate::Failure;
-    assert_eq!(
-        told,
-        [
-            Event::Failed { ticket: Ticket(1), why: Failure::Outside },
-            Event::JoinFailed(Failure::Unreachable)
-        ]
-    );
+    assert_eq!(told, [Event::Failed { ticket: Ticket(1), why: Failure::Outside }]);
+    assert!(!world.machine(a).unwrap().is_member());
     // Two nodes of one key: the second is told.
     world.command(b, Command::Join { via: vec![] });
     let twin =
@@ -206,6 +254,44 @@ fn a_way_in_that_leads_nowhere_fails_with_the_reason() {
     run(&mut world, Duration::from_secs(5));
     let last = world.take_events().pop().unwrap();
     assert_eq!((last.host, last.event), (twin, Event::JoinFailed(Failure::KeyTaken)));
+}
+
+#[test]
+fn who_comes_back_at_once_and_finds_itself_joins_behind_itself() {
+    let settings = settings(|it| it.copies = 1);
+    let mut world = settled_world(10, &settings, network(), 14, 1);
+    world.check_always();
+    run(&mut world, Duration::from_secs(1));
+    world.crash(HostId(3));
+    world.restart(HostId(3), node(3, &settings));
+    world.command(HostId(3), Command::Join { via: vec![HostId(7).address()] });
+    run(&mut world, Duration::from_secs(2));
+    assert!(world.machine(HostId(3)).unwrap().is_member());
+    run(&mut world, Duration::from_secs(30));
+    assert_whole(&world);
+}
+
+#[test]
+fn an_answer_passed_on_by_others_finds_the_place_that_asked() {
+    let settings = settings(|it| {
+        (it.routing, it.stabilise_every) = (Routing::Recursive, Duration::from_secs(1));
+    });
+    let mut world = World::new(4, network());
+    for number in 0..6 {
+        let address = HostId(number).address();
+        let host = world.add(Several::new(&Several::keys(address, 4), address, &settings));
+        let via = if number == 0 { vec![] } else { vec![HostId(0).address()] };
+        world.command(host, Command::Join { via });
+        run(&mut world, Duration::from_secs(20));
+    }
+    // Fingers are looked up all the time, by all places; none of the answers is waited for in vain.
+    for _ in 0..50 {
+        run(&mut world, Duration::from_millis(1900));
+        let nodes: Vec<_> =
+            world.hosts().flat_map(|it| world.machine(it).unwrap().nodes()).collect();
+        let waiting: usize = nodes.iter().map(|node| node.pending_lookups()).sum();
+        assert!(waiting < nodes.len(), "{waiting} lookups wait");
+    }
 }
 
 #[test]

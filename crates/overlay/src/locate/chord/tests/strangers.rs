@@ -1,0 +1,306 @@
+//! One node, and what strangers may send it: whose addresses are forged, and who answer as they like.
+
+use bytes::Bytes;
+use nigh_base::{
+    Address,
+    machine::{Context, Input, Link, Output},
+};
+
+use super::{
+    super::message::{Body, Message, Neighbours, Offer},
+    *,
+};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// A node of a settled ring. The others are whoever the test lets speak.
+struct Alone {
+    node: Node,
+    /// The ring, from the node itself on.
+    ring: Vec<Contact>,
+    now: Time,
+    rng: Rng,
+    secrets: Rng,
+    told: Vec<Event>,
+}
+
+type Sent = Vec<(Address, Message)>;
+
+impl Alone {
+    fn new(settings: &Arc<Settings>) -> Self {
+        let contacts = (0..12).map(|number| node(number, settings).contact()).collect();
+        let ring = Ring::new(Arc::clone(settings), contacts);
+        let node = ring.node(ring.contacts()[0], Time::from_secs(5), |_| 0);
+        let (rng, secrets) = (Rng::new(1), Rng::new(2));
+        let ring = ring.contacts().to_vec();
+        Self { node, ring, now: Time::START, rng, secrets, told: Vec::new() }
+    }
+
+    fn input(&mut self, input: Input<Message, Command>) -> Sent {
+        let mut outbox = Vec::new();
+        let (rng, secrets) = (&mut self.rng, &mut self.secrets);
+        self.node.handle(input, &mut Context::new(self.now, rng, secrets, &mut outbox));
+        self.node.check();
+        let mut sent = Vec::new();
+        for output in outbox {
+            match output {
+                Output::Message { to, message } => sent.push((to, message)),
+                Output::Event(event) => self.told.push(event),
+                other => panic!("{other:?}"),
+            }
+        }
+        sent
+    }
+
+    /// What it sends when `from` says `body`.
+    fn hears(&mut self, from: Address, body: Body) -> Sent {
+        self.input(Input::Message { from, message: Message { to: None, body } })
+    }
+
+    /// What it sends within `span`, while nobody answers.
+    fn waits(&mut self, span: Duration) -> Sent {
+        let end = self.now.after(span);
+        let mut sent = Vec::new();
+        while let Some(at) = self.node.wake_at().filter(|at| *at <= end) {
+            self.now = at.max(self.now);
+            sent.extend(self.input(Input::Wake));
+        }
+        self.now = end;
+        sent
+    }
+
+    /// A key that this node owns.
+    fn own_key(&self, number: u64) -> Key {
+        let before = self.ring[self.ring.len() - 1].key;
+        before.plus(Key::from(number + 1))
+    }
+}
+
+fn stranger() -> Address {
+    Address::v4([192, 0, 2, 1], 4000)
+}
+
+fn store(nonce: u64, key: Key, copies: u8, stamp: u64) -> Body {
+    let offer = Offer { key, stamp, lifetime: HOUR, value: Bytes::from_static(b"value") };
+    Body::Store { nonce, copies, offer: Box::new(offer) }
+}
+
+fn questions(sent: &Sent, of: impl Fn(&Body) -> bool) -> usize {
+    sent.iter().filter(|(_, message)| of(&message.body)).count()
+}
+
+#[test]
+fn what_strangers_ask_for_leaves_room_for_upkeep() {
+    let mut alone = Alone::new(&settings(|_| {}));
+    // Each value is to be copied to two who do not answer.
+    let mut asked = 0;
+    let for_others = |it: &Body| matches!(it, Body::Store { .. } | Body::Route { .. });
+    for number in 0..1000 {
+        let sent = alone.hears(stranger(), store(number, alone.own_key(number), 3, 0));
+        asked += questions(&sent, for_others);
+        let origin = Some(stranger());
+        let key = alone.ring[6].key;
+        let route = Body::Route { nonce: number, lookup: number, key, origin, hops: 0 };
+        asked += questions(&alone.hears(stranger(), route), for_others);
+    }
+    assert_eq!(asked, 256);
+    // Who is asked thrice at the next round, and does not answer, is gone.
+    alone.waits(Duration::from_secs(15));
+    assert_ne!(alone.node.successors()[0], alone.ring[1]);
+}
+
+#[test]
+fn no_stamp_of_a_stranger_stops_the_count_or_overflows_it() {
+    let mut alone = Alone::new(&settings(|it| it.copies = 1));
+    let key = alone.own_key(1);
+    let answer = |sent: Sent| sent[0].1.body.clone();
+    let (full, held) = (Body::Full { nonce: 1 }, Body::Stored { nonce: 2, copies: 1 });
+    assert_eq!(answer(alone.hears(stranger(), store(1, key, 0, u64::MAX))), full);
+    // The highest that is taken; what comes through the owner is newer all the same.
+    assert_eq!(answer(alone.hears(stranger(), store(2, key, 0, u64::MAX / 2))), held);
+    for _ in 0..3 {
+        assert_eq!(answer(alone.hears(stranger(), store(2, key, 1, u64::MAX))), held);
+    }
+    // A copy that is older than what is held is none.
+    let none = Body::Stored { nonce: 3, copies: 0 };
+    assert_eq!(answer(alone.hears(stranger(), store(3, key, 0, 7))), none);
+}
+
+#[test]
+fn a_replica_that_keeps_a_newer_value_is_not_counted() {
+    let mut alone = Alone::new(&settings(|_| {}));
+    let sent = alone.hears(stranger(), store(9, alone.own_key(1), 3, 0));
+    for (place, (to, message)) in sent.into_iter().enumerate() {
+        let nonce = message.body.nonce().unwrap();
+        let copies = u8::from(place == 0);
+        let told = alone.hears(to, Body::Stored { nonce, copies });
+        let expected = (stranger(), Body::Stored { nonce: 9, copies: 2 });
+        let told: Vec<_> = told.into_iter().map(|(to, it)| (to, it.body)).collect();
+        assert_eq!(told, if place == 0 { vec![] } else { vec![expected] });
+    }
+}
+
+#[test]
+fn an_owner_makes_no_more_copies_than_its_ring_has() {
+    let mut alone = Alone::new(&settings(|it| it.copies = 2));
+    let sent = alone.hears(stranger(), store(9, alone.own_key(1), 30, 0));
+    assert_eq!(questions(&sent, |it| matches!(it, Body::Store { .. })), 1);
+}
+
+#[test]
+fn a_forged_leave_makes_a_node_ask_and_changes_nothing() {
+    let mut alone = Alone::new(&settings(|_| {}));
+    let (next, before) = (alone.ring[1], alone.ring[alone.ring.len() - 1]);
+    let attacker = Contact { key: next.key.plus(Key::from(1)), address: stranger() };
+    for who in [next, before] {
+        let (predecessor, successors) = (Some(attacker), vec![attacker; 8]);
+        let neighbours = Box::new(Neighbours { predecessor, successors });
+        let sent = alone.hears(who.address, Body::Leaving { key: who.key, neighbours });
+        let [(to, Message { body: Body::Ping { nonce }, .. })] = sent[..] else {
+            panic!("{sent:?}")
+        };
+        assert_eq!(to, who.address);
+        alone.hears(who.address, Body::Pong { nonce });
+    }
+    assert_eq!(alone.node.successors(), &alone.ring[1..9]);
+    assert_eq!(alone.node.predecessor(), Some(before));
+}
+
+#[test]
+fn a_new_predecessor_is_given_nothing_before_it_has_answered() {
+    let mut alone = Alone::new(&settings(|it| it.copies = 1));
+    for number in 0..100 {
+        alone.hears(stranger(), store(number, alone.own_key(number), 1, 0));
+    }
+    let by = alone.own_key(1000);
+    let sent = alone.hears(stranger(), Body::Notify { key: by });
+    let [(to, Message { body: Body::Ping { nonce }, .. })] = sent[..] else { panic!("{sent:?}") };
+    assert_eq!(to, stranger());
+    // One that another has forged never does, and is forgotten.
+    let mut silent = Alone::new(&settings(|it| it.copies = 1));
+    silent.hears(stranger(), store(1, silent.own_key(1), 1, 0));
+    silent.hears(stranger(), Body::Notify { key: silent.own_key(1000) });
+    let sent = silent.waits(Duration::from_secs(8));
+    assert_eq!(sent.iter().filter(|(to, _)| *to == stranger()).count(), 2);
+    assert_eq!(silent.node.predecessor(), None);
+    // One that has gets all, a few at a time.
+    let mut on_the_way = alone.hears(stranger(), Body::Pong { nonce });
+    assert_eq!(on_the_way.len(), 16);
+    let mut got = 0;
+    while let Some((to, message)) = on_the_way.pop() {
+        let Body::Store { nonce, copies: 0, .. } = message.body else { panic!("{message:?}") };
+        assert_eq!(to, stranger());
+        got += 1;
+        on_the_way.extend(alone.hears(to, Body::Stored { nonce, copies: 1 }));
+    }
+    assert_eq!(got, 100);
+}
+
+/// A node that holds `count` values alone, and is told to leave.
+fn leaving(count: u64) -> (Alone, Sent) {
+    let mut alone = Alone::new(&settings(|it| it.copies = 1));
+    for number in 0..count {
+        alone.hears(stranger(), store(number, alone.own_key(number), 1, 0));
+    }
+    let sent = alone.input(Input::Command(Command::Leave));
+    (alone, sent)
+}
+
+#[test]
+fn who_leaves_waits_until_the_last_value_is_taken() {
+    let (mut alone, mut on_the_way) = leaving(1000);
+    let mut taken = 0;
+    // The next one has no room for every third, and the one behind it has.
+    while let Some((to, message)) = on_the_way.pop() {
+        let Body::Store { nonce, offer, .. } = message.body else { continue };
+        assert!(alone.told.is_empty() && alone.node.is_member());
+        let answer = if to == alone.ring[1].address && offer.key.top() % 3 == 0 && taken % 3 == 0 {
+            Body::Full { nonce }
+        } else {
+            taken += 1;
+            Body::Stored { nonce, copies: 1 }
+        };
+        on_the_way.extend(alone.hears(to, answer));
+    }
+    assert_eq!(taken, 1000);
+    // Neighbours that ask hear that it is gone, and then the caller does.
+    let ping = Body::Ping { nonce: 5 };
+    let told = alone.hears(alone.ring[1].address, ping);
+    assert_eq!(told[0].1.body, Body::Stranger { nonce: 5 });
+    alone.waits(Duration::from_secs(1));
+    assert_eq!(alone.told, [Event::Left { untaken: 0 }]);
+}
+
+#[test]
+fn who_leaves_says_how_much_nobody_has_taken_in_time() {
+    let (mut alone, sent) = leaving(1000);
+    let [Some(first), Some(second)] = [0, 1].map(|it| sent[it].1.body.nonce()) else { panic!() };
+    for nonce in [first, second] {
+        alone.hears(alone.ring[1].address, Body::Stored { nonce, copies: 1 });
+    }
+    // Nobody else answers.
+    alone.waits(super::super::LEAVE_MAX + Duration::from_secs(2));
+    assert_eq!(alone.told, [Event::Left { untaken: 998 }]);
+}
+
+#[test]
+fn what_a_silent_predecessor_would_own_is_handed_on_all_the_same() {
+    let mut alone = Alone::new(&settings(|it| it.copies = 1));
+    alone.hears(stranger(), store(1, alone.own_key(1), 1, 0));
+    alone.hears(stranger(), Body::Notify { key: alone.own_key(1000) });
+    let sent = alone.input(Input::Command(Command::Leave));
+    assert_eq!(questions(&sent, |it| matches!(it, Body::Store { .. })), 1);
+}
+
+#[test]
+fn what_successors_have_is_not_handed_on_again() {
+    let mut alone = Alone::new(&settings(|it| it.copies = 3));
+    let sent = alone.hears(stranger(), store(1, alone.own_key(1), 3, 0));
+    for (to, message) in sent {
+        let nonce = message.body.nonce().unwrap();
+        alone.hears(to, Body::Stored { nonce, copies: 1 });
+    }
+    let sent = alone.input(Input::Command(Command::Leave));
+    assert!(sent.iter().all(|(_, it)| matches!(it.body, Body::Leaving { .. })), "{sent:?}");
+}
+
+#[test]
+fn however_much_is_held_each_value_is_renewed_in_time() {
+    let mut alone = Alone::new(&settings(|it| it.copies = 2));
+    for number in 0..3_000 {
+        alone.hears(stranger(), store(number, alone.own_key(number), 1, 0));
+    }
+    let (end, mut renewed) = (Duration::from_secs(92), std::collections::BTreeSet::new());
+    // The first turn comes after 30 s; two times 30 s are half of what makes a copy forgotten.
+    while alone.now < Time::START.after(end) {
+        for (to, message) in alone.waits(Duration::from_millis(100)) {
+            match message.body {
+                Body::Store { nonce, offer, .. } => {
+                    renewed.insert(offer.key);
+                    alone.hears(to, Body::Stored { nonce, copies: 1 });
+                }
+                Body::Ping { nonce } => drop(alone.hears(to, Body::Pong { nonce })),
+                Body::Neighbours { nonce } => {
+                    let neighbours = Box::new(Neighbours {
+                        predecessor: Some(alone.ring[0]),
+                        successors: alone.ring[2..].to_vec(),
+                    });
+                    alone.hears(to, Body::NeighboursAre { nonce, neighbours });
+                }
+                _ => {}
+            }
+        }
+    }
+    assert_eq!(renewed.len(), 3_000);
+}
+
+#[test]
+fn who_calls_by_a_stream_is_hung_up_on() {
+    let mut alone = Alone::new(&settings(|_| {}));
+    let mut outbox = Vec::new();
+    let link = Link(2);
+    let (rng, secrets) = (&mut alone.rng, &mut alone.secrets);
+    let mut cx = Context::new(alone.now, rng, secrets, &mut outbox);
+    alone.node.handle(Input::Opened { link, peer: stranger() }, &mut cx);
+    assert_eq!(outbox, [Output::Close { link }]);
+}
