@@ -200,6 +200,7 @@ impl Store {
     /// Puts a disk beneath it, through the queue of its log: what is asked for again is written
     /// there, and what is removed here is removed there. The first one stays.
     pub fn put_beneath(&self, disk: Arc<Queue>) {
+        disk.beneath(self.account.ceiling());
         drop(self.disk.set(disk));
     }
 

@@ -19,9 +19,10 @@ use parking_lot::Mutex;
 use super::{Index, Log, Place, Storage, record};
 use crate::{object::Object, purge::Rule};
 
-/// Bytes of objects that may wait. They are on the store's account anyway; this bounds how far the
-/// writer may be behind.
+/// Bytes of objects that may wait, which bounds how far the writer may be behind.
 const OBJECTS_MAX: u64 = 64 * 1024 * 1024;
+/// The part of the memory that they may keep from leaving.
+const OBJECTS_PART: u64 = 8;
 /// Removals that may wait; beyond that, everything is removed rather than one forgotten.
 const REMOVALS_MAX: usize = 1 << 16;
 /// Marks of keys that were fetched of late: four megabytes, for about a million keys.
@@ -70,6 +71,8 @@ pub struct Queue {
     seen: Box<[AtomicU32]>,
     /// Whether all that lay there at the start is in the index.
     found: AtomicBool,
+    /// Bytes of objects that may wait.
+    room: AtomicU64,
     dropped: AtomicU64,
 }
 
@@ -82,8 +85,14 @@ impl Queue {
             writer,
             seen: (0..SEEN).map(|_| AtomicU32::new(0)).collect(),
             found: AtomicBool::new(false),
+            room: AtomicU64::new(OBJECTS_MAX),
             dropped: AtomicU64::new(0),
         }
+    }
+
+    /// It lies beneath a memory of so many bytes.
+    pub(crate) fn beneath(&self, memory: u64) {
+        self.room.store(OBJECTS_MAX.min(memory / OBJECTS_PART), Ordering::Relaxed);
     }
 
     /// Where the variants of `key` lie, the newest first.
@@ -145,11 +154,14 @@ impl Queue {
             return true;
         }
         let mut waiting = self.waiting.lock();
-        if waiting.closed || waiting.bytes + object.charged() > OBJECTS_MAX {
+        // One may always wait, however large it is.
+        let bytes = waiting.bytes + object.charged();
+        let is_full = waiting.bytes > 0 && bytes > self.room.load(Ordering::Relaxed);
+        if waiting.closed || is_full {
             self.dropped.fetch_add(1, Ordering::Relaxed);
             return false;
         }
-        waiting.bytes += object.charged();
+        waiting.bytes = bytes;
         if replaces {
             *waiting.removals.entry(self.index.hash(object.key())).or_default() += 1;
         }

@@ -99,10 +99,10 @@ fn a_disk_holds_more_than_the_memory() {
         Origin::answering(move |head| ok("max-age=1000", &format!("{}{body}", head.target())));
     let edge = directory.edge(&origin, &["--memory", "2MiB", "--max-object", "1MiB"]);
     let targets: Vec<String> = (0..60).map(|number| format!("/{number}/")).collect();
-    for target in &targets {
+    for (target, written) in targets.iter().zip(1..) {
         ask_again(&edge, target);
+        until_written(&edge, written);
     }
-    until_written(&edge, 60);
     assert_eq!(origin.requests(), 60);
     let mut from_disk = 0;
     for target in &targets {
