@@ -50,7 +50,7 @@ pub(super) struct Leaving {
 #[derive(Clone, Copy, Debug, Hash)]
 pub(super) struct Bequest {
     pub(super) key: Key,
-    refusals: usize,
+    refusals: u8,
 }
 
 impl Node {
@@ -167,7 +167,7 @@ impl Node {
                 }
                 return;
             };
-            let heir = self.heirs().nth(bequest.refusals);
+            let heir = self.heirs().nth(bequest.refusals.into());
             let what = For::Bequeath(bequest);
             let is_sent = heir.is_some_and(|heir| self.send_value(heir, bequest.key, what, cx));
             let Some(leaving) = self.leaving() else { return };

@@ -116,19 +116,19 @@ impl Node {
         if contacts.iter().any(taken) {
             return self.join_failed(Failure::KeyTaken, cx);
         }
-        // Whoever comes back soon finds itself still there.
-        if contacts.iter().all(|it| it.key == self.me.key) {
+        // Whoever comes back soon finds itself still there, perhaps under another key.
+        let is_other = |it: &&Contact| it.key != self.me.key && !self.is_stale(**it);
+        let others: Vec<Contact> = contacts.iter().filter(is_other).copied().collect();
+        if others.is_empty() {
             return self.join_failed(Failure::Unreachable, cx);
         }
-        self.joined(contacts, cx);
+        self.joined(&others, cx);
     }
 
     fn joined(&mut self, successors: &[Contact], cx: &mut Context<'_, Self>) {
         self.standing = Standing::Member;
         self.predecessor = None;
-        let known: Vec<Contact> =
-            successors.iter().filter(|it| !self.is_stale(**it)).copied().collect();
-        self.adopt(&known);
+        self.adopt(successors);
         self.begin_upkeep(cx.now);
         cx.tell(Event::Joined);
         self.stabilise(cx);

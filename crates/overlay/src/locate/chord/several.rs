@@ -119,7 +119,9 @@ impl Machine for Several {
                 self.handle_at(place, Input::Message { from, message }, cx);
             }
             Input::Command(Command::Join { via }) => {
-                self.left = self.nodes.len();
+                // Those that are in already have said so; those that leave will say that.
+                let waits = |node: &&Node| !node.is_member() || node.is_leaving();
+                self.left = self.nodes.iter().filter(waits).count();
                 let own = self.nodes[0].me.address;
                 for place in 0..self.nodes.len() {
                     // The further places of a ring's first host join through the first.

@@ -272,6 +272,22 @@ fn who_comes_back_at_once_and_finds_itself_joins_behind_itself() {
 }
 
 #[test]
+fn who_comes_back_just_before_its_own_old_key_does_not_begin_a_ring_alone() {
+    let settings = settings(|it| it.copies = 1);
+    let mut world = settled_world(10, &settings, network(), 15, 1);
+    world.check_always();
+    run(&mut world, Duration::from_secs(1));
+    let old = world.machine(HostId(3)).unwrap().contact();
+    world.crash(HostId(3));
+    let key = settings.circle.wrap(old.key.plus(Key::MAX));
+    world.restart(HostId(3), Node::new(key, old.address, Arc::clone(&settings)));
+    world.command(HostId(3), Command::Join { via: vec![HostId(7).address()] });
+    run(&mut world, Duration::from_secs(120));
+    assert_eq!(members(&world).len(), 10);
+    assert_whole(&world);
+}
+
+#[test]
 fn an_answer_passed_on_by_others_finds_the_place_that_asked() {
     let settings = settings(|it| {
         (it.routing, it.stabilise_every) = (Routing::Recursive, Duration::from_secs(1));
