@@ -121,11 +121,11 @@ fn an_unknown_key_names_the_nearest_at_every_depth() {
 #[test]
 fn a_disk_wants_a_directory_and_a_size() {
     assert_eq!(
-        mistakes("[cache]\ndisk = { size = \"1KiB\", siez = 1 }"),
+        mistakes("[cache]\ndisk = { size = \"1KiB\", sizes = 1 }"),
         [
             "2:8: the disk has no `path`: say its directory",
             "2:17: a disk takes 1MiB at least",
-            "2:25: there is no `siez` in `disk`; the nearest is `size`",
+            "2:25: there is no `sizes` in `disk`; the nearest is `size`",
         ]
     );
 }
