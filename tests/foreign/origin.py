@@ -25,6 +25,7 @@ import gzip
 import hashlib
 import http.server
 import os
+import select
 import struct
 import sys
 import threading
@@ -161,6 +162,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if begun[0] == ["refuse"]:
             self.close_connection = True
             self.answer(b"refused", status=403, cache=None, Connection="close")
+            # Closing with unread content resets the connection, and a reset can overtake the answer:
+            # the other side, which has it, closes first.
+            self.wfile.flush()
+            poll = select.poll()
+            poll.register(self.connection, select.POLLRDHUP)
+            poll.poll(2000)
             return
         if self.headers.get("Expect", "").lower() == "100-continue":
             self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
