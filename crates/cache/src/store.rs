@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use crate::{
     account::{Account, Charge},
     common::{CommonFields, Shared},
-    disk::Queue,
+    disk::{Place, Queue},
     evict::{self, Evictor, Policy as _, Slot},
     fields::Fields,
     flight::{Flight, Reader},
@@ -204,6 +204,11 @@ impl Store {
         drop(self.disk.set(disk));
     }
 
+    /// Whether what lies at `place` on the disk beneath is gone, or is about to be.
+    pub(crate) fn was_removed_from_disk(&self, place: &Place) -> bool {
+        self.disk.get().is_some_and(|disk| !disk.holds(place))
+    }
+
     /// Whether the disk beneath it may hold something for `key`.
     pub fn may_lie_beneath(&self, key: Key<'_>) -> bool {
         self.disk.get().is_some_and(|disk| disk.index().has(key.bytes))
@@ -285,6 +290,10 @@ impl Store {
     pub fn purge_key(&self, key: Key<'_>, soft: Option<Wall>) -> usize {
         let Some(at) = soft else { return self.remove(key) };
         let variants = self.variants(key);
+        // What lies on the disk is as it was; those that are stale now are written in its place.
+        if let Some(disk) = self.disk.get() {
+            disk.key_gone(key.bytes);
+        }
         for object in &variants {
             self.make_stale(key, object, at, object.purged_up_to());
         }
@@ -334,8 +343,11 @@ impl Store {
 
     /// Every variant stored under a key, for people who ask.
     pub fn variants(&self, key: Key<'_>) -> Vec<Object> {
-        let shard = self.shard(key).lock();
-        shard.chain(key).map(|(_, object)| object.clone()).collect()
+        let chain: Vec<Object> = {
+            let shard = self.shard(key).lock();
+            shard.chain(key).map(|(_, object)| object.clone()).collect()
+        };
+        chain.into_iter().filter_map(|object| self.unless_purged(key, object)).collect()
     }
 
     /// Joins the flight for `key` and the selecting values, or starts it. Where the last response
@@ -509,15 +521,20 @@ impl Store {
     /// Makes a stored response stale, so that it is validated before it is used again; nothing if
     /// it is not there any more.
     pub fn outdate(&self, key: Key<'_>, object: &Object) {
+        if let Some(disk) = self.disk.get() {
+            disk.variant_gone(object.key(), object.selecting());
+        }
+        self.take_out(key, object);
+    }
+
+    /// Takes an object out of the memory alone; nothing if it is not there any more.
+    pub(crate) fn take_out(&self, key: Key<'_>, object: &Object) {
         let removed = {
             let mut shard = self.shard(key).lock();
             let slot = shard.chain(key).find(|(_, held)| held.is(object)).map(|(slot, _)| slot);
             slot.and_then(|slot| shard.remove(slot))
         };
         self.removed.fetch_add(u64::from(removed.is_some()), Ordering::Relaxed);
-        if let Some(disk) = self.disk.get() {
-            disk.variant_gone(object.key(), object.selecting());
-        }
     }
 
     /// Removes every variant of a key; says how many there were. What is on its way for it is not
@@ -532,6 +549,10 @@ impl Store {
     }
 
     fn remove_before(&self, key: Key<'_>, by: Option<&Pilot>) -> usize {
+        // First on the disk: whoever has just read it there looks again when it is in memory.
+        if let Some(disk) = self.disk.get() {
+            disk.key_gone(key.bytes);
+        }
         let removed = {
             let mut shard = self.shard(key).lock();
             for boarded in shard.board.iter_hash_mut(key.hash) {
@@ -544,9 +565,6 @@ impl Store {
             shard.remove_all(key)
         };
         self.removed.fetch_add(removed.len() as u64, Ordering::Relaxed);
-        if let Some(disk) = self.disk.get() {
-            disk.key_gone(key.bytes);
-        }
         removed.len()
     }
 

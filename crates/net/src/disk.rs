@@ -225,7 +225,7 @@ impl Disk {
                         }
                     }
                     Restored::Damaged => self.forget(&place, &self.damaged, "is damaged"),
-                    Restored::Another | Restored::NoRoom => {}
+                    Restored::Nothing | Restored::NoRoom => {}
                 },
                 Err(error) => {
                     debug!(%error, "a read of the disk store failed");

@@ -52,9 +52,18 @@ pub struct Place {
 }
 
 impl Place {
+    /// Its offset as entries have it.
+    fn units(&self) -> u32 {
+        u32::try_from(self.offset / ALIGN as u64).expect("within a segment")
+    }
+
     /// Where it stands, for purge rules.
     pub(crate) const fn mark(&self) -> Mark {
         (self.segment, self.offset)
+    }
+
+    pub(super) const fn hash(&self) -> u64 {
+        self.hash
     }
 
     /// The response that was read there; `None` if the bytes are not those that were written.
@@ -134,8 +143,13 @@ impl Index {
 
     /// Forgets what lies at `place`: it could not be read.
     pub fn forget(&self, place: &Place) {
-        let offset = u32::try_from(place.offset / ALIGN as u64).expect("within a segment");
-        self.take(place.hash, place.segment, offset);
+        self.take(place.hash, place.segment, place.units());
+    }
+
+    /// Whether it still knows what lies at `place`.
+    pub(super) fn holds(&self, place: &Place) -> bool {
+        let same = |held: &Held| (held.segment, held.offset) == (place.segment, place.units());
+        self.shard(place.hash).lock().find(place.hash, same).is_some()
     }
 
     /// Forgets all variants of `key`, or the one that has these selecting values; says whether there

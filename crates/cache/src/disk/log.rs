@@ -226,8 +226,9 @@ impl<S: Storage> Log<S> {
         Statistics { used: self.held(), unread, ..self.statistics }
     }
 
-    /// The files, for whoever reads records.
-    pub const fn storage(&mut self) -> &mut S {
+    /// The files, for tests that read records.
+    #[cfg(test)]
+    pub(super) const fn storage(&mut self) -> &mut S {
         &mut self.storage
     }
 

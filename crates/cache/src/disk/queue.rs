@@ -108,6 +108,13 @@ impl Queue {
         self.index.find(key)
     }
 
+    /// Whether a record is still where it was found, and nobody has removed it.
+    pub(crate) fn holds(&self, place: &Place) -> bool {
+        let waiting = self.waiting.lock();
+        let removed = waiting.all > 0 || waiting.removals.contains_key(&place.hash());
+        !removed && self.index.holds(place)
+    }
+
     /// The index behind it.
     pub const fn index(&self) -> &Arc<Index> {
         &self.index
@@ -209,7 +216,8 @@ impl Queue {
         self.writer.wake_by_ref();
     }
 
-    /// A purge rule is to be written; `done` hears when it is durable, or why it is not.
+    /// A purge rule is to be written; `done` hears when it is durable, or why it is not. It is dropped
+    /// without a word if the queue is closed.
     pub fn purge(
         &self,
         number: u32,
@@ -219,13 +227,17 @@ impl Queue {
         self.await_for(Work::Purge(number, rule, Box::new(done)));
     }
 
-    /// `done` hears when all that was said before is durable, or why it is not.
+    /// `done` hears when all that was said before is durable, or why it is not; as in [`Self::purge`].
     pub fn sync(&self, done: impl FnOnce(Result<(), DiskError>) + Send + 'static) {
         self.await_for(Work::Sync(Box::new(done)));
     }
 
     fn await_for(&self, work: Work) {
         let mut waiting = self.waiting.lock();
+        if waiting.closed {
+            // Nobody does it any more; who waits learns that by its end.
+            return;
+        }
         waiting.awaited += 1;
         waiting.work.push_back(work);
         drop(waiting);

@@ -19,8 +19,8 @@ use crate::{
 pub enum Restored {
     /// The object, which is in the store now; or the one that is there already in its place.
     Object(Object),
-    /// Another key has the same hash, or it has been purged.
-    Another,
+    /// Nothing of this key: another has the same hash, or it was removed or purged meanwhile.
+    Nothing,
     /// The bytes are not those that were written: forget the place.
     Damaged,
     /// The store has no room for it.
@@ -33,7 +33,7 @@ impl Store {
         let size = bytes.len();
         let Some(record) = place.read(bytes) else { return Restored::Damaged };
         if record.key() != key.bytes {
-            return Restored::Another;
+            return Restored::Nothing;
         }
         let fields = record.fields().to_map();
         // Read before the rules are: a later one is held against the object in memory.
@@ -41,7 +41,7 @@ impl Store {
         let terms = match self.purges().judge_record(place.mark(), key.bytes, &fields) {
             Verdict::Keep => record.terms,
             Verdict::Stale(at) => record.terms.outdated(at, SOFT_WINDOW),
-            Verdict::Gone => return Restored::Another,
+            Verdict::Gone => return Restored::Nothing,
         };
         let vary = Vary::parse(&fields);
         let recipe = Recipe {
@@ -74,6 +74,12 @@ impl Store {
         };
         let object = recipe.build(prefix, large, charge);
         object.mark_kept();
-        Restored::Object(self.insert_absent(key, object))
+        let there = self.insert_absent(key, object.clone());
+        if there.is(&object) && self.was_removed_from_disk(place) {
+            // After it was read, and perhaps before it came into memory.
+            self.take_out(key, &object);
+            return Restored::Nothing;
+        }
+        Restored::Object(there)
     }
 }

@@ -155,7 +155,7 @@ fn version(log: &mut Log<Simulated>, number: u64) -> Option<u64> {
                 assert_eq!(object.fields().to_map(), was.fields().to_map());
                 return Some(version);
             }
-            Restored::Damaged | Restored::Another => {}
+            Restored::Damaged | Restored::Nothing => {}
             Restored::NoRoom => panic!("there is room"),
         }
     }
@@ -621,6 +621,51 @@ fn what_is_asked_for_once_stays_off_the_disk() {
 }
 
 #[test]
+fn what_is_removed_while_it_is_read_does_not_come_back() {
+    let disk = Simulated::new(1, 1 << 20);
+    let store = memory();
+    let mut log = found(&disk, SMALL, 2);
+    let queue = Arc::new(Queue::new(Arc::clone(log.index()), Waker::noop().clone()));
+    store.put_beneath(Arc::clone(&queue));
+    let key = key(1);
+    let key = store.key(key.as_bytes());
+    for worked_off in [false, true] {
+        log.append(&made(1, 1)).unwrap();
+        log.flush().unwrap();
+        let place = queue.find(key.bytes())[0];
+        let bytes = log.storage().read_at(place.segment, place.offset, place.length).unwrap();
+        store.remove(key);
+        if worked_off {
+            while queue.work(&mut log).unwrap() {}
+        }
+        assert!(matches!(store.restore(key, &place, bytes.into()), Restored::Nothing));
+        assert!(store.variants(key).is_empty(), "worked off: {worked_off}");
+        while queue.work(&mut log).unwrap() {}
+    }
+}
+
+#[test]
+fn a_soft_purge_of_a_url_reaches_the_disk() {
+    let disk = Simulated::new(1, 1 << 20);
+    let store = memory();
+    let mut log = found(&disk, SMALL, 2);
+    let queue = Arc::new(Queue::new(Arc::clone(log.index()), Waker::noop().clone()));
+    store.put_beneath(Arc::clone(&queue));
+    put(&store, &key(1), &[("cache-control", "max-age=60")], &HeaderMap::new(), b"1 1 ");
+    find(&store, &key(1), &HeaderMap::new()).unwrap();
+    let at = Wall::from_secs(1_010);
+    assert_eq!(store.purge_key(store.key(key(1).as_bytes()), Some(at)), 1);
+    while queue.work(&mut log).unwrap() {}
+    log.flush().unwrap();
+    let (mut log, fresh) = (found(&disk, SMALL, 3), memory());
+    let place = log.index().find(key(1).as_bytes())[0];
+    let bytes = log.storage().read_at(place.segment, place.offset, place.length).unwrap();
+    let restored = fresh.restore(fresh.key(key(1).as_bytes()), &place, bytes.into());
+    let Restored::Object(object) = restored else { panic!("{restored:?}") };
+    assert_eq!(object.terms().ttl(at), 0);
+}
+
+#[test]
 fn a_queue_that_is_closed_takes_nothing_more_and_is_worked_off() {
     let disk = Simulated::new(1, 1 << 20);
     let mut log = found(&disk, SMALL, 2);
@@ -628,6 +673,9 @@ fn a_queue_that_is_closed_takes_nothing_more_and_is_worked_off() {
     queue.asked_again(&made(1, 1));
     queue.close();
     queue.asked_again(&made(2, 1));
+    let (sender, receiver) = std::sync::mpsc::channel::<()>();
+    queue.sync(move |_| sender.send(()).unwrap());
+    assert!(receiver.recv().is_err(), "nobody waits for ever");
     assert!(queue.is_closed() && !queue.is_empty());
     while queue.work(&mut log).unwrap() {}
     assert!(queue.is_empty());
