@@ -23,6 +23,9 @@ use super::{
 };
 use crate::locate::{Contact, Event, Failure, VIA_MAX};
 
+/// So often a way in is looked for: with the longest waits that takes more than a day, and callers
+/// mostly end it long before.
+const JOIN_ATTEMPTS: u32 = 10_000;
 /// So many nodes that were lost are remembered.
 const LOST_MAX: usize = 16;
 /// A lost node is asked every so many rounds, and the ring checked from far away.
@@ -89,7 +92,7 @@ impl Node {
             return;
         }
         let attempts = &mut self.more().join_attempts;
-        *attempts = attempts.saturating_add(1);
+        *attempts += 1;
         self.look_up(self.me.key, Purpose::Join, false, cx);
     }
 
@@ -97,7 +100,7 @@ impl Node {
         if self.standing != Standing::Joining {
             return;
         }
-        if why == Failure::KeyTaken {
+        if why == Failure::KeyTaken || self.more().join_attempts >= JOIN_ATTEMPTS {
             self.standing = Standing::Outside;
             return cx.tell(Event::JoinFailed(why));
         }

@@ -3,6 +3,7 @@
 use nigh_base::machine::Coded;
 
 use super::{super::Several, *};
+use crate::locate::Failure;
 
 /// No wrong answer.
 const NONE: [String; 0] = [];
@@ -243,7 +244,6 @@ fn what_cannot_be_done_fails_with_the_reason() {
     world.command(b, Command::Locate { ticket: Ticket(1), key: Key::from(1), trace: false });
     run(&mut world, Duration::from_secs(200));
     let told: Vec<Event> = world.take_events().into_iter().map(|told| told.event).collect();
-    use crate::locate::Failure;
     assert_eq!(told, [Event::Failed { ticket: Ticket(1), why: Failure::Outside }]);
     assert!(!world.machine(a).unwrap().is_member());
     // Two nodes of one key: the second is told.
@@ -254,6 +254,21 @@ fn what_cannot_be_done_fails_with_the_reason() {
     run(&mut world, Duration::from_secs(5));
     let last = world.take_events().pop().unwrap();
     assert_eq!((last.host, last.event), (twin, Event::JoinFailed(Failure::KeyTaken)));
+}
+
+#[test]
+fn who_is_let_in_by_nobody_goes_on_for_a_day_and_gives_up() {
+    let settings = settings(|_| {});
+    let mut world = World::new(3, network());
+    let [host, nobody] = [0, 1].map(|number| world.add(node(number, &settings)));
+    world.crash(nobody);
+    world.command(host, Command::Join { via: vec![nobody.address()] });
+    run(&mut world, Duration::from_secs(24 * 3600));
+    assert_eq!(world.take_events(), []);
+    run(&mut world, Duration::from_secs(7 * 24 * 3600));
+    let told = world.take_events().pop().unwrap();
+    assert_eq!(told.event, Event::JoinFailed(Failure::Unreachable));
+    assert_eq!(world.machine(host).unwrap().wake_at(), None, "nothing is asked any more");
 }
 
 #[test]
