@@ -73,7 +73,8 @@ fn run(options: &Options, told: &mut dyn FnMut(Progress)) -> Result<Report, Erro
     let mut broken = outcomes.iter().filter(|it| it.result.is_err());
     let first: Vec<u64> = broken.by_ref().take(SHRUNK).map(|it| it.seed).collect();
     let others = broken.count();
-    let shrunk = parallel::map(first.len(), |place| shrink(first[place], most, only), |_| ());
+    let shrunk =
+        parallel::map(first.len(), |place| shrink(first[place], most, only, torture::run), |_| ());
     let mut tables = vec![table(&outcomes)];
     if !shrunk.is_empty() {
         tables.push(broken_table(&shrunk, options));
@@ -114,16 +115,22 @@ fn outcome(seed: u64, most: u64, only: Option<&[usize]>) -> Outcome {
     }
 }
 
-fn shrink(seed: u64, most: u64, only: Option<&[usize]>) -> Shrunk {
+/// Cuts the faults of a seed down to the fewest with which `run` breaks.
+fn shrink(
+    seed: u64,
+    most: u64,
+    only: Option<&[usize]>,
+    run: impl Fn(&Scenario, &[Step]) -> Result<Held, Broken>,
+) -> Shrunk {
     let scenario = Scenario::draw(seed, most);
     let chosen = chosen(&scenario, only);
     let steps = |some: &[(usize, Step)]| -> Vec<Step> {
         some.iter().map(|(_, step)| step.clone()).collect()
     };
-    let kept = plan::shrink(&chosen, |some| torture::run(&scenario, &steps(some)).is_err());
+    let kept = plan::shrink(&chosen, |some| run(&scenario, &steps(some)).is_err());
     let kept: Vec<(usize, Step)> = kept.into_iter().map(|place| chosen[place].clone()).collect();
     let steps = steps(&kept);
-    let broken = torture::run(&scenario, &steps).expect_err("it was cut down to what fails");
+    let broken = run(&scenario, &steps).expect_err("it was cut down to what fails");
     Shrunk { seed, kept: kept.into_iter().map(|(place, _)| place).collect(), steps, broken }
 }
 

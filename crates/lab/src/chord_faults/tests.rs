@@ -36,6 +36,24 @@ fn steps_are_those_of_one_plan() {
     assert_eq!(outcome(1, NODES, Some(&[0, 2])).faults.values().sum::<u64>(), 2);
 }
 
+#[test]
+fn a_seed_that_breaks_is_cut_down_and_printed_as_the_command_that_runs_it_again() {
+    let (seed, needed) = (7, [2, 5]);
+    let steps = Scenario::draw(seed, NODES).steps;
+    let breaks = |_: &Scenario, some: &[Step]| match needed
+        .iter()
+        .all(|&place| some.contains(&steps[place]))
+    {
+        true => Err(Broken::NotWhole("two rings".to_owned())),
+        false => Ok(Held::default()),
+    };
+    let shrunk = shrink(seed, NODES, None, breaks);
+    assert_eq!(shrunk.kept, needed);
+    let text = broken_table(&[shrunk], &Options::new(1)).text();
+    assert!(text.contains("nigh sim chord-faults --seeds 7 --only 2,5"), "{text}");
+    assert!(text.contains("Whole: two rings"), "{text}");
+}
+
 /// A seed that once broke a ring, with the faults that it took.
 #[track_caller]
 fn assert_holds(seed: u64, only: &[usize]) {
