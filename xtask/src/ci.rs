@@ -40,6 +40,8 @@ pub(crate) fn run() -> Result<(), Failure> {
         doc.args(["doc", "--workspace", "--no-deps", "--locked"]).env("RUSTDOCFLAGS", "-Dwarnings");
         watched(&mut doc, closing)
     })?;
+    // A workspace of its own, which nothing else builds: its harnesses and its lock file go stale.
+    report.cargo("fuzz targets", &["check", "--manifest-path", "fuzz/Cargo.toml", "--locked"])?;
     report.step("foreign programs", |closing| {
         // As a process of its own, so that its lines are seen like those of the other steps.
         watched(cargo().args(["run", "--quiet", "--package", "xtask", "--", "foreign"]), closing)
