@@ -45,6 +45,8 @@ pub mod range;
 pub mod run;
 pub mod storable;
 pub mod store;
+#[cfg(test)]
+mod testing;
 pub mod update;
 pub mod vary;
 

@@ -60,8 +60,6 @@ pub struct Settings {
     pub nonce: u32,
     /// How the access log looks, if there is one.
     pub log_format: Option<Format>,
-    /// What lies beneath the store, if anything.
-    pub disk: Option<Arc<Disk>>,
 }
 
 /// A running edge.
@@ -102,8 +100,9 @@ impl Server {
         registry: &Registry,
         log: Option<&Writer>,
         open: &Open,
+        disk: Option<&Arc<Disk>>,
     ) -> Result<Self, StartError> {
-        if let Some(disk) = &settings.disk {
+        if let Some(disk) = disk {
             store.put_beneath(Arc::clone(disk.queue()));
         }
         let (drain, draining) = watch::channel(false);
@@ -136,6 +135,7 @@ impl Server {
                 log: log.zip(settings.log_format).map(|(log, format)| log.log(format)),
                 open: open.clone(),
                 draining: draining.clone(),
+                disk: disk.cloned(),
                 sweeps: number == 0,
                 sites: sites.clone(),
             };
@@ -175,6 +175,7 @@ struct Worker {
     log: Option<crate::access_log::Log>,
     open: Open,
     draining: watch::Receiver<bool>,
+    disk: Option<Arc<Disk>>,
     /// Whether it is the one who holds the memory against purge rules.
     sweeps: bool,
     sites: watch::Receiver<Snapshot>,
@@ -196,7 +197,7 @@ impl Worker {
             settings.limits.clone(),
             Arc::clone(&self.counters),
             self.log.take(),
-            settings.disk.clone(),
+            self.disk.take(),
         );
         let mut accepting = Vec::new();
         for (socket, listen) in self.sockets.drain(..).zip(&settings.listen) {

@@ -3,12 +3,12 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use crate::{ask, edge::Running, metrics, purge, settings, small_http};
@@ -25,6 +25,19 @@ pub(crate) fn serve(address: SocketAddr, running: Arc<Running>) -> anyhow::Resul
         async move { answer(&request, &running).await }
     }));
     Ok(address)
+}
+
+/// What a running edge answers to a question at its admin address.
+pub(crate) fn ask(method: Method, address: SocketAddr, path: &str) -> anyhow::Result<Value> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let got = runtime
+        .block_on(small_http::ask(method, address, path))
+        .with_context(|| format!("no edge answers: is it running with --admin {address}?"))?;
+    let answer: Value = serde_json::from_slice(&got.body).context("that is no nigh edge")?;
+    if !got.status.is_success() {
+        bail!("{}", answer["detail"].as_str().unwrap_or("the edge refused the question"));
+    }
+    Ok(answer)
 }
 
 async fn answer(request: &Request<Incoming>, running: &Running) -> Response<Full<Bytes>> {
@@ -90,17 +103,17 @@ fn is_loopback(host: &str) -> bool {
     name == "localhost" || name.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
-fn json_text(value: &serde_json::Value) -> Response<Full<Bytes>> {
+fn json_text(value: &Value) -> Response<Full<Bytes>> {
     small_http::text(StatusCode::OK, "application/json", format!("{value}\n"))
 }
 
-fn site(site: &settings::Site) -> serde_json::Value {
+fn site(site: &settings::Site) -> Value {
     let hosts: Vec<_> = site.hosts.iter().map(ToString::to_string).collect();
     let origins: Vec<_> = site.origins.iter().map(|origin| origin.settings.url()).collect();
     json!({ "hosts": hosts, "origins": origins })
 }
 
-fn status(running: &Running) -> serde_json::Value {
+fn status(running: &Running) -> Value {
     let store = running.store.statistics();
     let totals = running.registry.totals();
     let listen: Vec<String> = running

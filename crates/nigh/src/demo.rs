@@ -55,7 +55,6 @@ pub(crate) fn run(flags: &cli::Demo) -> anyhow::Result<()> {
         limits: Limits::default(),
         nonce: edge::nonce(),
         log_format: None,
-        disk: None,
     };
     let store = Store::new(store::Settings::new(MEMORY, entropy::seed()));
     let edge = edge::Edge::start("demo", vec![shown], settings, store, None, None)?;

@@ -69,7 +69,7 @@ impl Edge {
     pub(crate) fn start(
         name: &str,
         sites: Vec<Site>,
-        mut settings: server::Settings,
+        settings: server::Settings,
         store: Arc<Store>,
         log: Option<Writer>,
         disk: Option<&disk::Settings>,
@@ -77,10 +77,10 @@ impl Edge {
         without_huge_pages();
         let (disk, writer) =
             disk.map(|disk| Disk::open(disk, Arc::clone(store.purges()))).transpose()?.unzip();
-        settings.disk.clone_from(&disk);
         let registry = Registry::default();
         let open = Open::default();
-        let server = Server::start(settings, &store, &registry, log.as_ref(), &open)?;
+        let server =
+            Server::start(settings, &store, &registry, log.as_ref(), &open, disk.as_ref())?;
         let addresses = server.addresses.clone();
         let (name, since) = (name.to_owned(), Instant::now());
         let sites = RwLock::new(by_host(sites));
@@ -324,7 +324,6 @@ fn server_settings(settings: &Settings, sites: Snapshot) -> anyhow::Result<serve
         },
         nonce: nonce(),
         log_format: node.access_log.as_ref().map(|_| node.log_format),
-        disk: None,
     })
 }
 

@@ -2,23 +2,15 @@
 
 use std::io::Write;
 
-use anyhow::{Context, bail};
 use http::Method;
 use serde_json::Value;
 
-use crate::{ask, cli, small_http};
+use crate::{admin, ask, cli};
 
 /// Asks the edge's admin address and prints what it says.
 pub(crate) fn run(flags: &cli::Explain) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let path = format!("/v1/explain?url={}", ask::percent_encode(&flags.url));
-    let got = runtime
-        .block_on(small_http::ask(Method::GET, flags.admin, &path))
-        .with_context(|| format!("no edge answers: is it running with --admin {}?", flags.admin))?;
-    let answer: Value = serde_json::from_slice(&got.body).context("that is no nigh edge")?;
-    if !got.status.is_success() {
-        bail!("{}", answer["detail"].as_str().unwrap_or("the edge refused the question"));
-    }
+    let answer = admin::ask(Method::GET, flags.admin, &path)?;
     let mut out = std::io::stdout().lock();
     if flags.json {
         writeln!(out, "{answer}")?;

@@ -2,7 +2,7 @@
 
 use std::{io::Write, time::Instant};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{bail, ensure};
 use http::Method;
 use nigh_base::machine::DiskError;
 use nigh_cache::{
@@ -13,7 +13,7 @@ use nigh_net::clock;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
-use crate::{ask, cli, edge::Running, small_http};
+use crate::{admin, ask, cli, edge::Running};
 
 /// What a query asks to be forgotten.
 #[derive(Debug, Default)]
@@ -126,15 +126,8 @@ pub(crate) fn run(flags: &cli::Purge) -> anyhow::Result<()> {
     }
     query.extend(what.all.then(|| "all".to_owned()));
     query.extend(flags.soft.then(|| "soft".to_owned()));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let path = format!("/v1/purge?{}", query.join("&"));
-    let got = runtime
-        .block_on(small_http::ask(Method::POST, flags.admin, &path))
-        .with_context(|| format!("no edge answers: is it running with --admin {}?", flags.admin))?;
-    let answer: Value = serde_json::from_slice(&got.body).context("that is no nigh edge")?;
-    if !got.status.is_success() {
-        bail!("{}", answer["detail"].as_str().unwrap_or("the edge refused"));
-    }
+    let answer = admin::ask(Method::POST, flags.admin, &path)?;
     let mut out = std::io::stdout().lock();
     if flags.json {
         writeln!(out, "{answer}")?;

@@ -3,20 +3,17 @@
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc, sync::Arc, task::Waker};
 
 use bytes::{Buf, Bytes};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue};
 use nigh_base::{ByteSize, Rng, Wall, machine::DiskError};
 use nigh_sim::disk::Disk;
 
 use super::*;
 use crate::{
-    directives::ResponseDirectives,
-    flight::Head,
-    freshness::Terms,
     object::Object,
     purge::{Rule, What},
     run::Run,
     store::{self, Boarding, Store},
-    vary::{self, Vary},
+    testing::head,
 };
 
 /// A simulated disk as the log sees it. Clones are the same disk.
@@ -65,33 +62,19 @@ fn memory() -> Arc<Store> {
 }
 
 /// Stores a response, as a miss does.
-fn put(store: &Arc<Store>, key: &str, lines: &[(&str, &str)], asked: &HeaderMap, body: &[u8]) {
-    let mut fields = HeaderMap::new();
-    for (name, value) in lines {
-        let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
-        fields.append(name, HeaderValue::from_str(value).unwrap());
-    }
-    let directives = ResponseDirectives::parse(&fields);
-    let now = Wall::from_secs(1_000);
-    let vary = Vary::parse(&fields);
-    let mut selecting = Vec::new();
-    vary::selecting(vary.names(), asked, &mut selecting);
+fn put(
+    store: &Arc<Store>,
+    key: &str,
+    lines: &[(&'static str, &str)],
+    asked: &HeaderMap,
+    body: &[u8],
+) {
     let Boarding::First(_reader, mut pilot) =
         store.board(store.key(key.as_bytes()), b"never asked", None)
     else {
         panic!("{key} is being fetched")
     };
-    pilot.head(Head {
-        status: StatusCode::OK,
-        terms: Terms::new(now, now, StatusCode::OK, &fields, &directives),
-        fields,
-        for_first: HeaderMap::new(),
-        length: Some(body.len() as u64),
-        announced: None,
-        stored: Ok(()),
-        vary: vary.names().into(),
-        selecting: selecting.into(),
-    });
+    pilot.head(head(asked, lines, Some(body.len() as u64)));
     pilot.push(&Bytes::copy_from_slice(body));
     pilot.land(None);
 }

@@ -6,30 +6,22 @@ use std::{
 };
 
 use bytes::{Buf, Bytes};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, StatusCode};
 use nigh_base::{Rng, Wall};
 
 use super::*;
 use crate::{
-    directives::{RequestDirectives, ResponseDirectives},
+    directives::RequestDirectives,
     flight::{Abandoned, Failure, Head, Reader, Truncated, Verdict},
-    freshness::{Reason, Reuse, Terms},
+    freshness::{Reason, Reuse},
     pilot::Pilot,
     purge::What,
     run::Run,
-    vary::Vary,
+    testing::{fields, head},
 };
 
 fn store(kib: u64) -> Arc<Store> {
     Store::new(Settings::new(ByteSize::kib(kib), 7))
-}
-
-fn fields(lines: &[(&'static str, &str)]) -> HeaderMap {
-    let mut map = HeaderMap::new();
-    for (name, value) in lines {
-        map.append(HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
-    }
-    map
 }
 
 /// Polls once.
@@ -48,26 +40,6 @@ fn ready<F: Future>(future: F) -> F::Output {
 async fn push(pilot: &mut Pilot, bytes: Bytes) -> Result<(), Abandoned> {
     pilot.push(&bytes);
     pilot.room().await
-}
-
-fn head(asked: &HeaderMap, lines: &[(&'static str, &str)], length: Option<u64>) -> Head {
-    let fields = fields(lines);
-    let directives = ResponseDirectives::parse(&fields);
-    let now = Wall::from_secs(1_000);
-    let vary = Vary::parse(&fields);
-    let mut selecting = Vec::new();
-    vary::selecting(vary.names(), asked, &mut selecting);
-    Head {
-        status: StatusCode::OK,
-        terms: Terms::new(now, now, StatusCode::OK, &fields, &directives),
-        fields,
-        for_first: HeaderMap::new(),
-        length,
-        announced: None,
-        stored: Ok(()),
-        vary: vary.names().into(),
-        selecting: selecting.into(),
-    }
 }
 
 /// What is stored without selecting values: what an asker has seen before it boards.

@@ -5,34 +5,17 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::support::{Edge, Origin, ok, process::nigh};
+use crate::support::{Directory, Edge, Origin, ok, process::nigh};
 
-/// A directory that is removed in the end.
-struct Directory(PathBuf);
-
-impl Directory {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("nigh-disk-{name}-{}", std::process::id()));
-        drop(fs::remove_dir_all(&path));
-        Self(path)
-    }
-
-    fn edge(&self, origin: &Origin, more: &[&str]) -> Edge {
-        let path = self.0.to_str().unwrap();
-        let flags = ["--disk", path, "--disk-size", "64MiB", "--admin", "127.0.0.1:0"];
-        Edge::start(origin, &[&flags, more].concat())
-    }
-
-    fn segments(&self) -> Vec<PathBuf> {
-        let entries = fs::read_dir(&self.0).unwrap().map(|entry| entry.unwrap().path());
-        entries.filter(|path| path.extension().is_some_and(|it| it == "segment")).collect()
-    }
+fn start(directory: &Directory, origin: &Origin, more: &[&str]) -> Edge {
+    let path = directory.argument();
+    let flags = ["--disk", path, "--disk-size", "64MiB", "--admin", "127.0.0.1:0"];
+    Edge::start(origin, &[&flags, more].concat())
 }
 
-impl Drop for Directory {
-    fn drop(&mut self) {
-        drop(fs::remove_dir_all(&self.0));
-    }
+fn segments(directory: &Directory) -> Vec<PathBuf> {
+    let entries = fs::read_dir(&directory.0).unwrap().map(|entry| entry.unwrap().path());
+    entries.filter(|path| path.extension().is_some_and(|it| it == "segment")).collect()
 }
 
 fn until_written(edge: &Edge, objects: u64) {
@@ -51,9 +34,9 @@ fn ask_again(edge: &Edge, target: &str) {
 
 #[test]
 fn what_was_asked_for_again_is_answered_after_kill_9_without_the_origin() {
-    let directory = Directory::new("again");
+    let directory = Directory::new("disk-again");
     let origin = Origin::answering(|head| ok("max-age=1000", head.target()));
-    let edge = directory.edge(&origin, &[]);
+    let edge = start(&directory, &origin, &[]);
     for target in ["/a", "/b"] {
         ask_again(&edge, target);
     }
@@ -62,7 +45,7 @@ fn what_was_asked_for_again_is_answered_after_kill_9_without_the_origin() {
     let asked = origin.requests();
     drop(edge);
 
-    let edge = directory.edge(&origin, &[]);
+    let edge = start(&directory, &origin, &[]);
     until_found(&edge);
     for target in ["/a", "/b"] {
         let hit = edge.get(target);
@@ -76,9 +59,9 @@ fn what_was_asked_for_again_is_answered_after_kill_9_without_the_origin() {
 
 #[test]
 fn what_was_invalidated_does_not_come_back() {
-    let directory = Directory::new("invalidated");
+    let directory = Directory::new("disk-invalidated");
     let origin = Origin::answering(|head| ok("max-age=1000", head.target()));
-    let edge = directory.edge(&origin, &[]);
+    let edge = start(&directory, &origin, &[]);
     ask_again(&edge, "/a");
     until_written(&edge, 1);
     let mut client = edge.client();
@@ -86,18 +69,18 @@ fn what_was_invalidated_does_not_come_back() {
     client.response();
     until_written(&edge, 0);
     drop(edge);
-    let edge = directory.edge(&origin, &[]);
+    let edge = start(&directory, &origin, &[]);
     until_found(&edge);
     assert!(edge.get("/a").says("fwd=uri-miss"));
 }
 
 #[test]
 fn a_disk_holds_more_than_the_memory() {
-    let directory = Directory::new("more");
+    let directory = Directory::new("disk-more");
     let body = "x".repeat(100_000);
     let origin =
         Origin::answering(move |head| ok("max-age=1000", &format!("{}{body}", head.target())));
-    let edge = directory.edge(&origin, &["--memory", "2MiB", "--max-object", "1MiB"]);
+    let edge = start(&directory, &origin, &["--memory", "2MiB", "--max-object", "1MiB"]);
     let targets: Vec<String> = (0..60).map(|number| format!("/{number}/")).collect();
     for (target, written) in targets.iter().zip(1..) {
         ask_again(&edge, target);
@@ -117,7 +100,7 @@ fn a_disk_holds_more_than_the_memory() {
 
 #[test]
 fn variants_ranges_and_conditions_are_answered_from_the_disk() {
-    let directory = Directory::new("variants");
+    let directory = Directory::new("disk-variants");
     let origin = Origin::answering(|head| {
         let language = head.first("accept-language");
         format!(
@@ -126,7 +109,7 @@ fn variants_ranges_and_conditions_are_answered_from_the_disk() {
         )
     });
     let ask = |edge: &Edge, fields: &str| edge.client().get_with("/", fields);
-    let edge = directory.edge(&origin, &[]);
+    let edge = start(&directory, &origin, &[]);
     for language in ["de", "en"] {
         let fields = format!("Accept-Language: {language}\r\n");
         while !ask(&edge, &fields).says("hit") {}
@@ -140,7 +123,7 @@ fn variants_ranges_and_conditions_are_answered_from_the_disk() {
         ("Accept-Language: de\r\nIf-None-Match: \"de\"\r\n", 304, ""),
         ("Accept-Language: en\r\nCache-Control: only-if-cached\r\n", 200, "hello en"),
     ] {
-        let edge = directory.edge(&origin, &[]);
+        let edge = start(&directory, &origin, &[]);
         until_found(&edge);
         let answer = ask(&edge, fields);
         assert_eq!((answer.status(), answer.text()), (status, body), "{fields}");
@@ -151,9 +134,9 @@ fn variants_ranges_and_conditions_are_answered_from_the_disk() {
 
 #[test]
 fn a_damaged_record_is_a_miss_and_counted() {
-    let directory = Directory::new("damaged");
+    let directory = Directory::new("disk-damaged");
     let origin = Origin::saying(ok("max-age=1000", "a body that is looked for in the file"));
-    let edge = directory.edge(&origin, &[]);
+    let edge = start(&directory, &origin, &[]);
     ask_again(&edge, "/a");
     until_written(&edge, 1);
     drop(edge);
@@ -163,8 +146,8 @@ fn a_damaged_record_is_a_miss_and_counted() {
         bytes[at] ^= 1;
         fs::write(path, bytes).unwrap();
     };
-    directory.segments().iter().for_each(|path| damage(path));
-    let edge = directory.edge(&origin, &[]);
+    segments(&directory).iter().for_each(|path| damage(path));
+    let edge = start(&directory, &origin, &[]);
     until_found(&edge);
     let answer = edge.get("/a");
     assert!(answer.says("fwd=uri-miss"), "{answer:?}");
@@ -176,10 +159,10 @@ fn a_damaged_record_is_a_miss_and_counted() {
 
 #[test]
 fn a_directory_that_cannot_be_used_ends_the_start() {
-    let directory = Directory::new("used");
+    let directory = Directory::new("disk-used");
     let origin = Origin::saying(ok("max-age=1000", "x"));
-    let edge = directory.edge(&origin, &[]);
-    let path = directory.0.to_str().unwrap();
+    let edge = start(&directory, &origin, &[]);
+    let path = directory.argument();
     for (path, size, words) in [
         (path, "64MiB", "is in use by another process"),
         ("/dev/null/x", "64MiB", "name a directory that this user may write"),

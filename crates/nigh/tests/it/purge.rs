@@ -1,8 +1,6 @@
 //! `nigh purge` and `POST /v1/purge`: what is forgotten, how, and that it stays forgotten.
 
-use std::path::PathBuf;
-
-use crate::support::{Edge, Origin, Wire, process::nigh};
+use crate::support::{Directory, Edge, Origin, Wire, process::nigh};
 
 const ADMIN: [&str; 2] = ["--admin", "127.0.0.1:0"];
 
@@ -90,10 +88,9 @@ fn what_is_purged_softly_is_served_stale_while_it_is_fetched_again() {
 
 #[test]
 fn what_was_purged_does_not_come_back_after_kill_9() {
-    let path = std::env::temp_dir().join(format!("nigh-purged-{}", std::process::id()));
-    let directory = Directory(path);
+    let directory = Directory::new("purged");
     let origin = origin();
-    let path = directory.0.to_str().unwrap();
+    let path = directory.argument();
     let start =
         || Edge::start(&origin, &[&ADMIN[..], &["--disk", path, "--disk-size", "64MiB"]].concat());
     let edge = start();
@@ -117,14 +114,6 @@ fn what_was_purged_does_not_come_back_after_kill_9() {
     let edge = start();
     edge.status_until(|status| status["disk"]["unread_segments"] == 0);
     assert_eq!(are_held(&edge, &TARGETS), [true, false, true, false]);
-}
-
-struct Directory(PathBuf);
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        drop(std::fs::remove_dir_all(&self.0));
-    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! What every test holds in its hands: an edge, an origin, and clients.
 
+pub(crate) mod directory;
 pub(crate) mod edge;
 pub(crate) mod h2;
 pub(crate) mod node;
@@ -10,6 +11,7 @@ pub(crate) mod wire;
 
 use std::time::Duration;
 
+pub(crate) use directory::Directory;
 pub(crate) use edge::Edge;
 pub(crate) use origin::{Asked, Origin, ok};
 pub(crate) use settings::SettingsFile;
