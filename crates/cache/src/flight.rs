@@ -89,6 +89,9 @@ pub enum Failure {
     /// The fetch was given up inside nigh.
     #[error("the fetch was given up")]
     GivenUp,
+    /// A further slice came, and is of another representation than the first.
+    #[error("the origin's object changed in between")]
+    Changed,
 }
 
 /// What a reader learns first.
@@ -203,6 +206,11 @@ impl Flight {
             state.readers.len() - 1
         });
         state.readers[seat] = Seat { taken: true, ..Seat::default() };
+        let pilot = state.pilot.take();
+        drop(state);
+        if let Some(pilot) = pilot {
+            pilot.wake();
+        }
         Some(Reader { flight: Arc::clone(self), seat, interims: 0 })
     }
 
@@ -350,6 +358,16 @@ impl Flight {
         // whether it will be.
         let wanted_later = state.keep && state.verdict.is_some();
         if !wanted_later && state.slowest().is_none() {
+            return Poll::Ready(());
+        }
+        state.pilot = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// Ready once anybody has boarded beside the first asker.
+    pub(crate) fn poll_joined(&self, cx: &Context<'_>) -> Poll<()> {
+        let mut state = self.0.lock();
+        if state.joined {
             return Poll::Ready(());
         }
         state.pilot = Some(cx.waker().clone());

@@ -43,6 +43,7 @@ pub mod pilot;
 pub mod purge;
 pub mod range;
 pub mod run;
+pub mod slices;
 pub mod storable;
 pub mod store;
 #[cfg(test)]

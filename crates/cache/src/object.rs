@@ -25,6 +25,7 @@ use crate::{
     freshness::Terms,
     head::{self, PackedFields},
     range::Parts,
+    slices::Sliced,
 };
 
 /// Bodies up to this many bytes lie in the object itself; a longer one is a list of blocks.
@@ -70,6 +71,8 @@ pub(crate) enum LargeBody {
     Whole { blocks: Box<[Bytes]>, length: u64 },
     /// Some ranges of a representation whose strong validator is known (RFC 9111, section 3.3).
     Partial(Partial),
+    /// None of it: the slices are objects of their own.
+    Sliced(Sliced),
 }
 
 /// Ranges of a representation, each with its bytes.
@@ -90,6 +93,8 @@ pub enum Body<'a> {
     Blocks(&'a [Bytes]),
     /// Some ranges of it.
     Partial(&'a Partial),
+    /// All of it, in slices that are objects of their own, as far as they are stored.
+    Sliced(&'a Sliced),
 }
 
 /// What an object is made of.
@@ -197,6 +202,7 @@ impl Object {
             None => Body::Inline(&self.0.slice[self.inline_range()]),
             Some(Large { body: LargeBody::Whole { blocks, .. }, .. }) => Body::Blocks(blocks),
             Some(Large { body: LargeBody::Partial(partial), .. }) => Body::Partial(partial),
+            Some(Large { body: LargeBody::Sliced(sliced), .. }) => Body::Sliced(sliced),
         }
     }
 
@@ -208,10 +214,20 @@ impl Object {
             Some(Large { body: LargeBody::Partial(partial), .. }) => {
                 partial.parts.complete_length()
             }
+            Some(Large { body: LargeBody::Sliced(sliced), .. }) => Some(sliced.length),
         }
     }
 
-    /// Whether all of the representation is held.
+    /// How the representation is sliced, if this is the master of slices.
+    pub fn sliced(&self) -> Option<Sliced> {
+        match self.body() {
+            Body::Sliced(sliced) => Some(*sliced),
+            _ => None,
+        }
+    }
+
+    /// Whether it stands for all of the representation: of a master, the slices may have to be
+    /// fetched.
     pub fn is_whole(&self) -> bool {
         !matches!(self.body(), Body::Partial(_))
     }

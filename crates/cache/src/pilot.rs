@@ -14,6 +14,7 @@ use crate::{
         self, BLOCK_OVERHEAD, Body, INLINE_MAX, Large, LargeBody, Object, Partial, Prefix, Recipe,
     },
     range::{ContentRange, Parts},
+    slices::Sliced,
     storable::WhyNot,
     store::Store,
 };
@@ -250,7 +251,7 @@ impl Pilot {
             });
         let mut partial = match held.as_ref().map(Object::body) {
             // The whole is held, and is newer than nothing: it stays.
-            Some(Body::Inline(_) | Body::Blocks(_)) => return None,
+            Some(Body::Inline(_) | Body::Blocks(_) | Body::Sliced(_)) => return None,
             Some(Body::Partial(partial)) if Self::is_same(held.as_ref()?, head) => partial.clone(),
             _ => Partial { parts: Parts::new(range.complete), bytes: Vec::new() },
         };
@@ -323,6 +324,52 @@ impl Pilot {
         let object = object.unwrap_or_else(|| old.clone());
         self.flight.decide(Verdict::Object(object), keep);
         self.flight.end(Ok(None));
+    }
+
+    /// The master of slices for a response with this head; `None` if there is no room. It is not
+    /// stored yet: claim its first slices, then [`Self::found`] it.
+    pub fn master(&self, head: &Head, length: u64, size: u64) -> Option<Object> {
+        let key = self.store.key(&self.key);
+        let recipe = self.recipe(head);
+        let prefix = recipe.prefix(|packed| self.store.share(packed))?;
+        let charge = self.store.charge(key, object::cost(prefix.bytes.len()))?;
+        let sliced = Sliced { length, size, nonce: charge.nonce(length) };
+        let body = LargeBody::Sliced(sliced);
+        let large = Arc::new(Large { body, charge: self.store.charge(key, 0)? });
+        Some(recipe.build(prefix, Some(large), charge))
+    }
+
+    /// Stores `object`, and every reader answers from it; nobody but these if the key was removed
+    /// meanwhile.
+    pub fn found(mut self, object: Object) {
+        let key = self.store.key(&self.key);
+        if !self.flight.is_spoiled() {
+            self.store.insert(key, object.clone(), self.flight.was_joined());
+        }
+        self.store.note_stored(key, Ok(()));
+        self.leave_board();
+        self.flight.decide(Verdict::Object(object), true);
+        self.flight.end(Ok(None));
+    }
+
+    /// Every reader answers from `object`, which is in the store.
+    pub fn held(mut self, object: Object) {
+        self.leave_board();
+        self.flight.decide(Verdict::Object(object), true);
+        self.flight.end(Ok(None));
+    }
+
+    /// What came is for none of the readers: each is to ask for itself. The store remembers `why`.
+    pub fn for_nobody(mut self, why: WhyNot) {
+        self.store.note_stored(self.store.key(&self.key), Err(why));
+        self.leave_board();
+        self.flight.decide(Verdict::Alone, false);
+        self.flight.end(Err(Truncated));
+    }
+
+    /// Waits until anybody has boarded beside the first asker.
+    pub async fn joined(&self) {
+        poll_fn(|cx| self.flight.poll_joined(cx)).await;
     }
 
     /// Ready once nobody wants what this flight brings; never, while it keeps.

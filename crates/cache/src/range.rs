@@ -82,6 +82,14 @@ impl Spec {
         }
     }
 
+    /// The first byte that is meant, where that depends on no length.
+    pub const fn first(self) -> Option<u64> {
+        match self {
+            Self::From(first) | Self::FromTo(first, _) => Some(first),
+            Self::Last(_) => None,
+        }
+    }
+
     /// The bytes that are meant in a representation of `length` bytes, if it has any of them.
     pub fn resolve(self, length: u64) -> Option<Span> {
         match self {

@@ -94,11 +94,14 @@ pub enum WhyNot {
     /// It is longer than the store keeps, or there is no room.
     #[error("no-room")]
     NoRoom,
+    /// Its ranges do not belong together for certain, so it is not kept in slices.
+    #[error("no-slices")]
+    NoSlices,
 }
 
 impl WhyNot {
     /// Every reason, in the order of their numbers.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Method,
         Self::RequestNoStore,
         Self::NoStore,
@@ -115,6 +118,7 @@ impl WhyNot {
         Self::NoFreshnessAndNoValidator,
         Self::StaleStands,
         Self::NoRoom,
+        Self::NoSlices,
     ];
 
     /// Whether the request is the reason: the next one's response may well be kept.
@@ -155,6 +159,7 @@ impl WhyNot {
             Self::NoFreshnessAndNoValidator => "no-freshness-and-no-validator",
             Self::StaleStands => "stale-stands",
             Self::NoRoom => "no-room",
+            Self::NoSlices => "no-slices",
         }
     }
 }

@@ -25,6 +25,7 @@ use crate::{
     object::Object,
     pilot::{self, Pilot},
     purge::{self, Purges, Rule, Verdict},
+    slices::Slicing,
     storable::WhyNot,
     vary,
 };
@@ -51,6 +52,8 @@ pub struct Settings {
     pub object_max: ByteSize,
     /// Who leaves first.
     pub policy: evict::Kind,
+    /// What is kept in slices, if anything.
+    pub slicing: Option<Slicing>,
     /// Secret: keys the hashes, so that strangers cannot aim at one chain.
     pub seed: u64,
 }
@@ -59,7 +62,8 @@ impl Settings {
     /// A store of `ceiling` bytes, with the default policy and objects up to an eighth of it.
     pub fn new(ceiling: ByteSize, seed: u64) -> Self {
         let object_max = ByteSize::new(ceiling.bytes() / 8);
-        Self { ceiling, object_max, policy: evict::Kind::default(), seed }
+        let slicing = Some(Slicing::default());
+        Self { ceiling, object_max, policy: evict::Kind::default(), slicing, seed }
     }
 }
 
@@ -217,6 +221,16 @@ impl Store {
     /// The longest body that is kept, in bytes.
     pub const fn object_max(&self) -> u64 {
         self.settings.object_max.bytes()
+    }
+
+    /// What is kept in slices; `None` if nothing is, or a slice would be longer than what is kept.
+    pub fn slicing(&self) -> Option<Slicing> {
+        self.settings.slicing.filter(|slicing| slicing.size <= self.settings.object_max)
+    }
+
+    /// Whether memory holds something for `key`. It does not count as asking for it.
+    pub fn holds(&self, key: Key<'_>) -> bool {
+        self.shard(key).lock().chain(key).next().is_some()
     }
 
     /// The key that `bytes` spell, for this store.

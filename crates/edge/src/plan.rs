@@ -12,6 +12,7 @@ use nigh_cache::{
     key::Key,
     list,
     object::Object,
+    range::Ranges,
     storable,
     store::Store,
 };
@@ -20,7 +21,7 @@ use crate::{
     cache_status::{CacheStatus, Forward},
     forward::max_forwards,
     problem::Problem,
-    reply::{Reply, reply},
+    reply::{Content, Reply, reply},
 };
 
 /// A request's head as the plan sees it.
@@ -43,6 +44,8 @@ pub struct Request<'a, F> {
 pub enum Plan {
     /// Answer from the store.
     Answer(Hit),
+    /// Answer from slices in the store, of which some may have to be fetched.
+    Slices(Hit),
     /// Ask the origin.
     Fetch(Fetch),
     /// Answer in our own name.
@@ -82,10 +85,23 @@ pub enum Manner {
     /// For everyone who asks the same: conditions and ranges of the one client are left out, and the
     /// answer may be kept.
     Shared,
+    /// For everyone who asks the same, or for a range of it: in slices, the first of which is asked for.
+    Slice,
     /// For this client alone, as it asked; the answer may be kept if its rules allow.
     Alone,
     /// As another protocol.
     Tunnel,
+}
+
+impl Manner {
+    /// The same where nothing is sliced.
+    #[must_use]
+    pub const fn not_sliced(self) -> Self {
+        match self {
+            Self::Slice => Self::Alone,
+            other => other,
+        }
+    }
 }
 
 /// Fields that make a request one of a kind: it goes to the origin as it is.
@@ -135,10 +151,14 @@ pub fn plan<F: Fields>(
     }
     let is_general = request.method == Method::GET
         && ALONE.iter().all(|name| request.fields.first(name).is_none());
-    let manner = if is_general && request.fields.first("range").is_none() {
-        Manner::Shared
-    } else {
-        Manner::Alone
+    // Only worked out where the store does not answer.
+    let manner = || match request.fields.first("range") {
+        _ if !is_general => Manner::Alone,
+        None => Manner::Shared,
+        Some(_) if Ranges::parse(request.fields).is_some_and(|it| it.specs().len() == 1) => {
+            Manner::Slice
+        }
+        Some(_) => Manner::Alone,
     };
     let Some(object) = store.find(key, request.fields, scratch) else {
         if directives.only_if_cached && !store.may_lie_beneath(key) {
@@ -147,7 +167,7 @@ pub fn plan<F: Fields>(
         // The chain was walked and some variant's names were read: then it is not the URI that is
         // missing.
         let why = if scratch.is_empty() { Forward::UriMiss } else { Forward::VaryMiss };
-        return fetch(CacheStatus::forwarded(why), None, manner);
+        return fetch(CacheStatus::forwarded(why), None, manner());
     };
     let ttl = object.terms().ttl(now);
     let reuse = object.terms().reuse(&directives, now);
@@ -163,8 +183,9 @@ pub fn plan<F: Fields>(
         // A range is asked for alone, but a whole object is confirmed for everyone, and then gives it.
         let validates =
             is_general && object.is_whole() && storable::has_validator(&object.fields());
-        let manner = if validates { Manner::Shared } else { manner };
-        let stale = (validates || manner == Manner::Alone || object.is_whole()).then_some(object);
+        let manner = if validates { Manner::Shared } else { manner() };
+        let is_range = matches!(manner, Manner::Slice | Manner::Alone);
+        let stale = (validates || is_range || object.is_whole()).then_some(object);
         return fetch(status, stale, manner);
     }
     let Some(reply) = reply(&object, request.method, request.fields, now) else {
@@ -173,7 +194,7 @@ pub fn plan<F: Fields>(
         }
         // Either bytes are missing, or a precondition fails that the origin alone may judge.
         let why = if object.is_whole() { Forward::Request } else { Forward::Partial };
-        return fetch(CacheStatus::forwarded(why), None, manner);
+        return fetch(CacheStatus::forwarded(why), None, manner());
     };
     let status = CacheStatus::hit(ttl);
     let (status, refresh) = match reuse {
@@ -181,7 +202,8 @@ pub fn plan<F: Fields>(
         Reuse::Stale => (status.detail("max-stale"), false),
         Reuse::Fresh | Reuse::Validate(_) => (status, false),
     };
-    Plan::Answer(Hit { object, reply, status, refresh })
+    let hit = Hit { object, reply, status, refresh };
+    if hit.is_sliced() { Plan::Slices(hit) } else { Plan::Answer(hit) }
 }
 
 impl Fetch {
@@ -221,6 +243,11 @@ impl Fetch {
 }
 
 impl Hit {
+    /// Whether its content is to be brought together from slices.
+    pub const fn is_sliced(&self) -> bool {
+        matches!(self.reply.content, Content::Sliced(_))
+    }
+
     /// The answer that `object` gives to a request; `None` if it cannot.
     pub fn new(
         object: Object,

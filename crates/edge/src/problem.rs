@@ -93,6 +93,7 @@ impl Problem {
             Self::Origin(Failure::Garbage) => "origin-garbage",
             Self::Origin(Failure::RequestBroken) => "request-broken",
             Self::Origin(Failure::GivenUp) => "given-up",
+            Self::Origin(Failure::Changed) => "origin-changed",
         }
     }
 }

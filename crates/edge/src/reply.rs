@@ -34,6 +34,8 @@ pub enum Content {
     Run(Run),
     /// Several, with what stands between them.
     Parts(VecDeque<Part>),
+    /// Bytes of slices, which whoever answers has to bring together first.
+    Sliced(Span),
 }
 
 /// A piece of a multipart answer.
@@ -73,11 +75,13 @@ pub fn reply(object: &Object, method: &Method, request: &impl Fields, now: Wall)
         nigh_cache::object::Body::Partial(partial) => partial.parts.covers(*span),
         _ => true,
     };
+    let is_sliced = object.sliced().is_some();
     match resolved {
         Resolved::Whole if object.is_whole() => {
             let length = object.length().filter(|_| object.status() != StatusCode::NO_CONTENT);
             let content = match (method, length) {
                 (&Method::HEAD, _) | (_, None | Some(0)) => Content::Empty,
+                (_, Some(end)) if is_sliced => Content::Sliced(Span { start: 0, end }),
                 _ => Content::Run(Run::whole(object.clone())),
             };
             Some(Reply { shape: Shape::Whole { length }, content })
@@ -85,8 +89,13 @@ pub fn reply(object: &Object, method: &Method, request: &impl Fields, now: Wall)
         Resolved::Whole => None,
         Resolved::One(span) => held(&span).then(|| Reply {
             shape: Shape::Range(ContentRange { span, complete: object.length() }),
-            content: Content::Run(Run::new(object.clone(), span.start..span.end)),
+            content: match is_sliced {
+                true => Content::Sliced(span),
+                false => Content::Run(Run::new(object.clone(), span.start..span.end)),
+            },
         }),
+        // Nobody asks for several ranges of what is that large.
+        Resolved::Many(_) if is_sliced => None,
         Resolved::Many(spans) => {
             let spans = spans.as_slice();
             spans.iter().all(held).then(|| multipart(object, spans, now))?
@@ -130,10 +139,21 @@ impl Part {
     }
 }
 
+impl Content {
+    /// How many bytes it has.
+    pub fn length(&self) -> u64 {
+        match self {
+            Self::Sliced(span) => span.len(),
+            held => held.remaining() as u64,
+        }
+    }
+}
+
+/// Slices have no bytes until they are brought together.
 impl Buf for Content {
     fn remaining(&self) -> usize {
         match self {
-            Self::Empty => 0,
+            Self::Empty | Self::Sliced(_) => 0,
             Self::Run(run) => run.remaining(),
             Self::Parts(parts) => parts.iter().map(|part| part.as_buf().remaining()).sum(),
         }
@@ -141,7 +161,7 @@ impl Buf for Content {
 
     fn chunk(&self) -> &[u8] {
         match self {
-            Self::Empty => &[],
+            Self::Empty | Self::Sliced(_) => &[],
             Self::Run(run) => run.chunk(),
             Self::Parts(parts) => parts.front().map_or(&[], |part| part.as_buf().chunk()),
         }
@@ -149,7 +169,7 @@ impl Buf for Content {
 
     fn chunks_vectored<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         match self {
-            Self::Empty => 0,
+            Self::Empty | Self::Sliced(_) => 0,
             Self::Run(run) => run.chunks_vectored(slices),
             Self::Parts(parts) => {
                 let mut filled = 0;
@@ -166,7 +186,9 @@ impl Buf for Content {
 
     fn advance(&mut self, mut count: usize) {
         match self {
-            Self::Empty => assert!(count == 0, "advanced past the end of an empty content"),
+            Self::Empty | Self::Sliced(_) => {
+                assert!(count == 0, "advanced past the end of an empty content")
+            }
             Self::Run(run) => run.advance(count),
             Self::Parts(parts) => {
                 while let Some(front) = parts.front_mut() {

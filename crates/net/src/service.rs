@@ -5,6 +5,9 @@
 
 mod beneath;
 mod fetch;
+mod incoming;
+mod slice_source;
+mod slices;
 
 use std::{
     borrow::Cow,
@@ -21,9 +24,10 @@ use nigh_cache::{
     conditional::{self},
     directives::RequestDirectives,
     fields::Fields,
-    flight::{Head, Reader},
+    flight::Head,
     invalidate::Target,
     key::Scheme,
+    range::ContentRange,
     storable::Asked,
     store::Store,
 };
@@ -32,10 +36,15 @@ use nigh_edge::{
     forward::Identity,
     plan::{self, Hit, Plan},
     problem::{self, Problem},
+    reply::Reply,
     respond::{self, Additions, Sink},
     site::{Rule, Seen},
 };
 
+pub(crate) use self::{
+    incoming::{Chunk, Incoming},
+    slices::Slices,
+};
 use crate::{
     access_log::{Line, Log},
     clock,
@@ -105,11 +114,22 @@ pub(crate) struct Ask {
     pub(crate) has_content: bool,
 }
 
+/// What is to be done for a request that cannot be answered at once.
+#[derive(Debug)]
+pub(crate) enum Work {
+    /// Ask the origin.
+    Fetch(plan::Fetch),
+    /// Bring slices together.
+    Slices(Hit),
+}
+
 /// What a request gets that the store alone could not answer.
 #[derive(Debug)]
 pub(crate) enum Answer {
     /// A stored response after all.
     Stored(Hit),
+    /// A stored response whose content comes slice by slice.
+    Sliced(Hit, Slices),
     /// The origin's response, on its way.
     Streamed(Streamed),
     /// Our own word.
@@ -122,12 +142,30 @@ pub(crate) enum Answer {
 #[derive(Debug)]
 pub(crate) struct Streamed {
     pub(crate) head: Arc<Head>,
-    pub(crate) reader: Reader,
+    pub(crate) content: Incoming,
     pub(crate) status: CacheStatus,
     /// The client holds it already: 304 instead of the body.
     pub(crate) not_modified: bool,
     /// The client is the one whose request was sent.
     pub(crate) first: bool,
+    /// The client gets only this range of it.
+    pub(crate) range: Option<ContentRange>,
+}
+
+impl Streamed {
+    /// The status that the client gets.
+    pub(crate) fn status(&self) -> StatusCode {
+        match self.range {
+            _ if self.not_modified => StatusCode::NOT_MODIFIED,
+            Some(_) => StatusCode::PARTIAL_CONTENT,
+            None => self.head.status,
+        }
+    }
+
+    /// Bytes of the content, where that is known.
+    pub(crate) fn length(&self) -> Option<u64> {
+        self.range.map_or(self.head.length, |range| Some(range.span.len()))
+    }
 }
 
 /// An origin that agreed to speak another protocol.
@@ -258,7 +296,7 @@ impl Service {
         text: &mut Vec<u8>,
     ) {
         self.counters.forwarded();
-        let Streamed { head, status, not_modified, first, .. } = streamed;
+        let Streamed { head, status, not_modified, first, range, .. } = streamed;
         let own = if *first { Some(head.for_first.iter()) } else { None };
         let fields = head.fields.iter().chain(own.into_iter().flatten());
         let additions = self.additions(*status);
@@ -266,7 +304,10 @@ impl Service {
             let fields = fields.filter(|(name, _)| conditional::in_not_modified(name.as_str()));
             respond::streamed(sink, StatusCode::NOT_MODIFIED, fields, &additions, text);
         } else {
-            respond::streamed(sink, head.status, fields, &additions, text);
+            respond::streamed(sink, streamed.status(), fields, &additions, text);
+            if let Some(range) = range {
+                sink.field("content-range", range.to_string().as_bytes());
+            }
         }
     }
 
@@ -304,7 +345,13 @@ impl Service {
         let plan::Request { method, fields, has_body, upgrade, bypass } = *request;
         let fields = &Seen::new(fields, &rule.ignore_cookies);
         let request = &plan::Request { method, fields, has_body, upgrade, bypass };
-        plan::plan(request, &self.store, self.store.key(key), clock::now(), selecting)
+        match plan::plan(request, &self.store, self.store.key(key), clock::now(), selecting) {
+            Plan::Slices(hit) => match self.gather(&hit) {
+                Some(content) => Plan::Answer(Hit { reply: Reply { content, ..hit.reply }, ..hit }),
+                None => Plan::Slices(hit),
+            },
+            other => other,
+        }
     }
 }
 

@@ -3,15 +3,21 @@
 mod overlay;
 
 use std::{
+    fmt,
     net::{Ipv4Addr, SocketAddr},
     ops::RangeInclusive,
     path::PathBuf,
+    str::FromStr,
     time::Duration,
 };
 
 use clap::{Args, CommandFactory, Parser, Subcommand, error::ErrorKind};
 use nigh_base::ByteSize;
-use nigh_cache::{evict, key::Scheme};
+use nigh_cache::{
+    evict,
+    key::Scheme,
+    slices::{SLICE_MAX, SLICE_MIN, Slicing},
+};
 use nigh_lab::Experiment;
 use nigh_net::{access_log, origin};
 
@@ -83,6 +89,12 @@ pub(crate) struct Edge {
     /// The longest body that is kept [default: an eighth of the memory]
     #[arg(long, value_name = "SIZE")]
     pub(crate) max_object: Option<ByteSize>,
+    /// Bytes of the slices that large objects are kept in, or none to keep them as a whole.
+    #[arg(long, value_name = "SIZE", default_value_t)]
+    pub(crate) slice: SliceSize,
+    /// Bodies of more than this are kept in slices, if the origin serves ranges of them.
+    #[arg(long, value_name = "SIZE", default_value = "8MiB")]
+    pub(crate) slice_above: ByteSize,
     /// Who leaves first when the memory is full.
     #[arg(long, value_name = "POLICY", default_value_t)]
     pub(crate) eviction: evict::Kind,
@@ -216,8 +228,6 @@ pub(crate) struct Demo {
     pub(crate) json: bool,
 }
 
-/// Redraw a published figure in the simulator, and judge each of its claims.
-///
 /// Have a running edge forget what it has stored: URLs with all their variants, everything that
 /// begins with a prefix, a host, a tag (of Cache-Tag or Surrogate-Key), or all. It takes effect at
 /// once, and survives a restart; what is soft becomes stale, and is served for a minute while it is
@@ -265,6 +275,8 @@ pub(crate) struct Purged {
     pub(crate) all: bool,
 }
 
+/// Redraw a published figure in the simulator, and judge each of its claims.
+///
 /// An experiment repeats what a paper did and prints a table and, for each claim, what was published,
 /// what was measured here, and whether the two agree. The same seed prints the same. Ends with 0 if
 /// every claim matches or has a reason not to, and with 1 if one differs for no known reason.
@@ -385,6 +397,40 @@ pub(crate) fn target_size(text: &str) -> Result<ByteSize, String> {
     let size: ByteSize =
         text.parse().map_err(|error: nigh_base::ByteSizeError| error.to_string())?;
     if size > ByteSize::kib(63) { Err("a target has at most 63KiB".to_owned()) } else { Ok(size) }
+}
+
+/// Bytes of a slice; `None` where nothing is sliced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SliceSize(pub(crate) Option<ByteSize>);
+
+impl Default for SliceSize {
+    fn default() -> Self {
+        Self(Some(Slicing::default().size))
+    }
+}
+
+impl FromStr for SliceSize {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "none" {
+            return Ok(Self(None));
+        }
+        let size = ByteSize::from_str(text).map_err(|error| error.to_string())?;
+        match (SLICE_MIN..=SLICE_MAX).contains(&size) {
+            true => Ok(Self(Some(size))),
+            false => Err(format!("a slice has {SLICE_MIN} to {SLICE_MAX}; `none` slices nothing")),
+        }
+    }
+}
+
+impl fmt::Display for SliceSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(size) => size.fmt(f),
+            None => f.write_str("none"),
+        }
+    }
 }
 
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {

@@ -231,6 +231,7 @@ fn open_log(path: &Path) -> anyhow::Result<Writer> {
 fn store_settings(cache: &settings::Cache) -> store::Settings {
     let mut settings = store::Settings::new(cache.memory, entropy::seed());
     settings.policy = cache.eviction;
+    settings.slicing = cache.slicing;
     if let Some(max) = cache.max_object {
         settings.object_max = max;
     }

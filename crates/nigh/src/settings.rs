@@ -10,7 +10,7 @@ mod sites;
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use nigh_base::ByteSize;
-use nigh_cache::evict;
+use nigh_cache::{evict, slices::Slicing};
 use nigh_edge::{
     site::{Host, Rules},
     upstream::Probe,
@@ -65,6 +65,8 @@ pub(crate) struct Cache {
     pub(crate) memory: ByteSize,
     /// `None` for an eighth of the memory.
     pub(crate) max_object: Option<ByteSize>,
+    /// What is kept in slices, if anything.
+    pub(crate) slicing: Option<Slicing>,
     pub(crate) eviction: evict::Kind,
     /// What lies beneath the memory, if anything.
     pub(crate) disk: Option<disk::Settings>,
@@ -75,6 +77,7 @@ impl Default for Cache {
         Self {
             memory: ByteSize::mib(256),
             max_object: None,
+            slicing: Some(Slicing::default()),
             eviction: evict::Kind::default(),
             disk: None,
         }

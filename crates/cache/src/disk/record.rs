@@ -1,7 +1,7 @@
 //! A record of the log: an object, or the word that something is gone.
 //!
 //! ```text
-//!  0 kind: u8, 0, status: u16
+//!  0 kind: u8, form of the body: u8, status: u16
 //!  4 lengths of key, selecting values, fields and body: u32 each
 //! 20 hash of the selecting values: u32
 //! 24 hash of the key: u64
@@ -22,6 +22,7 @@ use crate::{
     freshness::Terms,
     object::{Body, Object},
     purge::Rule,
+    slices::{self, Sliced},
 };
 
 /// Bytes before the content.
@@ -55,6 +56,15 @@ impl Kind {
     }
 }
 
+/// What stands where an object has its body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// The body.
+    Whole = 0,
+    /// How it is sliced; the slices are records of their own.
+    Sliced = 1,
+}
+
 /// Where a record stands, which its checks depend on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Frame {
@@ -74,6 +84,7 @@ pub(super) struct Head {
     pub(super) kind: Kind,
     pub(super) hash: u64,
     pub(super) selecting: u32,
+    form: Form,
     status: u16,
     key_len: u32,
     selecting_len: u32,
@@ -94,6 +105,7 @@ impl Head {
         }
         Some(Self {
             kind: Kind::from_byte(head[0])?,
+            form: [Form::Whole, Form::Sliced].into_iter().find(|form| *form as u8 == head[1])?,
             status: u16::from_le_bytes([head[2], head[3]]),
             key_len: word(4),
             selecting_len: word(8),
@@ -120,7 +132,7 @@ impl Head {
 
     fn write(&self, out: &mut Vec<u8>, frame: Frame) {
         let start = out.len();
-        out.extend_from_slice(&[self.kind as u8, 0]);
+        out.extend_from_slice(&[self.kind as u8, self.form as u8]);
         out.extend_from_slice(&self.status.to_le_bytes());
         for word in
             [self.key_len, self.selecting_len, self.fields_len, self.body_len, self.selecting]
@@ -143,7 +155,10 @@ pub(super) fn selecting_hash(selecting: &[u8]) -> u32 {
 /// Bytes that the record of `object` takes; `None` if it is no object for a disk: parts of a
 /// representation, or more than a record can say.
 pub(super) fn length_of(object: &Object) -> Option<u64> {
-    let body = object.length().filter(|_| object.is_whole())?;
+    let body = match object.body() {
+        Body::Sliced(_) => slices::BYTES as u64,
+        _ => object.length().filter(|_| object.is_whole())?,
+    };
     let fields: usize = object.fields().packed().map(<[u8]>::len).iter().sum();
     let head = object.key().len() + object.selecting().len() + fields;
     let content = body.checked_add(head as u64)?;
@@ -157,25 +172,29 @@ pub(super) fn write(object: &Object, hash: u64, frame: Frame, out: &mut Vec<u8>)
     let [common, own] = object.fields().packed();
     let blocks: &[Bytes] = match object.body() {
         Body::Blocks(blocks) => blocks,
-        Body::Inline(_) | Body::Partial(_) => &[],
+        Body::Inline(_) | Body::Partial(_) | Body::Sliced(_) => &[],
     };
+    let sliced = object.sliced().map(Sliced::to_bytes);
     let inline = match object.body() {
         Body::Inline(bytes) => bytes,
+        Body::Sliced(_) => sliced.as_ref().map_or(&[][..], |bytes| bytes),
         Body::Blocks(_) | Body::Partial(_) => &[],
     };
+    let body: u64 = blocks.iter().map(|block| block.len() as u64).sum();
     let front = [object.key(), object.selecting(), common, own, inline];
     let mut check = Xxh3::with_seed(frame.seed());
     let pieces = || front.into_iter().chain(blocks.iter().map(|block| &block[..]));
     pieces().for_each(|piece| check.update(piece));
     let head = Head {
         kind: Kind::Object,
+        form: if sliced.is_some() { Form::Sliced } else { Form::Whole },
         hash,
         selecting: selecting_hash(object.selecting()),
         status: object.status().as_u16(),
         key_len: length(object.key().len() as u64),
         selecting_len: length(object.selecting().len() as u64),
         fields_len: length((common.len() + own.len()) as u64),
-        body_len: length(object.length().expect("its length was asked first")),
+        body_len: length(body + inline.len() as u64),
         terms: object.terms().to_bytes(),
         content_check: check.digest(),
     };
@@ -189,6 +208,7 @@ pub(super) fn write(object: &Object, hash: u64, frame: Frame, out: &mut Vec<u8>)
 pub(super) fn write_gone(kind: Kind, hash: u64, selecting: u32, frame: Frame, out: &mut Vec<u8>) {
     let head = Head {
         kind,
+        form: Form::Whole,
         hash,
         selecting,
         status: 0,
@@ -207,6 +227,7 @@ pub(super) fn write_rule(rule: &Rule, frame: Frame, out: &mut Vec<u8>) {
     let content = rule.to_bytes();
     let head = Head {
         kind: Kind::Rule,
+        form: Form::Whole,
         hash: 0,
         selecting: 0,
         status: 0,
@@ -254,6 +275,8 @@ fn checked(record: &[u8], frame: Frame) -> Option<(Head, &[u8])> {
 pub(crate) struct Record {
     pub(crate) status: StatusCode,
     pub(crate) terms: Terms,
+    /// How it is sliced, if its body is not here.
+    pub(crate) sliced: Option<Sliced>,
     bytes: Bytes,
     key: Range<usize>,
     selecting: Range<usize>,
@@ -271,13 +294,20 @@ impl Record {
             end += length as usize;
             start..end
         };
+        let [key, selecting, fields, body] =
+            [head.key_len, head.selecting_len, head.fields_len, head.body_len].map(&mut next);
+        let sliced = match head.form {
+            Form::Whole => None,
+            Form::Sliced => Some(Sliced::from_bytes(&bytes[body.clone()])?),
+        };
         Some(Self {
             status: StatusCode::from_u16(head.status).ok()?,
             terms: Terms::from_bytes(&head.terms)?,
-            key: next(head.key_len),
-            selecting: next(head.selecting_len),
-            fields: next(head.fields_len),
-            body: next(head.body_len),
+            sliced,
+            key,
+            selecting,
+            fields,
+            body,
             bytes,
         })
     }

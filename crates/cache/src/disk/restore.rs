@@ -57,7 +57,10 @@ impl Store {
             return Restored::NoRoom;
         };
         let body = record.body();
-        let large = if body.len() <= INLINE_MAX {
+        let large = if let Some(sliced) = record.sliced {
+            let Some(charge) = self.charge(key, 0) else { return Restored::NoRoom };
+            Some(Arc::new(Large { body: LargeBody::Sliced(sliced), charge }))
+        } else if body.len() <= INLINE_MAX {
             prefix.bytes.extend_from_slice(&body);
             None
         } else {

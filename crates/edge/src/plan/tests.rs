@@ -49,7 +49,7 @@ fn method(name: &str) -> Method {
 /// What Cache-Status says, or the word of the problem.
 fn words(plan: &Plan) -> String {
     match plan {
-        Plan::Answer(hit) => hit.status.to_string(),
+        Plan::Answer(hit) | Plan::Slices(hit) => hit.status.to_string(),
         Plan::Fetch(fetch) => fetch.status.to_string(),
         Plan::Refuse(problem) => problem.word().to_owned(),
     }
@@ -191,7 +191,10 @@ fn a_miss_is_shared_unless_the_request_is_one_of_a_kind() {
         ("HEAD", &[], Manner::Alone),
         ("GET", &[("if-match", "\"a\"")], Manner::Alone),
         ("GET", &[("if-unmodified-since", "Sun, 06 Nov 1994 08:49:37 GMT")], Manner::Alone),
-        ("GET", &[("range", "bytes=0-1")], Manner::Alone),
+        // In slices, everyone's ranges are the same.
+        ("GET", &[("range", "bytes=0-1")], Manner::Slice),
+        ("GET", &[("range", "bytes=0-1"), ("if-range", "\"a\"")], Manner::Slice),
+        ("GET", &[("range", "bytes=0-1,5-6")], Manner::Alone),
         // Nobody here knows what it means, but the origin may.
         ("GET", &[("range", "pages=1-2")], Manner::Alone),
     ] {
@@ -311,7 +314,7 @@ fn a_stale_object_without_a_validator_is_fetched_again_and_stands_by() {
     for invalid in [("x-none", ""), ("etag", "a"), ("last-modified", "yesterday")] {
         let store = holding(&[("cache-control", "max-age=60"), invalid]);
         for (asked, manner) in
-            [(&[][..], Manner::Shared), (&[("range", "bytes=0-1")], Manner::Alone)]
+            [(&[][..], Manner::Shared), (&[("range", "bytes=0-1")], Manner::Slice)]
         {
             let plan = get(&store, asked, 80);
             assert_eq!(words(&plan), "nigh; fwd=stale", "{invalid:?} {asked:?}");
@@ -337,7 +340,7 @@ fn parts_answer_ranges_that_they_hold_and_nothing_else() {
     assert_eq!(words(&plan), "nigh; hit; ttl=40");
     assert_eq!(read(hit(plan)), content(100)[10..20]);
     for (name, lines, manner) in [
-        ("GET", &[("range", "bytes=20-29")][..], Manner::Alone),
+        ("GET", &[("range", "bytes=20-29")][..], Manner::Slice),
         ("HEAD", &[], Manner::Alone),
         ("GET", &[], Manner::Shared),
     ] {
@@ -351,7 +354,7 @@ fn parts_answer_ranges_that_they_hold_and_nothing_else() {
 fn stale_parts_are_not_validated_and_stand_by_for_ranges_only() {
     let store = holding_a_part();
     for (lines, expected) in
-        [(&[("range", "bytes=10-19")][..], (Manner::Alone, true)), (&[], (Manner::Shared, false))]
+        [(&[("range", "bytes=10-19")][..], (Manner::Slice, true)), (&[], (Manner::Shared, false))]
     {
         let plan = get(&store, lines, 80);
         assert_eq!(words(&plan), "nigh; fwd=stale", "{lines:?}");

@@ -1,6 +1,11 @@
 //! The answer to a request that the origin was asked about, as it comes.
 
-use std::{future::poll_fn, io, task::Poll, time::Duration};
+use std::{
+    future::poll_fn,
+    io::{self, ErrorKind},
+    task::Poll,
+    time::Duration,
+};
 
 use bytes::{Buf, Bytes};
 use http::StatusCode;
@@ -15,7 +20,7 @@ use super::{
 };
 use crate::{
     http1::write,
-    service::{Answer, Service, Streamed},
+    service::{Answer, Chunk, Incoming, Service, Streamed},
 };
 
 /// Chunks up to this many bytes are gathered with what goes before them.
@@ -54,6 +59,15 @@ impl<W: AsyncWrite + Unpin> Out<'_, W> {
                 let content = write_hit(self.output, hit, service, *framed, text);
                 send(self.writer, self.timer, self.limit, &mut self.output.0, content).await
             }
+            Answer::Sliced(hit, slices) => {
+                record.status = hit.reply.shape.status(&hit.object);
+                record.cache = hit.status;
+                write_hit(self.output, hit, service, *framed, text);
+                match self.content(Incoming::Slices(slices), false, &mut record.bytes).await {
+                    Ok(()) => Ok(()),
+                    Err(Broken { error, .. }) => Err(error),
+                }
+            }
             Answer::Streamed(streamed) => {
                 self.stream(streamed, framed, service, text, &mut record).await
             }
@@ -78,8 +92,9 @@ impl<W: AsyncWrite + Unpin> Out<'_, W> {
     ) -> io::Result<()> {
         let start = self.output.0.len();
         service.write_streamed(self.output, &streamed, text);
-        let Streamed { head, mut reader, status, not_modified, .. } = streamed;
-        record.status = if not_modified { StatusCode::NOT_MODIFIED } else { head.status };
+        record.status = streamed.status();
+        let length = streamed.length();
+        let Streamed { head, content, status, not_modified, .. } = streamed;
         record.cache = status;
         let bodiless = framed.head_only
             || not_modified
@@ -89,7 +104,7 @@ impl<W: AsyncWrite + Unpin> Out<'_, W> {
             if let Some(announced) = head.announced.as_ref().filter(|_| framed.head_only) {
                 self.output.field("content-length", announced.as_bytes());
             }
-        } else if let Some(length) = head.length {
+        } else if let Some(length) = length {
             write::number_field(&mut self.output.0, "content-length", length);
         } else if framed.http1_1 {
             self.output.field("transfer-encoding", b"chunked");
@@ -103,63 +118,73 @@ impl<W: AsyncWrite + Unpin> Out<'_, W> {
             return send(self.writer, self.timer, self.limit, &mut self.output.0, Bytes::new())
                 .await;
         }
+        match self.content(content, chunked, &mut record.bytes).await {
+            Ok(()) => Ok(()),
+            Err(Broken { promised: false, .. }) => {
+                // The client learns what happened.
+                self.output.0.truncate(start);
+                let problem = Problem::Origin(Failure::Closed);
+                record.status = problem.status();
+                record.bytes = write_problem(self.output, problem, status, service, *framed, text);
+                self.send(Bytes::new()).await
+            }
+            // Here the connection's end would mean the content's end (RFC 9112, section 8).
+            Err(Broken { error, .. })
+                if error.kind() == ErrorKind::UnexpectedEof && length.is_none() && !chunked =>
+            {
+                Err(ErrorKind::ConnectionAborted.into())
+            }
+            Err(Broken { error, .. }) => Err(error),
+        }
+    }
+
+    async fn send(&mut self, content: impl Buf) -> io::Result<()> {
+        send(self.writer, self.timer, self.limit, &mut self.output.0, content).await
+    }
+
+    /// Sends what is gathered, and content as it comes.
+    async fn content(
+        &mut self,
+        mut content: Incoming,
+        chunked: bool,
+        bytes: &mut u64,
+    ) -> Result<(), Broken> {
         // Whatever is there already goes out with the head.
-        let mut sent_any = false;
+        let mut promised = false;
         loop {
-            let next = poll_fn(|cx| Poll::Ready(reader.poll_chunk(cx))).await;
+            let next = poll_fn(|cx| Poll::Ready(content.poll_chunk(cx))).await;
             let chunk = match next {
                 Poll::Ready(chunk) => chunk,
                 Poll::Pending => {
-                    sent_any = true;
-                    send(self.writer, self.timer, self.limit, &mut self.output.0, Bytes::new())
-                        .await?;
-                    reader.chunk().await
+                    promised = true;
+                    self.send(Bytes::new()).await?;
+                    content.chunk().await
                 }
             };
+            // The client sees an unfinished message, never a short one that looks whole.
+            let broken = |_| Broken { promised, error: ErrorKind::UnexpectedEof.into() };
+            let Some(chunk) = chunk.map_err(broken)? else { break };
+            let length = chunk.remaining();
+            *bytes += length as u64;
+            if chunked {
+                let size = write::Digits::chunk_size(length);
+                self.output.0.extend_from_slice(size.as_bytes());
+            }
             match chunk {
-                Ok(Some(chunk)) => {
-                    record.bytes += chunk.len() as u64;
-                    if chunked {
-                        let size = write::Digits::chunk_size(chunk.len());
-                        self.output.0.extend_from_slice(size.as_bytes());
-                    }
-                    if chunk.len() <= COPIED_CHUNK && self.output.0.len() < GATHERED {
-                        self.output.0.extend_from_slice(&chunk);
-                    } else {
-                        sent_any = true;
-                        send(self.writer, self.timer, self.limit, &mut self.output.0, chunk)
-                            .await?;
-                    }
-                    if chunked {
-                        self.output.0.extend_from_slice(write::CHUNK_END);
-                    }
+                Chunk::Bytes(chunk) if length <= COPIED_CHUNK && self.output.0.len() < GATHERED => {
+                    self.output.0.extend_from_slice(&chunk);
                 }
-                Ok(None) => break,
-                Err(_) if !sent_any => {
-                    // Nothing was promised yet: the client learns what happened.
-                    self.output.0.truncate(start);
-                    let problem = Problem::Origin(Failure::Closed);
-                    record.status = problem.status();
-                    write_problem(self.output, problem, status, service, *framed, text);
-                    return send(
-                        self.writer,
-                        self.timer,
-                        self.limit,
-                        &mut self.output.0,
-                        Bytes::new(),
-                    )
-                    .await;
+                chunk => {
+                    promised = true;
+                    self.send(chunk).await?;
                 }
-                // Here the connection's end would mean the content's end (RFC 9112, section 8).
-                Err(_) if head.length.is_none() && !chunked => {
-                    return Err(io::ErrorKind::ConnectionAborted.into());
-                }
-                // The client sees an unfinished message, never a short one that looks whole.
-                Err(_) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            }
+            if chunked {
+                self.output.0.extend_from_slice(write::CHUNK_END);
             }
         }
         if chunked {
-            match reader.trailers() {
+            match content.trailers() {
                 None => self.output.0.extend_from_slice(write::LAST_CHUNK),
                 Some(trailers) => write::last_chunk(
                     &mut self.output.0,
@@ -167,6 +192,19 @@ impl<W: AsyncWrite + Unpin> Out<'_, W> {
                 ),
             }
         }
-        send(self.writer, self.timer, self.limit, &mut self.output.0, Bytes::new()).await
+        Ok(self.send(Bytes::new()).await?)
+    }
+}
+
+/// Content that was not sent to its end.
+struct Broken {
+    /// Some of the answer was sent.
+    promised: bool,
+    error: io::Error,
+}
+
+impl From<io::Error> for Broken {
+    fn from(error: io::Error) -> Self {
+        Self { promised: true, error }
     }
 }

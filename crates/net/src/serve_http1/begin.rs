@@ -21,7 +21,7 @@ use crate::{
     access_log::Line,
     clock,
     http1::{self, Framing, Head},
-    service::{Ask, Service},
+    service::{Ask, Service, Work},
     sites::{Route, Sites},
 };
 
@@ -41,7 +41,7 @@ pub(super) enum Begun {
 
 pub(super) struct Fetching {
     pub(super) ask: Rc<Ask>,
-    pub(super) fetch: plan::Fetch,
+    pub(super) work: Work,
     pub(super) framing: Framing,
     pub(super) framed: Framed,
     pub(super) expect_continue: bool,
@@ -141,10 +141,10 @@ impl<'h> Judged<'h> {
         }
     }
 
-    fn fetching(&self, fetch: plan::Fetch, buffers: &Buffers) -> Box<Fetching> {
+    fn fetching(&self, work: Work, buffers: &Buffers) -> Box<Fetching> {
         Box::new(Fetching {
             ask: Rc::new(self.ask(buffers)),
-            fetch,
+            work,
             framing: self.head.framing,
             framed: self.framed,
             expect_continue: self.head.expect_continue && self.has_body,
@@ -188,8 +188,10 @@ pub(super) fn begin_early(
     let sites = service.sites();
     let (judged, planned) = Judged::new(head, client, service, &sites, buffers);
     match planned {
-        Plan::Fetch(fetch) => Early::Fetch(judged.fetching(fetch, buffers)),
-        Plan::Answer(_) => Early::Nothing { persistent: judged.framed.persistent },
+        Plan::Fetch(fetch) => Early::Fetch(judged.fetching(Work::Fetch(fetch), buffers)),
+        Plan::Answer(_) | Plan::Slices(_) => {
+            Early::Nothing { persistent: judged.framed.persistent }
+        }
         Plan::Refuse(_) => Early::Nothing { persistent: judged.persists_refusal() },
     }
 }
@@ -242,7 +244,13 @@ pub(super) fn begin(
             judged.log(service, problem.status(), bytes, status);
             Begun::Answered { persistent: judged.framed.persistent }
         }
-        Plan::Fetch(fetch) => Begun::Fetch(judged.fetching(fetch, buffers)),
+        Plan::Slices(hit) => {
+            if hit.refresh {
+                service.refresh(judged.ask(buffers), hit.object.clone());
+            }
+            Begun::Fetch(judged.fetching(Work::Slices(hit), buffers))
+        }
+        Plan::Fetch(fetch) => Begun::Fetch(judged.fetching(Work::Fetch(fetch), buffers)),
     }
 }
 

@@ -72,7 +72,7 @@ where
 {
     /// Asks the origin and sends its answer; says whether the connection stays open.
     pub(super) async fn fetch(&mut self, fetching: Fetching) -> io::Result<bool> {
-        let Fetching { ask, fetch, framing, framed, expect_continue } = fetching;
+        let Fetching { ask, work, framing, framed, expect_continue } = fetching;
         let service = Rc::clone(&self.service);
         let body = http1::Body::new(framing, &service.limits().http1);
         let (meanwhile, request_body) = if body.is_ended() {
@@ -85,7 +85,7 @@ where
         let (interims, interim) = mpsc::channel(INTERIM_MAX);
         let logged = service.is_logging().then(|| Rc::clone(&ask));
         let asked = Asked { framed, interim, logged, since: Instant::now() };
-        let answering = pin!(service.fetch(ask, fetch, request_body, interims));
+        let answering = pin!(service.answer(ask, work, request_body, interims));
         self.finish(asked, answering, meanwhile).await
     }
 

@@ -72,14 +72,14 @@ impl Future for Ahead {
 impl Turn {
     /// Asks the origin.
     fn ask(fetching: Fetching, service: &Rc<Service>) -> Self {
-        let Fetching { ask, fetch, framed, .. } = fetching;
+        let Fetching { ask, work, framed, .. } = fetching;
         let (interims, interim) = mpsc::channel(INTERIM_MAX);
         let logged = service.is_logging().then(|| Rc::clone(&ask));
         let asked = Asked { framed, interim, logged, since: Instant::now() };
         let key = ask.key.clone();
         let service = Rc::clone(service);
         let mut fetch: Pin<Box<dyn Future<Output = Answer>>> =
-            Box::pin(async move { service.fetch(ask, fetch, RequestBody::Empty, interims).await });
+            Box::pin(async move { service.answer(ask, work, RequestBody::Empty, interims).await });
         // Who waits for it polls again.
         let answer = match fetch.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(answer) => Some(Box::new(answer)),

@@ -15,7 +15,7 @@ use h2::{Reason, RecvStream, SendStream, server::SendResponse};
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use nigh_cache::{
     fields::Fields,
-    flight::{Failure, INTERIM_MAX, Interim, Reader, Truncated},
+    flight::{Failure, INTERIM_MAX, Interim, Truncated},
 };
 use nigh_edge::{
     cache_status::CacheStatus,
@@ -35,7 +35,7 @@ use crate::{
     body::{BodyBroken, RequestBody},
     clock,
     serve_http1::{Buffers, Client},
-    service::{Answer, Ask, CONTINUE_WAIT, Service, Streamed},
+    service::{Answer, Ask, CONTINUE_WAIT, Chunk, Incoming, Service, Streamed, Work},
 };
 
 /// How long a stream whose answer is complete is kept open for content that still comes. Closing it
@@ -122,10 +122,20 @@ impl Answering {
             Plan::Refuse(problem) => {
                 out.problem(problem, CacheStatus::EMPTY.detail(problem.word()))
             }
-            Plan::Fetch(fetch) => {
+            Plan::Slices(_) | Plan::Fetch(_) => {
+                let work = match planned {
+                    Plan::Slices(hit) => {
+                        if hit.refresh {
+                            service.refresh(ask(), hit.object.clone());
+                        }
+                        Work::Slices(hit)
+                    }
+                    Plan::Fetch(fetch) => Work::Fetch(fetch),
+                    Plan::Answer(_) | Plan::Refuse(_) => unreachable!("answered above"),
+                };
                 let fetching = Fetching {
                     ask: Rc::new(ask()),
-                    fetch,
+                    work,
                     body: RequestBody::stream(body, length, limits.body_bytes),
                     service: Rc::clone(service),
                     streams: Rc::clone(streams),
@@ -213,7 +223,7 @@ async fn linger(stream: Option<SendStream<Piece>>) {
 #[derive(Debug)]
 struct Fetching {
     ask: Rc<Ask>,
-    fetch: plan::Fetch,
+    work: Work,
     body: RequestBody,
     service: Rc<Service>,
     streams: Rc<Streams>,
@@ -222,14 +232,14 @@ struct Fetching {
 
 impl Fetching {
     async fn run(self, mut to: SendResponse<Piece>, open: Open) {
-        let Self { ask, fetch, body, service, streams, started } = self;
+        let Self { ask, work, body, service, streams, started } = self;
         let logged = service.is_logging().then(|| Rc::clone(&ask));
         let method = ask.method.clone();
         let progress = body.progress();
         let mut expects = progress.is_some() && ask.fields.contains_key(header::EXPECT);
         let answer = {
             let (interims, mut heard) = mpsc::channel(INTERIM_MAX);
-            let mut answering = pin!(service.fetch(ask, fetch, body, interims));
+            let mut answering = pin!(service.answer(ask, work, body, interims));
             let mut patience = pin!(tokio::time::sleep(CONTINUE_WAIT));
             let answer = loop {
                 tokio::select! {
@@ -262,6 +272,20 @@ impl Fetching {
         let broken = progress.as_ref().and_then(|progress| progress.broken());
         let (sending, record) = match answer {
             Answer::Streamed(streamed) => stream(&mut to, streamed, &mut out, &streams).await,
+            Answer::Sliced(hit, slices) => {
+                let (answer, cache) = out.stored(hit);
+                let response = Response::from_parts(answer.into_parts().0, ());
+                let mut record = (response.status(), 0, cache);
+                let content = Incoming::Slices(slices);
+                let limit = service.limits().write_time;
+                let sending = match to.send_response(response, false) {
+                    Ok(sending) => {
+                        send_chunks(sending, None, content, limit, &streams, &mut record.1).await
+                    }
+                    Err(_) => None,
+                };
+                (sending, record)
+            }
             other => {
                 let (answer, cache) = match other {
                     Answer::Stored(hit) => out.stored(hit),
@@ -269,7 +293,7 @@ impl Fetching {
                         out.problem(Problem::BodyTooLarge, cache)
                     }
                     Answer::Problem(problem, cache) => out.problem(problem, cache),
-                    Answer::Streamed(_) => unreachable!("taken out before"),
+                    Answer::Streamed(_) | Answer::Sliced(..) => unreachable!("taken out before"),
                     Answer::Upgraded(_) => {
                         unreachable!("HTTP/2 has no Upgrade (RFC 9113, section 8.6)")
                     }
@@ -314,31 +338,48 @@ async fn stream(
     streams: &Rc<Streams>,
 ) -> (Option<SendStream<Piece>>, Record) {
     let (response, cache, bodiless) = out.streamed(&streamed);
-    let mut reader = streamed.reader;
+    let mut content = streamed.content;
     let mut record = (response.status(), 0, cache);
     if bodiless {
         return (to.send_response(response, true).ok(), record);
     }
     // Nothing is promised yet: of an answer that breaks off at once the client learns what happened.
-    let first = poll_fn(|cx| Poll::Ready(reader.poll_chunk(cx))).await;
+    let first = poll_fn(|cx| Poll::Ready(content.poll_chunk(cx))).await;
     if let Poll::Ready(Err(_)) = first {
         let (answer, cache) = out.problem(Problem::Origin(Failure::Closed), cache);
         record = (answer.status(), answer.body().remaining() as u64, cache);
         let limit = out.service.limits().write_time;
         return (send_watched(to, answer, streams, limit).await, record);
     }
-    let Ok(mut sending) = to.send_response(response, false) else { return (None, record) };
-    let mut next = match first {
+    let Ok(sending) = to.send_response(response, false) else { return (None, record) };
+    let first = match first {
         Poll::Ready(first) => Some(first),
-        Poll::Pending => chunk(&mut reader, &mut sending).await,
+        Poll::Pending => None,
+    };
+    let limit = out.service.limits().write_time;
+    let sent = send_chunks(sending, first, content, limit, streams, &mut record.1).await;
+    (sent, record)
+}
+
+/// Sends content as it comes, of which `first` was read already. `None` if it was not sent to its end.
+async fn send_chunks(
+    mut sending: SendStream<Piece>,
+    first: Option<Result<Option<Chunk>, Truncated>>,
+    mut content: Incoming,
+    limit: Duration,
+    streams: &Rc<Streams>,
+    sent: &mut u64,
+) -> Option<SendStream<Piece>> {
+    let mut next = match first {
+        Some(first) => Some(first),
+        None => chunk(&mut content, &mut sending).await,
     };
     loop {
         match next {
             Some(Ok(Some(bytes))) => {
-                let length = bytes.len();
+                let length = bytes.remaining();
                 // Made before there is room for it: it is what the client keeps waiting.
-                let piece = Piece::new(Data::Bytes(bytes), streams);
-                let limit = out.service.limits().write_time;
+                let piece = Piece::new(Data::Chunk(bytes), streams);
                 match tokio::time::timeout(limit, has_room(&mut sending, length)).await {
                     Ok(true) if sending.send_data(piece, false).is_ok() => {}
                     Ok(_) => break,
@@ -348,17 +389,17 @@ async fn stream(
                         break;
                     }
                 }
-                record.1 += length as u64;
-                next = chunk(&mut reader, &mut sending).await;
+                *sent += length as u64;
+                next = chunk(&mut content, &mut sending).await;
             }
             Some(Ok(None)) => {
-                let ended = match reader.trailers() {
+                let ended = match content.trailers() {
                     Some(trailers) => sending.send_trailers((*trailers).clone()),
                     None => sending.send_data(Piece::new(Data::Bytes(Bytes::new()), streams), true),
                 };
                 // Only a client that has reset the stream hears no end, and it wants none.
                 drop(ended);
-                return (Some(sending), record);
+                return Some(sending);
             }
             // The client sees an unfinished message, never a short one that looks whole.
             Some(Err(_)) => {
@@ -368,17 +409,17 @@ async fn stream(
             None => break,
         }
     }
-    (None, record)
+    None
 }
 
 /// The next of the content; `None` if the client does not want it any more.
 async fn chunk(
-    reader: &mut Reader,
+    content: &mut Incoming,
     sending: &mut SendStream<Piece>,
-) -> Option<Result<Option<Bytes>, Truncated>> {
+) -> Option<Result<Option<Chunk>, Truncated>> {
     tokio::select! {
         biased;
-        chunk = reader.chunk() => Some(chunk),
+        chunk = content.chunk() => Some(chunk),
         _ = poll_fn(|cx| sending.poll_reset(cx)) => None,
     }
 }
@@ -415,7 +456,7 @@ impl Out<'_> {
         let length = if to_head {
             origin.announced.clone()
         } else {
-            origin.length.filter(|_| !bodiless).map(HeaderValue::from)
+            streamed.length().filter(|_| !bodiless).map(HeaderValue::from)
         };
         if let Some(length) = length {
             head.fields.insert(header::CONTENT_LENGTH, length);

@@ -7,13 +7,16 @@ use nigh_edge::reply::Content;
 use tokio::{sync::oneshot, time::Instant};
 
 use super::streams::{Streams, Waiting};
+use crate::service::Chunk;
 
 /// Content that is there already.
 #[derive(Debug)]
 pub(super) enum Data {
     /// From the store.
     Stored(Content),
-    /// Fetched, or our own words.
+    /// As it comes.
+    Chunk(Chunk),
+    /// Our own words.
     Bytes(Bytes),
 }
 
@@ -75,6 +78,7 @@ impl Buf for Data {
     fn remaining(&self) -> usize {
         match self {
             Self::Stored(content) => content.remaining(),
+            Self::Chunk(chunk) => chunk.remaining(),
             Self::Bytes(bytes) => bytes.remaining(),
         }
     }
@@ -82,6 +86,7 @@ impl Buf for Data {
     fn chunk(&self) -> &[u8] {
         match self {
             Self::Stored(content) => content.chunk(),
+            Self::Chunk(chunk) => chunk.chunk(),
             Self::Bytes(bytes) => bytes.chunk(),
         }
     }
@@ -89,6 +94,7 @@ impl Buf for Data {
     fn chunks_vectored<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         match self {
             Self::Stored(content) => content.chunks_vectored(slices),
+            Self::Chunk(chunk) => chunk.chunks_vectored(slices),
             Self::Bytes(bytes) => bytes.chunks_vectored(slices),
         }
     }
@@ -96,6 +102,7 @@ impl Buf for Data {
     fn advance(&mut self, count: usize) {
         match self {
             Self::Stored(content) => content.advance(count),
+            Self::Chunk(chunk) => chunk.advance(count),
             Self::Bytes(bytes) => bytes.advance(count),
         }
     }

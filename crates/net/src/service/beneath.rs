@@ -26,7 +26,6 @@ impl Service {
             return Looked::Fetch(ask, fetch);
         };
         let key = self.store.key(&ask.key);
-        let mut selecting = Vec::new();
         let suffices = || self.store.find(key, &ask.fields, &mut Vec::new()).is_some();
         if !disk.load(&self.store, key, suffices).await {
             return match fetch.directives.only_if_cached {
@@ -34,18 +33,9 @@ impl Service {
                 false => Looked::Fetch(ask, fetch),
             };
         }
-        let rule = ask.route.rule();
-        let request = plan::Request {
-            method: &ask.method,
-            fields: &ask.fields,
-            has_body: ask.has_content,
-            upgrade: false,
-            bypass: rule.bypass,
-        };
-        let again = self.plan(&request, rule, &ask.key, &mut selecting);
-        let ask = Rc::new(Ask { selecting: selecting.into(), ..(*ask).clone() });
+        let (ask, again) = self.plan_again(&ask);
         match again {
-            Plan::Answer(mut hit) => {
+            Plan::Answer(mut hit) | Plan::Slices(mut hit) => {
                 if hit.refresh {
                     self.refresh((*ask).clone(), hit.object.clone());
                 }
@@ -59,5 +49,20 @@ impl Service {
             Plan::Fetch(fetch) => Looked::Fetch(ask, fetch),
             Plan::Refuse(problem) => Looked::Answer(Answer::Problem(problem, fetch.status)),
         }
+    }
+
+    /// Plans a request anew: what is stored is another thing now.
+    pub(super) fn plan_again(&self, ask: &Rc<Ask>) -> (Rc<Ask>, Plan) {
+        let rule = ask.route.rule();
+        let request = plan::Request {
+            method: &ask.method,
+            fields: &ask.fields,
+            has_body: ask.has_content,
+            upgrade: false,
+            bypass: rule.bypass,
+        };
+        let mut selecting = Vec::new();
+        let plan = self.plan(&request, rule, &ask.key, &mut selecting);
+        (Rc::new(Ask { selecting: selecting.into(), ..(**ask).clone() }), plan)
     }
 }

@@ -12,6 +12,7 @@ use nigh_cache::{
     invalidate,
     object::Object,
     pilot::{self, Pilot},
+    range::{ContentRange, Ranges, Resolved, Span},
     storable::{self, Asked, Cookies, WhyNot},
     store::Boarding,
     update,
@@ -25,11 +26,15 @@ use nigh_edge::{
 };
 use tokio::{sync::mpsc, time::Instant};
 
-use super::{Answer, Ask, Service, Streamed, Upgraded, beneath::Looked};
+use super::{
+    Answer, Ask, Incoming, Service, Streamed, Upgraded,
+    beneath::Looked,
+    slice_source::{Count, Fit},
+};
 use crate::{body::RequestBody, clock, http1::trailers, origin::Fetched};
 
 /// How long, in all, the readers of a response that is not kept wait for those who are behind.
-const HELD_UP_MAX: Duration = Duration::from_secs(10);
+pub(super) const HELD_UP_MAX: Duration = Duration::from_secs(10);
 
 impl Service {
     /// Validates a stale object that was answered with, if nobody does so already.
@@ -46,6 +51,7 @@ impl Service {
                 validate: Some(object),
                 manner: Manner::Shared,
                 conditions: false,
+                slice: None,
             };
             tokio::task::spawn_local(async move {
                 // Somebody must want it until it is known whether the store does.
@@ -59,7 +65,7 @@ impl Service {
     }
 
     /// Asks the origin, or waits for whoever does.
-    pub(crate) async fn fetch(
+    pub(super) async fn fetch(
         self: &Rc<Self>,
         ask: Rc<Ask>,
         fetch: Fetch,
@@ -69,28 +75,43 @@ impl Service {
         let Some(target) = target(&ask.sent()) else {
             return Answer::Problem(Problem::BadTarget, fetch.status);
         };
-        let (ask, fetch) = match self.look_beneath(ask, fetch).await {
+        let (ask, mut fetch) = match self.look_beneath(ask, fetch).await {
             Looked::Answer(answer) => return answer,
             Looked::Fetch(ask, fetch) => (ask, fetch),
         };
         let key = self.store.key(&ask.key);
+        let slice = match fetch.manner {
+            Manner::Slice => self.first_slice(&ask),
+            _ => None,
+        };
+        if slice.is_none() {
+            fetch.manner = fetch.manner.not_sliced();
+        }
         let (reader, pilot) = match fetch.manner {
             Manner::Tunnel => return self.tunnel(ask, target, fetch).await,
             Manner::Alone => self.store.fly_alone(key),
-            Manner::Shared => match self.store.board(key, &ask.selecting, fetch.stale.as_ref()) {
-                Boarding::First(reader, pilot) => (reader, pilot),
-                Boarding::Stored(object) => match self.landed(object, &ask, &fetch) {
-                    Some(answer) => return answer,
-                    None => self.store.fly_alone(key),
-                },
-                Boarding::Later(reader) => {
-                    self.counters.collapsed();
-                    if let Some(answer) = self.wait(reader, &ask, &fetch, &interims, false).await {
-                        return answer;
+            Manner::Shared | Manner::Slice => {
+                match self.store.board(key, &ask.selecting, fetch.stale.as_ref()) {
+                    Boarding::First(reader, pilot) => (reader, pilot),
+                    Boarding::Stored(object) => match self.landed(object, &ask, &fetch) {
+                        Some(answer) => return answer,
+                        None => {
+                            fetch.manner = fetch.manner.not_sliced();
+                            self.store.fly_alone(key)
+                        }
+                    },
+                    Boarding::Later(reader) => {
+                        self.counters.collapsed();
+                        if let Some(answer) =
+                            self.wait(reader, &ask, &fetch, &interims, false).await
+                        {
+                            return answer;
+                        }
+                        fetch.manner = fetch.manner.not_sliced();
+                        self.store.fly_alone(key)
                     }
-                    self.store.fly_alone(key)
                 }
-            },
+            }
         };
         // Where nobody can share the answer, the client's own conditions may save it a body.
         let conditions = fetch.manner == Manner::Alone || !pilot.can_be_joined();
@@ -100,6 +121,7 @@ impl Service {
             validate: fetch.stale.clone().filter(|_| fetch.manner == Manner::Shared),
             manner: fetch.manner,
             conditions,
+            slice: slice.filter(|_| fetch.manner == Manner::Slice),
         };
         let progress = body.progress();
         self.launch(pilot, task, body);
@@ -113,7 +135,9 @@ impl Service {
             Some(answer) => return answer,
             None => {}
         }
-        // Others could not wait until it was read: it is fetched again, for this client.
+        // Others could not wait until it was read, or its first slice was no good: it is fetched again,
+        // for this client.
+        fetch.manner = fetch.manner.not_sliced();
         let (reader, pilot) = self.store.fly_alone(key);
         let task = Task {
             ask: Rc::clone(&ask),
@@ -121,6 +145,7 @@ impl Service {
             validate: None,
             manner: fetch.manner,
             conditions: true,
+            slice: None,
         };
         self.launch(pilot, task, RequestBody::Empty);
         self.wait(reader, &ask, &fetch, &interims, true).await.unwrap_or(LOST)
@@ -173,7 +198,8 @@ impl Service {
             Verdict::Object(object) => {
                 let usable = first || object.terms().reuse(&fetch.directives, now) == Reuse::Fresh;
                 let ttl = Some(object.terms().ttl(now));
-                let status = CacheStatus { forward_status: Some(304), stored: true, ttl, ..status };
+                let forward_status = fetch.stale.is_some().then_some(304);
+                let status = CacheStatus { forward_status, stored: true, ttl, ..status };
                 let hit = Hit::new(object, &ask.method, &ask.fields, status, now)?;
                 usable.then_some(Answer::Stored(hit))
             }
@@ -198,9 +224,12 @@ impl Service {
                 }
                 let outcome =
                     conditional::evaluate(&ask.method, &ask.fields, head.status, &head.fields, now);
-                let not_modified =
-                    fetch.manner == Manner::Shared && outcome == conditional::Outcome::NotModified;
-                Some(Answer::Streamed(Streamed { head, reader, status, not_modified, first }))
+                let is_shared = matches!(fetch.manner, Manner::Shared | Manner::Slice);
+                let not_modified = is_shared && outcome == conditional::Outcome::NotModified;
+                let range = if is_shared { range_of(&head, ask) } else { None };
+                let content = Incoming::flight(reader, range.map(|range| range.span));
+                let streamed = Streamed { head, content, status, not_modified, first, range };
+                Some(Answer::Streamed(streamed))
             }
         }
     }
@@ -210,6 +239,7 @@ impl Service {
         let mut selecting = Vec::new();
         vary::selecting(&head.vary, &ask.fields, &mut selecting);
         head.stored.is_ok()
+            && head.status != StatusCode::PARTIAL_CONTENT
             && *selecting == *head.selecting
             && head.terms.reuse(&fetch.directives, now) == Reuse::Fresh
     }
@@ -218,7 +248,7 @@ impl Service {
     async fn fly(self: Rc<Self>, pilot: Pilot, task: Task, body: RequestBody) {
         let requested = clock::now();
         let request = self.request(&task, body);
-        let Task { ask, validate, .. } = task;
+        let Task { ask, validate, manner, slice, .. } = task;
         let (interim_out, mut interim_in) = mpsc::channel(nigh_cache::flight::INTERIM_MAX);
         let sending = ask.route.upstream().send(request, Some(interim_out));
         let mut sending = std::pin::pin!(sending);
@@ -251,22 +281,33 @@ impl Service {
                 // Its end gives the connection back.
                 while let Ok(Some(_)) = fetched.frame().await {}
             }
-            stale => self.deliver(pilot, &ask, stale, fetched, requested, received).await,
+            stale => {
+                let came = Came { fetched, requested, received, manner, slice };
+                self.deliver(pilot, &ask, stale, came).await;
+            }
         }
     }
 
     /// Hands a response over to the flight, and to the store if its rules allow.
-    async fn deliver(
-        &self,
-        mut pilot: Pilot,
-        ask: &Ask,
-        stale: Option<Object>,
-        mut fetched: Fetched,
-        requested: Wall,
-        received: Wall,
-    ) {
-        let status = fetched.head.status;
+    async fn deliver(&self, mut pilot: Pilot, ask: &Ask, stale: Option<Object>, came: Came) {
+        let Came { mut fetched, requested, received, manner, slice } = came;
+        let mut status = fetched.head.status;
         let mut fields = std::mem::take(&mut fetched.head.headers);
+        let fit = match slice {
+            Some(asked) if status == StatusCode::PARTIAL_CONTENT => {
+                Some(Fit::of(&fields, asked, &ask.fields))
+            }
+            _ => None,
+        };
+        match fit {
+            Some(Fit::Nothing) => return pilot.for_nobody(WhyNot::NoSlices),
+            // Of a representation that was asked for without a range, this would be the 200.
+            Some(Fit::Whole | Fit::Slice(_)) => {
+                status = StatusCode::OK;
+                fields.remove(header::CONTENT_RANGE);
+            }
+            Some(Fit::Client) | None => {}
+        }
         self.invalidate(&pilot, ask, status, &fields);
         let directives = ask.route.rule().directives(status, &fields);
         let terms = Terms::new(requested, received, status, &fields, &directives);
@@ -294,7 +335,7 @@ impl Service {
         let vary = Vary::parse(&fields);
         let mut selecting = Vec::new();
         vary::selecting(vary.names(), &*seen_by_origin(&ask.fields), &mut selecting);
-        pilot.head(Head {
+        let head = Head {
             status,
             fields,
             for_first,
@@ -304,7 +345,23 @@ impl Service {
             stored,
             vary: vary.names().into(),
             selecting: selecting.into(),
-        });
+        };
+        let (complete, count) = match fit {
+            Some(Fit::Slice(complete)) => (Some(complete), Count::One),
+            _ if manner == Manner::Shared && slice.is_none() => self.goes_on(&head, ask),
+            _ => (None, Count::None),
+        };
+        if let Some(complete) = complete {
+            match self.master(&pilot, &head, complete) {
+                Ok(master) => {
+                    let first = slice.map_or(0, |slice| slice.start / master.1.size);
+                    return self.pour(pilot, master, fetched, first, count).await;
+                }
+                Err(why) if count == Count::One => return pilot.for_nobody(why),
+                Err(_) => {}
+            }
+        }
+        pilot.head(head);
         let mut trailer = None;
         let mut patience = HELD_UP_MAX;
         loop {
@@ -337,7 +394,11 @@ impl Service {
 
     /// Waits until the readers have taken enough; `patience` is how long those who are behind may
     /// still make the others wait.
-    async fn wait_for_room(&self, pilot: &Pilot, patience: &mut Duration) -> Result<(), Abandoned> {
+    pub(super) async fn wait_for_room(
+        &self,
+        pilot: &Pilot,
+        patience: &mut Duration,
+    ) -> Result<(), Abandoned> {
         let mut room = pin!(pilot.room());
         loop {
             let since = Instant::now();
@@ -389,8 +450,8 @@ impl Service {
     }
 
     /// The request as it goes to the origin.
-    fn request(&self, task: &Task, body: RequestBody) -> Request<RequestBody> {
-        let Task { ask, target, validate, manner, conditions } = task;
+    pub(super) fn request(&self, task: &Task, body: RequestBody) -> Request<RequestBody> {
+        let Task { ask, target, validate, manner, conditions, slice } = task;
         let mut request = Request::new(body);
         *request.method_mut() = ask.method.clone();
         *request.uri_mut() = target.clone();
@@ -420,9 +481,13 @@ impl Service {
             // Whatever comes back may be stored under the normalised value.
             forward::normalise_accept_encoding(&mut fields);
         }
-        if *manner == Manner::Shared {
+        if matches!(manner, Manner::Shared | Manner::Slice) {
             fields.remove(header::RANGE);
             fields.remove(header::IF_RANGE);
+            if let Some(Span { start, end }) = slice {
+                let range = format!("bytes={start}-{}", end - 1);
+                fields.insert(header::RANGE, range.parse().expect("digits"));
+            }
             if validate.is_some() || !*conditions {
                 fields.remove(header::IF_NONE_MATCH);
                 fields.remove(header::IF_MODIFIED_SINCE);
@@ -452,6 +517,7 @@ impl Service {
             validate: None,
             manner: Manner::Tunnel,
             conditions: true,
+            slice: None,
         };
         let mut request = self.request(&task, RequestBody::Empty);
         if let Some(protocol) = protocol {
@@ -472,7 +538,9 @@ impl Service {
                 let declined = Rc::clone(&ask);
                 tokio::task::spawn_local(async move {
                     let received = clock::now();
-                    service.deliver(pilot, &declined, None, fetched, requested, received).await;
+                    let manner = Manner::Tunnel;
+                    let came = Came { fetched, requested, received, manner, slice: None };
+                    service.deliver(pilot, &declined, None, came).await;
                 });
                 let (unheard, _) = mpsc::channel(1);
                 self.wait(reader, &ask, &fetch, &unheard, true).await.unwrap_or(LOST)
@@ -487,18 +555,42 @@ const LOST: Answer = Answer::Problem(Problem::Origin(Failure::GivenUp), CacheSta
 
 /// What a flight's task needs.
 #[derive(Debug)]
-struct Task {
-    ask: Rc<Ask>,
-    target: Uri,
-    validate: Option<Object>,
-    manner: Manner,
+pub(super) struct Task {
+    pub(super) ask: Rc<Ask>,
+    pub(super) target: Uri,
+    pub(super) validate: Option<Object>,
+    pub(super) manner: Manner,
     /// The client's own conditions go along.
-    conditions: bool,
+    pub(super) conditions: bool,
+    /// The bytes that are asked for.
+    pub(super) slice: Option<Span>,
+}
+
+/// A response that came, with what it answers.
+struct Came {
+    fetched: Fetched,
+    requested: Wall,
+    received: Wall,
+    manner: Manner,
+    slice: Option<Span>,
+}
+
+/// The range of a response that its client asked for, if it is to get that alone.
+fn range_of(head: &Head, ask: &Ask) -> Option<ContentRange> {
+    if ask.method != Method::GET || head.status != StatusCode::OK {
+        return None;
+    }
+    let asked = Ranges::parse(&ask.fields)
+        .filter(|_| conditional::range_applies(&ask.fields, &head.fields))?;
+    match asked.resolve(head.length?) {
+        Resolved::One(span) => Some(ContentRange { span, complete: head.length }),
+        _ => None,
+    }
 }
 
 /// The target as hyper takes it, or `None` if it takes it in no way. What it refuses and clients send
 /// is percent-encoded: another target would be another resource, stored under this one's key.
-fn target(path_and_query: &str) -> Option<Uri> {
+pub(super) fn target(path_and_query: &str) -> Option<Uri> {
     if let Ok(target) = Uri::try_from(path_and_query) {
         return Some(target);
     }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use nigh_base::ByteSize;
-use nigh_cache::key::Scheme;
+use nigh_cache::{key::Scheme, slices::Slicing};
 use nigh_net::disk;
 use toml::de::DeTable;
 
@@ -16,7 +16,7 @@ use super::{
     Cache, Limits, Mistake, Node, Secret, Settings, Tls, document::Section, mistake::Mistakes,
     sites,
 };
-use crate::cli::{ListenAddress, duration, loopback, target_size};
+use crate::cli::{ListenAddress, SliceSize, duration, loopback, target_size};
 
 /// Bytes of the longest settings file: tens of thousands of sites.
 const FILE_MAX: u64 = 16 << 20;
@@ -125,9 +125,13 @@ fn cache(mut section: Section<'_>, folder: &Path) -> Cache {
     let default = Cache::default();
     let is_there = section.has("disk");
     let disk = Some(section.inline("disk")).filter(|_| is_there).and_then(|it| disk(it, folder));
+    let slice: SliceSize = section.parsed("slice", FromStr::from_str).unwrap_or_default();
+    let above = section.parsed("slice_above", ByteSize::from_str);
+    let above = above.unwrap_or(Slicing::default().above);
     let cache = Cache {
         memory: section.parsed("memory", ByteSize::from_str).unwrap_or(default.memory),
         max_object: section.parsed("max_object", ByteSize::from_str),
+        slicing: slice.0.map(|size| Slicing { size, above }),
         eviction: section.parsed("eviction", FromStr::from_str).unwrap_or(default.eviction),
         disk,
     };

@@ -1,6 +1,6 @@
 //! The flags of `nigh edge` as settings: one site, for every host.
 
-use nigh_cache::key::Scheme;
+use nigh_cache::{key::Scheme, slices::Slicing};
 use nigh_net::{disk, origin};
 
 use super::{Cache, Limits, Node, Secret, Settings, Site, Tls};
@@ -31,6 +31,7 @@ impl From<&cli::Edge> for Settings {
             cache: Cache {
                 memory: flags.memory,
                 max_object: flags.max_object,
+                slicing: flags.slice.0.map(|size| Slicing { size, above: flags.slice_above }),
                 eviction: flags.eviction,
                 disk: flags
                     .disk

@@ -33,6 +33,7 @@ log_format = "json"
 [cache]
 memory = "2GiB"
 max_object = "1MiB"
+slice = "2MiB"
 eviction = "lru"
 disk = { path = "/var/cache/nigh", size = "20GiB" }
 [tls]
@@ -69,6 +70,8 @@ fn a_whole_file_is_read() {
     assert_eq!((&*node.name, node.listen.len(), node.workers), ("eu-1", 2, Some(4)));
     assert_eq!(node.access_log.unwrap(), Path::new("/etc/nigh/access.log"));
     assert_eq!((cache.memory, cache.eviction), (ByteSize::mib(2048), evict::Kind::Lru));
+    let slicing = Slicing { size: ByteSize::mib(2), above: ByteSize::mib(8) };
+    assert_eq!(cache.slicing, Some(slicing));
     let disk = cache.disk.unwrap();
     assert_eq!((&*disk.path, disk.size), (Path::new("/var/cache/nigh"), ByteSize::mib(20_480)));
     let tls = tls.unwrap();
@@ -143,6 +146,7 @@ fn values_that_are_none_say_what_to_write() {
         ("[cache]\nmemory = 5", "2:10", "write it in quotes"),
         ("[cache]\nmemory = \"many\"", "2:10", "is no unit of size: use B, KiB"),
         ("[cache]\neviction = \"random\"", "2:12", "gdsf"),
+        ("[cache]\nslice = \"1KiB\"", "2:9", "none"),
         ("[limits]\nmax_target = \"64KiB\"", "2:14", "at most 63KiB"),
         ("[limits]\nhead_time = \"5w\"", "2:13", "use ms, s, m, h or d"),
         ("[tls]\ncert = \"a\"", "1:1", "has no `key`"),

@@ -32,6 +32,7 @@ mod ring;
 mod settings;
 mod sim;
 mod sites;
+mod slices;
 mod smuggling;
 mod staleness;
 mod trailers;

@@ -137,6 +137,9 @@ fn if_range_takes_a_date_only_if_it_is_exactly_that_of_a_strong_last_modified() 
     }
 }
 
+/// Of what is not kept in slices, parts are kept as they were asked for.
+const PARTS: [&str; 4] = ["--workers", "1", "--slice", "none"];
+
 /// An origin that answers ranges of the alphabet and tags them with the tag that the request's
 /// X-Tag names.
 fn parts() -> Origin {
@@ -161,7 +164,7 @@ fn part(client: &mut Wire, range: &str, tag: &str) -> Response {
 #[test]
 fn a_stored_part_answers_what_lies_within_it_and_nothing_else() {
     let origin = parts();
-    let edge = Edge::start(&origin, &["--workers", "1"]);
+    let edge = Edge::start(&origin, &PARTS);
     let mut client = edge.client();
     assert_eq!(part(&mut client, "5-14", "\"a\"").text(), "fghijklmno");
     let within = part(&mut client, "6-8", "\"a\"");
@@ -177,7 +180,7 @@ fn a_stored_part_answers_what_lies_within_it_and_nothing_else() {
 #[test]
 fn a_part_is_never_served_as_the_whole() {
     let origin = parts();
-    let edge = Edge::start(&origin, &["--workers", "1"]);
+    let edge = Edge::start(&origin, &PARTS);
     let mut client = edge.client();
     part(&mut client, "0-24", "\"a\"");
     let whole = client.get_with("/", "X-Tag: \"a\"\r\n");
@@ -190,7 +193,7 @@ fn a_part_is_never_served_as_the_whole() {
 #[test]
 fn parts_with_the_same_strong_tag_become_one() {
     let origin = parts();
-    let edge = Edge::start(&origin, &["--workers", "1"]);
+    let edge = Edge::start(&origin, &PARTS);
     let mut client = edge.client();
     part(&mut client, "0-9", "\"a\"");
     part(&mut client, "10-25", "\"a\"");
@@ -208,7 +211,7 @@ fn parts_with_the_same_strong_tag_become_one() {
 fn parts_with_other_or_weak_tags_are_never_put_together() {
     for (one, other) in [("\"a\"", "\"b\""), ("W/\"a\"", "W/\"a\""), ("\"a\"", "W/\"a\"")] {
         let origin = parts();
-        let edge = Edge::start(&origin, &["--workers", "1"]);
+        let edge = Edge::start(&origin, &PARTS);
         let mut client = edge.client();
         part(&mut client, "0-9", one);
         part(&mut client, "10-25", other);

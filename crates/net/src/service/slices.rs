@@ -1,0 +1,394 @@
+//! Answers from slices: each is found in memory, read from the disk or fetched, in order of need.
+//! `docs/slices.md` has the whole.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    future::poll_fn,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Buf;
+use http::HeaderMap;
+use nigh_cache::{
+    flight::{Failure, Interim, Reader, Truncated, Verdict},
+    object::Object,
+    pilot::Pilot,
+    range::Span,
+    run::Run,
+    slices::Sliced,
+    store::Boarding,
+};
+use nigh_edge::{
+    cache_status::{CacheStatus, Forward},
+    plan::{Hit, Plan},
+    problem::Problem,
+    reply::{Content, Part},
+};
+use tokio::sync::mpsc;
+
+use super::{Answer, Ask, Service, Work, incoming::Chunk};
+use crate::body::RequestBody;
+
+/// Slices that are brought together from memory at once; an answer from more goes slice by slice, so
+/// that a slow client keeps one in memory at a time.
+const GATHERED_MAX: u64 = 16;
+
+/// How far a reader that reads on has fetched what comes next, in slices.
+pub(super) const AHEAD_MAX: u64 = 4;
+
+/// How often a slice is asked for that breaks off or fails.
+const TRIES_MAX: u32 = 3;
+
+/// How often a request is planned anew because the origin's object changed.
+const REPLANS_MAX: usize = 2;
+
+/// The content of an answer, slice by slice.
+pub(crate) struct Slices {
+    service: Rc<Service>,
+    ask: Rc<Ask>,
+    master: Object,
+    sliced: Sliced,
+    /// The next byte, and the one behind the last.
+    at: u64,
+    end: u64,
+    state: State,
+    /// Read already, to know that there is something to send.
+    first: Option<Chunk>,
+    tries: u32,
+    /// Slices to be fetched ahead.
+    ahead: u64,
+    /// Why it broke off.
+    failure: Failure,
+}
+
+enum State {
+    /// The next byte's slice is to be looked for.
+    Between,
+    /// It is not in memory.
+    Awaited(Pin<Box<dyn Future<Output = Result<Found, Failure>>>>),
+    /// It comes; so many of its bytes were read before.
+    Flying { reader: Reader, skip: u64 },
+}
+
+/// What became of looking for a slice.
+enum Found {
+    Stored(Object),
+    Flying(Reader),
+}
+
+impl fmt::Debug for Slices {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Slices")
+            .field("at", &self.at)
+            .field("end", &self.end)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Service {
+    /// Answers what the store alone could not: by fetching, or by bringing slices together.
+    pub(crate) async fn answer(
+        self: &Rc<Self>,
+        ask: Rc<Ask>,
+        work: Work,
+        body: RequestBody,
+        interims: mpsc::Sender<Interim>,
+    ) -> Answer {
+        let mut answer = match work {
+            Work::Slices(hit) => Answer::Stored(hit),
+            Work::Fetch(fetch) => self.fetch(Rc::clone(&ask), fetch, body, interims.clone()).await,
+        };
+        for _ in 0..=REPLANS_MAX {
+            let hit = match answer {
+                Answer::Stored(hit) if hit.is_sliced() => hit,
+                other => return other,
+            };
+            match self.bring_together(&ask, hit).await {
+                Ok(answer) => return answer,
+                Err(Changed) => {}
+            }
+            let (ask, plan) = self.plan_again(&ask);
+            answer = match plan {
+                Plan::Answer(hit) | Plan::Slices(hit) => Answer::Stored(hit),
+                Plan::Fetch(fetch) => {
+                    self.fetch(ask, fetch, RequestBody::Empty, interims.clone()).await
+                }
+                Plan::Refuse(problem) => Answer::Problem(problem, CacheStatus::EMPTY),
+            };
+        }
+        Answer::Problem(Problem::Origin(Failure::Changed), CacheStatus::EMPTY)
+    }
+
+    /// The content of a hit, if all of it is in memory and not too much.
+    pub(super) fn gather(&self, hit: &Hit) -> Option<Content> {
+        let (sliced, span) = sliced(hit)?;
+        let (first, last) = (sliced.index_of(span.start), sliced.index_of(span.end - 1));
+        if last - first >= GATHERED_MAX {
+            return None;
+        }
+        let run = |index: u64| {
+            let object = self.find_slice(&hit.object, &sliced, index)?;
+            let here = sliced.span(index);
+            let wanted = here.overlap(span)?;
+            Some(Run::new(object, wanted.start - here.start..wanted.end - here.start))
+        };
+        if first == last {
+            return run(first).map(Content::Run);
+        }
+        let parts: Option<VecDeque<Part>> =
+            (first..=last).map(|index| run(index).map(Part::Run)).collect();
+        parts.map(Content::Parts)
+    }
+
+    /// Begins an answer from slices: waits for its first bytes.
+    async fn bring_together(
+        self: &Rc<Self>,
+        ask: &Rc<Ask>,
+        mut hit: Hit,
+    ) -> Result<Answer, Changed> {
+        let Some((sliced, span)) = sliced(&hit) else { return Ok(Answer::Stored(hit)) };
+        if let Some(content) = self.gather(&hit) {
+            hit.reply.content = content;
+            return Ok(Answer::Stored(hit));
+        }
+        let is_held = |index| {
+            let mut key = Vec::new();
+            sliced.write_key(hit.object.key(), index, &mut key);
+            let key = self.store.key(&key);
+            self.store.holds(key) || self.store.may_lie_beneath(key)
+        };
+        let last = sliced.index_of(span.end - 1);
+        if ask.asked().directives.only_if_cached
+            && !(sliced.index_of(span.start)..=last).all(is_held)
+        {
+            return Ok(Answer::Problem(Problem::OnlyIfCached, CacheStatus::EMPTY));
+        }
+        if hit.status.hit && !is_held(sliced.index_of(span.start)) {
+            let ttl = hit.status.ttl;
+            hit.status = CacheStatus { ttl, ..CacheStatus::forwarded(Forward::Partial) };
+        }
+        let mut slices = Slices {
+            service: Rc::clone(self),
+            ask: Rc::clone(ask),
+            master: hit.object.clone(),
+            sliced,
+            at: span.start,
+            end: span.end,
+            state: State::Between,
+            first: None,
+            tries: 0,
+            ahead: 1,
+            failure: Failure::GivenUp,
+        };
+        match poll_fn(|cx| slices.poll_chunk(cx)).await {
+            Ok(first) => {
+                slices.first = first;
+                Ok(Answer::Sliced(hit, slices))
+            }
+            Err(Truncated) if slices.failure == Failure::Changed => Err(Changed),
+            Err(Truncated) => Ok(Answer::Problem(Problem::Origin(slices.failure), hit.status)),
+        }
+    }
+
+    /// A slice in memory.
+    fn find_slice(&self, master: &Object, sliced: &Sliced, index: u64) -> Option<Object> {
+        let mut key = Vec::with_capacity(master.key().len() + 32);
+        sliced.write_key(master.key(), index, &mut key);
+        let none = HeaderMap::new();
+        let object = self.store.find(self.store.key(&key), &none, &mut Vec::new());
+        object.filter(|object| object.length() == Some(sliced.span(index).len()))
+    }
+
+    /// Looks for a slice until it is found, or comes.
+    async fn seek_slice(
+        self: Rc<Self>,
+        ask: Rc<Ask>,
+        master: Object,
+        sliced: Sliced,
+        index: u64,
+    ) -> Result<Found, Failure> {
+        let mut key = Vec::new();
+        sliced.write_key(master.key(), index, &mut key);
+        let key = self.store.key(&key);
+        let mut failure = Failure::GivenUp;
+        let mut alone = false;
+        for _ in 0..TRIES_MAX {
+            let fly = |reader: Reader, pilot: Pilot| {
+                let service = Rc::clone(&self);
+                let (ask, master) = (Rc::clone(&ask), master.clone());
+                tokio::task::spawn_local(service.fly_slice(pilot, ask, master, index));
+                reader
+            };
+            let boarding = match alone {
+                true => {
+                    let (reader, pilot) = self.store.fly_alone(key);
+                    Boarding::First(reader, pilot)
+                }
+                false => self.store.board(key, b"", None),
+            };
+            let mut reader = match boarding {
+                Boarding::Stored(object) => return Ok(Found::Stored(object)),
+                Boarding::Later(reader) => reader,
+                Boarding::First(reader, pilot) => fly(reader, pilot),
+            };
+            match reader.verdict().await {
+                Verdict::Head(_) => return Ok(Found::Flying(reader)),
+                Verdict::Object(object) => return Ok(Found::Stored(object)),
+                Verdict::Alone => alone = true,
+                Verdict::Failed(Failure::Changed) => return Err(Failure::Changed),
+                Verdict::Failed(why) => failure = why,
+            }
+        }
+        Err(failure)
+    }
+
+    /// Has a slice fetched that nobody waits for yet.
+    fn read_ahead(self: &Rc<Self>, ask: &Rc<Ask>, master: &Object, sliced: &Sliced, index: u64) {
+        let mut key = Vec::new();
+        sliced.write_key(master.key(), index, &mut key);
+        let key = self.store.key(&key);
+        if self.store.holds(key) || !ask.route.upstream().has_many_connections(1) {
+            return;
+        }
+        if let Boarding::First(mut reader, pilot) = self.store.board(key, b"", None) {
+            let service = Rc::clone(self);
+            let (ask, master) = (Rc::clone(ask), master.clone());
+            tokio::task::spawn_local(async move {
+                // Somebody must want it until it is known whether the store does.
+                let wanted = async {
+                    reader.verdict().await;
+                    drop(reader);
+                };
+                tokio::join!(service.fly_slice(pilot, ask, master, index), wanted);
+            });
+        }
+    }
+}
+
+/// The origin's object is no longer the one that is stored.
+struct Changed;
+
+/// Which bytes of which slices a hit wants.
+fn sliced(hit: &Hit) -> Option<(Sliced, Span)> {
+    match hit.reply.content {
+        Content::Sliced(span) => Some((hit.object.sliced()?, span)),
+        _ => None,
+    }
+}
+
+impl Slices {
+    /// The next piece; `None` at the end.
+    pub(super) fn poll_chunk(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Chunk>, Truncated>> {
+        if let Some(first) = self.first.take() {
+            return Poll::Ready(Ok(Some(first)));
+        }
+        while self.at < self.end {
+            let index = self.sliced.index_of(self.at);
+            let here = self.sliced.span(index);
+            match &mut self.state {
+                State::Between => {
+                    if let Some(object) = self.service.find_slice(&self.master, &self.sliced, index)
+                    {
+                        self.look_ahead(index);
+                        return Poll::Ready(self.run(object, here));
+                    }
+                    let service = Rc::clone(&self.service);
+                    let (ask, master) = (Rc::clone(&self.ask), self.master.clone());
+                    let mut seeking = Box::pin(service.seek_slice(ask, master, self.sliced, index));
+                    // It is asked for before what comes behind it.
+                    let sought = seeking.as_mut().poll(cx);
+                    self.look_ahead(index);
+                    match sought {
+                        Poll::Pending => {
+                            self.state = State::Awaited(seeking);
+                            return Poll::Pending;
+                        }
+                        Poll::Ready(found) => {
+                            if let Some(chunk) = self.found(found, here) {
+                                return Poll::Ready(chunk);
+                            }
+                        }
+                    }
+                }
+                State::Awaited(seeking) => {
+                    let found = ready!(seeking.as_mut().poll(cx));
+                    if let Some(chunk) = self.found(found, here) {
+                        return Poll::Ready(chunk);
+                    }
+                }
+                State::Flying { reader, skip } => match ready!(reader.poll_chunk(cx)) {
+                    Ok(Some(mut bytes)) => {
+                        let skipped = usize::try_from(*skip).unwrap_or(usize::MAX).min(bytes.len());
+                        bytes.advance(skipped);
+                        *skip -= skipped as u64;
+                        let wanted = here.end.min(self.end) - self.at;
+                        bytes.truncate(usize::try_from(wanted).unwrap_or(usize::MAX));
+                        self.at += bytes.len() as u64;
+                        if self.at == here.end {
+                            (self.state, self.tries) = (State::Between, 0);
+                        }
+                        if !bytes.is_empty() {
+                            return Poll::Ready(Ok(Some(Chunk::Bytes(bytes))));
+                        }
+                    }
+                    // It broke off: the rest is asked for again.
+                    Ok(None) | Err(Truncated) => {
+                        self.state = State::Between;
+                        self.tries += 1;
+                        if self.tries >= TRIES_MAX {
+                            self.failure = Failure::Closed;
+                            return Poll::Ready(Err(Truncated));
+                        }
+                    }
+                },
+            }
+        }
+        Poll::Ready(Ok(None))
+    }
+
+    /// Takes what was found; what is to be said of it, if anything.
+    fn found(
+        &mut self,
+        found: Result<Found, Failure>,
+        here: Span,
+    ) -> Option<Result<Option<Chunk>, Truncated>> {
+        self.state = State::Between;
+        match found {
+            Ok(Found::Stored(object)) => Some(self.run(object, here)),
+            Ok(Found::Flying(reader)) => {
+                self.state = State::Flying { reader, skip: self.at - here.start };
+                None
+            }
+            Err(failure) => {
+                self.failure = failure;
+                Some(Err(Truncated))
+            }
+        }
+    }
+
+    /// What is wanted of a slice that is stored.
+    fn run(&mut self, object: Object, here: Span) -> Result<Option<Chunk>, Truncated> {
+        if object.length() != Some(here.len()) {
+            return Err(Truncated);
+        }
+        let end = here.end.min(self.end);
+        let run = Run::new(object, self.at - here.start..end - here.start);
+        (self.at, self.tries) = (end, 0);
+        Ok(Some(Chunk::Run(run)))
+    }
+
+    /// Sees to it that what comes next will be there, the more of it the further this one has read.
+    fn look_ahead(&mut self, index: u64) {
+        let last = self.sliced.index_of(self.end - 1);
+        for next in index + 1..=(index + self.ahead).min(last) {
+            self.service.read_ahead(&self.ask, &self.master, &self.sliced, next);
+        }
+        self.ahead = (self.ahead * 2).min(AHEAD_MAX);
+    }
+}
