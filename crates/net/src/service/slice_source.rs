@@ -75,17 +75,15 @@ pub(super) fn can_be_sliced(fields: &HeaderMap) -> bool {
 }
 
 impl Service {
-    /// The slice that a request for a range asks for first; `None` if nothing is sliced, or the last
-    /// response of its key is known not to be fit for it.
+    /// The slice that a request for a range asks for first; `None` if nothing is sliced, the last
+    /// response of its key is known not to be fit for it, or nobody knows where the range begins.
     pub(super) fn first_slice(&self, ask: &Ask) -> Option<Span> {
         let size = self.store.slicing()?.size.bytes();
         let why_not = self.store.refusal(self.store.key(&ask.key));
         if why_not.is_some_and(|why| why.is_lasting() || why == WhyNot::NoSlices) {
             return None;
         }
-        let ranges = Ranges::parse(&ask.fields)?;
-        // Of the last bytes nobody knows yet where they are: the first slice tells.
-        let first = ranges.specs().first()?.first().unwrap_or(0);
+        let first = Ranges::parse(&ask.fields)?.specs().first()?.first()?;
         let start = first - first % size;
         Span::new(start, start.checked_add(size)?)
     }
