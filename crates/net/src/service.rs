@@ -129,7 +129,7 @@ pub(crate) enum Answer {
     /// A stored response after all.
     Stored(Hit),
     /// A stored response whose content comes slice by slice.
-    Sliced(Hit, Slices),
+    Sliced(Hit, Box<Slices>),
     /// The origin's response, on its way.
     Streamed(Streamed),
     /// Our own word.

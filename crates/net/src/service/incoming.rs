@@ -32,7 +32,7 @@ pub(crate) enum Incoming {
     /// What a flight brings, or only a range of it.
     Flight(Cut),
     /// Slices of a stored object.
-    Slices(Slices),
+    Slices(Box<Slices>),
 }
 
 /// The part of a flight's body that was asked for.

@@ -106,9 +106,8 @@ impl Service {
                 Answer::Stored(hit) if hit.is_sliced() => hit,
                 other => return other,
             };
-            match self.bring_together(&ask, hit).await {
-                Ok(answer) => return answer,
-                Err(Changed) => {}
+            if let Some(answer) = self.bring_together(&ask, hit).await {
+                return answer;
             }
             let (ask, plan) = self.plan_again(&ask);
             answer = match plan {
@@ -143,16 +142,13 @@ impl Service {
         parts.map(Content::Parts)
     }
 
-    /// Begins an answer from slices: waits for its first bytes.
-    async fn bring_together(
-        self: &Rc<Self>,
-        ask: &Rc<Ask>,
-        mut hit: Hit,
-    ) -> Result<Answer, Changed> {
-        let Some((sliced, span)) = sliced(&hit) else { return Ok(Answer::Stored(hit)) };
+    /// Begins an answer from slices: waits for its first bytes. `None` if the origin's object is no
+    /// longer the one that is stored.
+    async fn bring_together(self: &Rc<Self>, ask: &Rc<Ask>, mut hit: Hit) -> Option<Answer> {
+        let Some((sliced, span)) = sliced(&hit) else { return Some(Answer::Stored(hit)) };
         if let Some(content) = self.gather(&hit) {
             hit.reply.content = content;
-            return Ok(Answer::Stored(hit));
+            return Some(Answer::Stored(hit));
         }
         let is_held = |index| {
             let mut key = Vec::new();
@@ -164,13 +160,13 @@ impl Service {
         if ask.asked().directives.only_if_cached
             && !(sliced.index_of(span.start)..=last).all(is_held)
         {
-            return Ok(Answer::Problem(Problem::OnlyIfCached, CacheStatus::EMPTY));
+            return Some(Answer::Problem(Problem::OnlyIfCached, CacheStatus::EMPTY));
         }
         if hit.status.hit && !is_held(sliced.index_of(span.start)) {
             let ttl = hit.status.ttl;
             hit.status = CacheStatus { ttl, ..CacheStatus::forwarded(Forward::Partial) };
         }
-        let mut slices = Slices {
+        let mut slices = Box::new(Slices {
             service: Rc::clone(self),
             ask: Rc::clone(ask),
             master: hit.object.clone(),
@@ -182,14 +178,14 @@ impl Service {
             tries: 0,
             ahead: 1,
             failure: Failure::GivenUp,
-        };
+        });
         match poll_fn(|cx| slices.poll_chunk(cx)).await {
             Ok(first) => {
                 slices.first = first;
-                Ok(Answer::Sliced(hit, slices))
+                Some(Answer::Sliced(hit, slices))
             }
-            Err(Truncated) if slices.failure == Failure::Changed => Err(Changed),
-            Err(Truncated) => Ok(Answer::Problem(Problem::Origin(slices.failure), hit.status)),
+            Err(Truncated) if slices.failure == Failure::Changed => None,
+            Err(Truncated) => Some(Answer::Problem(Problem::Origin(slices.failure), hit.status)),
         }
     }
 
@@ -267,9 +263,6 @@ impl Service {
         }
     }
 }
-
-/// The origin's object is no longer the one that is stored.
-struct Changed;
 
 /// Which bytes of which slices a hit wants.
 fn sliced(hit: &Hit) -> Option<(Sliced, Span)> {

@@ -127,7 +127,7 @@ fn cache(mut section: Section<'_>, folder: &Path) -> Cache {
     let disk = Some(section.inline("disk")).filter(|_| is_there).and_then(|it| disk(it, folder));
     let slice: SliceSize = section.parsed("slice", FromStr::from_str).unwrap_or_default();
     let above = section.parsed("slice_above", ByteSize::from_str);
-    let above = above.unwrap_or(Slicing::default().above);
+    let above = above.unwrap_or_else(|| Slicing::default().above);
     let cache = Cache {
         memory: section.parsed("memory", ByteSize::from_str).unwrap_or(default.memory),
         max_object: section.parsed("max_object", ByteSize::from_str),
