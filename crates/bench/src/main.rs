@@ -8,6 +8,7 @@ mod markdown;
 mod origin;
 mod page;
 mod process;
+mod reads;
 mod sim;
 
 use clap::{Parser, Subcommand};
@@ -28,6 +29,8 @@ enum Measurement {
     Eviction(eviction::Arguments),
     /// A page of small objects and one large object over long round trips
     Page(page::Arguments),
+    /// Reads from a disk, by threads and by io_uring, on one core
+    Reads(reads::Arguments),
     /// Chord rings of up to a million nodes in the simulator: inputs a second, bytes a node
     Sim(sim::Arguments),
     /// One end of `page`, in its network namespace
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
         Measurement::Edge(arguments) => edge::run(&arguments).map_err(Into::into),
         Measurement::Eviction(arguments) => eviction::run(&arguments).map_err(Into::into),
         Measurement::Page(arguments) => page::run(&arguments).map_err(Into::into),
+        Measurement::Reads(arguments) => reads::run(&arguments).map_err(Into::into),
         Measurement::Sim(arguments) => sim::run(&arguments).map_err(Into::into),
         Measurement::PageClient(arguments) => page::client::run(&arguments).map_err(Into::into),
         Measurement::PageOrigin(arguments) => page::site::run(&arguments).map_err(Into::into),
