@@ -86,7 +86,7 @@ pub(crate) struct Edge {
     /// Bytes that the directory may take, never exceeded.
     #[arg(long, value_name = "SIZE", requires = "disk")]
     pub(crate) disk_size: Option<ByteSize>,
-    /// The longest body that is kept [default: an eighth of the memory]
+    /// The longest body that is kept in one piece [default: an eighth of the memory]
     #[arg(long, value_name = "SIZE")]
     pub(crate) max_object: Option<ByteSize>,
     /// Bytes of the slices that large objects are kept in, or none to keep them as a whole.

@@ -79,6 +79,11 @@ impl Service {
     /// response of its key is known not to be fit for it, or nobody knows where the range begins.
     pub(super) fn first_slice(&self, ask: &Ask) -> Option<Span> {
         let size = self.store.slicing()?.size.bytes();
+        let asked = ask.asked();
+        if asked.authorized || asked.directives.no_store {
+            // Most likely the answer is this client's alone.
+            return None;
+        }
         let why_not = self.store.refusal(self.store.key(&ask.key));
         if why_not.is_some_and(|why| why.is_lasting() || why == WhyNot::NoSlices) {
             return None;
