@@ -94,11 +94,14 @@ pub enum WhyNot {
     /// It is longer than the store keeps, or there is no room.
     #[error("no-room")]
     NoRoom,
+    /// Its path names a file of another type: it may be one person's page under a made-up name.
+    #[error("unexpected-type")]
+    UnexpectedType,
 }
 
 impl WhyNot {
     /// Every reason, in the order of their numbers.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Method,
         Self::RequestNoStore,
         Self::NoStore,
@@ -115,6 +118,7 @@ impl WhyNot {
         Self::NoFreshnessAndNoValidator,
         Self::StaleStands,
         Self::NoRoom,
+        Self::UnexpectedType,
     ];
 
     /// Whether the request is the reason: the next one's response may well be kept.
@@ -133,6 +137,7 @@ impl WhyNot {
                 | Self::NoFreshness
                 | Self::NoFreshnessAndNoValidator
                 | Self::NoRoom
+                | Self::UnexpectedType
         )
     }
 
@@ -155,6 +160,7 @@ impl WhyNot {
             Self::NoFreshnessAndNoValidator => "no-freshness-and-no-validator",
             Self::StaleStands => "stale-stands",
             Self::NoRoom => "no-room",
+            Self::UnexpectedType => "unexpected-type",
         }
     }
 }

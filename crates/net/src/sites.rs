@@ -96,6 +96,11 @@ impl Route {
         self.site.rules.rule(self.rule)
     }
 
+    /// The site's route for another of its targets.
+    pub(crate) fn to(&self, path_and_query: &str) -> Self {
+        Self { site: Rc::clone(&self.site), rule: self.site.rules.find(path_and_query) }
+    }
+
     /// The origins.
     pub(crate) fn upstream(&self) -> &Upstream {
         &self.site.upstream
