@@ -28,6 +28,7 @@ use nigh_cache::{
     key::Scheme,
     storable::Asked,
     store::Store,
+    vary,
 };
 use nigh_edge::{
     cache_status::CacheStatus,
@@ -339,7 +340,13 @@ impl Service {
         let plan::Request { method, fields, has_body, upgrade, bypass } = *request;
         let fields = &Seen::new(fields, rule);
         let request = &plan::Request { method, fields, has_body, upgrade, bypass };
-        plan::plan(request, &self.store, self.store.key(key), clock::now(), selecting)
+        let planned =
+            plan::plan(request, &self.store, self.store.key(key), clock::now(), selecting);
+        if rule.compress.is_some() && selecting.is_empty() && matches!(planned, Plan::Fetch(_)) {
+            // Nothing stored says so yet, but who takes another coding waits for another answer.
+            vary::selecting(&[header::ACCEPT_ENCODING], fields, selecting);
+        }
+        planned
     }
 }
 

@@ -263,6 +263,29 @@ fn a_variant_on_the_disk_outlives_a_restart() {
 }
 
 #[test]
+fn many_who_ask_at_once_cost_the_origin_a_request_for_each_coding() {
+    let origin = Origin::start();
+    let (_file, edge) = edge(&origin, "");
+    let mut clients: Vec<_> = ["zstd", "br", "zstd", "br", "br", "gzip, br, zstd"]
+        .into_iter()
+        .map(|coding| {
+            let mut client = edge.client();
+            client.ask("GET", "/", &accepting(coding));
+            client
+        })
+        .collect();
+    // Each is answered when both were asked: whoever comes later waits, or finds it stored.
+    let asked = [origin.asked(), origin.asked()];
+    asked.map(|asked| asked.answer(html("")));
+    for client in &mut clients {
+        let got = client.final_head();
+        let got = client.content(got);
+        assert_eq!(decoded(got.first("content-encoding"), &got.body), text());
+    }
+    assert_eq!(origin.requests(), 2);
+}
+
+#[test]
 fn what_is_not_stored_is_compressed_too() {
     let origin = Origin::saying(html("").replace("max-age=1000", "no-store"));
     let (_file, edge) = edge(&origin, "");
