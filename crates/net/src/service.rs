@@ -5,6 +5,7 @@
 
 mod beneath;
 mod carry;
+mod compress_stored;
 mod fetch;
 mod links;
 
@@ -266,8 +267,12 @@ impl Service {
         streamed: &Streamed,
         text: &mut Vec<u8>,
     ) {
-        self.counters.forwarded();
         let Streamed { head, status, not_modified, first, .. } = streamed;
+        if status.hit {
+            self.counters.hit()
+        } else {
+            self.counters.forwarded()
+        }
         let own = if *first { Some(head.for_first.iter()) } else { None };
         let fields = head.fields.iter().chain(own.into_iter().flatten());
         let additions = self.additions(*status);

@@ -1,12 +1,14 @@
-//! A response's body on its way from the origin to a flight: as it is, or compressed as it comes.
+//! A response's body on its way to a flight, from the origin or the store: as it is, or compressed as it comes.
 
 use std::{cell::Cell, io, pin::pin, rc::Rc, time::Duration};
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use http::{HeaderMap, Method, StatusCode};
+use hyper::body::Frame;
 use nigh_cache::{
     flight::{Abandoned, Failure},
     pilot::Pilot,
+    run::Run,
 };
 use nigh_edge::site::{self, Coding};
 use tokio::{sync::Semaphore, time::Instant};
@@ -30,6 +32,27 @@ const HOLD_BACK: Duration = Duration::from_millis(20);
 
 /// Responses that a core compresses at once: each encoder takes up to 2 MiB.
 const ENCODERS_MAX: usize = 32;
+
+/// Where a body comes from.
+pub(super) enum Source {
+    /// The origin.
+    Origin(Fetched),
+    /// A stored response.
+    Stored(Run),
+}
+
+impl Source {
+    /// Its next frame; `None` at its end.
+    async fn frame(&mut self) -> Result<Option<Frame<Bytes>>, Failure> {
+        match self {
+            Self::Origin(fetched) => fetched.frame().await,
+            Self::Stored(run) => {
+                let length = run.remaining().min(PIECE);
+                Ok((length > 0).then(|| Frame::data(run.copy_to_bytes(length))))
+            }
+        }
+    }
+}
 
 /// How much is being compressed on this core.
 #[derive(Debug)]
@@ -169,8 +192,8 @@ impl Service {
     }
 
     /// Brings a body to its end, or the flight.
-    pub(super) async fn carry(&self, mut pilot: Pilot, mut fetched: Fetched, coder: Option<Coder>) {
-        match self.carry_all(&mut pilot, &mut fetched, coder).await {
+    pub(super) async fn carry(&self, mut pilot: Pilot, mut source: Source, coder: Option<Coder>) {
+        match self.carry_all(&mut pilot, &mut source, coder).await {
             Ok(trailers) => pilot.land(trailers),
             Err(Broken::Origin(failure)) => {
                 self.counters.origin_failure();
@@ -184,7 +207,7 @@ impl Service {
     async fn carry_all(
         &self,
         pilot: &mut Pilot,
-        fetched: &mut Fetched,
+        source: &mut Source,
         mut coder: Option<Coder>,
     ) -> Result<Option<HeaderMap>, Broken> {
         let mut trailer = None;
@@ -193,7 +216,7 @@ impl Service {
             let holds_back = coder.as_ref().is_some_and(|coder| coder.holds_back);
             let frame = tokio::select! {
                 biased;
-                frame = fetched.frame() => frame,
+                frame = source.frame() => frame,
                 () = pilot.abandoned() => return Err(Broken::Unwanted),
                 () = tokio::time::sleep(HOLD_BACK), if holds_back => {
                     let held = coder.as_mut().map(Coder::flush).transpose()?.unwrap_or_default();

@@ -25,7 +25,7 @@ use nigh_edge::{
 };
 use tokio::sync::mpsc;
 
-use super::{Answer, Ask, Service, Streamed, Upgraded, beneath::Looked};
+use super::{Answer, Ask, Service, Streamed, Upgraded, beneath::Looked, carry::Source};
 use crate::{body::RequestBody, clock, origin::Fetched};
 
 impl Service {
@@ -185,6 +185,10 @@ impl Service {
                 let mut status =
                     CacheStatus { forward_status: Some(head.status.as_u16()), ..status };
                 match head.stored {
+                    _ if head.from_store => {
+                        let hit = CacheStatus::hit(head.terms.ttl(now)).detail("compressed");
+                        status = CacheStatus { collapsed: !first, ..hit };
+                    }
                     Ok(()) => {
                         status.stored = true;
                         status.ttl = Some(head.terms.ttl(now));
@@ -212,7 +216,13 @@ impl Service {
     }
 
     /// Brings one response from the origin to a flight.
-    async fn fly(self: Rc<Self>, pilot: Pilot, task: Task, body: RequestBody) {
+    async fn fly(self: Rc<Self>, mut pilot: Pilot, task: Task, body: RequestBody) {
+        if task.manner == Manner::Shared && task.validate.is_none() {
+            match self.compress_stored(pilot, &task.ask).await {
+                Ok(()) => return,
+                Err(back) => pilot = back,
+            }
+        }
         let requested = clock::now();
         let request = self.request(&task, body);
         let Task { ask, validate, .. } = task;
@@ -310,8 +320,9 @@ impl Service {
             stored,
             vary: vary.names().into(),
             selecting: selecting.into(),
+            from_store: false,
         });
-        self.carry(pilot, fetched, coder).await;
+        self.carry(pilot, Source::Origin(fetched), coder).await;
     }
 
     /// RFC 9111, section 4.4.

@@ -2,7 +2,7 @@
 
 use std::io::Read;
 
-use crate::support::{Directory, Edge, Origin, SettingsFile, origin::answer};
+use crate::support::{Directory, Edge, Origin, SettingsFile, origin::answer, process::nigh};
 
 const CODINGS: [&str; 3] = ["zstd", "br", "gzip"];
 
@@ -73,6 +73,38 @@ fn each_coding_is_made_once_and_answers_everyone_who_takes_it() {
     let plain = client.get("/");
     assert!(plain.says("fwd=vary-miss") && !plain.has("content-encoding"), "{:?}", plain.head);
     assert_eq!((plain.first("etag"), plain.text()), ("\"a\"", &*text()));
+}
+
+#[test]
+fn what_is_stored_as_it_is_is_compressed_without_the_origin() {
+    let origin = Origin::saying(html("ETag: \"a\"\r\nAge: 10\r\nCache-Tag: t\r\n"));
+    let cache = "admin = \"127.0.0.1:0\"\n";
+    let file = SettingsFile::with(&format!("{cache}{}", settings(&origin, "")));
+    let edge = Edge::of(&file);
+    edge.fill("/");
+    let mut client = edge.client();
+    for coding in CODINGS {
+        let first = client.get_with("/", &accepting(coding));
+        assert!(first.says("hit") && first.says("detail=compressed"), "{:?}", first.head);
+        let again = client.get_with("/", &accepting(coding));
+        assert!(again.says("hit") && !again.says("detail=compressed"), "{:?}", again.head);
+        for got in [&first, &again] {
+            assert_eq!((got.first("etag"), got.first("content-encoding")), ("W/\"a\"", coding));
+            assert!(got.first("age").parse::<u32>().unwrap() >= 10 && got.all("age").count() == 1);
+            assert!(!got.has("cache-tag"));
+            assert_eq!(decoded(coding, &got.body), text());
+        }
+    }
+    assert_eq!(origin.requests(), 1);
+    let unchanged = edge.client().get_with("/", &(accepting("br") + "If-None-Match: W/\"a\"\r\n"));
+    assert_eq!(unchanged.status(), 304);
+    // Its tag goes with it into every variant.
+    let admin = edge.admin().to_string();
+    assert_eq!(nigh(&["purge", "--tag", "t", "--admin", &admin]).code, Some(0));
+    for coding in CODINGS {
+        let held = accepting(coding) + "Cache-Control: only-if-cached\r\n";
+        assert_eq!(edge.client().get_with("/", &held).status(), 504, "{coding}");
+    }
 }
 
 #[test]
@@ -275,8 +307,9 @@ fn many_who_ask_at_once_cost_the_origin_a_request_for_each_coding() {
         })
         .collect();
     // Each is answered when both were asked: whoever comes later waits, or finds it stored.
-    let asked = [origin.asked(), origin.asked()];
-    asked.map(|asked| asked.answer(html("")));
+    for asked in [origin.asked(), origin.asked()] {
+        asked.answer(html(""));
+    }
     for client in &mut clients {
         let got = client.final_head();
         let got = client.content(got);
