@@ -152,6 +152,8 @@ impl Compress {
             return None;
         }
         if !has_whole_content(status) || fields.contains_key(header::CONTENT_RANGE) {
+            // RFC 9110, section 15.3.7: a part has the Vary that the whole would have.
+            self.confirm(fields);
             return None;
         }
         let kind = fields.first("content-type").map(essence)?;
@@ -336,6 +338,7 @@ mod tests {
             (&[][..], &[HTML][..]),
             (ALL, &[HTML, ("content-length", "9")]),
             (ALL, &[HTML, ("content-encoding", "br")]),
+            (ALL, &[HTML, ("content-range", "bytes 0-1/9")]),
         ] {
             assert_eq!(applied(asked, 200, response).1["vary"], "Accept-Encoding");
         }

@@ -7,11 +7,12 @@ use std::borrow::Cow;
 const ROUNDS: usize = 3;
 
 /// Whether a path is in its plain form, as nearly all are: nothing percent-encoded, no backslash, no
-/// empty segment, no dots alone between two slashes.
+/// empty segment, no dots alone between two slashes, no parameters behind a semicolon (RFC 3986,
+/// section 3.3), which some origins take off.
 pub(super) fn is_plain(path: &str) -> bool {
     let bytes = path.as_bytes();
     let is_odd = |at: usize| match bytes[at] {
-        b'%' | b'\\' => true,
+        b'%' | b'\\' | b';' => true,
         b'/' => {
             matches!(&bytes[at + 1..], [b'/', ..] | [b'.'] | [b'.', b'/', ..])
                 || matches!(&bytes[at + 1..], [b'.', b'.'] | [b'.', b'.', b'/', ..])
@@ -21,8 +22,8 @@ pub(super) fn is_plain(path: &str) -> bool {
     !(0..bytes.len()).any(is_odd)
 }
 
-/// The plain form: decoded, with a slash for each backslash and each run of slashes, and dots
-/// followed.
+/// The plain form: decoded, with a slash for each backslash and each run of slashes, without
+/// parameters, and dots followed.
 pub(super) fn plain(path: &str) -> Cow<'_, str> {
     if is_plain(path) {
         return Cow::Borrowed(path);
@@ -31,6 +32,7 @@ pub(super) fn plain(path: &str) -> Cow<'_, str> {
     let mut kept: Vec<&str> = Vec::new();
     let mut last = "";
     for segment in decoded.split(['/', '\\']).skip(1) {
+        let segment = segment.split(';').next().unwrap_or_default();
         last = segment;
         match segment {
             "" | "." => {}
@@ -99,6 +101,9 @@ mod tests {
             ("/x%5c..%5Ca", "/a"),
             ("/%2561", "/a"),
             ("/%252525252561", "/%252561"),
+            ("/a;b/c;d=e", "/a/c"),
+            ("/x/..;y/a", "/a"),
+            ("/a%3bb", "/a"),
             ("/a%", "/a%"),
             ("/a%2", "/a%2"),
             ("/%zz", "/%zz"),

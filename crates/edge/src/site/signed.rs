@@ -331,6 +331,7 @@ mod tests {
             "/v/7/%2e%2E/8?",
             "/v/7/..%2f8/x?",
             "/v/7/..\\8?",
+            "/v/7/..;/8?",
         ] {
             assert_eq!(asks(&format!("{target}{token}"), 0), Err(Refusal::Wrong), "{target}");
         }
