@@ -70,6 +70,7 @@ fn keep(fields: &HeaderMap) {
         stored: Ok(()),
         vary: Arc::from([]),
         selecting: Box::default(),
+        from_store: false,
     });
     pilot.land(None);
 }

@@ -2,6 +2,7 @@
 #
 #   start_origin           $origin is its port
 #   start_nigh [FLAG...]   $http and $https are the edge's addresses, $nigh_pid is its process
+#   start_nigh_with FILE   the same with a settings file, and $http alone
 #   check SENTENCE COMMAND [ARGUMENT...]
 #   finish                 the last line; fails if a check has failed
 #
@@ -109,6 +110,19 @@ start_nigh() {
     }
     http=http://127.0.0.1:$(port_of http)
     https=https://localhost:$(port_of https)
+}
+
+start_nigh_with() {
+    : >"$work/nigh.log"
+    { printf '[node]\nlisten = "http://127.0.0.1:0"\n' && cat "$1"; } >"$work/listening.toml"
+    NO_COLOR=1 "$NIGH" run "$work/listening.toml" 2>"$work/nigh.log" &
+    nigh_pid=$!
+    started+=("$nigh_pid")
+    until_true grep -q 'listening on http' "$work/nigh.log" || {
+        cat "$work/nigh.log"
+        give_up "nigh starts"
+    }
+    http=http://127.0.0.1:$(port_of http)
 }
 
 port_of() {

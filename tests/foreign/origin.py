@@ -6,6 +6,7 @@ It prints the port it listens on, and then serves until it is killed:
     /bytes/N        N bytes that can be told from any others of another N; fresh for an hour
     /slow/MS/NAME   ten bytes after MS milliseconds; fresh for an hour
     /private/NAME   a different body for each request, for one client only
+    /text/N         N lines of HTML, never compressed; fresh for an hour
     /coded          gzip for whoever takes it, and plain text for others
     /drip/N         N chunks, one every 100 ms; not to be stored
     /trailers       a body in chunks with a checksum behind it
@@ -119,6 +120,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             case ["private", _]:
                 time.sleep(0.1)
                 self.answer(b"%08d" % count, cache="private, max-age=3600")
+            case ["text", lines]:
+                text = "".join("<p>line %d of many</p>\n" % (n % 977) for n in range(int(lines)))
+                self.answer(text.encode(), Content_Type="text/html", ETag='"text"')
             case ["coded"]:
                 text = b"the same text again and again\n" * 100
                 taken = self.headers.get("Accept-Encoding", "")

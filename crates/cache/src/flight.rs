@@ -57,6 +57,8 @@ pub struct Head {
     pub vary: Arc<[http::HeaderName]>,
     /// See `vary`.
     pub selecting: Box<[u8]>,
+    /// It was made of a stored response: the origin was not asked.
+    pub from_store: bool,
 }
 
 /// An interim (1xx) response.

@@ -61,6 +61,40 @@ impl Codings {
         })
     }
 
+    /// What is left of the codings that a request accepts for a server that has each response as it is
+    /// and in `offered`, and nothing else: the one of `offered` that is most welcome, the first of
+    /// equals, unless the content as it is is more so; and with it the content as it is, if that is
+    /// welcome at all. Allocates nothing.
+    pub fn narrowed(fields: &impl Fields, offered: &[Self]) -> Self {
+        let mut weights: [Option<u16>; 4] = [None; 4];
+        let mut rest = None;
+        let place = |coding: Self| coding.0.trailing_zeros() as usize;
+        for (name, weight) in fields.values("accept-encoding").flat_map(elements).map(weighted) {
+            let weight = weight.unwrap_or(0);
+            match Self::KNOWN.iter().find(|(known, _)| same_token(known, name)) {
+                Some(&(_, coding)) => {
+                    // As `accepted` has it: welcome once is welcome.
+                    let held = &mut weights[place(coding)];
+                    *held = Some(held.map_or(weight, |held| held.max(weight)));
+                }
+                None if name == b"*" => rest = Some(weight),
+                None => {}
+            }
+        }
+        let weight = |coding: Self| weights[place(coding)].or(rest);
+        // Nobody prefers what they do not mention.
+        let as_it_is = weight(Self::IDENTITY);
+        let mut best = (as_it_is.unwrap_or(0).max(1), Self::default());
+        for &coding in offered {
+            let weight = weight(coding).unwrap_or(0);
+            if weight > best.0 || (weight == best.0 && best.1 == Self::default()) {
+                best = (weight, coding);
+            }
+        }
+        let welcome = if as_it_is == Some(0) { Self::default() } else { Self::IDENTITY };
+        best.1 | welcome
+    }
+
     /// Whether all of `other` are in the set.
     pub const fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0
@@ -178,6 +212,33 @@ mod tests {
         ] {
             assert_eq!(field(lines), expected, "{lines:?}");
         }
+    }
+
+    #[test]
+    fn a_server_of_few_codings_sees_the_one_that_is_most_welcome() {
+        let offered = [Codings::ZSTD, Codings::BR, Codings::GZIP];
+        for (lines, expected) in [
+            (&[][..], "identity"),
+            (&[""], "identity"),
+            (&["gzip, deflate, br, zstd"], "zstd"),
+            (&["gzip, deflate, br"], "br"),
+            (&["gzip", "br;q=0.5"], "gzip"),
+            (&["*"], "zstd"),
+            (&["*;q=0.5, br;q=0"], "zstd"),
+            (&["*, zstd;q=0.1"], "br"),
+            (&["gzip;q=0.5, identity"], "identity"),
+            (&["gzip;q=0.001"], "gzip"),
+            (&["gzip, identity;q=0"], "gzip, identity;q=0"),
+            (&["gzip, *;q=0"], "gzip, identity;q=0"),
+            (&["identity;q=0"], "identity;q=0"),
+            (&["deflate"], "identity"),
+        ] {
+            let lines: Vec<_> = lines.iter().map(|line| ("accept-encoding", *line)).collect();
+            let narrowed = Codings::narrowed(&map(&lines), &offered);
+            assert_eq!(narrowed.field(), expected, "{lines:?}");
+        }
+        let none = map(&[("accept-encoding", "gzip")]);
+        assert_eq!(Codings::narrowed(&none, &[Codings::BR]).field(), "identity");
     }
 
     #[test]

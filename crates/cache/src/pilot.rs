@@ -72,6 +72,11 @@ impl Pilot {
         Arc::ptr_eq(&self.flight, flight)
     }
 
+    /// What it brings is made of `object`, and is held against the purge rules that `object` was not.
+    pub fn made_of(&mut self, object: &Object) {
+        self.purged_up_to = self.purged_up_to.min(object.purged_up_to());
+    }
+
     /// The key that is fetched.
     pub fn key(&self) -> &[u8] {
         &self.key

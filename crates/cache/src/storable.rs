@@ -97,11 +97,14 @@ pub enum WhyNot {
     /// Its ranges do not belong together for certain, so it is not kept in slices.
     #[error("no-slices")]
     NoSlices,
+    /// Its path names a file of another type: it may be one person's page under a made-up name.
+    #[error("unexpected-type")]
+    UnexpectedType,
 }
 
 impl WhyNot {
     /// Every reason, in the order of their numbers.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Method,
         Self::RequestNoStore,
         Self::NoStore,
@@ -119,6 +122,7 @@ impl WhyNot {
         Self::StaleStands,
         Self::NoRoom,
         Self::NoSlices,
+        Self::UnexpectedType,
     ];
 
     /// Whether the request is the reason: the next one's response may well be kept.
@@ -137,6 +141,7 @@ impl WhyNot {
                 | Self::NoFreshness
                 | Self::NoFreshnessAndNoValidator
                 | Self::NoRoom
+                | Self::UnexpectedType
         )
     }
 
@@ -160,6 +165,7 @@ impl WhyNot {
             Self::StaleStands => "stale-stands",
             Self::NoRoom => "no-room",
             Self::NoSlices => "no-slices",
+            Self::UnexpectedType => "unexpected-type",
         }
     }
 }

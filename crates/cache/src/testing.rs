@@ -38,5 +38,6 @@ pub(crate) fn head(asked: &HeaderMap, lines: &[(&'static str, &str)], length: Op
         stored: Ok(()),
         vary: vary.names().into(),
         selecting: selecting.into(),
+        from_store: false,
     }
 }

@@ -4,6 +4,8 @@
 use http::StatusCode;
 use nigh_cache::flight::Failure;
 
+use crate::site::{Methods, signed::Refusal};
+
 /// The media type of the body.
 pub const CONTENT_TYPE: &str = "application/problem+json";
 
@@ -41,6 +43,18 @@ pub enum Problem {
     /// section 15.5.20).
     #[error("this edge serves no site of this name")]
     UnknownHost,
+    /// The client's: its network is not let in.
+    #[error("requests from this network are not let in")]
+    NetworkRefused,
+    /// The client's: the path is asked with these methods.
+    #[error("this is not asked with this method")]
+    MethodRefused(Methods),
+    /// The client's: a field that is not taken.
+    #[error("the request has a field that is not taken")]
+    FieldRefused,
+    /// The client's, or whose who gave it the URL.
+    #[error("the request has no signature that lets it in")]
+    Signature(#[source] Refusal),
     /// Nobody's: `Max-Forwards: 0` asks what this edge itself would do (RFC 9110, section 7.6.2).
     #[error("the request was not to be passed on")]
     LastHop,
@@ -56,7 +70,11 @@ impl Problem {
     /// The status that tells the client.
     pub const fn status(self) -> StatusCode {
         match self {
-            Self::TraceRefused | Self::ConnectRefused => StatusCode::METHOD_NOT_ALLOWED,
+            Self::TraceRefused | Self::ConnectRefused | Self::MethodRefused(_) => {
+                StatusCode::METHOD_NOT_ALLOWED
+            }
+            Self::NetworkRefused | Self::Signature(_) => StatusCode::FORBIDDEN,
+            Self::FieldRefused => StatusCode::BAD_REQUEST,
             Self::OnlyIfCached | Self::CannotValidate | Self::Origin(Failure::TimedOut) => {
                 StatusCode::GATEWAY_TIMEOUT
             }
@@ -85,6 +103,13 @@ impl Problem {
             Self::CannotValidate => "cannot-validate",
             Self::ConnectRefused => "connect-refused",
             Self::UnknownHost => "unknown-host",
+            Self::NetworkRefused => "network-refused",
+            Self::MethodRefused(_) => "method-refused",
+            Self::FieldRefused => "field-refused",
+            Self::Signature(Refusal::Missing) => "signature-missing",
+            Self::Signature(Refusal::Wrong) => "signature-wrong",
+            Self::Signature(Refusal::Expired) => "signature-expired",
+            Self::Signature(Refusal::Network) => "signature-network",
             Self::LastHop => "max-forwards",
             Self::Body(_) => "body-refused",
             Self::Origin(Failure::Unreachable) => "origin-unreachable",
@@ -109,11 +134,20 @@ pub fn body(status: StatusCode, detail: &str) -> String {
 }
 
 impl Problem {
+    /// What may be asked instead, where that is what is wrong or was the question.
+    pub const fn allowed(self) -> Methods {
+        match self {
+            Self::MethodRefused(methods) => methods,
+            _ => Methods::USUAL,
+        }
+    }
+
     /// The body that tells the client.
     pub fn body(self) -> String {
         match self {
             Self::LastHop => String::new(),
             Self::Origin(failure) => body(self.status(), &failure.to_string()),
+            Self::Signature(refusal) => body(self.status(), &refusal.to_string()),
             other => body(other.status(), &other.to_string()),
         }
     }

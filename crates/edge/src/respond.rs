@@ -14,6 +14,7 @@ use nigh_cache::{
 use crate::{
     cache_status::{CacheStatus, write_number},
     forward::Identity,
+    site::Methods,
 };
 
 /// Takes a response's head, line by line.
@@ -187,12 +188,15 @@ pub fn streamed<'a>(
     additions.write(sink, Version::HTTP_11, scratch);
 }
 
-/// Writes the head of an answer of our own with `length` bytes of body.
+/// Writes the head of an answer of our own with `length` bytes of body. `allowed` is for the statuses
+/// that say what is.
+#[expect(clippy::too_many_arguments, reason = "a head is made of so much")]
 pub fn own(
     sink: &mut impl Sink,
     status: StatusCode,
     content_type: &str,
     length: usize,
+    allowed: Methods,
     now: Wall,
     additions: &Additions<'_>,
     scratch: &mut Vec<u8>,
@@ -208,7 +212,7 @@ pub fn own(
     }
     if matches!(status, StatusCode::METHOD_NOT_ALLOWED | StatusCode::NO_CONTENT) {
         // RFC 9110, sections 9.3.7 and 15.5.6: what is allowed is said, as far as this edge knows.
-        sink.field("allow", b"GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH");
+        sink.field("allow", allowed.allow().as_bytes());
     }
     additions.write(sink, Version::HTTP_11, scratch);
 }

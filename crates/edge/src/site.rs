@@ -4,20 +4,35 @@
 //! A host is found by its hash: the exact name first, then the longest wildcard that covers it, then
 //! the site for all others.
 
+mod compress;
 mod cookies;
+mod field_rules;
+mod guard;
+pub mod links;
+mod methods;
+mod network;
+mod path;
 mod pattern;
 mod query;
 mod rule;
+mod seen;
+pub mod signed;
+mod types;
 
 use std::{fmt, str::FromStr};
 
 use hashbrown::HashTable;
 use xxhash_rust::xxh3::xxh3_64;
 
-pub use cookies::Seen;
+pub use compress::{Coding, Compress, LEAST, Narrowed, TYPES, remove_digests};
+pub use field_rules::{FieldRules, RESERVED};
+pub use guard::{Guard, Visit};
+pub use methods::{Methods, UnknownMethod};
+pub use network::{Admission, NETWORKS_MAX, Network, NetworkError};
 pub use pattern::{Pattern, PatternError};
 pub use query::{Order, Query};
 pub use rule::{Name, Rule, RuleNumber, Rules};
+pub use seen::Seen;
 
 /// Bytes of the longest host name (RFC 1035, section 2.3.4). It bounds the labels that a lookup
 /// takes off, too.

@@ -84,6 +84,7 @@ pub(crate) fn put(
         stored: Ok(()),
         vary: vary.names().into(),
         selecting: selecting.into(),
+        from_store: false,
     });
     pilot.push(&Bytes::copy_from_slice(body));
     pilot.land(None);

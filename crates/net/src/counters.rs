@@ -71,6 +71,22 @@ counters! {
     paused: "nigh_accept_pauses_total", "Times that accepting paused: out of descriptors or connections.";
     /// A TLS handshake that failed.
     tls_failed: "nigh_tls_failures_total", "TLS handshakes that failed.";
+    /// A request from a network that is not let in.
+    network_refused: "nigh_protected_total{by=\"network\"}", "Requests that a site's rules did not let in.";
+    /// A request with a method that is not let in.
+    method_refused: "nigh_protected_total{by=\"method\"}", "Requests that a site's rules did not let in.";
+    /// A request with a field that is not let in.
+    field_refused: "nigh_protected_total{by=\"field\"}", "Requests that a site's rules did not let in.";
+    /// A request without a signature that lets it in.
+    signature_refused: "nigh_protected_total{by=\"signature\"}", "Requests that a site's rules did not let in.";
+    /// A response that was not kept because its path names a file of another type.
+    deceptive: "nigh_unexpected_types_total", "Responses not kept because their path names a file of another type.";
+    /// A response that was compressed here.
+    compressed: "nigh_compressed_total", "Responses that were compressed here.";
+    /// A response that was to be compressed, and was not because too many were already.
+    left_uncompressed: "nigh_left_uncompressed_total", "Responses left as they were because too many were being compressed.";
+    /// What a response linked to, and was fetched ahead.
+    link_followed: "nigh_links_followed_total", "Links that were followed ahead of anyone's asking.";
     /// A log line that was dropped because the disk was slower than the requests.
     log_dropped: "nigh_log_lines_dropped_total", "Access log lines dropped because the log could not keep up.";
 }

@@ -11,6 +11,7 @@
 pub mod access_log;
 mod body;
 pub mod clock;
+mod compress;
 pub mod counters;
 pub mod disk;
 pub mod driver;

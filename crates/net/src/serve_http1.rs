@@ -25,7 +25,7 @@ use std::{
 use bytes::Bytes;
 use http::StatusCode;
 use nigh_cache::key::Scheme;
-use nigh_edge::{cache_status::CacheStatus, problem, reply::Content, respond::Sink};
+use nigh_edge::{cache_status::CacheStatus, problem, reply::Content, respond::Sink, site::Methods};
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt},
     time::Instant,
@@ -266,6 +266,7 @@ where
             &mut self.output,
             status,
             body.len(),
+            Methods::USUAL,
             CacheStatus::EMPTY,
             &mut self.buffers.text,
         );

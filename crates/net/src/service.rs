@@ -4,8 +4,11 @@
 //! (`nigh_cache::flight`): a task of its own that no client's leaving ends.
 
 mod beneath;
+mod carry;
+mod compress_stored;
 mod fetch;
 mod incoming;
+mod links;
 mod slice_source;
 mod slices;
 
@@ -30,6 +33,7 @@ use nigh_cache::{
     range::ContentRange,
     storable::Asked,
     store::Store,
+    vary,
 };
 use nigh_edge::{
     cache_status::CacheStatus,
@@ -38,7 +42,7 @@ use nigh_edge::{
     problem::{self, Problem},
     reply::Reply,
     respond::{self, Additions, Sink},
-    site::{Rule, Seen},
+    site::{Methods, Rule, Seen, Visit},
 };
 
 pub(crate) use self::{
@@ -187,6 +191,10 @@ pub struct Service {
     log: Option<Log>,
     disk: Option<Arc<Disk>>,
     draining: Cell<bool>,
+    /// What is compressed here.
+    compressing: carry::Compressing,
+    /// Links that are being followed.
+    following: Cell<usize>,
     /// Connections, each under its number, with whom to wake when the draining begins.
     places: RefCell<Places>,
 }
@@ -211,6 +219,8 @@ impl Service {
             log,
             disk,
             draining: Cell::new(false),
+            compressing: carry::Compressing::default(),
+            following: Cell::new(0),
             places: RefCell::default(),
         })
     }
@@ -295,8 +305,12 @@ impl Service {
         streamed: &Streamed,
         text: &mut Vec<u8>,
     ) {
-        self.counters.forwarded();
         let Streamed { head, status, not_modified, first, range, .. } = streamed;
+        if status.hit {
+            self.counters.hit();
+        } else {
+            self.counters.forwarded();
+        }
         let own = if *first { Some(head.for_first.iter()) } else { None };
         let fields = head.fields.iter().chain(own.into_iter().flatten());
         let additions = self.additions(*status);
@@ -317,18 +331,45 @@ impl Service {
         sink: &mut impl Sink,
         status: StatusCode,
         length: usize,
+        allowed: Methods,
         cache: CacheStatus,
         text: &mut Vec<u8>,
     ) {
         self.counters.own();
-        let additions = self.additions(cache);
-        respond::own(sink, status, problem::CONTENT_TYPE, length, clock::now(), &additions, text);
+        let (now, additions) = (clock::now(), self.additions(cache));
+        let kind = problem::CONTENT_TYPE;
+        respond::own(sink, status, kind, length, allowed, now, &additions, text);
     }
 
     /// Whether a site's origin may be asked for what is not yet waited for: not if that could take the
     /// connections which others wait for. `begun` requests may still be about to take theirs.
     pub(crate) fn may_ask_early(&self, route: &Route, begun: usize) -> bool {
         route.upstream().has_many_connections(begun)
+    }
+
+    /// Lets a request for `target` in, if its rule does.
+    pub(crate) fn admit<F: Fields>(
+        &self,
+        rule: &Rule,
+        method: &Method,
+        target: &str,
+        client: SocketAddr,
+        fields: &F,
+    ) -> Result<(), Problem> {
+        let Some(guard) = &rule.guard else { return Ok(()) };
+        let visit = Visit { method, target, client: client.ip(), fields, now: clock::now() };
+        guard.admit(&visit)
+    }
+
+    /// Counts an answer of our own that is a guard's word.
+    pub(crate) fn count_problem(&self, problem: Problem) {
+        match problem {
+            Problem::NetworkRefused => self.counters.network_refused(),
+            Problem::MethodRefused(_) => self.counters.method_refused(),
+            Problem::FieldRefused => self.counters.field_refused(),
+            Problem::Signature(_) => self.counters.signature_refused(),
+            _ => {}
+        }
     }
 
     /// Plans a request whose key was written to `key`, under its rule.
@@ -343,9 +384,15 @@ impl Service {
             return Plan::Refuse(Problem::Loop);
         }
         let plan::Request { method, fields, has_body, upgrade, bypass } = *request;
-        let fields = &Seen::new(fields, &rule.ignore_cookies);
+        let fields = &Seen::new(fields, rule);
         let request = &plan::Request { method, fields, has_body, upgrade, bypass };
-        match plan::plan(request, &self.store, self.store.key(key), clock::now(), selecting) {
+        let planned =
+            plan::plan(request, &self.store, self.store.key(key), clock::now(), selecting);
+        if rule.compress.is_some() && selecting.is_empty() && matches!(planned, Plan::Fetch(_)) {
+            // Nothing stored says so yet, but who takes another coding waits for another answer.
+            vary::selecting(&[header::ACCEPT_ENCODING], fields, selecting);
+        }
+        match planned {
             Plan::Slices(hit) => match self.gather(&hit) {
                 Some(content) => Plan::Answer(Hit { reply: Reply { content, ..hit.reply }, ..hit }),
                 None => Plan::Slices(hit),

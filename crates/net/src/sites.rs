@@ -82,10 +82,16 @@ impl Sites {
     /// One site for every host, before `origin`.
     #[cfg(test)]
     pub(crate) fn before(origin: Rc<Origin>) -> Rc<Self> {
+        Self::under(Rule::default(), origin)
+    }
+
+    /// The same, with a rule for all its paths.
+    #[cfg(test)]
+    pub(crate) fn under(rule: Rule, origin: Rc<Origin>) -> Rc<Self> {
         let settings = crate::origin::Settings::parse("http://origin.invalid").unwrap();
         let member = Member { settings, tls: None, weight: 1 };
         let upstream = Upstream::start(vec![member], None, vec![origin]);
-        let site = Rc::new(Site { rules: Rules::default(), upstream });
+        let site = Rc::new(Site { rules: Rules::new(Vec::new(), rule), upstream });
         Rc::new(Self { table: site::Sites::new([(vec![Host::Any], site)]) })
     }
 }
@@ -94,6 +100,11 @@ impl Route {
     /// The rule.
     pub(crate) fn rule(&self) -> &Rule {
         self.site.rules.rule(self.rule)
+    }
+
+    /// The site's route for another of its targets.
+    pub(crate) fn to(&self, path_and_query: &str) -> Self {
+        Self { site: Rc::clone(&self.site), rule: self.site.rules.find(path_and_query) }
     }
 
     /// The origins.

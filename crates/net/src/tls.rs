@@ -41,7 +41,7 @@ pub enum TlsError {
         /// Which.
         name: String,
     },
-    /// The certificate and the key do not make a server.
+    /// The certificate and the key do not belong together.
     #[error("the certificate in {path} and its key do not fit")]
     Mismatch {
         /// The certificate's file.
@@ -115,11 +115,15 @@ fn build(
     Ok(Arc::new(config))
 }
 
-/// A client configuration for origins: this machine's roots, and those in `extra`.
+/// A client configuration for origins: this machine's roots, and those in `extra`; and the certificate
+/// that is shown to origins that ask for one, as [`server`] takes it.
 ///
 /// # Errors
-/// If `extra` cannot be read, or there are no roots at all.
-pub fn client(extra: Option<&Path>) -> Result<Arc<ClientConfig>, TlsError> {
+/// If a file or a variable cannot be read or used, or there are no roots at all.
+pub fn client(
+    extra: Option<&Path>,
+    shown: Option<(&Path, PrivateKey<'_>)>,
+) -> Result<Arc<ClientConfig>, TlsError> {
     let mut roots = RootCertStore::empty();
     let native = rustls_native_certs::load_native_certs();
     for error in native.errors {
@@ -132,7 +136,13 @@ pub fn client(extra: Option<&Path>) -> Result<Arc<ClientConfig>, TlsError> {
     if roots.is_empty() {
         return Err(TlsError::NoRoots);
     }
-    let mut config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    let builder = ClientConfig::builder().with_root_certificates(roots);
+    let mut config = match shown {
+        None => builder.with_no_client_auth(),
+        Some((certificate, key)) => builder
+            .with_client_auth_cert(certificates(certificate)?, key.read()?)
+            .map_err(|source| TlsError::Mismatch { path: certificate.to_owned(), source })?,
+    };
     config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).into();
     Ok(Arc::new(config))
 }

@@ -1,6 +1,7 @@
 //! The command line: what can be said, and what it means when it is not.
 
 mod overlay;
+mod sign;
 
 use std::{
     fmt,
@@ -22,6 +23,7 @@ use nigh_lab::Experiment;
 use nigh_net::{access_log, origin};
 
 pub(crate) use overlay::{Fetch, Locate, Node, Overlay, Put, Sought, Visit};
+pub(crate) use sign::Sign;
 
 /// A content delivery network that you run yourself.
 #[derive(Debug, Parser)]
@@ -39,6 +41,7 @@ pub(crate) enum Verb {
     Explain(Explain),
     /// Have a running edge forget what it has stored, by URL, prefix, host or tag.
     Purge(Purge),
+    Sign(Sign),
     Demo(Demo),
     Node(Box<Node>),
     Locate(Locate),
@@ -126,6 +129,12 @@ pub(crate) struct OriginFlags {
     /// Trust the certificates in FILE for the origin, besides this machine's roots.
     #[arg(long, value_name = "FILE")]
     pub(crate) origin_ca: Option<PathBuf>,
+    /// Show the origin this certificate, if it asks for one: the chain in PEM, leaf first.
+    #[arg(long, value_name = "FILE", requires = "origin_key")]
+    pub(crate) origin_cert: Option<PathBuf>,
+    /// That certificate's private key, in PEM.
+    #[arg(long, value_name = "FILE", requires = "origin_cert")]
+    pub(crate) origin_key: Option<PathBuf>,
     /// Speak HTTP/2 to an http:// origin without asking; https:// negotiates it.
     #[arg(long)]
     pub(crate) origin_http2: bool,

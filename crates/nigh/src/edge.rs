@@ -14,7 +14,7 @@ use nigh_cache::{
     key::Scheme,
     store::{self, Store},
 };
-use nigh_edge::site;
+use nigh_edge::site::{self, signed::Key};
 use nigh_net::{
     access_log::{Place, Writer},
     counters::Registry,
@@ -238,25 +238,47 @@ fn store_settings(cache: &settings::Cache) -> store::Settings {
     settings
 }
 
-/// Whom https origins are held to, by the file that names more than this machine's roots. What was
-/// read before and is the same keeps its connections over a reload.
+/// Whom https origins are held to, and what is shown to them, by the files that say so. What was read
+/// before and is the same keeps its connections over a reload.
 #[derive(Debug, Default)]
-pub(crate) struct Roots(BTreeMap<Option<PathBuf>, (Vec<u8>, Arc<rustls::ClientConfig>)>);
+pub(crate) struct Roots(BTreeMap<String, (Vec<Vec<u8>>, Arc<rustls::ClientConfig>)>);
 
 impl Roots {
-    fn of(&mut self, extra: Option<&Path>) -> anyhow::Result<Arc<rustls::ClientConfig>> {
+    fn of(&mut self, site: &Site) -> anyhow::Result<Arc<rustls::ClientConfig>> {
+        let Site { origin_ca, shown, .. } = site;
         // A file that cannot be read is reported by whoever reads it next.
-        let bytes = extra.and_then(|path| std::fs::read(path).ok()).unwrap_or_default();
-        let key = extra.map(Path::to_owned);
-        if let Some((held, config)) = self.0.get(&key)
+        let read = |path: &PathBuf| std::fs::read(path).unwrap_or_default();
+        let certificate = shown.iter().map(|shown| read(&shown.certificate));
+        let key = shown.iter().map(|shown| shown.key.read().unwrap_or_default());
+        let bytes: Vec<_> = origin_ca.iter().map(read).chain(certificate).chain(key).collect();
+        let named = format!("{origin_ca:?} {shown:?}");
+        if let Some((held, config)) = self.0.get(&named)
             && *held == bytes
         {
             return Ok(Arc::clone(config));
         }
-        let config = tls::client(extra)?;
-        self.0.insert(key, (bytes, Arc::clone(&config)));
+        let shown = shown.as_ref().map(|shown| (&*shown.certificate, private_key(&shown.key)));
+        let config = tls::client(origin_ca.as_deref(), shown)?;
+        self.0.insert(named, (bytes, Arc::clone(&config)));
         Ok(config)
     }
+}
+
+fn private_key(key: &Secret) -> tls::PrivateKey<'_> {
+    match key {
+        Secret::File(path) => tls::PrivateKey::File(path),
+        Secret::Environment(name) => tls::PrivateKey::Variable(name),
+    }
+}
+
+/// A site's rules, with the keys of signed URLs.
+fn with_keys(site: &Site) -> anyhow::Result<site::Rules> {
+    let mut rules = site.rules.clone();
+    for (place, keys) in &site.signing {
+        let read = |(id, secret): &(String, Secret)| anyhow::Ok(Key::new(id, &secret.read()?)?);
+        rules = rules.with_keys(*place, keys.iter().map(read).collect::<anyhow::Result<_>>()?);
+    }
+    Ok(rules)
 }
 
 /// The sites as the server takes them.
@@ -267,13 +289,13 @@ pub(crate) fn snapshot(sites: &[Site], roots: &mut Roots) -> anyhow::Result<Snap
         for settings::Origin { settings, weight } in &site.origins {
             let tls = match settings.scheme {
                 Scheme::Http => None,
-                Scheme::Https => Some(roots.of(site.origin_ca.as_deref())?),
+                Scheme::Https => Some(roots.of(site)?),
             };
             origins.push(Member { settings: settings.clone(), tls, weight: *weight });
         }
         snapshot.push(sites::Settings {
             hosts: site.hosts.clone(),
-            rules: site.rules.clone(),
+            rules: with_keys(site)?,
             origins,
             probe: site.probe.clone(),
         });
@@ -287,11 +309,7 @@ fn server_settings(settings: &Settings, sites: Snapshot) -> anyhow::Result<serve
     let server_tls = if node.listen.iter().all(|listen| listen.scheme == Scheme::Http) {
         None
     } else if let Some(settings::Tls { certificate, key }) = &settings.tls {
-        let key = match key {
-            Secret::File(path) => tls::PrivateKey::File(path),
-            Secret::Environment(name) => tls::PrivateKey::Variable(name),
-        };
-        Some(tls::server(certificate, key)?)
+        Some(tls::server(certificate, private_key(key))?)
     } else {
         info!("no certificate was named: made one for localhost that only this machine trusts");
         Some(tls::self_signed()?.0)

@@ -12,6 +12,7 @@ mod metrics;
 mod node;
 mod purge;
 mod settings;
+mod sign;
 mod sim;
 mod small_http;
 
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
         Verb::Check(flags) => check::run(&flags),
         Verb::Explain(flags) => explain::run(&flags),
         Verb::Purge(flags) => purge::run(&flags),
+        Verb::Sign(flags) => sign::run(&flags),
         Verb::Demo(flags) => demo::run(&flags),
         Verb::Node(flags) => node::run(&flags),
         Verb::Locate(flags) => locate::run(&flags),

@@ -1,14 +1,17 @@
 //! What an edge is made of, wherever it was said: in flags (`nigh edge`) or in a file (`nigh run`).
 //! The file is described in docs/settings.md.
 
+mod compression;
 mod document;
 mod file;
 mod flags;
 mod mistake;
+mod protection;
 mod sites;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+use anyhow::Context;
 use nigh_base::ByteSize;
 use nigh_cache::{evict, slices::Slicing};
 use nigh_edge::{
@@ -21,6 +24,7 @@ use crate::cli::ListenAddress;
 
 pub(crate) use file::{Unusable, read};
 pub(crate) use mistake::Mistake;
+pub(crate) use protection::SigningKeys;
 
 /// Everything that can be set. Where a value exists, it can be used, as far as that can be known
 /// without the machine: whether a file is there shows when it is opened.
@@ -84,7 +88,7 @@ impl Default for Cache {
     }
 }
 
-/// What clients see over https.
+/// What clients see over https, or origins.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Tls {
     pub(crate) certificate: PathBuf,
@@ -136,8 +140,13 @@ pub(crate) struct Site {
     pub(crate) origins: Vec<Origin>,
     /// Trusted for the origins, besides this machine's roots.
     pub(crate) origin_ca: Option<PathBuf>,
+    /// Shown to the origins that ask for a certificate.
+    pub(crate) shown: Option<Tls>,
     pub(crate) probe: Option<Probe>,
+    /// Without the keys of signed URLs.
     pub(crate) rules: Rules,
+    /// Where those lie, by the places of their rules.
+    pub(crate) signing: Vec<(usize, SigningKeys)>,
 }
 
 /// One of a site's origins.
@@ -147,6 +156,20 @@ pub(crate) struct Origin {
     pub(crate) weight: u32,
 }
 
+impl Secret {
+    /// The secret itself.
+    pub(crate) fn read(&self) -> anyhow::Result<Vec<u8>> {
+        match self {
+            Self::File(path) => {
+                std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+            }
+            Self::Environment(name) => std::env::var(name)
+                .map(String::into_bytes)
+                .with_context(|| format!("the variable {name} holds no key")),
+        }
+    }
+}
+
 impl Site {
     /// One for every host, before one origin.
     pub(crate) fn for_every_host(settings: origin::Settings) -> Self {
@@ -154,8 +177,10 @@ impl Site {
             hosts: vec![Host::Any],
             origins: vec![Origin { settings, weight: 1 }],
             origin_ca: None,
+            shown: None,
             probe: None,
             rules: Rules::default(),
+            signing: Vec::new(),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What a site says of some of its paths: how the key is written, what goes to the origin, and for how
 //! long an answer is kept.
 
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use http::{HeaderMap, Method, StatusCode};
 use nigh_cache::{
@@ -10,7 +10,11 @@ use nigh_cache::{
     key::{self, Scheme},
 };
 
-use super::{Pattern, Query, cookies};
+use super::{
+    Compress, FieldRules, Guard, Order, Pattern, Query, path,
+    signed::{self, Key},
+    types,
+};
 
 /// The name of a parameter or a cookie, or how such names begin.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +43,7 @@ impl Name {
     }
 }
 
-/// How requests for some paths are cached. The default changes nothing.
+/// How requests for some paths are let in, cached and answered. The default changes nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rule {
     /// For how long a response is fresh, in place of what it says itself.
@@ -50,6 +54,16 @@ pub struct Rule {
     pub query: Query,
     /// Cookies that do not count.
     pub ignore_cookies: Box<[Name]>,
+    /// Who is let in, and with what.
+    pub guard: Option<Arc<Guard>>,
+    /// What is compressed here.
+    pub compress: Option<Arc<Compress>>,
+    /// What is done to fields.
+    pub fields: Option<Arc<FieldRules>>,
+    /// A file's name says nothing of its type: pages under such names are kept as others are.
+    pub mixed_types: bool,
+    /// What responses link to as needed next is fetched ahead.
+    pub follow_links: bool,
 }
 
 /// Which rule of a site is a request's.
@@ -62,21 +76,40 @@ pub struct Rules {
     list: Vec<(Pattern, Rule)>,
     /// For paths that no pattern matches.
     rest: Rule,
+    /// Whether any of them protects something: then patterns are held against a path's plain form.
+    guards: bool,
 }
 
 impl Rules {
-    /// Rules with their patterns; the first that matches counts.
-    pub fn new(list: Vec<(Pattern, Rule)>) -> Self {
-        Self { list, rest: Rule::default() }
+    /// Rules with their patterns, of which the first that matches counts, and the one for all other
+    /// paths.
+    pub fn new(list: Vec<(Pattern, Rule)>, rest: Rule) -> Self {
+        let guards = list.iter().map(|(_, rule)| rule).chain([&rest]).any(|it| it.guard.is_some());
+        Self { list, rest, guards }
     }
 
-    /// Which rule is for a path with its query.
+    /// The same, with the keys of signed URLs for the rule at this place among those with patterns.
+    ///
+    /// # Panics
+    /// If there is no such rule, or it lets in more than signed URLs.
+    #[must_use]
+    pub fn with_keys(mut self, place: usize, keys: Box<[Key]>) -> Self {
+        let guard = self.list[place].1.guard.as_mut().expect("it has a guard");
+        let held = &mut Arc::make_mut(guard).keys;
+        assert!(held.is_some(), "only a rule for signed URLs has keys");
+        *held = Some(keys);
+        self
+    }
+
+    /// Which rule is for a path with its query. Where one protects something, the path's plain form
+    /// counts: written in another way it is the same to many origins.
     pub fn find(&self, path_and_query: &str) -> RuleNumber {
         if self.list.is_empty() {
             return RuleNumber(0);
         }
         let (path, _) = split(path_and_query);
-        let found = self.list.iter().position(|(pattern, _)| pattern.matches(path));
+        let path = if self.guards { path::plain(path) } else { Cow::Borrowed(path) };
+        let found = self.list.iter().position(|(pattern, _)| pattern.matches(&path));
         RuleNumber(found.unwrap_or(self.list.len()))
     }
 
@@ -107,21 +140,48 @@ impl Rule {
     /// The target as the origin gets it: what does not count is not sent, so that it cannot choose
     /// what others get.
     pub fn target<'a>(&self, method: &Method, path_and_query: &'a str) -> Cow<'a, str> {
+        let unsigned;
+        let counting = if reads(method) {
+            &self.query
+        } else {
+            // A signature is for this edge, whatever was asked with it.
+            let strip = self.is_signed().then(|| Name::Prefix(signed::PARAMETERS.into()));
+            unsigned = Query { order: Order::Keep, strip: strip.into_iter().collect() };
+            &unsigned
+        };
         match split(path_and_query) {
-            (path, Some(query)) if reads(method) && !self.query.is_kept() => {
+            (path, Some(query)) if !counting.is_kept() => {
                 let mut out = path.as_bytes().to_vec();
-                self.query.write(query, &mut out);
+                counting.write(query, &mut out);
                 Cow::Owned(String::from_utf8(out).expect("it was cut at ASCII"))
             }
             _ => Cow::Borrowed(path_and_query),
         }
     }
 
-    /// Takes the cookies that do not count out of a request's fields, as the origin gets them.
-    pub fn remove_cookies(&self, method: &Method, fields: &mut HeaderMap) {
-        if reads(method) {
-            cookies::remove(fields, &self.ignore_cookies);
+    fn is_signed(&self) -> bool {
+        self.guard.as_ref().is_some_and(|guard| guard.keys.is_some())
+    }
+
+    /// Makes a response's fields those that the operator wants, as it arrives.
+    pub fn arrive(&self, fields: &mut HeaderMap) {
+        if let Some(rules) = &self.fields {
+            rules.arrive(fields);
         }
+    }
+
+    /// Whether a response may be somebody's page under the name of a file, so that it is not kept.
+    pub fn is_deceptive(
+        &self,
+        target: &str,
+        status: StatusCode,
+        fields: &impl Fields,
+        directives: &ResponseDirectives,
+    ) -> bool {
+        // An error's page is nobody's, and a redirection has none.
+        !self.mixed_types
+            && status.is_success()
+            && types::is_deceptive(target, fields.first("content-type"), directives)
     }
 
     /// What a response to a request under this rule says of its keeping, once the rule had its word.
@@ -145,7 +205,7 @@ impl Rule {
 }
 
 /// Requests whose answers are kept, and so have to be those to the key's request.
-fn reads(method: &Method) -> bool {
+pub(super) fn reads(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD)
 }
 
@@ -177,7 +237,7 @@ mod tests {
         let ttl = |secs| Rule { ttl: Some(Duration::from_secs(secs)), ..Rule::default() };
         let list = [("/a/b", 1), ("*.css", 2), ("/a/", 3)];
         let list = list.map(|(pattern, secs)| (pattern.parse().unwrap(), ttl(secs)));
-        let rules = Rules::new(list.into());
+        let rules = Rules::new(list.into(), Rule::default());
         for (path, secs) in
             [("/a/b.css", Some(1)), ("/a/c.css?x", Some(2)), ("/a/c?d.css", Some(3)), ("/", None)]
         {
@@ -186,6 +246,44 @@ mod tests {
         }
         let none = Rules::default();
         assert_eq!(none.rule(none.find("/")), &Rule::default());
+    }
+
+    #[test]
+    fn a_rule_that_protects_is_not_walked_round() {
+        let guard = Some(Arc::new(Guard { keys: Some([].into()), ..Guard::default() }));
+        let list = vec![("/private/".parse().unwrap(), Rule { guard, ..Rule::default() })];
+        let rules = Rules::new(list, Rule::default());
+        for path in
+            ["/private/a", "/%70rivate/a?b", "//private/a", "/x/../private/", "/x\\..%5cprivate/"]
+        {
+            assert!(rules.rule(rules.find(path)).is_signed(), "{path}");
+        }
+        assert!(!rules.rule(rules.find("/public/?/private/")).is_signed());
+        let key = Key::new("a", &[7; 32]).unwrap();
+        let rules = rules.with_keys(0, [key].into());
+        assert_eq!(
+            rules
+                .rule(rules.find("/private/"))
+                .guard
+                .as_ref()
+                .unwrap()
+                .keys
+                .as_ref()
+                .unwrap()
+                .len(),
+            1
+        );
+    }
+
+    #[test]
+    fn a_signature_goes_to_no_origin() {
+        let guard = Some(Arc::new(Guard { keys: Some([].into()), ..Guard::default() }));
+        let rule = Rule { guard, ..rule(Order::Keep, &["nigh-*"]) };
+        let target = "/p?b=1&nigh-key=a&nigh-signature=0";
+        for method in [Method::GET, Method::POST] {
+            assert_eq!(rule.target(&method, target), "/p?b=1");
+        }
+        assert_eq!(key(&rule, target), "http://example.com/p?b=1");
     }
 
     #[test]

@@ -105,7 +105,8 @@ impl<'h> Judged<'h> {
                 Plan::Refuse(Problem::BodyTooLarge)
             }
             (Some(route), _) => {
-                let rule = route.rule();
+                let (rule, from) = (route.rule(), client.address);
+                let admitted = service.admit(rule, &judged.method, place, from, &head.fields);
                 rule.write_key(client.scheme, authority, place, &mut buffers.key);
                 let request = plan::Request {
                     method: &judged.method,
@@ -114,7 +115,10 @@ impl<'h> Judged<'h> {
                     upgrade: head.upgrade,
                     bypass: rule.bypass,
                 };
-                service.plan(&request, rule, &buffers.key, &mut buffers.selecting)
+                match admitted {
+                    Ok(()) => service.plan(&request, rule, &buffers.key, &mut buffers.selecting),
+                    Err(problem) => Plan::Refuse(problem),
+                }
             }
         };
         (judged, planned)
@@ -125,7 +129,7 @@ impl<'h> Judged<'h> {
         let lines = head.fields.iter().map(|(name, value)| (name.as_bytes(), value));
         let route = self.route.clone().expect("what no site has is refused");
         let mut fields = respond::to_map(lines);
-        route.rule().remove_cookies(&self.method, &mut fields);
+        route.rule().rewrite(&self.method, &mut fields);
         Ask {
             method: self.method.clone(),
             version: version_of(head),

@@ -73,7 +73,8 @@ pub(super) fn write_problem(
     text: &mut Vec<u8>,
 ) -> u64 {
     let body = problem.body();
-    service.write_own(output, problem.status(), body.len(), status, text);
+    service.count_problem(problem);
+    service.write_own(output, problem.status(), body.len(), problem.allowed(), status, text);
     end_head(output, framed);
     if framed.head_only {
         return 0;

@@ -1,13 +1,16 @@
 //! What a hit costs, counted in allocations.
 
-use std::{net::TcpListener, rc::Rc};
+use std::{net::TcpListener, rc::Rc, sync::Arc};
 
 use nigh_base::ByteSize;
 use nigh_cache::{
     key::Scheme,
     store::{self, Store},
 };
-use nigh_edge::forward::Identity;
+use nigh_edge::{
+    forward::Identity,
+    site::{Admission, Coding, Compress, FieldRules, Guard, Methods, Rule},
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -35,8 +38,8 @@ struct Asking {
 }
 
 impl Asking {
-    /// The origin's object has so many bytes.
-    fn new(length: usize) -> Self {
+    /// The origin's object has so many bytes, and all is asked for under `rule`.
+    fn new(length: usize, rule: Rule) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let local = LocalSet::new();
         let client = local.block_on(&runtime, async {
@@ -58,7 +61,7 @@ impl Asking {
             let store = Store::new(store::Settings::new(ByteSize::new(16 << 20), 1));
             let (identity, counters) = (Identity::new(1), Registry::default().register());
             let limits = Limits::default();
-            let sites = Sites::before(origin);
+            let sites = Sites::under(rule, origin);
             let service = Service::new(store, sites, identity, limits, counters, None, None);
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
             let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
@@ -91,11 +94,35 @@ impl Asking {
 #[test]
 fn a_hit_allocates_nothing() {
     for length in [1, 1024, 4097, 100 << 10] {
-        let mut asking = Asking::new(length);
-        asking.ask(10);
-        // What the running itself takes is the same for one request and for many.
-        let one = allocation_counter::measure(|| asking.ask(1));
-        let many = allocation_counter::measure(|| asking.ask(501));
-        assert_eq!(many.count_total, one.count_total, "{length} bytes");
+        assert_allocates_nothing(length, Rule::default());
     }
+}
+
+#[test]
+fn nor_does_one_under_a_rule_that_looks_at_all_of_the_request() {
+    let network = |text: &str| [text.parse().unwrap()].into();
+    let guard = Guard {
+        admissions: vec![Admission { allow: network("127.0.0.0/8"), deny: network("::/0") }],
+        methods: Some(Methods::USUAL),
+        refused_fields: ["x-original-url".parse().unwrap()].into(),
+        keys: None,
+    };
+    let fields =
+        FieldRules { request_remove: ["accept".parse().unwrap()].into(), ..FieldRules::default() };
+    let rule = Rule {
+        guard: Some(Arc::new(guard)),
+        compress: Some(Arc::new(Compress::new(&Coding::ALL, ["text/html".into()], 0))),
+        fields: Some(Arc::new(fields)),
+        ..Rule::default()
+    };
+    assert_allocates_nothing(1024, rule);
+}
+
+fn assert_allocates_nothing(length: usize, rule: Rule) {
+    let mut asking = Asking::new(length, rule);
+    asking.ask(10);
+    // What the running itself takes is the same for one request and for many.
+    let one = allocation_counter::measure(|| asking.ask(1));
+    let many = allocation_counter::measure(|| asking.ask(501));
+    assert_eq!(many.count_total, one.count_total, "{length} bytes");
 }

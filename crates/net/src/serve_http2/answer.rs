@@ -80,7 +80,8 @@ impl Answering {
         } else if length.is_some_and(|length| length > limits.body_bytes) {
             Plan::Refuse(Problem::BodyTooLarge)
         } else if let Some(route) = &route {
-            let rule = route.rule();
+            let (rule, from) = (route.rule(), client.address);
+            let admitted = service.admit(rule, &head.method, path_and_query, from, &head.headers);
             rule.write_key(client.scheme, authority, path_and_query, &mut buffers.key);
             let asked = plan::Request {
                 method: &head.method,
@@ -89,14 +90,17 @@ impl Answering {
                 upgrade: false,
                 bypass: rule.bypass,
             };
-            service.plan(&asked, rule, &buffers.key, &mut buffers.selecting)
+            match admitted {
+                Ok(()) => service.plan(&asked, rule, &buffers.key, &mut buffers.selecting),
+                Err(problem) => Plan::Refuse(problem),
+            }
         } else {
             Plan::Refuse(Problem::UnknownHost)
         };
         let ask = || {
             let route = route.clone().expect("what no site has is refused");
             let mut fields = without_host(&head.headers);
-            route.rule().remove_cookies(&head.method, &mut fields);
+            route.rule().rewrite(&head.method, &mut fields);
             Ask {
                 method: head.method.clone(),
                 version: head.version,
@@ -467,7 +471,9 @@ impl Out<'_> {
     fn problem(&mut self, problem: Problem, cache: CacheStatus) -> (Response<Data>, CacheStatus) {
         let mut head = MapHead::default();
         let body = problem.body();
-        self.service.write_own(&mut head, problem.status(), body.len(), cache, self.text);
+        self.service.count_problem(problem);
+        let (status, allowed) = (problem.status(), problem.allowed());
+        self.service.write_own(&mut head, status, body.len(), allowed, cache, self.text);
         let body = if *self.method == Method::HEAD { Bytes::new() } else { Bytes::from(body) };
         (response(head, Data::Bytes(body)), cache)
     }

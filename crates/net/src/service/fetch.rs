@@ -1,13 +1,13 @@
 //! Asking the origin: who flies, who waits, and what becomes of the answer.
 
-use std::{borrow::Cow, pin::pin, rc::Rc, sync::Arc, time::Duration};
+use std::{borrow::Cow, rc::Rc, sync::Arc};
 
 use http::{HeaderMap, Method, Request, StatusCode, Uri, Version, header};
 use nigh_base::Wall;
 use nigh_cache::{
     conditional::{self, Validators},
     directives::ResponseDirectives,
-    flight::{Abandoned, Failure, Head, Interim, News, Reader, Verdict},
+    flight::{Failure, Head, Interim, News, Reader, Verdict},
     freshness::{Reuse, Terms},
     invalidate,
     object::Object,
@@ -24,17 +24,15 @@ use nigh_edge::{
     plan::{Fetch, Hit, Manner},
     problem::Problem,
 };
-use tokio::{sync::mpsc, time::Instant};
+use tokio::sync::mpsc;
 
 use super::{
     Answer, Ask, Incoming, Service, Streamed, Upgraded,
     beneath::Looked,
+    carry::Source,
     slice_source::{Count, Fit},
 };
-use crate::{body::RequestBody, clock, http1::trailers, origin::Fetched};
-
-/// How long, in all, the readers of a response that is not kept wait for those who are behind.
-pub(super) const HELD_UP_MAX: Duration = Duration::from_secs(10);
+use crate::{body::RequestBody, clock, origin::Fetched};
 
 impl Service {
     /// Validates a stale object that was answered with, if nobody does so already.
@@ -214,6 +212,10 @@ impl Service {
                 let mut status =
                     CacheStatus { forward_status: Some(head.status.as_u16()), ..status };
                 match head.stored {
+                    _ if head.from_store => {
+                        let hit = CacheStatus::hit(head.terms.ttl(now)).detail("compressed");
+                        status = CacheStatus { collapsed: !first, ..hit };
+                    }
                     Ok(()) => {
                         status.stored = true;
                         status.ttl = Some(head.terms.ttl(now));
@@ -245,7 +247,13 @@ impl Service {
     }
 
     /// Brings one response from the origin to a flight.
-    async fn fly(self: Rc<Self>, pilot: Pilot, task: Task, body: RequestBody) {
+    async fn fly(self: Rc<Self>, mut pilot: Pilot, task: Task, body: RequestBody) {
+        if task.manner == Manner::Shared && task.validate.is_none() {
+            match self.compress_stored(pilot, &task.ask).await {
+                Ok(()) => return,
+                Err(back) => pilot = back,
+            }
+        }
         let requested = clock::now();
         let request = self.request(&task, body);
         let Task { ask, validate, manner, slice, .. } = task;
@@ -275,7 +283,8 @@ impl Service {
         let received = clock::now();
         match validate {
             Some(old) if fetched.head.status == StatusCode::NOT_MODIFIED => {
-                let fresh = std::mem::take(&mut fetched.head.headers);
+                let mut fresh = std::mem::take(&mut fetched.head.headers);
+                ask.route.rule().arrive(&mut fresh);
                 let merged = Merged::new(&old, fresh, &ask, requested, received);
                 pilot.confirm(&old, &merged.fields, merged.terms, merged.stored);
                 // Its end gives the connection back.
@@ -289,10 +298,19 @@ impl Service {
     }
 
     /// Hands a response over to the flight, and to the store if its rules allow.
-    async fn deliver(&self, mut pilot: Pilot, ask: &Ask, stale: Option<Object>, came: Came) {
+    async fn deliver(
+        self: &Rc<Self>,
+        mut pilot: Pilot,
+        ask: &Rc<Ask>,
+        stale: Option<Object>,
+        came: Came,
+    ) {
         let Came { mut fetched, requested, received, manner, slice } = came;
         let mut status = fetched.head.status;
         let mut fields = std::mem::take(&mut fetched.head.headers);
+        self.invalidate(&pilot, ask, status, &fields);
+        let rule = ask.route.rule();
+        rule.arrive(&mut fields);
         let fit = match slice {
             Some(asked) if status == StatusCode::PARTIAL_CONTENT => {
                 Some(Fit::of(&fields, asked, &ask.fields))
@@ -308,8 +326,8 @@ impl Service {
             }
             Some(Fit::Client) | None => {}
         }
-        self.invalidate(&pilot, ask, status, &fields);
-        let directives = ask.route.rule().directives(status, &fields);
+        let coder = self.coder(ask, status, &mut fields, fetched.length());
+        let directives = rule.directives(status, &fields);
         let terms = Terms::new(requested, received, status, &fields, &directives);
         let asked = ask.asked();
         let mut stored =
@@ -320,6 +338,10 @@ impl Service {
         {
             stored = Err(WhyNot::StaleStands);
         }
+        if stored.is_ok() && rule.is_deceptive(&ask.path_and_query, status, &fields, &directives) {
+            self.counters.deceptive();
+            stored = Err(WhyNot::UnexpectedType);
+        }
         if Vary::parse(&fields).names().iter().any(|name| forward::WRITTEN.contains(&name.as_str()))
         {
             // Chosen by a field that nigh writes: the client's own says nothing of it.
@@ -328,13 +350,14 @@ impl Service {
         if ask.method == Method::HEAD {
             self.learn_from_head(ask, status, &fields, requested, received);
         }
-        let length = fetched.length().filter(|_| ask.method != Method::HEAD);
+        let length = fetched.length().filter(|_| ask.method != Method::HEAD && coder.is_none());
         let announced = fields.get(header::CONTENT_LENGTH).cloned();
         let for_first = take_qualified(&mut fields, &directives);
         storable::strip(&mut fields, &directives, received);
         let vary = Vary::parse(&fields);
         let mut selecting = Vec::new();
         vary::selecting(vary.names(), &*seen_by_origin(&ask.fields), &mut selecting);
+        self.follow_links(ask, status, &fields);
         let head = Head {
             status,
             fields,
@@ -345,10 +368,13 @@ impl Service {
             stored,
             vary: vary.names().into(),
             selecting: selecting.into(),
+            from_store: false,
         };
         let (complete, count) = match fit {
             Some(Fit::Slice(complete)) => (Some(complete), Count::One),
-            _ if manner == Manner::Shared && slice.is_none() => self.goes_on(&head, ask),
+            _ if manner == Manner::Shared && slice.is_none() && coder.is_none() => {
+                self.goes_on(&head, ask)
+            }
             _ => (None, Count::None),
         };
         if let Some(complete) = complete {
@@ -362,53 +388,7 @@ impl Service {
             }
         }
         pilot.head(head);
-        let mut trailer = None;
-        let mut patience = HELD_UP_MAX;
-        loop {
-            let frame = tokio::select! {
-                biased;
-                frame = fetched.frame() => frame,
-                () = pilot.abandoned() => return,
-            };
-            match frame {
-                Ok(Some(frame)) => match frame.into_data() {
-                    Ok(data) => {
-                        pilot.push(&data);
-                        if self.wait_for_room(&pilot, &mut patience).await.is_err() {
-                            return;
-                        }
-                    }
-                    Err(other) => {
-                        let admitted = other.into_trailers().map(|all| trailers::admissible(&all));
-                        trailer = admitted.ok().filter(|kept| !kept.is_empty());
-                    }
-                },
-                Ok(None) => return pilot.land(trailer),
-                Err(failure) => {
-                    self.counters.origin_failure();
-                    return pilot.fail(failure);
-                }
-            }
-        }
-    }
-
-    /// Waits until the readers have taken enough; `patience` is how long those who are behind may
-    /// still make the others wait.
-    pub(super) async fn wait_for_room(
-        &self,
-        pilot: &Pilot,
-        patience: &mut Duration,
-    ) -> Result<(), Abandoned> {
-        let mut room = pin!(pilot.room());
-        loop {
-            let since = Instant::now();
-            if let Ok(room) = tokio::time::timeout(*patience, &mut room).await {
-                *patience = patience.saturating_sub(since.elapsed());
-                return room;
-            }
-            pilot.cut_slow();
-            *patience = HELD_UP_MAX;
-        }
+        self.carry(pilot, Source::Origin(fetched), coder).await;
     }
 
     /// RFC 9111, section 4.4.
@@ -619,6 +599,10 @@ impl Merged {
         forward::remove_hop_by_hop(&mut fresh);
         let mut fields = old.fields().to_map();
         update::merge(&mut fields, &fresh, received);
+        if let Some(compress) = &ask.route.rule().compress {
+            // As when it was stored: that there are variants is not the origin's word.
+            compress.confirm(&mut fields);
+        }
         let directives = ask.route.rule().directives(old.status(), &fields);
         let terms = Terms::new(requested, received, old.status(), &fields, &directives);
         let asked = Asked { method: &Method::GET, ..ask.asked() };

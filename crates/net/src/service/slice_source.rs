@@ -20,7 +20,8 @@ use nigh_edge::plan::Manner;
 
 use super::{
     Ask, Service,
-    fetch::{HELD_UP_MAX, Task, target},
+    carry::HELD_UP_MAX,
+    fetch::{Task, target},
     slices::AHEAD_MAX,
 };
 use crate::{body::RequestBody, origin::Fetched};
@@ -216,7 +217,10 @@ impl Service {
                 return pilot.fail(failure);
             }
         };
-        match belongs(&master, span, fetched.head.status, &fetched.head.headers) {
+        // As those of the master were.
+        let mut fields = fetched.head.headers.clone();
+        ask.route.rule().arrive(&mut fields);
+        match belongs(&master, span, fetched.head.status, &fields) {
             Belongs::Yes => {}
             Belongs::No => {
                 // What is stored is not the origin's any more.
@@ -252,6 +256,7 @@ impl Service {
             stored: Ok(()),
             vary: [].into(),
             selecting: [].into(),
+            from_store: false,
         });
         drop(claimed);
         let mut patience = HELD_UP_MAX;

@@ -146,6 +146,11 @@ impl<'d> Section<'d> {
         self.find(key).is_some_and(|value| matches!(value.get_ref(), DeValue::Table(_)))
     }
 
+    /// Whether there is a value of this key that is true or false.
+    pub(super) fn is_truth(&self, key: &str) -> bool {
+        self.find(key).is_some_and(|value| matches!(value.get_ref(), DeValue::Boolean(_)))
+    }
+
     /// Whether there is a value of this key at all.
     pub(super) fn has(&self, key: &str) -> bool {
         self.find(key).is_some()

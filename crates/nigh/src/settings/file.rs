@@ -116,7 +116,8 @@ fn node(mut section: Section<'_>, folder: &Path) -> Node {
     node
 }
 
-fn name(text: &str) -> Result<String, &'static str> {
+/// A name without spaces: a node's, or a variable's.
+pub(super) fn name(text: &str) -> Result<String, &'static str> {
     let is_name = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
     is_name.then(|| text.to_owned()).ok_or("a name has letters, digits and signs, and no spaces")
 }
@@ -168,17 +169,7 @@ fn tls(mut section: Section<'_>, folder: &Path, node: &Node) -> Option<Tls> {
         return None;
     }
     let certificate = section.parsed("cert", beside(folder));
-    let key = if section.is_table("key") {
-        let mut key = section.inline("key");
-        let variable = key.parsed("env", name).map(Secret::Environment);
-        if variable.is_none() && !key.has("env") {
-            key.mistake("", "name the variable: write key = { env = \"NAME\" }");
-        }
-        key.finish();
-        variable
-    } else {
-        section.parsed("key", beside(folder)).map(Secret::File)
-    };
+    let key = secret(&mut section, "key", folder);
     for (wanted, what) in [("cert", "the certificate's file"), ("key", "the private key's file")] {
         if !section.has(wanted) {
             section.mistake("", format!("[tls] has no `{wanted}`: name {what}"));
@@ -186,6 +177,24 @@ fn tls(mut section: Section<'_>, folder: &Path, node: &Node) -> Option<Tls> {
     }
     section.finish();
     Some(Tls { certificate: certificate?, key: key? })
+}
+
+/// A file that holds a secret, or a variable.
+pub(super) fn secret(
+    section: &mut Section<'_>,
+    key: &'static str,
+    folder: &Path,
+) -> Option<Secret> {
+    if !section.is_table(key) {
+        return section.parsed(key, beside(folder)).map(Secret::File);
+    }
+    let mut inner = section.inline(key);
+    let variable = inner.parsed("env", name).map(Secret::Environment);
+    if variable.is_none() && !inner.has("env") {
+        inner.mistake("", format!("name the variable: write {key} = {{ env = \"NAME\" }}"));
+    }
+    inner.finish();
+    variable
 }
 
 fn limits(mut section: Section<'_>) -> Limits {

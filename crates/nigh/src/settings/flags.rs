@@ -1,5 +1,7 @@
 //! The flags of `nigh edge` as settings: one site, for every host.
 
+use std::path::PathBuf;
+
 use nigh_cache::{key::Scheme, slices::Slicing};
 use nigh_net::{disk, origin};
 
@@ -18,6 +20,7 @@ impl From<&cli::Edge> for Settings {
             connections: origin.origin_connections,
             ..to.clone()
         };
+        let shown = origin.origin_cert.clone().zip(origin.origin_key.clone());
         let tls = flags.tls_cert.clone().zip(flags.tls_key.clone());
         Self {
             node: Node {
@@ -39,7 +42,7 @@ impl From<&cli::Edge> for Settings {
                     .zip(flags.disk_size)
                     .map(|(path, size)| disk::Settings { path, size }),
             },
-            tls: tls.map(|(certificate, key)| Tls { certificate, key: Secret::File(key) }),
+            tls: tls.map(of_files),
             limits: Limits {
                 max_head: limits.max_head,
                 max_target: limits.max_target,
@@ -53,8 +56,13 @@ impl From<&cli::Edge> for Settings {
             },
             sites: vec![Site {
                 origin_ca: origin.origin_ca.clone(),
+                shown: shown.map(of_files),
                 ..Site::for_every_host(settings)
             }],
         }
     }
+}
+
+fn of_files((certificate, key): (PathBuf, PathBuf)) -> Tls {
+    Tls { certificate, key: Secret::File(key) }
 }

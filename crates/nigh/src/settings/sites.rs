@@ -5,12 +5,17 @@ use std::{collections::BTreeSet, path::Path, str::FromStr, time::Duration};
 
 use nigh_cache::key::Scheme;
 use nigh_edge::{
-    site::{Host, Name, Order, Pattern, Query, Rule, Rules},
+    site::{Host, Name, Order, Pattern, Query, Rule, Rules, signed},
     upstream::{ORIGINS_MAX, Probe},
 };
 use nigh_net::origin;
 
-use super::{Origin, Site, document::Section, file::beside};
+use super::{
+    Origin, SigningKeys, Site, Tls, compression,
+    document::Section,
+    file::{beside, secret},
+    protection::{self, Protection},
+};
 use crate::cli::duration;
 
 /// The greatest weight of an origin.
@@ -49,10 +54,24 @@ fn site(mut section: Section<'_>, folder: &Path, taken: &mut BTreeSet<Host>) -> 
     }
     let origins = origins(&mut section);
     let origin_ca = section.parsed("origin_ca", beside(folder));
+    let shown = shown(&mut section, folder);
     let probe = probe(&mut section);
-    let rules = rules(&mut section);
+    let protection = protection::read(&mut section);
+    let (rules, signing) = rules(&mut section, &protection, folder);
     section.finish();
-    Some(Site { hosts: hosts?, origins: origins?, origin_ca, probe, rules })
+    Some(Site { hosts: hosts?, origins: origins?, origin_ca, shown, probe, rules, signing })
+}
+
+/// The certificate that is shown to the origins.
+fn shown(section: &mut Section<'_>, folder: &Path) -> Option<Tls> {
+    let certificate = section.parsed("origin_cert", beside(folder));
+    let key = secret(section, "origin_key", folder);
+    for (there, other) in [("origin_cert", "origin_key"), ("origin_key", "origin_cert")] {
+        if section.has(there) && !section.has(other) {
+            section.mistake(there, format!("`{there}` is of no use without `{other}`"));
+        }
+    }
+    Some(Tls { certificate: certificate?, key: key? })
 }
 
 fn origins(section: &mut Section<'_>) -> Option<Vec<Origin>> {
@@ -131,34 +150,74 @@ fn positive(text: &str) -> Result<Duration, String> {
     }
 }
 
-fn rules(section: &mut Section<'_>) -> Rules {
+/// A site's rules, and the signing keys of those that have some, by their places.
+fn rules(
+    section: &mut Section<'_>,
+    site: &Protection,
+    folder: &Path,
+) -> (Rules, Vec<(usize, SigningKeys)>) {
     let sections = section.sections("path", "[[site.path]]", "[[site.path]]");
     if sections.len() > RULES_MAX {
         section.mistake("path", format!("a site has at most {RULES_MAX} rules"));
     }
-    Rules::new(sections.into_iter().filter_map(rule).collect())
+    let (mut list, mut signing) = (Vec::new(), Vec::new());
+    for section in sections {
+        if let Some((pattern, rule, keys)) = rule(section, site, folder) {
+            signing.extend(keys.map(|keys| (list.len(), keys)));
+            list.push((pattern, rule));
+        }
+    }
+    let rest = Rule { guard: site.guard(None, false), fields: site.fields(), ..Rule::default() };
+    (Rules::new(list, rest), signing)
 }
 
-fn rule(mut section: Section<'_>) -> Option<(Pattern, Rule)> {
+fn rule(
+    mut section: Section<'_>,
+    site: &Protection,
+    folder: &Path,
+) -> Option<(Pattern, Rule, Option<SigningKeys>)> {
     let pattern = section.parsed("match", Pattern::from_str);
     if !section.has("match") {
         section.mistake("", "a rule is for some paths: write match = \"/static/\"");
     }
+    let protection = site.with(protection::read(&mut section));
+    let keys = protection::signed(&mut section, folder);
+    let guard = protection.guard(Some(site), keys.is_some());
+    let compress = compression::read(&mut section);
+    let mixed_types = !section.truth("deception_guard").unwrap_or(true);
+    let follow_links = section.truth("follow_links").unwrap_or_default();
     let ttl = section.parsed("ttl", duration);
     let bypass = section.truth("bypass").unwrap_or_default();
     let order = section.parsed("query", order).unwrap_or_default();
-    let strip = names(&mut section, "strip");
+    let mut strip = names(&mut section, "strip");
     let ignore_cookies = names(&mut section, "ignore_cookies");
     if order == Order::Strip && section.has("strip") {
         section.mistake("strip", "query = \"strip\" leaves no parameters: leave out one of them");
     }
-    for other in ["ttl", "query", "strip", "ignore_cookies"] {
+    for other in ["ttl", "query", "strip", "ignore_cookies", "deception_guard"] {
         if bypass && section.has(other) {
             section.mistake(other, format!("bypass leaves `{other}` nothing to do: leave one out"));
         }
     }
+    if keys.is_some() {
+        // One URL has as many signatures as clients.
+        strip = strip.into_iter().chain([Name::Prefix(signed::PARAMETERS.into())]).collect();
+    }
     section.finish();
-    Some((pattern?, Rule { ttl, bypass, query: Query { order, strip }, ignore_cookies }))
+    let query = Query { order, strip };
+    let fields = protection.fields();
+    let rule = Rule {
+        ttl,
+        bypass,
+        query,
+        ignore_cookies,
+        guard,
+        compress,
+        fields,
+        mixed_types,
+        follow_links,
+    };
+    Some((pattern?, rule, keys))
 }
 
 fn order(text: &str) -> Result<Order, String> {

@@ -50,6 +50,22 @@ keep_host = true
 origin_ca = "/ca.pem"
 timeouts = { connect = "1s", idle = "9s" }
 probe = { path = "/up", every = "1s" }
+origin_cert = "edge.pem"
+origin_key = { env = "EDGE_KEY" }
+deny = "192.0.2.0/24"
+methods = ["GET", "POST"]
+remove_response_fields = "X-Powered-By"
+[[site.path]]
+match = "/private/"
+allow = ["10.0.0.0/8", "2001:db8::/32"]
+methods = "GET"
+set_response_fields = "X-A: b"
+signed = [{ id = "new", file = "url.key" }, { id = "old", env = "OLD" }]
+compress = ["br", "gzip"]
+compress_types = ["text/*"]
+compress_min = "2KiB"
+deception_guard = false
+follow_links = true
 [[site.path]]
 match = "/static/"
 ttl = "1d"
@@ -90,6 +106,73 @@ fn a_whole_file_is_read() {
     assert!(rule("/static/a").ignore_cookies[0].is(b"_gat"));
     assert!(rule("/a.php?b").bypass && !rule("/a").bypass);
     assert_eq!(second.hosts, [Host::Any]);
+}
+
+#[test]
+fn what_a_site_protects_holds_for_its_paths_beside_their_own() {
+    let Settings { sites, .. } = parse(WHOLE).unwrap();
+    let site = &sites[0];
+    let rule = |path| site.rules.rule(site.rules.find(path));
+    let admits = |path, client: &str| {
+        let guard = rule(path).guard.as_ref().unwrap();
+        guard.admissions.iter().all(|lists| lists.admits(client.parse().unwrap()))
+    };
+    assert!(admits("/private/", "10.1.1.1") && !admits("/private/", "198.51.100.1"));
+    assert!(admits("/else", "198.51.100.1") && !admits("/else", "192.0.2.7"));
+    let methods = |path| rule(path).guard.as_ref().unwrap().methods.unwrap().allow();
+    assert_eq!((&*methods("/private/"), &*methods("/")), ("GET, HEAD", "GET, HEAD, POST"));
+    let fields = rule("/private/").fields.as_ref().unwrap();
+    assert_eq!((fields.response_remove.len(), fields.response_set.len()), (1, 1));
+    assert_eq!(rule("/").fields.as_ref().unwrap().response_set.len(), 0);
+    let private = rule("/private/");
+    assert!(private.compress.is_some() && private.mixed_types && private.follow_links);
+    assert!(rule("/").compress.is_none() && !rule("/").mixed_types && !rule("/").follow_links);
+    let [(0, keys)] = &site.signing[..] else { panic!("{:?}", site.signing) };
+    assert_eq!(keys[0], ("new".to_owned(), Secret::File("/etc/nigh/url.key".into())));
+    assert_eq!(keys[1], ("old".to_owned(), Secret::Environment("OLD".to_owned())));
+    let shown = site.shown.as_ref().unwrap();
+    assert_eq!(shown.key, Secret::Environment("EDGE_KEY".to_owned()));
+    // Until its keys are read, nobody is let in.
+    assert_eq!(private.guard.as_ref().unwrap().keys.as_deref(), Some(&[][..]));
+    let mut out = Vec::new();
+    private.query.write("a=1&nigh-key=x", &mut out);
+    assert_eq!(out, b"?a=1");
+}
+
+#[test]
+fn what_protects_nothing_is_told() {
+    let site = "origin = \"http://a\"\n";
+    for (line, said) in [
+        ("deny = \"192.0.2.1/24\"", "write 192.0.2.0/24"),
+        ("allow = \"here\"", "`here` is no network"),
+        ("methods = \"FETCH\"", "`FETCH` is no method that can be listed: there are GET, HEAD"),
+        ("methods = []", "nobody could ask for anything"),
+        ("refuse_fields = \"a b\"", "`a b` is no name of a field"),
+        ("remove_response_fields = \"Via\"", "`Via` belongs to HTTP or to this edge"),
+        ("set_response_fields = \"X-A\"", "`X-A` sets nothing: write \"X-Frame-Options: DENY\""),
+        ("origin_cert = \"a.pem\"", "`origin_cert` is of no use without `origin_key`"),
+        (
+            "[[site.path]]\nmatch = \"/\"\nsigned = \"k\"",
+            "there may be several `signed`: write [{ id",
+        ),
+        (
+            "[[site.path]]\nmatch = \"/\"\nsigned = [{ id = \"a b\", file = \"f\" }]",
+            "`a b` names no key",
+        ),
+        (
+            "[[site.path]]\nmatch = \"/\"\nsigned = [{ id = \"a\" }]",
+            "has an id, and a file or a variable",
+        ),
+        ("[[site.path]]\nmatch = \"/\"\ncompress = \"deflate\"", "there are zstd, br and gzip"),
+        ("[[site.path]]\nmatch = \"/\"\ncompress_min = \"1KiB\"", "does nothing alone"),
+        (
+            "[[site.path]]\nmatch = \"/\"\ncompress = true\ncompress_types = \"html\"",
+            "names no types",
+        ),
+    ] {
+        let found = mistakes_of_site(&format!("{site}{line}\n"));
+        assert!(found.iter().any(|it| it.contains(said)), "{line}: {found:?}");
+    }
 }
 
 #[test]

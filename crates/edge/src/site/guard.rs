@@ -1,0 +1,128 @@
+//! Who may ask for a path, how, and with what: held against every request before anything is looked
+//! up, so that what is stored is protected as what is fetched is.
+
+use std::net::IpAddr;
+
+use http::{HeaderName, Method};
+use nigh_base::Wall;
+use nigh_cache::fields::Fields;
+
+use super::{
+    Admission, Methods,
+    signed::{self, Key},
+};
+use crate::problem::Problem;
+
+/// What is asked of requests. The default asks nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Guard {
+    /// Whose networks are let in: the site's lists and the path's, and all must let a client in.
+    pub admissions: Vec<Admission>,
+    /// The methods, if not all.
+    pub methods: Option<Methods>,
+    /// Fields that a request must not have.
+    pub refused_fields: Box<[HeaderName]>,
+    /// The keys of signed URLs, if only those are let in. Without a key, none is.
+    pub keys: Option<Box<[Key]>>,
+}
+
+/// A request, as far as a guard looks at it.
+#[derive(Debug)]
+pub struct Visit<'a, F> {
+    /// Its method.
+    pub method: &'a Method,
+    /// Its path and query.
+    pub target: &'a str,
+    /// Where it comes from.
+    pub client: IpAddr,
+    /// Its fields.
+    pub fields: &'a F,
+    /// When.
+    pub now: Wall,
+}
+
+impl Guard {
+    /// Whether it asks nothing.
+    pub fn is_open(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Lets a request in. Allocates nothing, but for a path that is written in an odd way.
+    ///
+    /// # Errors
+    /// Why it is not let in.
+    pub fn admit<F: Fields>(&self, visit: &Visit<'_, F>) -> Result<(), Problem> {
+        if !self.admissions.iter().all(|lists| lists.admits(visit.client)) {
+            return Err(Problem::NetworkRefused);
+        }
+        if let Some(methods) = self.methods
+            && !methods.contains(visit.method)
+        {
+            return Err(Problem::MethodRefused(methods));
+        }
+        let is_there = |name: &HeaderName| visit.fields.first(name.as_str()).is_some();
+        if self.refused_fields.iter().any(is_there) {
+            return Err(Problem::FieldRefused);
+        }
+        if let Some(keys) = &self.keys {
+            signed::verify(visit.target, keys, visit.client, visit.now)
+                .map_err(Problem::Signature)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{site::signed::Refusal, testing::fields};
+
+    fn asks(guard: &Guard, method: Method, client: &str, names: &[(&'static str, &str)]) -> String {
+        let visit = Visit {
+            method: &method,
+            target: "/",
+            client: client.parse().unwrap(),
+            fields: &fields(names),
+            now: Wall::from_secs(1),
+        };
+        guard.admit(&visit).err().map_or("", Problem::word).to_owned()
+    }
+
+    #[test]
+    fn every_list_must_let_a_client_in() {
+        let list = |text: &str| [text.parse().unwrap()].into();
+        let guard = Guard {
+            admissions: vec![
+                Admission { allow: list("10.0.0.0/8"), ..Admission::default() },
+                Admission { deny: list("10.1.0.0/16"), ..Admission::default() },
+            ],
+            ..Guard::default()
+        };
+        for (client, word) in
+            [("10.2.0.1", ""), ("10.1.0.1", "network-refused"), ("192.0.2.1", "network-refused")]
+        {
+            assert_eq!(asks(&guard, Method::GET, client, &[]), word, "{client}");
+        }
+    }
+
+    #[test]
+    fn methods_and_fields_that_are_not_wanted_are_refused() {
+        let guard = Guard {
+            methods: Some(Methods::of("GET").unwrap().and(Methods::default())),
+            refused_fields: ["x-original-url".parse().unwrap()].into(),
+            ..Guard::default()
+        };
+        let client = "192.0.2.1";
+        assert_eq!(asks(&guard, Method::HEAD, client, &[("accept", "x")]), "");
+        assert_eq!(asks(&guard, Method::POST, client, &[]), "method-refused");
+        assert_eq!(asks(&guard, Method::GET, client, &[("x-original-url", "")]), "field-refused");
+        assert!(Guard::default().is_open() && !guard.is_open());
+    }
+
+    #[test]
+    fn where_only_signed_urls_are_let_in_and_there_is_no_key_nothing_is() {
+        let guard = Guard { keys: Some([].into()), ..Guard::default() };
+        let word = Problem::Signature(Refusal::Missing).word();
+        assert_eq!(asks(&guard, Method::GET, "192.0.2.1", &[]), word);
+    }
+}
