@@ -70,6 +70,11 @@ impl Rules {
         Self { list, rest: Rule::default() }
     }
 
+    /// One rule, for every path.
+    pub const fn everywhere(rule: Rule) -> Self {
+        Self { list: Vec::new(), rest: rule }
+    }
+
     /// Which rule is for a path with its query.
     pub fn find(&self, path_and_query: &str) -> RuleNumber {
         if self.list.is_empty() {
