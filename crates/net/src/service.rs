@@ -30,6 +30,7 @@ use nigh_cache::{
 use nigh_edge::{
     cache_status::CacheStatus,
     forward::Identity,
+    forward_proxy::pac,
     plan::{self, Hit, Plan},
     problem::{self, Problem},
     respond::{self, Additions, Sink},
@@ -282,6 +283,26 @@ impl Service {
         self.counters.own();
         let additions = self.additions(cache);
         respond::own(sink, status, problem::CONTENT_TYPE, length, clock::now(), &additions, text);
+        if status == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
+            // RFC 9110, section 11.7.1; RFC 7617, section 2.1.
+            let challenge = b"Basic realm=\"nigh\", charset=\"UTF-8\"";
+            sink.field("proxy-authenticate", challenge);
+        }
+    }
+
+    /// Writes the head of the file that tells browsers about a forward proxy.
+    pub(crate) fn write_pac(&self, sink: &mut impl Sink, length: usize, text: &mut Vec<u8>) {
+        self.counters.own();
+        let additions = self.additions(CacheStatus::EMPTY);
+        respond::own(
+            sink,
+            StatusCode::OK,
+            pac::CONTENT_TYPE,
+            length,
+            clock::now(),
+            &additions,
+            text,
+        );
     }
 
     /// Whether a site's origin may be asked for what is not yet waited for: not if that could take the

@@ -193,7 +193,8 @@ mod tests {
     #[test]
     fn the_name_is_found_however_the_message_is_cut() {
         let padding = extension(21, &[0; 600]);
-        let message = hello(&[extension(10, &[0, 2, 0, 29]), server_name("WWW.Example.org"), padding]);
+        let message =
+            hello(&[extension(10, &[0, 2, 0, 29]), server_name("WWW.Example.org"), padding]);
         for size in [1, 2, 3, 5, 100, 10_000] {
             let mut bytes = records(&message, size);
             bytes.extend(b"what follows");

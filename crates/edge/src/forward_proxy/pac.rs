@@ -23,7 +23,9 @@ pub enum Exception {
 
 /// Why a text is no exception.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no exception: write a name (a.example, *.example) or an IPv4 network (10.0.0.0/8)")]
+#[error(
+    "`{0}` is no exception: write a name (a.example, *.example) or an IPv4 network (10.0.0.0/8)"
+)]
 pub struct ExceptionError(String);
 
 impl FromStr for Exception {
@@ -91,7 +93,8 @@ mod tests {
 
     #[test]
     fn the_file_names_the_proxy_and_what_goes_past_it() {
-        let exceptions = ["intra.example", "*.corp.example", "10.0.0.0/8"].map(|text| text.parse().unwrap());
+        let exceptions =
+            ["intra.example", "*.corp.example", "10.0.0.0/8"].map(|text| text.parse().unwrap());
         let file = file(Kind::Clear, "proxy.example:3128", &exceptions);
         for part in [
             "return \"PROXY proxy.example:3128\";",

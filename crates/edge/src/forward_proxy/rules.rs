@@ -134,7 +134,9 @@ mod tests {
     fn the_inside_is_out_of_reach_unless_it_is_allowed() {
         let closed = rules(&[], &[]);
         assert!(reaches(&closed, "203.0.113.1"));
-        for inside in ["127.0.0.1", "10.1.1.1", "169.254.169.254", "fd00:ec2::254", "::ffff:10.1.1.1"] {
+        for inside in
+            ["127.0.0.1", "10.1.1.1", "169.254.169.254", "fd00:ec2::254", "::ffff:10.1.1.1"]
+        {
             assert!(!reaches(&closed, inside), "{inside}");
         }
         let some = rules(&["10.1.0.0/16"], &[]);
