@@ -17,6 +17,7 @@ mod conditions;
 mod disk;
 mod draining;
 mod explaining;
+mod forward_proxy;
 mod forwarding;
 mod hits;
 mod http10;
