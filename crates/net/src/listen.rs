@@ -106,10 +106,22 @@ impl std::fmt::Debug for Door {
 /// # Errors
 /// As [`bind`].
 pub fn assert_free(address: SocketAddr) -> io::Result<()> {
+    assert_free_of(address, false)
+}
+
+/// The same for one family only, as [`bind_redirected`] binds.
+///
+/// # Errors
+/// As [`bind`].
+pub fn assert_redirected_free(address: SocketAddr) -> io::Result<()> {
+    assert_free_of(address, true)
+}
+
+fn assert_free_of(address: SocketAddr, only_v6: bool) -> io::Result<()> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
-        socket.set_only_v6(false)?;
+        socket.set_only_v6(only_v6)?;
     }
     socket.bind(&address.into())
 }

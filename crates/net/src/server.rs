@@ -132,7 +132,7 @@ impl Server {
         if let Some(proxy) = &settings.forward {
             for one in proxy.redirected() {
                 let taken = |source| StartError::Bind { address: one.address, source };
-                listen::assert_free(one.address).map_err(taken)?;
+                listen::assert_redirected_free(one.address).map_err(taken)?;
                 let first = listen::bind_redirected(*one).map_err(taken)?;
                 let to = Redirected { address: first.local_addr()?, ..*one };
                 let rest =

@@ -3,6 +3,7 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, rc::Rc, sync::Arc};
 
+use http::{HeaderMap, Method, header};
 use nigh_cache::key::Scheme;
 use nigh_edge::{
     site::{self, Host, Rule, RuleNumber, Rules},
@@ -150,6 +151,13 @@ impl Route {
             Reach::Redirected(original) => Some(original),
             Reach::Site | Reach::Chosen => None,
         }
+    }
+
+    /// Takes out of a request's fields what neither the origin nor the store may see.
+    pub(crate) fn clean(&self, method: &Method, fields: &mut HeaderMap) {
+        self.rule().remove_cookies(method, fields);
+        // A response that varies on it would have it kept.
+        fields.remove(header::PROXY_AUTHORIZATION);
     }
 
     /// Writes the key of a request that takes this route.

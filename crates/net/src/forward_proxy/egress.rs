@@ -5,10 +5,11 @@ use std::{
     io,
     net::{IpAddr, SocketAddr, ToSocketAddrs, UdpSocket},
     sync::Arc,
+    time::Duration,
 };
 
 use nigh_cache::flight::Failure;
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, time::timeout};
 use tracing::debug;
 
 use super::Proxy;
@@ -16,6 +17,10 @@ use crate::counters::Counters;
 
 /// Addresses of one name that are tried.
 const ADDRESSES_MAX: usize = 16;
+
+/// How long one of several addresses is tried before the next: one that swallows what is sent to it
+/// must leave time for another.
+const EACH: Duration = Duration::from_secs(3);
 
 /// One core's way out.
 #[derive(Debug)]
@@ -46,7 +51,7 @@ impl Egress {
             return Err(Failure::OutOfReach);
         }
         addresses.truncate(ADDRESSES_MAX);
-        let stream = TcpStream::connect(&addresses[..]).await.map_err(unreachable)?;
+        let stream = first_of(&addresses).await.map_err(unreachable)?;
         stream.set_nodelay(true).map_err(unreachable)?;
         Ok(stream)
     }
@@ -74,6 +79,25 @@ impl Egress {
         let is_this_proxy = is_own && self.proxy.own_ports().contains(&port);
         !is_this_proxy && self.proxy.settings.rules.reaches(address.ip(), is_own)
     }
+}
+
+/// A connection to the first of some addresses that takes one.
+async fn first_of(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
+    let mut last = io::ErrorKind::AddrNotAvailable.into();
+    for (number, address) in addresses.iter().enumerate() {
+        let connecting = TcpStream::connect(address);
+        let connected = if number + 1 == addresses.len() {
+            connecting.await
+        } else {
+            let late = |_| Err(io::ErrorKind::TimedOut.into());
+            timeout(EACH, connecting).await.unwrap_or_else(late)
+        };
+        match connected {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
 }
 
 /// Whether an address is this machine's: then the kernel would send from it what is sent to it.

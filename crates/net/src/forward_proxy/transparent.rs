@@ -162,12 +162,13 @@ impl Redirection<'_> {
             return;
         }
         let original = self.original.to_string();
+        let named = name.map(|name| format!("{name}:{}", self.original.port()));
         self.service.log(&Line {
             when: clock::now(),
             client: self.client.address,
             method: "TLS",
-            authority: name.unwrap_or_default(),
-            target: &original,
+            authority: &original,
+            target: named.as_deref().unwrap_or(&original),
             version: "-",
             referer: b"",
             agent: b"",

@@ -159,7 +159,7 @@ impl<'h> Judged<'h> {
         let lines = head.fields.iter().map(|(name, value)| (name.as_bytes(), value));
         let route = self.route.clone().expect("what no site has is refused");
         let mut fields = respond::to_map(lines);
-        route.rule().remove_cookies(&self.method, &mut fields);
+        route.clean(&self.method, &mut fields);
         Ask {
             method: self.method.clone(),
             version: version_of(head),

@@ -130,7 +130,7 @@ impl Answering {
         let ask = || {
             let route = route.clone().expect("what no site has is refused");
             let mut fields = without_host(&head.headers);
-            route.rule().remove_cookies(&head.method, &mut fields);
+            route.clean(&head.method, &mut fields);
             Ask {
                 method: head.method.clone(),
                 version: head.version,
