@@ -20,13 +20,15 @@ remove_namespaces() {
 }
 trap remove_namespaces EXIT
 
-# Runs a command in a namespace, where names mean what $work/hosts says.
-in_space() {
+# Becomes a command in a namespace, where names mean what $work/hosts says.
+enter() {
     local name=$1
     shift
     # shellcheck disable=SC2016
-    ip netns exec "$name" sh -c 'mount --bind "$0" /etc/hosts && exec "$@"' "$work/hosts" "$@"
+    exec ip netns exec "$name" sh -c 'mount --bind "$0" /etc/hosts && exec "$@"' "$work/hosts" "$@"
 }
+
+in_space() { (enter "$@"); }
 
 lay_network() {
     local name
@@ -78,7 +80,7 @@ serve() {
 run_proxy() {
     local log=$1
     shift
-    NO_COLOR=1 in_space "$proxy" "$NIGH" edge --forward --proxy-clients 198.18.1.0/24 \
+    NO_COLOR=1 enter "$proxy" "$NIGH" edge --forward --proxy-clients 198.18.1.0/24 \
         --proxy-clients 2001:db8:1::/64 "$@" 2>"$log" &
     started+=($!)
     until_true grep -q 'listening on' "$log" || {
