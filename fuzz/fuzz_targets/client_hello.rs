@@ -21,7 +21,7 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     assert_eq!(read(bytes), verdict, "what follows changes nothing");
     if let Read::Hello(name) = &verdict {
         if let Some(name) = name {
-            assert!(!name.is_empty() && name.len() <= 253 && *name == name.to_ascii_lowercase());
+            assert!(!name.is_empty() && name.len() <= 253 && **name == *name.to_ascii_lowercase());
         }
         let message = content(&bytes[..there]);
         for size in [1000, 16_384] {

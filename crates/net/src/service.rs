@@ -96,6 +96,8 @@ pub(crate) struct Ask {
     pub(crate) scheme: Scheme,
     pub(crate) authority: Box<str>,
     pub(crate) path_and_query: Box<str>,
+    /// Its target in the log, where that is another.
+    pub(crate) logged: Option<Box<str>>,
     /// Whose it is, and under which rule: both of the moment at which it came.
     pub(crate) route: Route,
     pub(crate) fields: HeaderMap,
@@ -412,7 +414,7 @@ impl Ask {
             client: self.client,
             method: self.method.as_str(),
             authority: &self.authority,
-            target: &self.path_and_query,
+            target: self.logged.as_deref().unwrap_or(&self.path_and_query),
             version: match self.version {
                 Version::HTTP_10 => "HTTP/1.0",
                 Version::HTTP_2 => "HTTP/2.0",

@@ -1,7 +1,7 @@
 //! The sites as one core has them: each with its rules and its origins. A snapshot never changes; a
 //! reload is another one, and what is on its way goes on with that under which it began.
 
-use std::{collections::BTreeMap, net::SocketAddr, rc::Rc, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, net::SocketAddr, rc::Rc, sync::Arc};
 
 use http::{HeaderMap, Method, header};
 use nigh_cache::key::Scheme;
@@ -150,6 +150,15 @@ impl Route {
         match self.reach {
             Reach::Redirected(original) => Some(original),
             Reach::Site | Reach::Chosen => None,
+        }
+    }
+
+    /// The target as the log has it: with its authority, where that is not the operator's.
+    pub(crate) fn logged<'a>(&self, authority: &str, path_and_query: &'a str) -> Cow<'a, str> {
+        if self.is_forward() {
+            Cow::Owned(format!("http://{authority}{path_and_query}"))
+        } else {
+            Cow::Borrowed(path_and_query)
         }
     }
 

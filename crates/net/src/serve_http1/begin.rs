@@ -1,6 +1,6 @@
 //! From a head to an answer, or to what must be asked of the origin. A hit ends here.
 
-use std::rc::Rc;
+use std::{borrow::Cow, rc::Rc};
 
 use bytes::Buf;
 use http::{Method, StatusCode, Version};
@@ -166,6 +166,10 @@ impl<'h> Judged<'h> {
             scheme: route.scheme(self.client.scheme),
             authority: self.authority.into(),
             path_and_query: head.target.path_and_query.into(),
+            logged: match route.logged(self.authority, head.target.path_and_query) {
+                Cow::Owned(logged) => Some(logged.into()),
+                Cow::Borrowed(_) => None,
+            },
             route,
             fields,
             client: self.client.address,
@@ -212,12 +216,17 @@ impl<'h> Judged<'h> {
     fn log(&self, service: &Service, status: StatusCode, bytes: u64, cache: CacheStatus) {
         if service.is_logging() {
             let head = self.head;
+            let target = match &self.route {
+                Ok(route) => route.logged(self.authority, head.target.path_and_query),
+                Err(Problem::Proxy(_)) => Cow::Borrowed(head.target.raw),
+                Err(_) => Cow::Borrowed(head.target.path_and_query),
+            };
             service.log(&Line {
                 when: clock::now(),
                 client: self.client.address,
                 method: head.method_name,
                 authority: self.authority,
-                target: head.target.path_and_query,
+                target: &target,
                 version: if self.framed.http1_1 { "HTTP/1.1" } else { "HTTP/1.0" },
                 referer: head.fields.first("referer").unwrap_or_default(),
                 agent: head.fields.first("user-agent").unwrap_or_default(),

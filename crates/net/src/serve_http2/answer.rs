@@ -2,6 +2,7 @@
 //! becomes a task of its own.
 
 use std::{
+    borrow::Cow,
     future::poll_fn,
     pin::pin,
     rc::Rc,
@@ -137,6 +138,10 @@ impl Answering {
                 scheme: route.scheme(client.scheme),
                 authority: authority.into(),
                 path_and_query: path_and_query.into(),
+                logged: match route.logged(authority, path_and_query) {
+                    Cow::Owned(logged) => Some(logged.into()),
+                    Cow::Borrowed(_) => None,
+                },
                 route,
                 fields,
                 client: client.address,
@@ -170,12 +175,16 @@ impl Answering {
             }
         };
         if service.is_logging() {
+            let target = match &route {
+                Ok(route) => route.logged(authority, path_and_query),
+                Err(_) => Cow::Borrowed(path_and_query),
+            };
             service.log(&Line {
                 when: clock::now(),
                 client: client.address,
                 method: head.method.as_str(),
                 authority,
-                target: path_and_query,
+                target: &target,
                 version: "HTTP/2.0",
                 referer: head.headers.first("referer").unwrap_or_default(),
                 agent: head.headers.first("user-agent").unwrap_or_default(),

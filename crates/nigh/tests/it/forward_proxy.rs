@@ -263,7 +263,9 @@ fn a_password_is_asked_for_and_goes_no_further() {
     edge.terminate();
     edge.ended();
     let log = std::fs::read_to_string(log).unwrap();
-    assert!(log.contains("\"CONNECT ") && log.contains(" 407 "), "{log}");
+    assert!(log.contains(&format!("\"CONNECT {address} HTTP/1.1\" 200 ")), "{log}");
+    assert!(log.contains(&format!("\"GET {url} HTTP/1.1\" 407 ")), "{log}");
+    assert!(log.contains(&format!("\"GET {url} HTTP/2.0\" 200 ")), "{log}");
     assert!(!log.contains(RIGHT) && !log.contains(WRONG) && !log.contains("ann"), "{log}");
 }
 
