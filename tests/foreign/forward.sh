@@ -80,6 +80,7 @@ serve() {
 run_proxy() {
     local log=$1
     shift
+    : >"$log"
     NO_COLOR=1 enter "$proxy" "$NIGH" edge --forward --proxy-clients 198.18.1.0/24 \
         --proxy-clients 2001:db8:1::/64 "$@" 2>"$log" &
     started+=($!)
