@@ -25,6 +25,10 @@ pub(crate) const PIP: Program =
     Program { name: "python3", probe: &["-m", "pip", "--version"], package: "python3-pip" };
 pub(crate) const NPM: Program = Program { name: "npm", probe: &["--version"], package: "npm" };
 const CURL: Program = Program { name: "curl", probe: &["--version"], package: "curl" };
+/// It has no way to ask for its version; without arguments it says how to use it.
+const HTPASSWD: Program = Program { name: "htpasswd", probe: &[], package: "apache2-utils" };
+const IP: Program = Program { name: "ip", probe: &["-V"], package: "iproute2" };
+const NFT: Program = Program { name: "nft", probe: &["--version"], package: "nftables" };
 const H2LOAD: Program =
     Program { name: "h2load", probe: &["--version"], package: "nghttp2-client" };
 const NGHTTP: Program =
@@ -41,7 +45,7 @@ const CASE_LIMIT: &str = "60";
 
 /// Runs them all; the first failure does not keep the others from running.
 pub(crate) fn run() -> Result<(), Failure> {
-    need(&[NODE, NPM, CURL, H2LOAD, NGHTTP, OPENSSL, PYTHON, VARNISHTEST])?;
+    need(&[NODE, NPM, CURL, H2LOAD, HTPASSWD, IP, NFT, NGHTTP, OPENSSL, PYTHON, VARNISHTEST])?;
     let workspace = Workspace::read()?;
     let nigh = workspace.build_release()?;
     let folder = workspace.root.join("tests/foreign");

@@ -88,6 +88,9 @@ pub enum Failure {
     /// The client's own body broke off, so the request could not be sent.
     #[error("the request's body broke off")]
     RequestBroken,
+    /// A forward proxy's rules leave no address of the destination.
+    #[error("the destination may not be reached")]
+    OutOfReach,
     /// The fetch was given up inside nigh.
     #[error("the fetch was given up")]
     GivenUp,

@@ -117,23 +117,8 @@ pub fn count_forward(method: &Method, fields: &mut HeaderMap) {
 /// Turns a client's fields into those of the request to the origin. Host is what the client asked
 /// for: whoever chooses the origin may write another.
 pub fn to_origin(fields: &mut HeaderMap, hop: Hop<'_>, identity: &Identity) {
-    let wants_trailers = fields
-        .get_all(TE)
-        .iter()
-        .flat_map(|value| list::elements(value.as_bytes()))
-        .any(|coding| coding.eq_ignore_ascii_case(b"trailers"));
-    remove_hop_by_hop(fields);
-    // Expect is met here: the body is asked for when the origin's connection can take it.
-    fields.remove(EXPECT);
-    if wants_trailers {
-        fields.insert(TE, HeaderValue::from_static("trailers"));
-    }
+    to_destination(fields, hop, identity);
     let asked = HeaderValue::try_from(hop.authority).ok();
-    if let Some(asked) = &asked {
-        fields.insert(HOST, asked.clone());
-    }
-    fields.append(VIA, identity.via(hop.version).clone());
-    fields.append(CDN_LOOP, identity.cdn_id.clone());
     append_to_list(fields, X_FORWARDED_FOR, &hop.client.to_string());
     fields.insert(X_FORWARDED_PROTO, HeaderValue::from_static(hop.scheme.as_str()));
     if let Some(asked) = asked {
@@ -150,6 +135,27 @@ pub fn to_origin(fields: &mut HeaderMap, hop: Hop<'_>, identity: &Identity) {
     for name in MISTAKEN {
         fields.remove(name);
     }
+}
+
+/// The same for a forward proxy's request, whose destination is the client's choice: strangers do not
+/// learn who asked (RFC 7239, section 8.3).
+pub fn to_destination(fields: &mut HeaderMap, hop: Hop<'_>, identity: &Identity) {
+    let wants_trailers = fields
+        .get_all(TE)
+        .iter()
+        .flat_map(|value| list::elements(value.as_bytes()))
+        .any(|coding| coding.eq_ignore_ascii_case(b"trailers"));
+    remove_hop_by_hop(fields);
+    // Expect is met here: the body is asked for when the origin's connection can take it.
+    fields.remove(EXPECT);
+    if wants_trailers {
+        fields.insert(TE, HeaderValue::from_static("trailers"));
+    }
+    if let Ok(asked) = HeaderValue::try_from(hop.authority) {
+        fields.insert(HOST, asked);
+    }
+    fields.append(VIA, identity.via(hop.version).clone());
+    fields.append(CDN_LOOP, identity.cdn_id.clone());
 }
 
 /// One element of Forwarded. RFC 7239, section 4: an IPv6 address is bracketed, and like an

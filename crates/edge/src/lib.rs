@@ -6,6 +6,7 @@
 //!             \-> Fetch: forward (the head as the origin gets it)
 //!              \-> Refuse: problem
 //! upstream: which of a site's origins is asked
+//! forward_proxy: who may use a forward proxy, and where it may go
 //! ```
 //!
 //! ```
@@ -16,6 +17,7 @@
 
 pub mod cache_status;
 pub mod forward;
+pub mod forward_proxy;
 pub mod plan;
 pub mod problem;
 pub mod reply;

@@ -4,7 +4,10 @@
 use http::StatusCode;
 use nigh_cache::flight::Failure;
 
-use crate::site::{Methods, signed::Refusal};
+use crate::{
+    forward_proxy,
+    site::{Methods, signed::Refusal},
+};
 
 /// The media type of the body.
 pub const CONTENT_TYPE: &str = "application/problem+json";
@@ -61,6 +64,9 @@ pub enum Problem {
     /// The client's: its body was malformed, late, too long or broken off.
     #[error("the request's body was refused")]
     Body(StatusCode),
+    /// A forward proxy's word; who can act is in it.
+    #[error(transparent)]
+    Proxy(#[from] forward_proxy::Refusal),
     /// The origin's.
     #[error("the origin gave no usable answer")]
     Origin(#[from] Failure),
@@ -85,6 +91,8 @@ impl Problem {
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TargetTooLong => StatusCode::URI_TOO_LONG,
             Self::Body(status) => status,
+            Self::Proxy(refusal) => refusal.status(),
+            Self::Origin(Failure::OutOfReach) => forward_proxy::Refusal::Destination.status(),
             Self::BadTarget | Self::Origin(Failure::RequestBroken) => StatusCode::BAD_REQUEST,
             Self::Origin(_) => StatusCode::BAD_GATEWAY,
         }
@@ -112,6 +120,8 @@ impl Problem {
             Self::Signature(Refusal::Network) => "signature-network",
             Self::LastHop => "max-forwards",
             Self::Body(_) => "body-refused",
+            Self::Proxy(refusal) => refusal.word(),
+            Self::Origin(Failure::OutOfReach) => forward_proxy::Refusal::Destination.word(),
             Self::Origin(Failure::Unreachable) => "origin-unreachable",
             Self::Origin(Failure::TimedOut) => "origin-timed-out",
             Self::Origin(Failure::Closed) => "origin-closed",
@@ -146,6 +156,9 @@ impl Problem {
     pub fn body(self) -> String {
         match self {
             Self::LastHop => String::new(),
+            Self::Origin(Failure::OutOfReach) => {
+                Self::Proxy(forward_proxy::Refusal::Destination).body()
+            }
             Self::Origin(failure) => body(self.status(), &failure.to_string()),
             Self::Signature(refusal) => body(self.status(), &refusal.to_string()),
             other => body(other.status(), &other.to_string()),

@@ -8,6 +8,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
+use nigh_edge::{forward_proxy::Refusal, problem::Problem};
 use parking_lot::Mutex;
 
 macro_rules! counters {
@@ -87,6 +88,28 @@ counters! {
     left_uncompressed: "nigh_left_uncompressed_total", "Responses left as they were because too many were being compressed.";
     /// What a response linked to, and was fetched ahead.
     link_followed: "nigh_links_followed_total", "Links that were followed ahead of anyone's asking.";
+    /// A tunnel that a forward proxy opened.
+    tunnel: "nigh_tunnels_total", "Tunnels opened.";
+    /// A byte that a tunnel brought to its destination.
+    tunnel_up: "nigh_tunnel_bytes_total{direction=\"up\"}", "Bytes through tunnels, counted when they end.";
+    /// A byte that a tunnel brought to its client.
+    tunnel_down: "nigh_tunnel_bytes_total{direction=\"down\"}", "Bytes through tunnels, counted when they end.";
+    /// A client that a forward proxy does not serve.
+    proxy_client: "nigh_proxy_refusals_total{reason=\"client\"}", "Requests that the forward proxy refused, by reason.";
+    /// A destination that it may not reach.
+    proxy_destination: "nigh_proxy_refusals_total{reason=\"destination\"}", "Requests that the forward proxy refused, by reason.";
+    /// A port that CONNECT may not reach.
+    proxy_port: "nigh_proxy_refusals_total{reason=\"port\"}", "Requests that the forward proxy refused, by reason.";
+    /// No password, or a wrong one.
+    proxy_credentials: "nigh_proxy_refusals_total{reason=\"credentials\"}", "Requests that the forward proxy refused, by reason.";
+    /// Too many wrong passwords.
+    proxy_attempts: "nigh_proxy_refusals_total{reason=\"attempts\"}", "Requests that the forward proxy refused, by reason.";
+    /// No room for one more tunnel.
+    proxy_tunnels: "nigh_proxy_refusals_total{reason=\"tunnels\"}", "Requests that the forward proxy refused, by reason.";
+    /// No request for a proxy.
+    proxy_other: "nigh_proxy_refusals_total{reason=\"other\"}", "Requests that the forward proxy refused, by reason.";
+    /// A redirected client that named a host which is elsewhere.
+    host_elsewhere: "nigh_hosts_elsewhere_total", "Redirected requests for a host that is not where they were going.";
     /// A log line that was dropped because the disk was slower than the requests.
     log_dropped: "nigh_log_lines_dropped_total", "Access log lines dropped because the log could not keep up.";
 }
@@ -96,6 +119,29 @@ impl Counters {
     pub fn lines_dropped(&self, lines: u64) {
         if lines > 0 {
             self.add(&self.log_dropped, lines);
+        }
+    }
+
+    /// Bytes that went through a tunnel.
+    pub fn tunnelled(&self, up: u64, down: u64) {
+        self.add(&self.tunnel_up, up);
+        self.add(&self.tunnel_down, down);
+    }
+
+    /// A request that a forward proxy refused, if that is what the problem is. What is found out of
+    /// reach when it is connected to is counted there.
+    pub fn refuse(&self, problem: Problem) {
+        match problem {
+            Problem::Proxy(Refusal::Client) => self.proxy_client(),
+            Problem::Proxy(Refusal::Destination) => self.proxy_destination(),
+            Problem::Proxy(Refusal::Port) => self.proxy_port(),
+            Problem::Proxy(Refusal::Credentials) => self.proxy_credentials(),
+            Problem::Proxy(Refusal::Attempts) => self.proxy_attempts(),
+            Problem::Proxy(Refusal::Tunnels) => self.proxy_tunnels(),
+            Problem::Proxy(Refusal::Scheme | Refusal::NotASite | Refusal::NoHost) => {
+                self.proxy_other();
+            }
+            _ => {}
         }
     }
 

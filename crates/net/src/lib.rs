@@ -17,6 +17,7 @@ pub mod disk;
 pub mod driver;
 pub mod entropy;
 mod executor;
+pub mod forward_proxy;
 pub mod http1;
 pub mod listen;
 pub mod origin;

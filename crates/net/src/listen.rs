@@ -22,6 +22,7 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tracing::{debug, warn};
 
 use crate::{
+    forward_proxy::{self, Mode, Redirected},
     serve_http1::{self, Client, Ended},
     serve_http2,
     service::Service,
@@ -54,16 +55,73 @@ pub fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     Ok(socket.into())
 }
 
+/// Opens a socket for redirected clients: for one family only, so that the kernel says where they were
+/// going; with [`Mode::Tproxy`], also for connections to others' addresses.
+///
+/// # Errors
+/// As [`bind`]; and if this process may not do that (it takes `CAP_NET_ADMIN`).
+pub fn bind_redirected(to: Redirected) -> io::Result<std::net::TcpListener> {
+    let Redirected { address, mode } = to;
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    match (mode, address) {
+        (Mode::Redirect, _) => {}
+        (Mode::Tproxy, SocketAddr::V4(_)) => socket.set_ip_transparent_v4(true)?,
+        (Mode::Tproxy, SocketAddr::V6(_)) => socket.set_ip_transparent_v6(true)?,
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// What those who come in through a socket speak.
+#[derive(Clone)]
+pub enum Door {
+    /// HTTP in clear.
+    Clear,
+    /// HTTP over TLS.
+    Tls(TlsAcceptor),
+    /// What they would have spoken to whom they were going to.
+    Redirected(Mode),
+}
+
+impl std::fmt::Debug for Door {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Clear => "Clear",
+            Self::Tls(_) => "Tls",
+            Self::Redirected(_) => "Redirected",
+        })
+    }
+}
+
 /// Fails if anybody listens there already: sharing a port is for the cores of one edge, and two edges
 /// would otherwise share it without a word.
 ///
 /// # Errors
 /// As [`bind`].
 pub fn assert_free(address: SocketAddr) -> io::Result<()> {
+    assert_free_of(address, false)
+}
+
+/// The same for one family only, as [`bind_redirected`] binds.
+///
+/// # Errors
+/// As [`bind`].
+pub fn assert_redirected_free(address: SocketAddr) -> io::Result<()> {
+    assert_free_of(address, true)
+}
+
+fn assert_free_of(address: SocketAddr, only_v6: bool) -> io::Result<()> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
-        socket.set_only_v6(false)?;
+        socket.set_only_v6(only_v6)?;
     }
     socket.bind(&address.into())
 }
@@ -96,12 +154,7 @@ impl Drop for Entered {
 ///
 /// At the limit of connections, or out of file descriptors, it pauses: waiting clients stay in the
 /// kernel's queue, and nothing spins.
-pub async fn accept(
-    listener: TcpListener,
-    tls: Option<TlsAcceptor>,
-    service: Rc<Service>,
-    open: Open,
-) {
+pub async fn accept(listener: TcpListener, door: Door, service: Rc<Service>, open: Open) {
     let limit = service.limits().connections;
     let mut told: Option<tokio::time::Instant> = None;
     loop {
@@ -127,9 +180,9 @@ pub async fn accept(
         };
         let entered = open.enter();
         service.counters().accepted();
-        let (tls, service) = (tls.clone(), Rc::clone(&service));
+        let (door, service) = (door.clone(), Rc::clone(&service));
         tokio::task::spawn_local(async move {
-            serve(stream, address, tls, &service).await;
+            serve(stream, address, door, &service).await;
             service.counters().closed();
             drop(entered);
         });
@@ -149,18 +202,20 @@ fn is_out_of_descriptors(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
 }
 
-async fn serve(
-    stream: TcpStream,
-    address: SocketAddr,
-    tls: Option<TlsAcceptor>,
-    service: &Rc<Service>,
-) {
+async fn serve(stream: TcpStream, address: SocketAddr, door: Door, service: &Rc<Service>) {
     if let Err(error) = stream.set_nodelay(true) {
         return debug!(%error, "a connection ended at once");
     }
+    let tls = match door {
+        Door::Redirected(mode) => {
+            return forward_proxy::serve_redirected(stream, address, mode, service).await;
+        }
+        Door::Clear => None,
+        Door::Tls(tls) => Some(tls),
+    };
     let service = Rc::clone(service);
     let Some(tls) = tls else {
-        let client = Client { address, scheme: Scheme::Http };
+        let client = Client::new(address, Scheme::Http);
         match serve_http1::serve(stream, client, Rc::clone(&service)).await {
             Ended::Http2(stream, read) => {
                 serve_http2::serve(Rewound { read, at: 0, stream }, client, service).await;
@@ -173,7 +228,7 @@ async fn serve(
         }
         return;
     };
-    let client = Client { address, scheme: Scheme::Https };
+    let client = Client::new(address, Scheme::Https);
     match shake_hands(&tls, stream, &service).await {
         Some(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => {
             serve_http2::serve(stream, client, service).await;

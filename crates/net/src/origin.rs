@@ -36,6 +36,7 @@ use self::stream::{Heard, Stream, Transport};
 use crate::{
     body::{Progress, RequestBody},
     executor::Local,
+    forward_proxy::Egress,
 };
 
 /// Where the origin is, and how long to wait for it.
@@ -106,10 +107,17 @@ impl Settings {
         if !well_formed {
             return Err(not_url());
         }
-        Ok(Self {
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        let port = uri.port_u16().unwrap_or_else(|| scheme.default_port());
+        Ok(Self { port, ..Self::of(scheme, bare) })
+    }
+
+    /// The origin at a host's own port, with default limits; an IPv6 address has no brackets.
+    pub fn of(scheme: Scheme, host: &str) -> Self {
+        Self {
             scheme,
-            host: host.trim_start_matches('[').trim_end_matches(']').to_owned(),
-            port: uri.port_u16().unwrap_or_else(|| scheme.default_port()),
+            host: host.to_owned(),
+            port: scheme.default_port(),
             keep_host: false,
             http2_prior_knowledge: false,
             connect_limit: Duration::from_secs(5),
@@ -118,7 +126,7 @@ impl Settings {
             keep_alive: Duration::from_secs(50),
             connections: 1024,
             head_bytes: 64 * 1024,
-        })
+        }
     }
 
     /// Scheme and authority.
@@ -148,6 +156,8 @@ pub struct Origin {
     /// One for each HTTP/1 connection in use. A kept one holds none: whoever waits for a permit finds
     /// it among the kept ones.
     permits: Arc<Semaphore>,
+    /// Who connects in our place, where the client chose the origin.
+    egress: Option<Rc<Egress>>,
     /// The near ends of connections to come.
     #[cfg(test)]
     dials: RefCell<VecDeque<tokio::io::DuplexStream>>,
@@ -227,6 +237,19 @@ impl Broken {
 impl Origin {
     /// A pool without connections. `tls` is needed when the scheme is https.
     pub fn new(settings: Settings, tls: Option<Arc<rustls::ClientConfig>>) -> Rc<Self> {
+        Self::reached(settings, tls, None)
+    }
+
+    /// A pool in clear whose connections are made through `egress`.
+    pub(crate) fn through(settings: Settings, egress: Rc<Egress>) -> Rc<Self> {
+        Self::reached(settings, None, Some(egress))
+    }
+
+    fn reached(
+        settings: Settings,
+        tls: Option<Arc<rustls::ClientConfig>>,
+        egress: Option<Rc<Egress>>,
+    ) -> Rc<Self> {
         let authority =
             HeaderValue::try_from(settings.authority()).expect("a host is visible ASCII");
         Rc::new(Self {
@@ -237,6 +260,7 @@ impl Origin {
             connecting: tokio::sync::Mutex::default(),
             speaks_http2: Cell::new(settings.http2_prior_knowledge),
             permits: Arc::new(Semaphore::new(settings.connections)),
+            egress,
             #[cfg(test)]
             dials: RefCell::default(),
             settings,
@@ -528,6 +552,10 @@ impl Origin {
         #[cfg(test)]
         if let Some(near) = self.dials.borrow_mut().pop_front() {
             return Ok((Stream::new(Transport::Memory(near)), false));
+        }
+        if let Some(egress) = &self.egress {
+            let tcp = egress.connect(&self.settings.host, self.settings.port).await?;
+            return Ok((Stream::new(Transport::Clear(tcp)), false));
         }
         let unreachable = |error: std::io::Error| {
             warn!(%error, host = self.settings.host, port = self.settings.port, "no connection to the origin");

@@ -7,6 +7,7 @@
 mod answer;
 mod begin;
 mod body;
+mod connect;
 mod fetch;
 mod io;
 mod output;
@@ -39,6 +40,7 @@ use self::{
 use crate::{
     access_log::Line,
     clock,
+    forward_proxy::{Proof, Proving},
     http1::{self, Refusal, write},
     service::{IdlePlace, Service},
 };
@@ -59,6 +61,17 @@ const LINGER_BYTES: usize = 1 << 20;
 pub(crate) struct Client {
     pub(crate) address: SocketAddr,
     pub(crate) scheme: Scheme,
+    /// Where it was going, if it was redirected here.
+    pub(crate) original: Option<SocketAddr>,
+    /// What was last found out of it, for a forward proxy.
+    pub(crate) proof: Option<Proof>,
+}
+
+impl Client {
+    /// A client that came here of its own will, and of which nothing is known.
+    pub(crate) const fn new(address: SocketAddr, scheme: Scheme) -> Self {
+        Self { address, scheme, original: None, proof: None }
+    }
 }
 
 /// How serving a connection ended.
@@ -172,7 +185,10 @@ where
                         let begun =
                             begin(&head, *client, &service, Position::Last, output, buffers);
                         let length = head.len;
-                        input.consume(length);
+                        // What has to be proved first is read again.
+                        if !matches!(begun, Begun::Prove(_)) {
+                            input.consume(length);
+                        }
                         Some(begun)
                     }
                     Ok(None) => None,
@@ -197,6 +213,11 @@ where
                     Box::pin(self.pipeline(*fetching)).await?
                 }
                 Some(Begun::Fetch(fetching)) => Box::pin(self.fetch(*fetching)).await?,
+                Some(Begun::Tunnel(tunnelling)) => Box::pin(self.connect(*tunnelling)).await?,
+                Some(Begun::Prove(proving)) => {
+                    self.prove(*proving).await;
+                    continue;
+                }
             };
             if !persistent {
                 return self.close().await;
@@ -245,6 +266,14 @@ where
                 Ok(false)
             }
             Err(error) => Err(error),
+        }
+    }
+
+    /// Finds out what a forward proxy has to know of the next request.
+    async fn prove(&mut self, proving: Proving) {
+        let sites = self.service.sites();
+        if let Some(forward) = sites.forward() {
+            self.client.proof = Some(Box::pin(forward.prove(proving)).await);
         }
     }
 

@@ -4,6 +4,7 @@
 //! makes a task of every stream, sends each answer on its own, and cannot send interim responses.
 
 mod answer;
+mod connect;
 mod content;
 mod cork;
 mod request;
@@ -214,7 +215,7 @@ mod tests {
                 None,
             );
             let (near, far) = duplex(64 * 1024);
-            let client = Client { address: ([127, 0, 0, 1], 1).into(), scheme: Scheme::Http };
+            let client = Client::new(([127, 0, 0, 1], 1).into(), Scheme::Http);
             let serving = tokio::task::spawn_local(serve(far, client, service));
             test(&mut Wire(near)).await;
             serving.is_finished()

@@ -20,7 +20,8 @@ use crate::{
     access_log::{Format, Writer},
     counters::Registry,
     disk::Disk,
-    listen::{self, Open},
+    forward_proxy::{Forward, Proxy, Redirected},
+    listen::{self, Door, Open},
     service::{Limits, Service},
     sites::{Sites, Snapshot},
 };
@@ -54,6 +55,8 @@ pub struct Settings {
     pub workers: usize,
     /// Whose requests are answered, and where their misses go.
     pub sites: Snapshot,
+    /// What takes requests for other hosts, if anything does.
+    pub forward: Option<Arc<Proxy>>,
     /// What one client may take.
     pub limits: Limits,
     /// Tells this edge from every other in CDN-Loop.
@@ -67,6 +70,8 @@ pub struct Settings {
 pub struct Server {
     /// Where it listens, with the ports that were chosen.
     pub addresses: Vec<(Scheme, SocketAddr)>,
+    /// Where redirected clients come in.
+    pub redirected: Vec<SocketAddr>,
     drain: watch::Sender<bool>,
     sites: watch::Sender<Snapshot>,
     threads: Vec<JoinHandle<()>>,
@@ -123,6 +128,21 @@ impl Server {
             let scheme = if one.tls.is_some() { Scheme::Https } else { Scheme::Http };
             addresses.push((scheme, address));
         }
+        let mut redirected = Vec::new();
+        if let Some(proxy) = &settings.forward {
+            for one in proxy.redirected() {
+                let taken = |source| StartError::Bind { address: one.address, source };
+                listen::assert_redirected_free(one.address).map_err(taken)?;
+                let first = listen::bind_redirected(*one).map_err(taken)?;
+                let to = Redirected { address: first.local_addr()?, ..*one };
+                let rest =
+                    (1..settings.workers).map(|_| listen::bind_redirected(to).map_err(taken));
+                sockets.push(std::iter::once(Ok(first)).chain(rest).collect::<Result<_, _>>()?);
+                redirected.push(to.address);
+            }
+            let listening = addresses.iter().map(|(_, address)| address).chain(&redirected);
+            proxy.listens_on(listening.map(SocketAddr::port).collect());
+        }
         let mut threads = Vec::new();
         for number in 0..settings.workers {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -142,7 +162,7 @@ impl Server {
             let thread = std::thread::Builder::new().name(format!("edge-{number}"));
             threads.push(thread.spawn(move || runtime.block_on(worker.run()))?);
         }
-        Ok(Self { addresses, drain, sites: sites_out, threads, open: open.clone() })
+        Ok(Self { addresses, redirected, drain, sites: sites_out, threads, open: open.clone() })
     }
 
     /// From now on, requests are these sites'; what is on its way ends as it began.
@@ -190,9 +210,13 @@ impl Worker {
     async fn serve(&mut self) {
         let settings = Arc::clone(&self.settings);
         let sites = Arc::clone(&self.sites.borrow_and_update());
+        let forward = settings
+            .forward
+            .as_ref()
+            .map(|proxy| Forward::start(Arc::clone(proxy), Arc::clone(&self.counters)));
         let service = Service::new(
             Arc::clone(&self.store),
-            Sites::new(&sites, None),
+            Sites::new(&sites, None, forward.clone()),
             Identity::new(settings.nonce),
             settings.limits.clone(),
             Arc::clone(&self.counters),
@@ -200,10 +224,15 @@ impl Worker {
             self.disk.take(),
         );
         let mut accepting = Vec::new();
-        for (socket, listen) in self.sockets.drain(..).zip(&settings.listen) {
+        let asked = settings.listen.iter().map(|listen| match &listen.tls {
+            Some(tls) => Door::Tls(TlsAcceptor::from(Arc::clone(tls))),
+            None => Door::Clear,
+        });
+        let redirected = settings.forward.iter().flat_map(|proxy| proxy.redirected());
+        let doors = asked.chain(redirected.map(|one| Door::Redirected(one.mode)));
+        for (socket, door) in self.sockets.drain(..).zip(doors) {
             let listener = TcpListener::from_std(socket).expect("the socket was made non-blocking");
-            let tls = listen.tls.clone().map(TlsAcceptor::from);
-            let accept = listen::accept(listener, tls, service.clone(), self.open.clone());
+            let accept = listen::accept(listener, door, service.clone(), self.open.clone());
             accepting.push(tokio::task::spawn_local(accept));
         }
         let mut flush = tokio::time::interval(LOG_FLUSH);
@@ -219,7 +248,11 @@ impl Worker {
                 }
                 Ok(()) = self.sites.changed() => {
                     let sites = Arc::clone(&self.sites.borrow_and_update());
-                    service.exchange_sites(Sites::new(&sites, Some(&service.sites())));
+                    service.exchange_sites(Sites::new(
+                        &sites,
+                        Some(&service.sites()),
+                        forward.clone(),
+                    ));
                 }
                 changed = self.draining.changed() => {
                     accepting.drain(..).for_each(|task| task.abort());

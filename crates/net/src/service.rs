@@ -38,6 +38,7 @@ use nigh_cache::{
 use nigh_edge::{
     cache_status::CacheStatus,
     forward::Identity,
+    forward_proxy::pac,
     plan::{self, Hit, Plan},
     problem::{self, Problem},
     reply::Reply,
@@ -108,6 +109,8 @@ pub(crate) struct Ask {
     pub(crate) scheme: Scheme,
     pub(crate) authority: Box<str>,
     pub(crate) path_and_query: Box<str>,
+    /// Its target in the log, where that is another.
+    pub(crate) logged: Option<Box<str>>,
     /// Whose it is, and under which rule: both of the moment at which it came.
     pub(crate) route: Route,
     pub(crate) fields: HeaderMap,
@@ -339,6 +342,19 @@ impl Service {
         let (now, additions) = (clock::now(), self.additions(cache));
         let kind = problem::CONTENT_TYPE;
         respond::own(sink, status, kind, length, allowed, now, &additions, text);
+        if status == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
+            // RFC 9110, section 11.7.1; RFC 7617, section 2.1.
+            let challenge = b"Basic realm=\"nigh\", charset=\"UTF-8\"";
+            sink.field("proxy-authenticate", challenge);
+        }
+    }
+
+    /// Writes the head of the file that tells browsers about a forward proxy.
+    pub(crate) fn write_pac(&self, sink: &mut impl Sink, length: usize, text: &mut Vec<u8>) {
+        self.counters.own();
+        let (now, additions) = (clock::now(), self.additions(CacheStatus::EMPTY));
+        let (status, kind) = (StatusCode::OK, pac::CONTENT_TYPE);
+        respond::own(sink, status, kind, length, Methods::USUAL, now, &additions, text);
     }
 
     /// Whether a site's origin may be asked for what is not yet waited for: not if that could take the
@@ -485,7 +501,7 @@ impl Ask {
             client: self.client,
             method: self.method.as_str(),
             authority: &self.authority,
-            target: &self.path_and_query,
+            target: self.logged.as_deref().unwrap_or(&self.path_and_query),
             version: match self.version {
                 Version::HTTP_10 => "HTTP/1.0",
                 Version::HTTP_2 => "HTTP/2.0",

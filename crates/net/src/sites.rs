@@ -1,8 +1,9 @@
 //! The sites as one core has them: each with its rules and its origins. A snapshot never changes; a
 //! reload is another one, and what is on its way goes on with that under which it began.
 
-use std::{collections::BTreeMap, rc::Rc, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, net::SocketAddr, rc::Rc, sync::Arc};
 
+use http::{HeaderMap, Method, header};
 use nigh_cache::key::Scheme;
 use nigh_edge::{
     site::{self, Host, Rule, RuleNumber, Rules},
@@ -10,6 +11,7 @@ use nigh_edge::{
 };
 
 use crate::{
+    forward_proxy::Forward,
     origin::Origin,
     upstream::{Member, Upstream},
 };
@@ -34,6 +36,8 @@ pub type Snapshot = Arc<[Settings]>;
 #[derive(Debug)]
 pub(crate) struct Sites {
     table: site::Sites<Rc<Site>>,
+    /// Where requests for other hosts go, if anywhere.
+    forward: Option<Rc<Forward>>,
 }
 
 /// One of them.
@@ -48,12 +52,34 @@ pub(crate) struct Site {
 pub(crate) struct Route {
     site: Rc<Site>,
     rule: RuleNumber,
+    reach: Reach,
+}
+
+/// Who chose where a request goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reach {
+    /// The operator: it is a site's.
+    Site,
+    /// The client of a forward proxy, by the authority.
+    Chosen,
+    /// The client, by the address that it was going to; the authority may say something else.
+    Redirected(SocketAddr),
+}
+
+impl Site {
+    pub(crate) const fn new(rules: Rules, upstream: Rc<Upstream>) -> Self {
+        Self { rules, upstream }
+    }
 }
 
 impl Sites {
     /// The sites of a snapshot. Origins that `before` had too keep their connections, and what is
-    /// known of their health.
-    pub(crate) fn new(snapshot: &[Settings], before: Option<&Self>) -> Rc<Self> {
+    /// known of their health. `forward` takes what is no site's.
+    pub(crate) fn new(
+        snapshot: &[Settings],
+        before: Option<&Self>,
+        forward: Option<Rc<Forward>>,
+    ) -> Rc<Self> {
         let mut held = Held::default();
         before.into_iter().flat_map(|before| before.table.iter()).for_each(|site| {
             held.take(&site.upstream);
@@ -64,13 +90,19 @@ impl Sites {
             (settings.hosts.clone(), Rc::new(site))
         });
         let table = site::Sites::new(sites);
-        Rc::new(Self { table })
+        Rc::new(Self { table, forward })
+    }
+
+    /// The forward proxy, if there is one.
+    pub(crate) const fn forward(&self) -> Option<&Rc<Forward>> {
+        self.forward.as_ref()
     }
 
     /// Whose a request for this authority and path is.
     pub(crate) fn route(&self, authority: &str, path_and_query: &str) -> Option<Route> {
         let site = self.table.find(authority)?;
-        Some(Route { site: Rc::clone(site), rule: site.rules.find(path_and_query) })
+        let rule = site.rules.find(path_and_query);
+        Some(Route { site: Rc::clone(site), rule, reach: Reach::Site })
     }
 
     /// The authority of a request that names none (HTTP/1.0 without Host): the origin's own, where
@@ -91,12 +123,86 @@ impl Sites {
         let settings = crate::origin::Settings::parse("http://origin.invalid").unwrap();
         let member = Member { settings, tls: None, weight: 1 };
         let upstream = Upstream::start(vec![member], None, vec![origin]);
-        let site = Rc::new(Site { rules: Rules::new(Vec::new(), rule), upstream });
-        Rc::new(Self { table: site::Sites::new([(vec![Host::Any], site)]) })
+        let site = Rc::new(Site { rules: Rules::everywhere(rule), upstream });
+        Rc::new(Self { table: site::Sites::new([(vec![Host::Any], site)]), forward: None })
     }
 }
 
 impl Route {
+    /// To a destination that a client named.
+    pub(crate) fn chosen(site: Rc<Site>) -> Self {
+        Self { rule: site.rules.find("/"), site, reach: Reach::Chosen }
+    }
+
+    /// To the address that a client was going to, whatever host it names.
+    pub(crate) fn redirected(site: Rc<Site>, original: SocketAddr) -> Self {
+        Self { rule: site.rules.find("/"), site, reach: Reach::Redirected(original) }
+    }
+
+    /// Whether the client chose where it goes.
+    pub(crate) fn is_forward(&self) -> bool {
+        self.reach != Reach::Site
+    }
+
+    /// The scheme of what is asked for, by a client that came with `scheme`: with another, perhaps,
+    /// than it asks a proxy for.
+    pub(crate) fn scheme(&self, scheme: Scheme) -> Scheme {
+        if self.is_forward() { Scheme::Http } else { scheme }
+    }
+
+    /// What keeps a key apart from that of the authority: who answers may be somebody else. No
+    /// authority has an `@`.
+    pub(crate) const fn key_suffix(&self) -> Option<SocketAddr> {
+        match self.reach {
+            Reach::Redirected(original) => Some(original),
+            Reach::Site | Reach::Chosen => None,
+        }
+    }
+
+    /// The target as the log has it: with its authority, where that is not the operator's.
+    pub(crate) fn logged<'a>(&self, authority: &str, path_and_query: &'a str) -> Cow<'a, str> {
+        if self.is_forward() {
+            Cow::Owned(format!("http://{authority}{path_and_query}"))
+        } else {
+            Cow::Borrowed(path_and_query)
+        }
+    }
+
+    /// Takes out of a request's fields what neither the origin nor the store may see.
+    pub(crate) fn clean(&self, method: &Method, fields: &mut HeaderMap) {
+        self.rule().rewrite(method, fields);
+        // A response that varies on it would have it kept.
+        fields.remove(header::PROXY_AUTHORIZATION);
+    }
+
+    /// Writes the key of a request that takes this route.
+    pub(crate) fn write_key(
+        &self,
+        scheme: Scheme,
+        authority: &str,
+        path_and_query: &str,
+        out: &mut Vec<u8>,
+    ) {
+        self.write(self.rule(), scheme, authority, path_and_query, out);
+    }
+
+    fn write(
+        &self,
+        rule: &Rule,
+        scheme: Scheme,
+        authority: &str,
+        path_and_query: &str,
+        out: &mut Vec<u8>,
+    ) {
+        match self.key_suffix() {
+            None => rule.write_key(self.scheme(scheme), authority, path_and_query, out),
+            Some(original) => {
+                let authority = format!("{authority}@{original}");
+                rule.write_key(self.scheme(scheme), &authority, path_and_query, out);
+            }
+        }
+    }
+
     /// The rule.
     pub(crate) fn rule(&self) -> &Rule {
         self.site.rules.rule(self.rule)
@@ -104,7 +210,7 @@ impl Route {
 
     /// The site's route for another of its targets.
     pub(crate) fn to(&self, path_and_query: &str) -> Self {
-        Self { site: Rc::clone(&self.site), rule: self.site.rules.find(path_and_query) }
+        Self { rule: self.site.rules.find(path_and_query), ..self.clone() }
     }
 
     /// The origins.
@@ -122,7 +228,7 @@ impl Route {
     ) {
         let rules = &self.site.rules;
         let rule = rules.rule(rules.find(path_and_query));
-        rule.write_key(scheme, authority, path_and_query, out);
+        self.write(rule, scheme, authority, path_and_query, out);
     }
 }
 
@@ -200,8 +306,9 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         LocalSet::new().block_on(&runtime, async {
             let (a, b) = ("http://a.example", "http://b.example");
-            let before = Sites::new(&[settings("x", &[a, b]), settings("y", &[a])], None);
-            let after = Sites::new(&[settings("z", &[a, b]), settings("y", &[b])], Some(&before));
+            let before = Sites::new(&[settings("x", &[a, b]), settings("y", &[a])], None, None);
+            let after =
+                Sites::new(&[settings("z", &[a, b]), settings("y", &[b])], Some(&before), None);
             assert!(before.route("z", "/").is_none() && after.route("x", "/").is_none());
             assert!(Rc::ptr_eq(&upstream(&before, "x"), &upstream(&after, "z")));
             let origins = |sites: &Sites, host: &str| -> Vec<Rc<Origin>> {
@@ -217,10 +324,10 @@ mod tests {
     fn an_origin_that_is_spoken_to_otherwise_is_another() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         LocalSet::new().block_on(&runtime, async {
-            let before = Sites::new(&[settings("x", &["http://a.example"])], None);
+            let before = Sites::new(&[settings("x", &["http://a.example"])], None, None);
             let mut other = settings("x", &["http://a.example"]);
             other.origins[0].settings.keep_host = true;
-            let after = Sites::new(&[other], Some(&before));
+            let after = Sites::new(&[other], Some(&before), None);
             assert!(!Rc::ptr_eq(&upstream(&before, "x"), &upstream(&after, "x")));
         });
     }

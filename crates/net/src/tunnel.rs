@@ -1,4 +1,5 @@
-//! Bytes both ways between a client and an origin that have agreed on another protocol.
+//! Bytes both ways between a client and an origin that have agreed on another protocol, or that a
+//! forward proxy brings together.
 
 use std::{cell::Cell, io, time::Duration};
 
@@ -13,6 +14,24 @@ use tracing::debug;
 /// Bytes in each direction that may lie in between.
 const BUFFER: usize = 16 * 1024;
 
+/// How long a tunnel may stand.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Without a byte in either direction.
+    pub(crate) idle: Duration,
+    /// In all, if that is limited.
+    pub(crate) total: Option<Duration>,
+}
+
+/// Bytes that went through a tunnel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Moved {
+    /// To the origin.
+    pub(crate) up: u64,
+    /// To the client.
+    pub(crate) down: u64,
+}
+
 /// Tunnels until both sides have ended, one fails, or nothing has moved in either direction for
 /// `idle`. `first` is what the client sent already.
 pub(crate) async fn run<S>(client: &mut S, first: &[u8], upgrade: OnUpgrade, idle: Duration)
@@ -20,25 +39,35 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     match timeout(idle, upgrade).await {
-        Ok(Ok(upgraded)) => relay(client, first, TokioIo::new(upgraded), idle).await,
+        Ok(Ok(upgraded)) => {
+            relay(client, first, TokioIo::new(upgraded), Limits { idle, total: None }).await;
+        }
         Ok(Err(error)) => debug!(%error, "the origin's upgrade failed"),
         Err(_) => debug!("the origin's upgrade took too long"),
     }
 }
 
-async fn relay<C, O>(client: &mut C, first: &[u8], origin: O, idle: Duration)
+/// Tunnels to `origin`, as [`run`] does, and within `limits`; says how much went through.
+pub(crate) async fn relay<C, O>(client: &mut C, first: &[u8], origin: O, limits: Limits) -> Moved
 where
     C: AsyncRead + AsyncWrite + Unpin,
     O: AsyncRead + AsyncWrite,
 {
     let (client_read, client_write) = tokio::io::split(client);
     let (origin_read, mut origin_write) = tokio::io::split(origin);
-    let activity = Activity::new(idle);
+    let activity = Activity::new(limits.idle);
+    let (upward, downward) = (Cell::new(0), Cell::new(0));
     let up = async {
-        write(&mut origin_write, first, &activity).await?;
-        copy(client_read, origin_write, &activity).await
+        write(&mut origin_write, first, &activity, &upward).await?;
+        copy(client_read, origin_write, &activity, &upward).await
     };
-    let down = copy(origin_read, client_write, &activity);
+    let down = copy(origin_read, client_write, &activity, &downward);
+    let over = async {
+        match limits.total {
+            Some(total) => tokio::time::sleep(total).await,
+            None => std::future::pending().await,
+        }
+    };
     tokio::select! {
         // A failure on one side ends both; a clean end of one leaves the other to finish.
         ended = async { tokio::try_join!(up, down) } => {
@@ -47,7 +76,9 @@ where
             }
         }
         () = activity.stopped() => debug!("a tunnel was idle"),
+        () = over => debug!("a tunnel's time was over"),
     }
+    Moved { up: upward.get(), down: downward.get() }
 }
 
 /// When anything last moved, in whichever direction: a download is no idle upload.
@@ -83,6 +114,7 @@ async fn copy<R, W>(
     mut from: ReadHalf<R>,
     mut to: WriteHalf<W>,
     activity: &Activity,
+    moved: &Cell<u64>,
 ) -> io::Result<()>
 where
     R: AsyncRead,
@@ -95,7 +127,7 @@ where
         if read == 0 {
             return to.shutdown().await;
         }
-        write(&mut to, &buffer[..read], activity).await?;
+        write(&mut to, &buffer[..read], activity, moved).await?;
         to.flush().await?;
     }
 }
@@ -104,6 +136,7 @@ async fn write<W: AsyncWrite>(
     to: &mut WriteHalf<W>,
     mut bytes: &[u8],
     activity: &Activity,
+    moved: &Cell<u64>,
 ) -> io::Result<()> {
     while !bytes.is_empty() {
         let written = to.write(bytes).await?;
@@ -111,6 +144,7 @@ async fn write<W: AsyncWrite>(
             return Err(io::ErrorKind::WriteZero.into());
         }
         activity.moved(Instant::now());
+        moved.set(moved.get() + written as u64);
         bytes = &bytes[written..];
     }
     Ok(())
@@ -130,10 +164,14 @@ mod tests {
     }
 
     /// The far ends of a tunnel, and the tunnel.
-    fn tunnel(idle: Duration) -> (DuplexStream, DuplexStream, impl Future<Output = ()>) {
+    fn tunnel(idle: Duration) -> (DuplexStream, DuplexStream, impl Future<Output = Moved>) {
+        tunnel_within(Limits { idle, total: None })
+    }
+
+    fn tunnel_within(limits: Limits) -> (DuplexStream, DuplexStream, impl Future<Output = Moved>) {
         let (client, mut near) = duplex(16);
         let (origin, far) = duplex(16);
-        (client, origin, async move { relay(&mut near, b"first ", far, idle).await })
+        (client, origin, async move { relay(&mut near, b"first ", far, limits).await })
     }
 
     #[test]
@@ -153,8 +191,9 @@ mod tests {
                 assert_eq!(answer, "an answer");
                 heard
             };
-            let (heard, ()) = tokio::join!(ends, tunnel);
+            let (heard, moved) = tokio::join!(ends, tunnel);
             assert_eq!(heard, "first then more than fits at once");
+            assert_eq!(moved, Moved { up: 33, down: 9 });
         });
     }
 
@@ -166,6 +205,17 @@ mod tests {
             let mut heard = String::new();
             origin.read_to_string(&mut heard).await.unwrap();
             assert_eq!(heard, "first ");
+        });
+    }
+
+    #[test]
+    fn a_tunnel_whose_time_is_over_ends_although_it_is_used() {
+        on_a_core(async {
+            let total = Some(Duration::from_millis(5));
+            let (mut client, mut origin, tunnel) = tunnel_within(Limits { idle: LONG, total });
+            let talking = async { while client.write_all(b"on and on").await.is_ok() {} };
+            let hearing = async { while origin.read_u8().await.is_ok() {} };
+            tokio::join!(tunnel, talking, hearing);
         });
     }
 

@@ -33,10 +33,16 @@ pub(crate) fn explain(running: &Running, url: &str, now: Wall) -> anyhow::Result
 pub(crate) fn key_of(running: &Running, url: &str) -> anyhow::Result<(Vec<u8>, bool)> {
     let (scheme, authority, path) = parts(url)?;
     let sites = running.sites();
-    let site = sites.find(&authority);
-    let site = site.with_context(|| format!("no site of this edge has the host {authority}"))?;
-    let rule = site.rules.rule(site.rules.find(&path));
     let mut bytes = Vec::new();
+    let Some(site) = sites.find(&authority) else {
+        // A forward proxy keeps http under its own URL.
+        if running.forward.is_some() && scheme == Scheme::Http {
+            key::write(scheme, &authority, &path, &mut bytes);
+            return Ok((bytes, false));
+        }
+        bail!("no site of this edge has the host {authority}");
+    };
+    let rule = site.rules.rule(site.rules.find(&path));
     rule.write_key(scheme, &authority, &path, &mut bytes);
     Ok((bytes, rule.bypass))
 }

@@ -1,5 +1,6 @@
 //! The command line: what can be said, and what it means when it is not.
 
+mod forward;
 mod overlay;
 mod sign;
 
@@ -22,6 +23,7 @@ use nigh_cache::{
 use nigh_lab::Experiment;
 use nigh_net::{access_log, origin};
 
+pub(crate) use forward::{ForwardFlags, redirected};
 pub(crate) use overlay::{Fetch, Locate, Node, Overlay, Put, Sought, Visit};
 pub(crate) use sign::Sign;
 
@@ -50,7 +52,7 @@ pub(crate) enum Verb {
     Sim(Sim),
 }
 
-/// A caching reverse proxy in front of a site.
+/// A caching reverse proxy in front of a site, or a caching forward proxy for your own clients.
 ///
 /// Answers from memory what may be answered from memory (RFC 9111), fetches the rest from the origin
 /// once for everyone who asks at the same time, and goes on answering while the origin is down, as far
@@ -61,12 +63,15 @@ Examples:
   nigh edge --to https://origin.example.com
   nigh edge --to http://127.0.0.1:3000 --listen http://0.0.0.0:80 --listen https://0.0.0.0:443 \\
             --tls-cert site.pem --tls-key site.key --memory 4GiB --admin 127.0.0.1:9000
+  nigh edge --forward --listen http://192.168.1.1:3128
+  curl -x http://192.168.1.1:3128 http://example.com/
   curl -sI http://127.0.0.1:8080/ | grep -i cache-status
   nigh explain http://127.0.0.1:8080/ --admin 127.0.0.1:9000")]
 pub(crate) struct Edge {
     /// The origin: `http://HOST:PORT` or `https://HOST:PORT`; the port may be left out.
-    #[arg(long, value_name = "URL", value_parser = origin::Settings::parse)]
-    pub(crate) to: origin::Settings,
+    #[arg(long, value_name = "URL", value_parser = origin::Settings::parse,
+          required_unless_present = "forward")]
+    pub(crate) to: Option<origin::Settings>,
     /// Where clients come in; may be given several times. Port 0 is any free one.
     #[arg(long, value_name = "[SCHEME://]ADDR:PORT", default_value = "http://127.0.0.1:8080",
           value_parser = ListenAddress::parse)]
@@ -115,6 +120,8 @@ pub(crate) struct Edge {
     pub(crate) log_format: access_log::Format,
     #[command(flatten)]
     pub(crate) origin: OriginFlags,
+    #[command(flatten)]
+    pub(crate) forward: ForwardFlags,
     #[command(flatten)]
     pub(crate) limits: LimitFlags,
 }

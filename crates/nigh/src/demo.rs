@@ -52,6 +52,7 @@ pub(crate) fn run(flags: &cli::Demo) -> anyhow::Result<()> {
         listen: vec![Listen { address: ANYWHERE, tls: None }],
         workers: 1,
         sites: edge::snapshot(std::slice::from_ref(&shown), &mut edge::Roots::default())?,
+        forward: None,
         limits: Limits::default(),
         nonce: edge::nonce(),
         log_format: None,

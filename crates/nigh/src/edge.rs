@@ -19,7 +19,9 @@ use nigh_net::{
     access_log::{Place, Writer},
     counters::Registry,
     disk::{self, Disk},
-    entropy, http1,
+    entropy,
+    forward_proxy::{Mode, Proxy},
+    http1,
     listen::Open,
     server::{self, Listen, Server},
     service::Limits,
@@ -32,7 +34,7 @@ use tracing::{error, info, warn};
 
 use crate::{
     admin, cli,
-    settings::{self, Secret, Settings, Site},
+    settings::{self, Forward, Secret, Settings, Site},
 };
 
 /// Everything that the admin API looks at.
@@ -45,6 +47,7 @@ pub(crate) struct Running {
     pub(crate) addresses: Vec<(Scheme, SocketAddr)>,
     pub(crate) since: Instant,
     pub(crate) disk: Option<Arc<Disk>>,
+    pub(crate) forward: Option<Arc<Proxy>>,
     sites: RwLock<Arc<site::Sites<Site>>>,
 }
 
@@ -79,12 +82,14 @@ impl Edge {
             disk.map(|disk| Disk::open(disk, Arc::clone(store.purges()))).transpose()?.unzip();
         let registry = Registry::default();
         let open = Open::default();
+        let forward = settings.forward.clone();
         let server =
             Server::start(settings, &store, &registry, log.as_ref(), &open, disk.as_ref())?;
         let addresses = server.addresses.clone();
         let (name, since) = (name.to_owned(), Instant::now());
         let sites = RwLock::new(by_host(sites));
-        let running = Running { store, registry, open, name, addresses, since, disk, sites };
+        let running =
+            Running { store, registry, open, name, addresses, since, disk, forward, sites };
         Ok(Self { running: Arc::new(running), server, log, disk: writer })
     }
 
@@ -92,6 +97,16 @@ impl Edge {
     fn exchange_sites(&self, sites: Vec<Site>, snapshot: Snapshot) {
         self.server.exchange_sites(snapshot);
         *self.running.sites.write().expect("nobody panics while holding it") = by_host(sites);
+    }
+
+    /// Where redirected clients come in, and how.
+    fn redirected(&self, settings: &Settings) -> impl Iterator<Item = (&'static str, SocketAddr)> {
+        let modes = settings.forward.iter().flat_map(|forward| &forward.transparent);
+        let modes = modes.map(|one| match one.mode {
+            Mode::Redirect => "redirect",
+            Mode::Tproxy => "tproxy",
+        });
+        modes.zip(self.server.redirected.iter().copied())
     }
 
     /// Ends it when every request in flight has ended, or after `limit`.
@@ -139,6 +154,9 @@ fn serve(settings: &Settings, file: Option<&Path>) -> anyhow::Result<()> {
     };
     let mut roots = Roots::default();
     let snapshot = snapshot(&settings.sites, &mut roots)?;
+    if settings.forward.as_ref().is_some_and(Forward::is_open) {
+        warn!("this forward proxy asks for no password and serves everyone who can reach it");
+    }
     let store = Store::new(store_settings(&settings.cache));
     let name = &settings.node.name;
     let server = server_settings(settings, snapshot)?;
@@ -160,7 +178,10 @@ fn serve(settings: &Settings, file: Option<&Path>) -> anyhow::Result<()> {
             None => None,
         };
         for (scheme, address) in &edge.running.addresses {
-            info!("listening on {}://{address} for {}", scheme.as_str(), served(&settings.sites));
+            info!("listening on {}://{address} for {}", scheme.as_str(), served(settings));
+        }
+        for (mode, address) in edge.redirected(settings) {
+            info!("redirected clients on {mode}://{address}");
         }
         if let Some(address) = settings.node.admin {
             let address = admin::serve(address, Arc::clone(&edge.running))?;
@@ -215,9 +236,10 @@ fn reload(edge: &Edge, file: &Path, started: &Settings, roots: &mut Roots) {
     }
 }
 
-/// The sites in a few words, for the log.
-fn served(sites: &[Site]) -> String {
-    match sites {
+/// What is served in a few words, for the log.
+fn served(settings: &Settings) -> String {
+    match &settings.sites[..] {
+        [] => "clients of a forward proxy".to_owned(),
         [Site { origins, .. }] if origins.len() == 1 => origins[0].settings.url(),
         sites => format!("{} sites", sites.len()),
     }
@@ -326,6 +348,7 @@ fn server_settings(settings: &Settings, sites: Snapshot) -> anyhow::Result<serve
         listen,
         workers: node.workers.map_or_else(cores, usize::from),
         sites,
+        forward: settings.forward.as_ref().map(Forward::proxy).transpose()?,
         limits: Limits {
             http1: http1::Limits {
                 head_bytes: bytes(limits.max_head),

@@ -95,6 +95,12 @@ pub(crate) fn page(running: &Running) -> String {
         ),
         ("nigh_connections", "Connections open.", "gauge", running.open.count() as u64),
         (
+            "nigh_tunnels",
+            "Tunnels of the forward proxy that are open.",
+            "gauge",
+            running.forward.as_ref().map_or(0, |proxy| proxy.tunnels() as u64),
+        ),
+        (
             "nigh_uptime_seconds",
             "Seconds since the start.",
             "gauge",

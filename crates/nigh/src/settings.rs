@@ -5,6 +5,7 @@ mod compression;
 mod document;
 mod file;
 mod flags;
+mod forward;
 mod mistake;
 mod protection;
 mod sites;
@@ -23,6 +24,7 @@ use nigh_net::{access_log, disk, origin};
 use crate::cli::ListenAddress;
 
 pub(crate) use file::{Unusable, read};
+pub(crate) use forward::Forward;
 pub(crate) use mistake::Mistake;
 pub(crate) use protection::SigningKeys;
 
@@ -35,6 +37,8 @@ pub(crate) struct Settings {
     /// `None` where nobody listens for https, or a certificate for localhost is to be made.
     pub(crate) tls: Option<Tls>,
     pub(crate) limits: Limits,
+    /// `None` where requests for other hosts than the sites' are refused.
+    pub(crate) forward: Option<Forward>,
     pub(crate) sites: Vec<Site>,
 }
 
@@ -193,6 +197,7 @@ impl Settings {
             ("[cache]", self.cache != other.cache),
             ("[tls]", self.tls != other.tls),
             ("[limits]", self.limits != other.limits),
+            ("[forward]", self.forward != other.forward),
         ];
         differs.into_iter().filter(|(_, differs)| *differs).map(|(section, _)| section).collect()
     }

@@ -101,6 +101,11 @@ impl Rules {
         self
     }
 
+    /// One rule, for every path.
+    pub fn everywhere(rule: Rule) -> Self {
+        Self::new(Vec::new(), rule)
+    }
+
     /// Which rule is for a path with its query. Where one protects something, the path's plain form
     /// counts: written in another way it is the same to many origins.
     pub fn find(&self, path_and_query: &str) -> RuleNumber {

@@ -1,10 +1,10 @@
 //! From a head to an answer, or to what must be asked of the origin. A hit ends here.
 
-use std::rc::Rc;
+use std::{borrow::Cow, rc::Rc};
 
 use bytes::Buf;
 use http::{Method, StatusCode, Version};
-use nigh_cache::fields::Fields;
+use nigh_cache::{fields::Fields, key::Scheme};
 use nigh_edge::{
     cache_status::CacheStatus,
     plan::{self, Plan},
@@ -15,11 +15,13 @@ use nigh_edge::{
 
 use super::{
     Buffers, Client,
-    output::{Framed, Output, write_hit, write_problem},
+    connect::Tunnelling,
+    output::{Framed, Output, end_head, write_hit, write_problem},
 };
 use crate::{
     access_log::Line,
     clock,
+    forward_proxy::{Asked, Form, Proving, Way},
     http1::{self, Framing, Head},
     service::{Ask, Service, Work},
     sites::{Route, Sites},
@@ -37,6 +39,10 @@ pub(super) enum Begun {
     Content { content: Content, persistent: bool },
     /// The origin must be asked.
     Fetch(Box<Fetching>),
+    /// A tunnel is asked for.
+    Tunnel(Box<Tunnelling>),
+    /// Something must be found out before this head can be judged: nothing was done.
+    Prove(Box<Proving>),
 }
 
 pub(super) struct Fetching {
@@ -72,21 +78,46 @@ struct Judged<'h> {
     authority: &'h str,
     framed: Framed,
     has_body: bool,
-    /// `None` if no site has the host.
-    route: Option<Route>,
+    /// Or why it has none.
+    route: Result<Route, Problem>,
+}
+
+/// Where a head leads: to a site, or through a forward proxy.
+fn way(head: &Head<'_>, client: &Client, sites: &Sites) -> Way {
+    let target = &head.target;
+    let authority = target.authority.unwrap_or_else(|| sites.nameless());
+    let Some(forward) = sites.forward() else {
+        return match sites.route(authority, target.path_and_query) {
+            Some(route) => Way::Follow(route),
+            None => Way::Refuse(Problem::UnknownHost),
+        };
+    };
+    let form = match (target.form, target.scheme) {
+        (http1::Form::Authority, _) => Form::Connect,
+        (_, Some(http1::Scheme::Http)) => Form::Absolute(Scheme::Http),
+        (_, Some(http1::Scheme::Https)) => Form::Absolute(Scheme::Https),
+        (_, None) => Form::Origin,
+    };
+    let asked = Asked {
+        method: &method_of(head),
+        form,
+        authority,
+        path_and_query: target.path_and_query,
+        credentials: head.fields.first("proxy-authorization"),
+        client,
+    };
+    forward.judge(&asked, sites)
 }
 
 impl<'h> Judged<'h> {
     fn new(
         head: &'h Head<'h>,
         client: Client,
-        service: &Service,
         sites: &'h Sites,
-        buffers: &mut Buffers,
-    ) -> (Self, Plan) {
+        route: Result<Route, Problem>,
+    ) -> Self {
         let authority = head.target.authority.unwrap_or_else(|| sites.nameless());
-        let place = head.target.path_and_query;
-        let judged = Self {
+        Self {
             head,
             client,
             method: method_of(head),
@@ -97,21 +128,26 @@ impl<'h> Judged<'h> {
                 persistent: head.persistent,
             },
             has_body: !matches!(head.framing, Framing::None | Framing::Length(0)),
-            route: sites.route(authority, place),
-        };
-        let planned = match (&judged.route, head.framing) {
-            (None, _) => Plan::Refuse(Problem::UnknownHost),
+            route,
+        }
+    }
+
+    fn plan(&self, service: &Service, buffers: &mut Buffers) -> Plan {
+        let head = self.head;
+        match (&self.route, head.framing) {
+            (Err(problem), _) => Plan::Refuse(*problem),
             (_, Framing::Length(length)) if length > service.limits().body_bytes => {
                 Plan::Refuse(Problem::BodyTooLarge)
             }
-            (Some(route), _) => {
-                let (rule, from) = (route.rule(), client.address);
-                let admitted = service.admit(rule, &judged.method, place, from, &head.fields);
-                rule.write_key(client.scheme, authority, place, &mut buffers.key);
+            (Ok(route), _) => {
+                let (rule, place) = (route.rule(), head.target.path_and_query);
+                let from = self.client.address;
+                let admitted = service.admit(rule, &self.method, place, from, &head.fields);
+                route.write_key(self.client.scheme, self.authority, place, &mut buffers.key);
                 let request = plan::Request {
-                    method: &judged.method,
+                    method: &self.method,
                     fields: &head.fields,
-                    has_body: judged.has_body,
+                    has_body: self.has_body,
                     upgrade: head.upgrade,
                     bypass: rule.bypass,
                 };
@@ -120,8 +156,7 @@ impl<'h> Judged<'h> {
                     Err(problem) => Plan::Refuse(problem),
                 }
             }
-        };
-        (judged, planned)
+        }
     }
 
     fn ask(&self, buffers: &Buffers) -> Ask {
@@ -129,13 +164,17 @@ impl<'h> Judged<'h> {
         let lines = head.fields.iter().map(|(name, value)| (name.as_bytes(), value));
         let route = self.route.clone().expect("what no site has is refused");
         let mut fields = respond::to_map(lines);
-        route.rule().rewrite(&self.method, &mut fields);
+        route.clean(&self.method, &mut fields);
         Ask {
             method: self.method.clone(),
             version: version_of(head),
-            scheme: self.client.scheme,
+            scheme: route.scheme(self.client.scheme),
             authority: self.authority.into(),
             path_and_query: head.target.path_and_query.into(),
+            logged: match route.logged(self.authority, head.target.path_and_query) {
+                Cow::Owned(logged) => Some(logged.into()),
+                Cow::Borrowed(_) => None,
+            },
             route,
             fields,
             client: self.client.address,
@@ -155,6 +194,24 @@ impl<'h> Judged<'h> {
         })
     }
 
+    /// Tells a browser what to ask the forward proxy for.
+    fn send_pac(
+        &self,
+        service: &Service,
+        sites: &Sites,
+        output: &mut Output,
+        buffers: &mut Buffers,
+    ) -> Begun {
+        let forward = sites.forward().expect("it is its file");
+        let file = forward.pac(self.authority, &self.client);
+        service.write_pac(output, file.len(), &mut buffers.text);
+        end_head(output, self.framed);
+        let sent = if self.framed.head_only { "" } else { file.as_str() };
+        output.0.extend_from_slice(sent.as_bytes());
+        self.log(service, StatusCode::OK, sent.len() as u64, CacheStatus::EMPTY);
+        Begun::Answered { persistent: self.framed.persistent }
+    }
+
     /// What follows an unread body is not known to be a request, and what follows CONNECT was meant
     /// for a tunnel.
     fn persists_refusal(&self) -> bool {
@@ -164,12 +221,17 @@ impl<'h> Judged<'h> {
     fn log(&self, service: &Service, status: StatusCode, bytes: u64, cache: CacheStatus) {
         if service.is_logging() {
             let head = self.head;
+            let target = match &self.route {
+                Ok(route) => route.logged(self.authority, head.target.path_and_query),
+                Err(Problem::Proxy(_)) => Cow::Borrowed(head.target.raw),
+                Err(_) => Cow::Borrowed(head.target.path_and_query),
+            };
             service.log(&Line {
                 when: clock::now(),
                 client: self.client.address,
                 method: head.method_name,
                 authority: self.authority,
-                target: head.target.path_and_query,
+                target: &target,
                 version: if self.framed.http1_1 { "HTTP/1.1" } else { "HTTP/1.0" },
                 referer: head.fields.first("referer").unwrap_or_default(),
                 agent: head.fields.first("user-agent").unwrap_or_default(),
@@ -190,8 +252,13 @@ pub(super) fn begin_early(
     buffers: &mut Buffers,
 ) -> Early {
     let sites = service.sites();
-    let (judged, planned) = Judged::new(head, client, service, &sites, buffers);
-    match planned {
+    let route = match way(head, &client, &sites) {
+        Way::Follow(route) => Ok(route),
+        Way::Refuse(problem) => Err(problem),
+        Way::Tunnel(_) | Way::Pac | Way::Prove(_) => return Early::Nothing { persistent: false },
+    };
+    let judged = Judged::new(head, client, &sites, route);
+    match judged.plan(service, buffers) {
         Plan::Fetch(fetch) => Early::Fetch(judged.fetching(Work::Fetch(fetch), buffers)),
         Plan::Answer(_) | Plan::Slices(_) => {
             Early::Nothing { persistent: judged.framed.persistent }
@@ -219,9 +286,32 @@ pub(super) fn begin(
     buffers: &mut Buffers,
 ) -> Begun {
     let sites = service.sites();
-    let (mut judged, planned) = Judged::new(head, client, service, &sites, buffers);
-    judged.framed.persistent &= position == Position::Followed || !service.is_draining();
-    match planned {
+    let may_stay = position == Position::Followed || !service.is_draining();
+    let route = match way(head, &client, &sites) {
+        Way::Follow(route) => Ok(route),
+        Way::Refuse(problem) => {
+            service.counters().refuse(problem);
+            Err(problem)
+        }
+        Way::Pac => {
+            let mut judged = Judged::new(head, client, &sites, Err(Problem::UnknownHost));
+            judged.framed.persistent &= may_stay && !judged.has_body;
+            return judged.send_pac(service, &sites, output, buffers);
+        }
+        Way::Tunnel(to) => {
+            let judged = Judged::new(head, client, &sites, Err(Problem::ConnectRefused));
+            return Begun::Tunnel(Box::new(Tunnelling {
+                to,
+                authority: judged.authority.into(),
+                agent: head.fields.first("user-agent").unwrap_or_default().into(),
+                framed: judged.framed,
+            }));
+        }
+        Way::Prove(proving) => return Begun::Prove(proving),
+    };
+    let mut judged = Judged::new(head, client, &sites, route);
+    judged.framed.persistent &= may_stay;
+    match judged.plan(service, buffers) {
         Plan::Answer(hit) => {
             if hit.refresh {
                 service.refresh(judged.ask(buffers), hit.object.clone());

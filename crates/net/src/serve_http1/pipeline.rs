@@ -112,7 +112,7 @@ where
         let mut next = Some(Turn::ask(first, &self.service));
         while let Some(turn) = next {
             let persistent = match turn {
-                Turn::Read { head, .. } => {
+                Turn::Read { head, persistent } => {
                     let is_last = turns.borrow().is_empty();
                     let position = if is_last { Position::Last } else { Position::Followed };
                     match self.answer_again(&head, position) {
@@ -124,6 +124,12 @@ where
                         // It was stored, and is no more.
                         Begun::Fetch(fetching) => {
                             next = Some(Turn::ask(*fetching, &self.service));
+                            continue;
+                        }
+                        Begun::Tunnel(tunnelling) => Box::pin(self.connect(*tunnelling)).await?,
+                        Begun::Prove(proving) => {
+                            self.prove(*proving).await;
+                            next = Some(Turn::Read { head, persistent });
                             continue;
                         }
                     }

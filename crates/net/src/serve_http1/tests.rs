@@ -68,7 +68,7 @@ impl Asking {
             let (near, address) = listener.accept().unwrap();
             near.set_nonblocking(true).unwrap();
             let near = TcpStream::from_std(near).unwrap();
-            let who = Client { address, scheme: Scheme::Http };
+            let who = Client::new(address, Scheme::Http);
             tokio::task::spawn_local(serve(near, who, Rc::clone(&service)));
             client
         });

@@ -2,6 +2,7 @@
 //! becomes a task of its own.
 
 use std::{
+    borrow::Cow,
     future::poll_fn,
     pin::pin,
     rc::Rc,
@@ -16,6 +17,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use nigh_cache::{
     fields::Fields,
     flight::{Failure, INTERIM_MAX, Interim, Truncated},
+    key::Scheme,
 };
 use nigh_edge::{
     cache_status::CacheStatus,
@@ -26,6 +28,7 @@ use nigh_edge::{
 use tokio::sync::mpsc;
 
 use super::{
+    connect::Tunnelling,
     content::{Data, Piece},
     request::{content_length, join_cookies, target, without_host},
     streams::{Open, Streams},
@@ -34,8 +37,10 @@ use crate::{
     access_log::Line,
     body::{BodyBroken, RequestBody},
     clock,
+    forward_proxy::{Asked, Form, Proving, Way},
     serve_http1::{Buffers, Client},
     service::{Answer, Ask, CONTINUE_WAIT, Chunk, Incoming, Service, Streamed, Work},
+    sites::Sites,
 };
 
 /// How long a stream whose answer is complete is kept open for content that still comes. Closing it
@@ -70,7 +75,37 @@ impl Answering {
         // What cannot be read is not repeated in the log either.
         let (authority, path_and_query) = read.unwrap_or(("", "-"));
         let has_body = !body.is_end_stream();
-        let route = service.sites().route(authority, path_and_query);
+        let sites = service.sites();
+        let route = match way(&head, read, client, &sites) {
+            Way::Follow(route) => Ok(route),
+            Way::Refuse(problem) => {
+                service.counters().refuse(problem);
+                Err(problem)
+            }
+            Way::Pac => {
+                let forward = sites.forward().expect("it is its file");
+                let file = forward.pac(authority, client);
+                let mut out = Out { service, method: &head.method, text: &mut buffers.text };
+                return send(&mut to, out.pac(file), streams);
+            }
+            Way::Tunnel(destination) => {
+                let tunnelling = Tunnelling {
+                    to: destination,
+                    authority: authority.into(),
+                    agent: head.headers.first("user-agent").unwrap_or_default().into(),
+                    client: *client,
+                    service: Rc::clone(service),
+                    streams: Rc::clone(streams),
+                };
+                tokio::task::spawn_local(tunnelling.run(body, to, open));
+                return;
+            }
+            Way::Prove(proving) => {
+                let request = Request::from_parts(head, body);
+                tokio::task::spawn_local(self.proved().begin_later(*proving, request, to, open));
+                return;
+            }
+        };
         let planned = if read.is_none() {
             Plan::Refuse(Problem::BadTarget)
         } else if head.headers.len() > limits.http1.fields {
@@ -79,10 +114,10 @@ impl Answering {
             Plan::Refuse(Problem::TargetTooLong)
         } else if length.is_some_and(|length| length > limits.body_bytes) {
             Plan::Refuse(Problem::BodyTooLarge)
-        } else if let Some(route) = &route {
+        } else if let Ok(route) = &route {
             let (rule, from) = (route.rule(), client.address);
             let admitted = service.admit(rule, &head.method, path_and_query, from, &head.headers);
-            rule.write_key(client.scheme, authority, path_and_query, &mut buffers.key);
+            route.write_key(client.scheme, authority, path_and_query, &mut buffers.key);
             let asked = plan::Request {
                 method: &head.method,
                 fields: &head.headers,
@@ -95,18 +130,22 @@ impl Answering {
                 Err(problem) => Plan::Refuse(problem),
             }
         } else {
-            Plan::Refuse(Problem::UnknownHost)
+            Plan::Refuse(route.as_ref().err().copied().unwrap_or(Problem::UnknownHost))
         };
         let ask = || {
             let route = route.clone().expect("what no site has is refused");
             let mut fields = without_host(&head.headers);
-            route.rule().rewrite(&head.method, &mut fields);
+            route.clean(&head.method, &mut fields);
             Ask {
                 method: head.method.clone(),
                 version: head.version,
-                scheme: client.scheme,
+                scheme: route.scheme(client.scheme),
                 authority: authority.into(),
                 path_and_query: path_and_query.into(),
+                logged: match route.logged(authority, path_and_query) {
+                    Cow::Owned(logged) => Some(logged.into()),
+                    Cow::Borrowed(_) => None,
+                },
                 route,
                 fields,
                 client: client.address,
@@ -150,12 +189,16 @@ impl Answering {
             }
         };
         if service.is_logging() {
+            let target = match &route {
+                Ok(route) => route.logged(authority, path_and_query),
+                Err(_) => Cow::Borrowed(path_and_query),
+            };
             service.log(&Line {
                 when: clock::now(),
                 client: client.address,
                 method: head.method.as_str(),
                 authority,
-                target: path_and_query,
+                target: &target,
                 version: "HTTP/2.0",
                 referer: head.headers.first("referer").unwrap_or_default(),
                 agent: head.headers.first("user-agent").unwrap_or_default(),
@@ -182,6 +225,69 @@ impl Answering {
     }
 }
 
+impl Answering {
+    /// The same, for a request that has to wait for something to be found out.
+    fn proved(&self) -> Self {
+        Self {
+            service: Rc::clone(&self.service),
+            client: self.client,
+            streams: Rc::clone(&self.streams),
+            buffers: Buffers::default(),
+        }
+    }
+
+    /// Begins a request anew once it is found out what has to be known of it.
+    async fn begin_later(
+        mut self,
+        proving: Proving,
+        request: Request<RecvStream>,
+        to: SendResponse<Piece>,
+        open: Open,
+    ) {
+        let sites = self.service.sites();
+        if let Some(forward) = sites.forward() {
+            self.client.proof = Some(forward.prove(proving).await);
+        }
+        self.begin(request, to);
+        drop(open);
+    }
+}
+
+/// Where a request leads: to a site, or through a forward proxy. To HTTP/2 every target is absolute,
+/// but nobody asks a proxy for https: with that scheme it is the proxy itself that is asked.
+fn way(
+    head: &http::request::Parts,
+    read: Option<(&str, &str)>,
+    client: &Client,
+    sites: &Sites,
+) -> Way {
+    let Some((authority, path_and_query)) = read else {
+        return Way::Refuse(Problem::BadTarget);
+    };
+    let Some(forward) = sites.forward() else {
+        return match sites.route(authority, path_and_query) {
+            Some(route) => Way::Follow(route),
+            None => Way::Refuse(Problem::UnknownHost),
+        };
+    };
+    let form = match head.uri.scheme_str() {
+        _ if head.method == Method::CONNECT => Form::Connect,
+        Some("http") => Form::Absolute(Scheme::Http),
+        _ => Form::Origin,
+    };
+    forward.judge(
+        &Asked {
+            method: &head.method,
+            form,
+            authority,
+            path_and_query,
+            credentials: head.headers.first("proxy-authorization"),
+            client,
+        },
+        sites,
+    )
+}
+
 /// Sends an answer whose content is there. If the client does not want it any more, nobody does.
 fn send(to: &mut SendResponse<Piece>, answer: Response<Data>, streams: &Rc<Streams>) {
     let (head, content) = answer.into_parts();
@@ -195,7 +301,7 @@ fn send(to: &mut SendResponse<Piece>, answer: Response<Data>, streams: &Rc<Strea
 
 /// Sends an answer whose content is there, and waits until it was taken; resets the stream if none of
 /// it is for `limit`. `None` if the client does not want it any more.
-async fn send_watched(
+pub(super) async fn send_watched(
     to: &mut SendResponse<Piece>,
     answer: Response<Data>,
     streams: &Rc<Streams>,
@@ -435,10 +541,10 @@ async fn has_room(sending: &mut SendStream<Piece>, length: usize) -> bool {
 }
 
 /// Writes heads for `h2`.
-struct Out<'a> {
-    service: &'a Service,
-    method: &'a Method,
-    text: &'a mut Vec<u8>,
+pub(super) struct Out<'a> {
+    pub(super) service: &'a Service,
+    pub(super) method: &'a Method,
+    pub(super) text: &'a mut Vec<u8>,
 }
 
 impl Out<'_> {
@@ -468,7 +574,19 @@ impl Out<'_> {
         (response(head, ()), *status, bodiless)
     }
 
-    fn problem(&mut self, problem: Problem, cache: CacheStatus) -> (Response<Data>, CacheStatus) {
+    /// The file that tells browsers about a forward proxy.
+    fn pac(&mut self, file: String) -> Response<Data> {
+        let mut head = MapHead::default();
+        self.service.write_pac(&mut head, file.len(), self.text);
+        let file = if *self.method == Method::HEAD { Bytes::new() } else { Bytes::from(file) };
+        response(head, Data::Bytes(file))
+    }
+
+    pub(super) fn problem(
+        &mut self,
+        problem: Problem,
+        cache: CacheStatus,
+    ) -> (Response<Data>, CacheStatus) {
         let mut head = MapHead::default();
         let body = problem.body();
         self.service.count_problem(problem);

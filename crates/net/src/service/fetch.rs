@@ -450,7 +450,11 @@ impl Service {
             authority: &ask.authority,
             version: ask.version,
         };
-        forward::to_origin(&mut fields, hop, &self.identity);
+        if ask.route.is_forward() {
+            forward::to_destination(&mut fields, hop, &self.identity);
+        } else {
+            forward::to_origin(&mut fields, hop, &self.identity);
+        }
         if let Some(expects) = expects.filter(|_| !request.body().is_empty()) {
             fields.insert(header::EXPECT, expects);
         }

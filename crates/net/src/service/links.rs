@@ -63,7 +63,7 @@ impl Service {
         fields.insert(PURPOSE, HeaderValue::from_static("prefetch"));
         self.admit(rule, &Method::GET, &target, ask.client, &fields).ok()?;
         let (mut key, mut selecting) = (Vec::new(), Vec::new());
-        rule.write_key(ask.scheme, &ask.authority, &target, &mut key);
+        route.write_key(ask.scheme, &ask.authority, &target, &mut key);
         let request = plan::Request {
             method: &Method::GET,
             fields: &fields,

@@ -115,13 +115,22 @@ impl<'d> Section<'d> {
     /// A whole number.
     pub(super) fn number(&mut self, key: &'static str, range: RangeInclusive<u64>) -> Option<u64> {
         let value = self.value(key)?;
+        self.number_at(key, value, &range)
+    }
+
+    fn number_at(
+        &self,
+        key: &str,
+        value: &Spanned<DeValue<'_>>,
+        range: &RangeInclusive<u64>,
+    ) -> Option<u64> {
         let number = match value.get_ref() {
             DeValue::Integer(number) => u64::from_str_radix(number.as_str(), number.radix()).ok(),
             _ => None,
         };
         let number = number.filter(|number| range.contains(number));
         if number.is_none() {
-            let (least, most) = range.into_inner();
+            let (least, most) = (range.start(), *range.end());
             let message = match most {
                 u64::MAX => format!("`{key}` is a whole number without quotes, {least} or more"),
                 _ => format!("`{key}` is a whole number without quotes, from {least} to {most}"),
@@ -129,6 +138,22 @@ impl<'d> Section<'d> {
             self.mistakes.add(value.span(), message);
         }
         number
+    }
+
+    /// One whole number, or a list of them.
+    pub(super) fn numbers(
+        &mut self,
+        key: &'static str,
+        range: RangeInclusive<u64>,
+    ) -> Option<Vec<u64>> {
+        let value = self.value(key)?;
+        let elements = match value.get_ref() {
+            DeValue::Array(elements) => elements.iter().collect(),
+            _ => vec![value],
+        };
+        let numbers: Option<Vec<_>> =
+            elements.into_iter().map(|element| self.number_at(key, element, &range)).collect();
+        numbers
     }
 
     /// True or false.

@@ -13,8 +13,8 @@ use nigh_net::disk;
 use toml::de::DeTable;
 
 use super::{
-    Cache, Limits, Mistake, Node, Secret, Settings, Tls, document::Section, mistake::Mistakes,
-    sites,
+    Cache, Limits, Mistake, Node, Secret, Settings, Tls, document::Section, forward,
+    mistake::Mistakes, sites,
 };
 use crate::cli::{ListenAddress, SliceSize, duration, loopback, target_size};
 
@@ -78,9 +78,10 @@ pub(super) fn parse(text: &str, beside: &Path) -> Result<Settings, Vec<Mistake>>
         let cache = cache(root.section("cache"), beside);
         let tls = tls(root.section("tls"), beside, &node);
         let limits = limits(root.section("limits"));
-        let sites = sites::read(&mut root, beside);
+        let forward = forward::read(root.section("forward"), beside);
+        let sites = sites::read(&mut root, beside, forward.is_some());
         root.finish();
-        Settings { node, cache, tls, limits, sites }
+        Settings { node, cache, tls, limits, forward, sites }
     };
     let list = mistakes.into_list();
     if list.is_empty() { Ok(settings) } else { Err(list) }

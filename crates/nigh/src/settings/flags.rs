@@ -1,26 +1,30 @@
-//! The flags of `nigh edge` as settings: one site, for every host.
+//! The flags of `nigh edge` as settings: one site, for every host, or a forward proxy.
 
 use std::path::PathBuf;
 
 use nigh_cache::{key::Scheme, slices::Slicing};
 use nigh_net::{disk, origin};
 
-use super::{Cache, Limits, Node, Secret, Settings, Site, Tls};
+use super::{Cache, Forward, Limits, Node, Secret, Settings, Site, Tls};
 use crate::cli;
 
 impl From<&cli::Edge> for Settings {
     fn from(flags: &cli::Edge) -> Self {
         let cli::Edge { to, origin, limits, .. } = flags;
-        let settings = origin::Settings {
-            keep_host: origin.keep_host,
-            http2_prior_knowledge: origin.origin_http2 && to.scheme == Scheme::Http,
-            connect_limit: origin.origin_connect,
-            first_byte_limit: origin.origin_first_byte,
-            idle_limit: origin.origin_idle,
-            connections: origin.origin_connections,
-            ..to.clone()
-        };
         let shown = origin.origin_cert.clone().zip(origin.origin_key.clone());
+        let site = to.as_ref().map(|to| Site {
+            origin_ca: origin.origin_ca.clone(),
+            shown: shown.map(of_files),
+            ..Site::for_every_host(origin::Settings {
+                keep_host: origin.keep_host,
+                http2_prior_knowledge: origin.origin_http2 && to.scheme == Scheme::Http,
+                connect_limit: origin.origin_connect,
+                first_byte_limit: origin.origin_first_byte,
+                idle_limit: origin.origin_idle,
+                connections: origin.origin_connections,
+                ..to.clone()
+            })
+        });
         let tls = flags.tls_cert.clone().zip(flags.tls_key.clone());
         Self {
             node: Node {
@@ -54,11 +58,8 @@ impl From<&cli::Edge> for Settings {
                 stall_time: limits.stall_time,
                 drain_time: limits.drain_time,
             },
-            sites: vec![Site {
-                origin_ca: origin.origin_ca.clone(),
-                shown: shown.map(of_files),
-                ..Site::for_every_host(settings)
-            }],
+            forward: flags.forward.forward.then(|| Forward::from(&flags.forward)),
+            sites: site.into_iter().collect(),
         }
     }
 }

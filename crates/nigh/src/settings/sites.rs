@@ -31,14 +31,20 @@ const NAMES_MAX: usize = 100;
 const PROBE_EVERY: Duration = Duration::from_secs(5);
 const PROBE_LIMIT: Duration = Duration::from_secs(2);
 
-/// Reads every site.
-pub(super) fn read(root: &mut Section<'_>, folder: &Path) -> Vec<Site> {
-    if !root.has("site") {
+/// Reads every site. A forward proxy may do without, and takes what no site has.
+pub(super) fn read(root: &mut Section<'_>, folder: &Path, forward: bool) -> Vec<Site> {
+    if !root.has("site") && !forward {
         root.mistake("", "there is no site: write [[site]], and under it host and origin");
     }
     let mut taken = BTreeSet::new();
     let sections = root.sections("site", "[[site]]", "[[site]]");
-    sections.into_iter().filter_map(|section| site(section, folder, &mut taken)).collect()
+    let sites = sections.into_iter().filter_map(|section| site(section, folder, &mut taken));
+    let sites: Vec<_> = sites.collect();
+    if forward && taken.contains(&Host::Any) {
+        let message = "the site for every host leaves [forward] nothing to do: leave one out";
+        root.mistake("forward", message);
+    }
+    sites
 }
 
 fn site(mut section: Section<'_>, folder: &Path, taken: &mut BTreeSet<Host>) -> Option<Site> {

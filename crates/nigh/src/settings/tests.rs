@@ -82,7 +82,7 @@ origin = "http://c.example"
 
 #[test]
 fn a_whole_file_is_read() {
-    let Settings { node, cache, tls, limits, sites } = parse(WHOLE).unwrap();
+    let Settings { node, cache, tls, limits, forward, sites } = parse(WHOLE).unwrap();
     assert_eq!((&*node.name, node.listen.len(), node.workers), ("eu-1", 2, Some(4)));
     assert_eq!(node.access_log.unwrap(), Path::new("/etc/nigh/access.log"));
     assert_eq!((cache.memory, cache.eviction), (ByteSize::mib(2048), evict::Kind::Lru));
@@ -94,6 +94,7 @@ fn a_whole_file_is_read() {
     assert_eq!(tls.certificate, Path::new("/etc/nigh/site.pem"));
     assert_eq!(tls.key, Secret::Environment("SITE_KEY".to_owned()));
     assert_eq!((limits.max_fields, limits.idle_time), (50, Duration::from_secs(75)));
+    assert_eq!(forward, None);
     let [first, second] = &sites[..] else { panic!("{sites:?}") };
     assert_eq!(first.hosts[1], Host::Below("example.org".into()));
     assert_eq!(first.origins.iter().map(|origin| origin.weight).collect::<Vec<_>>(), [3, 1]);
@@ -181,6 +182,48 @@ fn flags_and_a_file_that_says_no_more_are_the_same_settings() {
     let Verb::Edge(flags) = Cli::try_parse_from(words).unwrap().verb else { panic!("an edge") };
     let file = parse("[[site]]\nhost = \"*\"\norigin = \"https://origin.example\"").unwrap();
     assert_eq!(Settings::from(&*flags), file);
+}
+
+#[test]
+fn a_forward_proxy_needs_no_site() {
+    let text = "[forward]\nclients = [\"10.0.0.0/8\", \"fd00::/8\"]\nallow = \"10.1.0.0/16\"\n\
+        deny = [\"*.ads.example\", \"10.1.9.0/24\"]\nconnect_ports = [443, 8443]\nusers = \"people\"\n\
+        max_tunnels = 7\ntunnel_idle = \"5m\"\ntunnel_time = \"1h\"\nconnect_time = \"3s\"\n\
+        no_proxy = [\"*.intra.example\"]\ntransparent = [\"0.0.0.0:3129\", \"tproxy://[::]:3130\"]\n";
+    let Settings { forward, sites, .. } = parse(text).unwrap();
+    let forward = forward.unwrap();
+    assert!(sites.is_empty());
+    assert_eq!(forward.clients.as_ref().map(Vec::len), Some(2));
+    assert_eq!((forward.deny.len(), &forward.connect_ports[..]), (2, &[443, 8443][..]));
+    assert_eq!(forward.users.as_deref(), Some(Path::new("/etc/nigh/people")));
+    assert_eq!((forward.max_tunnels, forward.tunnel_time.as_secs()), (7, 3600));
+    assert_eq!(forward.transparent.len(), 2);
+    let words = ["nigh", "edge", "--forward"];
+    let Verb::Edge(flags) = Cli::try_parse_from(words).unwrap().verb else { panic!("an edge") };
+    assert_eq!(Settings::from(&*flags), parse("[forward]").unwrap());
+    for words in [&["nigh", "edge"][..], &["nigh", "edge", "--forward", "--to", "http://a"]] {
+        assert!(Cli::try_parse_from(words).is_err(), "{words:?}");
+    }
+}
+
+#[test]
+fn a_forward_proxy_that_cannot_be_says_why() {
+    for (text, place, words) in [
+        ("clients = \"10.1.1.1/8\"", "2:11", "the network is 10.0.0.0/8"),
+        ("allow = [\"a.example\"]", "2:10", "`a.example` is no network"),
+        ("deny = \"http://a\"", "2:8", "`http://a` is no destination"),
+        ("connect_ports = [443, 0]", "2:23", "from 1 to 65535"),
+        ("connect_ports = \"443\"", "2:17", "without quotes"),
+        ("no_proxy = \"fd00::/8\"", "2:12", "an IPv4 network"),
+        ("transparent = \":3129\"", "2:15", "0.0.0.0:3129"),
+        ("user = \"a\"", "2:1", "the nearest is `users`"),
+    ] {
+        let found = parse(&format!("[forward]\n{text}\n")).unwrap_err();
+        let there = found.iter().any(|one| one.starts_with(place) && one.contains(words));
+        assert!(there, "{text}: {place} {words:?} is not in {found:#?}");
+    }
+    let found = mistakes("[forward]");
+    assert!(found[0].contains("leaves [forward] nothing to do"), "{found:?}");
 }
 
 #[test]

@@ -18,6 +18,7 @@ mod conditions;
 mod disk;
 mod draining;
 mod explaining;
+mod forward_proxy;
 mod forwarding;
 mod hits;
 mod http10;

@@ -30,7 +30,13 @@ impl Edge {
     /// The same for any URL.
     #[track_caller]
     pub(crate) fn to(url: &str, flags: &[&str]) -> Self {
-        Self::run(Command::new(NIGH), url, flags)
+        Self::run(Command::new(NIGH), &["--to", url], flags)
+    }
+
+    /// A forward proxy, listening in clear.
+    #[track_caller]
+    pub(crate) fn forward(flags: &[&str]) -> Self {
+        Self::run(Command::new(NIGH), &["--forward"], flags)
     }
 
     /// An edge that may have so many file descriptors.
@@ -38,12 +44,12 @@ impl Edge {
     pub(crate) fn with_descriptors(origin: &Origin, limit: u32, flags: &[&str]) -> Self {
         let mut shell = Command::new("sh");
         shell.args(["-c", &format!("ulimit -n {limit}; exec \"$0\" \"$@\""), NIGH]);
-        Self::run(shell, &origin.url(), flags)
+        Self::run(shell, &["--to", &origin.url()], flags)
     }
 
     #[track_caller]
-    fn run(mut command: Command, url: &str, flags: &[&str]) -> Self {
-        command.args(["edge", "--to", url, "--listen", "http://127.0.0.1:0"]);
+    fn run(mut command: Command, role: &[&str], flags: &[&str]) -> Self {
+        command.arg("edge").args(role).args(["--listen", "http://127.0.0.1:0"]);
         if !flags.contains(&"--workers") {
             command.args(["--workers", "2"]);
         }

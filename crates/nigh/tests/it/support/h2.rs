@@ -132,6 +132,24 @@ impl Frames {
         Exchange { runtime, response, content }
     }
 
+    /// Asks for a tunnel with CONNECT, says `words` in it and no more, and hears the other side out.
+    pub(crate) fn tunnel(&self, authority: &str, words: &'static str) -> (StatusCode, String) {
+        let talking = async {
+            let mut sender = self.sender.clone().ready().await.expect("it takes a request");
+            let request = Request::connect(authority).body(()).expect("a request");
+            let (response, mut content) = sender.send_request(request, false).expect("it is sent");
+            let (head, mut body) = response.await.expect("an answer").into_parts();
+            // One that was refused has ended already.
+            drop(content.send_data(Bytes::from_static(words.as_bytes()), true));
+            let mut came = Vec::new();
+            while let Some(bytes) = body.data().await {
+                came.extend(bytes.expect("it is whole"));
+            }
+            (head.status, String::from_utf8(came).expect("text"))
+        };
+        self.runtime.block_on(async { timeout(PATIENCE, talking).await }).expect("an end in time")
+    }
+
     /// Reads, without making room for more, until the stream is reset.
     pub(crate) fn until_reset(&self, content: &mut h2::RecvStream) -> h2::Error {
         let reading = async {

@@ -1,0 +1,199 @@
+//! Clients that were redirected here on their way to somewhere else: HTTP is answered as a proxy
+//! would, TLS goes on to where it was going without being opened.
+
+use std::{future::poll_fn, io, net::SocketAddr, pin::pin, rc::Rc, task::Poll, time::Duration};
+
+use http::StatusCode;
+use nigh_cache::key::Scheme;
+use nigh_edge::{
+    cache_status::CacheStatus,
+    forward_proxy::{
+        Refusal,
+        client_hello::{self, Read},
+    },
+    problem::Problem,
+};
+use socket2::SockRef;
+use tokio::{io::AsyncReadExt, net::TcpStream, time::Instant};
+use tracing::debug;
+
+use super::{Destination, Forward};
+use crate::{
+    access_log::Line,
+    clock,
+    serve_http1::{self, Client, Ended},
+    service::Service,
+};
+
+/// An address at which redirected clients come in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Redirected {
+    /// The address; each family has its own.
+    pub address: SocketAddr,
+    /// How they are sent here.
+    pub mode: Mode,
+}
+
+/// How clients are sent here, and so where it stands to what they were going.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// By nftables' `redirect`: the kernel has changed the destination, and says what it was.
+    Redirect,
+    /// By nftables' `tproxy`: the connection's own local address is where it was going.
+    Tproxy,
+}
+
+impl Mode {
+    /// Where a connection was going. Fails for one that was not redirected.
+    fn original(self, stream: &TcpStream) -> io::Result<SocketAddr> {
+        let local = stream.local_addr()?;
+        match self {
+            Self::Tproxy => Ok(local),
+            Self::Redirect => {
+                let socket = SockRef::from(stream);
+                let original = match local {
+                    SocketAddr::V4(_) => socket.original_dst_v4()?,
+                    SocketAddr::V6(_) => socket.original_dst_v6()?,
+                };
+                original.as_socket().ok_or_else(|| io::ErrorKind::Unsupported.into())
+            }
+        }
+    }
+}
+
+/// Serves a connection that was redirected here, until it ends.
+pub(crate) async fn serve(
+    stream: TcpStream,
+    address: SocketAddr,
+    mode: Mode,
+    service: &Rc<Service>,
+) {
+    let sites = service.sites();
+    let Some(forward) = sites.forward() else { return };
+    let original = match mode.original(&stream) {
+        Ok(original) => original,
+        Err(error) => return debug!(%error, %address, "a connection was not redirected here"),
+    };
+    let client = Client { original: Some(original), ..Client::new(address, Scheme::Http) };
+    match first_byte(&stream, service).await {
+        // What a handshake begins with, and what a method does.
+        Some(22) => Redirection { stream, client, original, service, forward }.tunnel().await,
+        Some(b'A'..=b'Z') => match serve_http1::serve(stream, client, Rc::clone(service)).await {
+            Ended::Broken(stream) => {
+                drop(SockRef::from(&stream).set_linger(Some(Duration::ZERO)));
+            }
+            // HTTP/2 in clear is something that a client and a proxy agree on; these two never met.
+            Ended::Http2(..) | Ended::Closed => {}
+        },
+        Some(_) => debug!(%address, %original, "neither HTTP nor TLS: closed"),
+        None => {}
+    }
+}
+
+/// The first byte that a client sends, in time; it stays unread.
+async fn first_byte(stream: &TcpStream, service: &Rc<Service>) -> Option<u8> {
+    let place = service.idle_place();
+    let limit = service.limits().head_time;
+    let mut peeking = pin!(tokio::time::timeout(limit, async {
+        let mut byte = [0];
+        let count = stream.peek(&mut byte).await.ok()?;
+        (count == 1).then_some(byte[0])
+    }));
+    poll_fn(|cx| match peeking.as_mut().poll(cx) {
+        Poll::Pending if place.is_over(cx) => Poll::Ready(None),
+        peeked => peeked.map(|peeked| peeked.ok().flatten()),
+    })
+    .await
+}
+
+/// A client of TLS, on its way.
+struct Redirection<'a> {
+    stream: TcpStream,
+    client: Client,
+    original: SocketAddr,
+    service: &'a Rc<Service>,
+    forward: &'a Rc<Forward>,
+}
+
+impl Redirection<'_> {
+    async fn tunnel(mut self) {
+        let since = Instant::now();
+        let rules = &self.forward.proxy.settings.rules;
+        if !rules.serves(self.client.address.ip()) {
+            return self.refused(None, Problem::Proxy(Refusal::Client), since);
+        }
+        let limit = self.service.limits().head_time;
+        let hello = tokio::time::timeout(limit, read_hello(&mut self.stream)).await;
+        let Ok(Ok((first, name))) = hello else {
+            self.service.counters().tls_failed();
+            return debug!(address = %self.client.address, "no whole ClientHello: closed");
+        };
+        let name = name.as_deref();
+        if name.is_some_and(|name| rules.denies_host(name)) {
+            return self.refused(name, Problem::Proxy(Refusal::Destination), since);
+        }
+        let (host, port) = (self.original.ip().to_string().into(), self.original.port());
+        match self.forward.open_tunnel(&Destination { host, port }).await {
+            Ok(tunnel) => {
+                let moved = tunnel.run(&mut self.stream, &first).await;
+                self.log(name, StatusCode::OK, moved.down, CacheStatus::EMPTY, since);
+            }
+            Err(problem) => self.refused(name, problem, since),
+        }
+    }
+
+    /// Nothing can be said to a client of TLS: the connection is reset.
+    fn refused(&self, name: Option<&str>, problem: Problem, since: Instant) {
+        self.service.counters().refuse(problem);
+        let status = CacheStatus::EMPTY.detail(problem.word());
+        self.log(name, problem.status(), 0, status, since);
+        drop(SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)));
+    }
+
+    fn log(
+        &self,
+        name: Option<&str>,
+        status: StatusCode,
+        bytes: u64,
+        cache: CacheStatus,
+        since: Instant,
+    ) {
+        if !self.service.is_logging() {
+            return;
+        }
+        let original = self.original.to_string();
+        let named = name.map(|name| format!("{name}:{}", self.original.port()));
+        self.service.log(&Line {
+            when: clock::now(),
+            client: self.client.address,
+            method: "TLS",
+            authority: &original,
+            target: named.as_deref().unwrap_or(&original),
+            version: "-",
+            referer: b"",
+            agent: b"",
+            status,
+            bytes,
+            cache,
+            micros: u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX),
+        });
+    }
+}
+
+/// Reads a client's first message; says what was read, and the name that it asks for.
+async fn read_hello(stream: &mut TcpStream) -> io::Result<(Vec<u8>, Option<Box<str>>)> {
+    let mut bytes = Vec::new();
+    loop {
+        match client_hello::read(&bytes) {
+            Read::Hello(name) => return Ok((bytes, name)),
+            Read::Invalid => return Err(io::ErrorKind::InvalidData.into()),
+            Read::Partial { wanted } => {
+                while bytes.len() < wanted {
+                    if stream.read_buf(&mut bytes).await? == 0 {
+                        return Err(io::ErrorKind::UnexpectedEof.into());
+                    }
+                }
+            }
+        }
+    }
+}
