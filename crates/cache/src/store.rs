@@ -25,7 +25,7 @@ use crate::{
     object::Object,
     pilot::{self, Pilot},
     purge::{self, Purges, Rule, Verdict},
-    slices::Slicing,
+    slices::{Sliced, Slicing},
     storable::WhyNot,
     vary,
 };
@@ -36,6 +36,9 @@ const SHARDS: usize = 16;
 /// Variants of one key; storing one more replaces the oldest, so that a header field under a
 /// stranger's control cannot fill the store with copies of one page.
 pub const VARIANTS_MAX: usize = 16;
+
+/// Slices that are given back with their master; what there is beyond that leaves by itself.
+const SLICES_FREED_MAX: u64 = 1 << 14;
 
 /// Objects thrown out for one that comes in, at most; when that is not enough, it stays out.
 const EVICTIONS_MAX: usize = 4096;
@@ -223,6 +226,22 @@ impl Store {
         self.settings.object_max.bytes()
     }
 
+    /// Remembers that responses of `key` are no good for slices: their ranges do not belong together.
+    pub fn note_unfit_for_slices(&self, key: Key<'_>) {
+        // Apart from why the last response was not kept, which the next one may change.
+        let (slot, tag) = self.refusal_slot(Self::as_slices(key));
+        slot.store(tag | (WhyNot::NoSlices as u64 + 1), Ordering::Relaxed);
+    }
+
+    /// Whether responses of `key` are known to be no good for slices.
+    pub fn is_unfit_for_slices(&self, key: Key<'_>) -> bool {
+        self.refusal(Self::as_slices(key)) == Some(WhyNot::NoSlices)
+    }
+
+    const fn as_slices(key: Key<'_>) -> Key<'_> {
+        Key { hash: key.hash.rotate_left(17), ..key }
+    }
+
     /// What is kept in slices; `None` if nothing is, or a slice would be longer than what is kept.
     pub fn slicing(&self) -> Option<Slicing> {
         self.settings.slicing.filter(|slicing| slicing.size <= self.settings.object_max)
@@ -231,6 +250,17 @@ impl Store {
     /// Whether memory holds something for `key`. It does not count as asking for it.
     pub fn holds(&self, key: Key<'_>) -> bool {
         self.shard(key).lock().chain(key).next().is_some()
+    }
+
+    /// Whether a flight brings something for `key`.
+    pub fn is_on_its_way(&self, key: Key<'_>) -> bool {
+        let shard = self.shard(key).lock();
+        shard.board.iter_hash(key.hash).any(|boarded| *boarded.key == *key.bytes)
+    }
+
+    /// Bytes that it may use.
+    pub fn ceiling(&self) -> u64 {
+        self.account.ceiling()
     }
 
     /// The key that `bytes` spell, for this store.
@@ -502,6 +532,7 @@ impl Store {
         let replaced = self.shard(key).lock().insert(key, object.clone());
         self.inserted.fetch_add(1, Ordering::Relaxed);
         self.removed.fetch_add(replaced.len() as u64, Ordering::Relaxed);
+        self.free_slices(&replaced, Some(&object));
         if let Some(disk) = self.disk.get() {
             disk.landed(&object, asked_again);
         }
@@ -541,6 +572,31 @@ impl Store {
         self.take_out(key, object);
     }
 
+    /// Makes the master of these slices stale for good, if it is still there.
+    pub fn outdate_slices(&self, key: Key<'_>, sliced: &Sliced) {
+        for object in self.variants(key) {
+            if object.sliced() == Some(*sliced) {
+                self.outdate(key, &object);
+            }
+        }
+    }
+
+    /// Slices whose master is gone are out of reach: their memory is given back. Those of a master that
+    /// took its place may be the same.
+    fn free_slices(&self, gone: &[Object], by: Option<&Object>) {
+        let kept = by.and_then(Object::sliced);
+        let masters = gone.iter().filter_map(|object| Some((object, object.sliced()?)));
+        for (object, sliced) in masters.filter(|(_, sliced)| kept != Some(*sliced)) {
+            let mut key = Vec::new();
+            for index in 0..sliced.count().min(SLICES_FREED_MAX) {
+                sliced.write_key(object.key(), index, &mut key);
+                let key = self.key(&key);
+                let removed = self.shard(key).lock().remove_all(key);
+                self.removed.fetch_add(removed.len() as u64, Ordering::Relaxed);
+            }
+        }
+    }
+
     /// Takes an object out of the memory alone; nothing if it is not there any more.
     pub(crate) fn take_out(&self, key: Key<'_>, object: &Object) {
         let removed = {
@@ -549,6 +605,7 @@ impl Store {
             slot.and_then(|slot| shard.remove(slot))
         };
         self.removed.fetch_add(u64::from(removed.is_some()), Ordering::Relaxed);
+        self.free_slices(removed.as_slice(), None);
     }
 
     /// Removes every variant of a key; says how many there were. What is on its way for it is not
@@ -579,6 +636,7 @@ impl Store {
             shard.remove_all(key)
         };
         self.removed.fetch_add(removed.len() as u64, Ordering::Relaxed);
+        self.free_slices(&removed, None);
         removed.len()
     }
 

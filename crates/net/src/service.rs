@@ -9,6 +9,7 @@ mod compress_stored;
 mod fetch;
 mod incoming;
 mod links;
+mod slice_fit;
 mod slice_source;
 mod slices;
 
@@ -198,6 +199,8 @@ pub struct Service {
     compressing: carry::Compressing,
     /// Links that are being followed.
     following: Cell<usize>,
+    /// Slices that are being fetched ahead.
+    reading_ahead: Cell<u64>,
     /// Connections, each under its number, with whom to wake when the draining begins.
     places: RefCell<Places>,
 }
@@ -224,6 +227,7 @@ impl Service {
             draining: Cell::new(false),
             compressing: carry::Compressing::default(),
             following: Cell::new(0),
+            reading_ahead: Cell::new(0),
             places: RefCell::default(),
         })
     }
