@@ -21,6 +21,7 @@ mod purge;
 mod rate;
 mod report;
 mod set;
+pub(crate) mod soak;
 mod start;
 mod test;
 

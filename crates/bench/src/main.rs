@@ -22,7 +22,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Measurement {
-    /// Hits, misses, collapsing and memory beside nginx, HAProxy, Varnish and Traffic Server
+    /// Hits, misses, disks, large objects and memory beside nginx, HAProxy, Varnish and Traffic Server
     Edge(edge::Arguments),
     /// Hit ratios of the eviction policies on request traces, beside libcachesim's
     Eviction(eviction::Arguments),
@@ -30,6 +30,8 @@ enum Measurement {
     Page(page::Arguments),
     /// Chord rings of up to a million nodes in the simulator: inputs a second, bytes a node
     Sim(sim::Arguments),
+    /// nigh under churn for minutes: whether its memory stays where it was told to
+    Soak(edge::soak::Arguments),
     /// One end of `page`, in its network namespace
     #[command(hide = true)]
     PageClient(page::client::Arguments),
@@ -48,6 +50,7 @@ fn main() -> ExitCode {
         Measurement::Eviction(arguments) => eviction::run(&arguments).map_err(Into::into),
         Measurement::Page(arguments) => page::run(&arguments).map_err(Into::into),
         Measurement::Sim(arguments) => sim::run(&arguments).map_err(Into::into),
+        Measurement::Soak(arguments) => edge::soak::run(&arguments).map_err(Into::into),
         Measurement::PageClient(arguments) => page::client::run(&arguments).map_err(Into::into),
         Measurement::PageOrigin(arguments) => page::site::run(&arguments).map_err(Into::into),
     };

@@ -44,7 +44,7 @@ const START_HEADINGS: [&str; 6] = [
     "killed",
 ];
 const PURGE_HEADINGS: [&str; 6] =
-    ["purge of", "objects", "gone", "call ms", "longest answer ms", "answers"];
+    ["purge of", "objects", "swept in 3 s", "call ms", "longest answer ms", "answers"];
 
 /// Tables for people.
 pub(crate) fn text(rows: &[Row]) -> String {
