@@ -246,7 +246,7 @@ fn mistyped(rng: &mut Rng) -> String {
     };
     for _ in 0..=rng.below(4) {
         let (a, b) = (place(rng, &text), place(rng, &text));
-        match rng.below(6) {
+        match rng.below(12) {
             0 => text.truncate(a),
             1 => drop(text.drain(a.min(b)..a.max(b).min(a.min(b) + 20))),
             2 => {
@@ -254,7 +254,13 @@ fn mistyped(rng: &mut Rng) -> String {
                 let line = format!("\n{}\n", lines[rng.index(lines.len())]);
                 text.insert_str(a, &line);
             }
-            _ => text.insert_str(a, TYPED[rng.index(TYPED.len())]),
+            3..6 => text.insert_str(a, TYPED[rng.index(TYPED.len())]),
+            // What stays TOML: another letter or digit.
+            _ if text[a..].starts_with(|it: char| it.is_ascii_alphanumeric()) => {
+                let typed = [b"0189", b"asmz"][rng.index(2)][rng.index(4)];
+                text.replace_range(a..=a, &char::from(typed).to_string());
+            }
+            _ => {}
         }
     }
     text
@@ -280,5 +286,5 @@ fn any_text_is_settings_or_mistakes_that_have_a_place_in_it() {
             }
         }
     }
-    assert!(right > 100 && wrong > 1_000, "{right} right, {wrong} wrong");
+    assert!(right > 200 && wrong > 1_000, "{right} right, {wrong} wrong");
 }
