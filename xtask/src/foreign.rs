@@ -24,6 +24,7 @@ pub(crate) const NODE: Program = Program { name: "node", probe: &["--version"], 
 pub(crate) const PIP: Program =
     Program { name: "python3", probe: &["-m", "pip", "--version"], package: "python3-pip" };
 pub(crate) const NPM: Program = Program { name: "npm", probe: &["--version"], package: "npm" };
+const ARIA2: Program = Program { name: "aria2c", probe: &["--version"], package: "aria2" };
 const CURL: Program = Program { name: "curl", probe: &["--version"], package: "curl" };
 /// It has no way to ask for its version; without arguments it says how to use it.
 const HTPASSWD: Program = Program { name: "htpasswd", probe: &[], package: "apache2-utils" };
@@ -38,6 +39,9 @@ const PYTHON: Program = Program { name: "python3", probe: &["--version"], packag
 /// varnishtest has no way to ask for its version; its options end with a status of failure.
 const VARNISHTEST: Program = Program { name: "varnishtest", probe: &[], package: "varnish" };
 
+/// wrk has no way to ask for its version either.
+const WRK: Program = Program { name: "wrk", probe: &[], package: "wrk" };
+
 /// A script that takes longer has failed.
 const SCRIPT_LIMIT: &str = "300";
 /// The same for a test case of varnishtest.
@@ -45,7 +49,21 @@ const CASE_LIMIT: &str = "60";
 
 /// Runs them all; the first failure does not keep the others from running.
 pub(crate) fn run() -> Result<(), Failure> {
-    need(&[NODE, NPM, CURL, H2LOAD, HTPASSWD, IP, NFT, NGHTTP, OPENSSL, PYTHON, VARNISHTEST])?;
+    need(&[
+        NODE,
+        NPM,
+        ARIA2,
+        CURL,
+        H2LOAD,
+        HTPASSWD,
+        IP,
+        NFT,
+        NGHTTP,
+        OPENSSL,
+        PYTHON,
+        VARNISHTEST,
+        WRK,
+    ])?;
     let workspace = Workspace::read()?;
     let nigh = workspace.build_release()?;
     let folder = workspace.root.join("tests/foreign");
@@ -110,7 +128,7 @@ pub(crate) fn need(programs: &[Program]) -> Result<(), Failure> {
 
 fn is_there(program: &Program) -> bool {
     if program.probe.is_empty() {
-        // Without arguments varnishtest prints how to use it; that it starts is enough.
+        // Without arguments it prints how to use it; that it starts is enough.
         return Command::new(program.name).output().is_ok();
     }
     command::answers(program.name, program.probe)
