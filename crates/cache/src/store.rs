@@ -37,9 +37,6 @@ const SHARDS: usize = 16;
 /// stranger's control cannot fill the store with copies of one page.
 pub const VARIANTS_MAX: usize = 16;
 
-/// Slices that are given back with their master; what there is beyond that leaves by itself.
-const SLICES_FREED_MAX: u64 = 1 << 14;
-
 /// Objects thrown out for one that comes in, at most; when that is not enough, it stays out.
 const EVICTIONS_MAX: usize = 4096;
 
@@ -587,9 +584,15 @@ impl Store {
         let kept = by.and_then(Object::sliced);
         let masters = gone.iter().filter_map(|object| Some((object, object.sliced()?)));
         for (object, sliced) in masters.filter(|(_, sliced)| kept != Some(*sliced)) {
-            let mut key = Vec::new();
-            for index in 0..sliced.count().min(SLICES_FREED_MAX) {
-                sliced.write_key(object.key(), index, &mut key);
+            let held: u64 = self.shards.iter().map(|shard| shard.lock().held).sum();
+            // Looked for by their keys, or among all that is held: whatever is less.
+            let keys: Vec<Box<[u8]>> = if sliced.count() <= held {
+                (0..sliced.count()).map(|index| sliced.key(object.key(), index)).collect()
+            } else {
+                let prefix = sliced.key_prefix(object.key());
+                self.shards.iter().flat_map(|shard| shard.lock().keys_below(&prefix)).collect()
+            };
+            for key in keys {
                 let key = self.key(&key);
                 let removed = self.shard(key).lock().remove_all(key);
                 self.removed.fetch_add(removed.len() as u64, Ordering::Relaxed);
@@ -689,6 +692,13 @@ impl Shard {
             scratch.clear();
             true
         })
+    }
+
+    /// The keys that begin with `prefix`.
+    fn keys_below(&self, prefix: &[u8]) -> Vec<Box<[u8]>> {
+        let objects = self.cells.iter().filter_map(|cell| cell.object.as_ref());
+        let keys = objects.map(Object::key).filter(|key| key.starts_with(prefix));
+        keys.map(Into::into).collect()
     }
 
     fn object(&self, slot: u32) -> &Object {

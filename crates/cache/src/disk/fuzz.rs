@@ -160,8 +160,7 @@ pub fn sliced(bytes: &[u8]) {
         assert!(index == last || sliced.span(index + 1).start == span.end);
     }
     assert_eq!(sliced.span(last).end, sliced.length);
-    let mut key = Vec::new();
-    sliced.write_key(b"a", last, &mut key);
+    let key = sliced.key(b"a", last);
     assert!(key.starts_with(b"a "));
 }
 

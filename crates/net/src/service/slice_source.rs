@@ -41,8 +41,7 @@ impl Service {
         count: Count,
     ) {
         let claim = |index: u64| {
-            let mut key = Vec::new();
-            sliced.write_key(master.key(), index, &mut key);
+            let key = sliced.key(master.key(), index);
             match self.store.board(self.store.key(&key), b"", None) {
                 Boarding::First(reader, pilot) => Claim { index, held: Some((reader, pilot)) },
                 Boarding::Later(_) | Boarding::Stored(_) => Claim { index, held: None },

@@ -170,8 +170,7 @@ impl Service {
             return Some(Answer::Stored(hit));
         }
         let is_held = |index| {
-            let mut key = Vec::new();
-            sliced.write_key(hit.object.key(), index, &mut key);
+            let key = sliced.key(hit.object.key(), index);
             let key = self.store.key(&key);
             self.store.holds(key) || self.store.may_lie_beneath(key)
         };
@@ -222,8 +221,7 @@ impl Service {
 
     /// A slice in memory.
     fn find_slice(&self, master: &Object, sliced: &Sliced, index: u64) -> Option<Object> {
-        let mut key = Vec::with_capacity(master.key().len() + 32);
-        sliced.write_key(master.key(), index, &mut key);
+        let key = sliced.key(master.key(), index);
         let none = HeaderMap::new();
         let object = self.store.find(self.store.key(&key), &none, &mut Vec::new());
         object.filter(|object| object.length() == Some(sliced.span(index).len()))
@@ -237,8 +235,7 @@ impl Service {
         sliced: Sliced,
         index: u64,
     ) -> Result<Found, Failure> {
-        let mut key = Vec::new();
-        sliced.write_key(master.key(), index, &mut key);
+        let key = sliced.key(master.key(), index);
         let key = self.store.key(&key);
         let mut failure = Failure::GivenUp;
         let mut alone = false;
@@ -275,8 +272,7 @@ impl Service {
 
     /// Has a slice fetched that nobody waits for yet.
     fn read_ahead(self: &Rc<Self>, ask: &Rc<Ask>, master: &Object, sliced: &Sliced, index: u64) {
-        let mut key = Vec::new();
-        sliced.write_key(master.key(), index, &mut key);
+        let key = sliced.key(master.key(), index);
         let key = self.store.key(&key);
         let taken = (self.reading_ahead.get() + 1).saturating_mul(sliced.size);
         if self.store.holds(key)
@@ -417,8 +413,7 @@ impl Slices {
 
     /// The slice that comes next is not in memory: learns from that how far to look ahead.
     fn missed(&mut self, index: u64) {
-        let mut key = Vec::new();
-        self.sliced.write_key(self.master.key(), index, &mut key);
+        let key = self.sliced.key(self.master.key(), index);
         let store = &self.service.store;
         if index >= self.asked_ahead {
             if self.ahead == 0 && index >= self.resumes_at {
