@@ -6,6 +6,7 @@
 mod beneath;
 mod fetch;
 mod incoming;
+mod pieces;
 mod slice_source;
 mod slices;
 
@@ -36,15 +37,12 @@ use nigh_edge::{
     forward::Identity,
     plan::{self, Hit, Plan},
     problem::{self, Problem},
-    reply::Reply,
     respond::{self, Additions, Sink},
     site::{Rule, Seen},
 };
 
-pub(crate) use self::{
-    incoming::{Chunk, Incoming},
-    slices::Slices,
-};
+pub(crate) use self::incoming::{Chunk, Incoming};
+use self::pieces::Gathered;
 use crate::{
     access_log::{Line, Log},
     clock,
@@ -56,6 +54,10 @@ use crate::{
 
 /// How long a client that sent `Expect: 100-continue` is left waiting for the origin's word.
 pub(crate) const CONTINUE_WAIT: Duration = Duration::from_secs(1);
+
+/// How often a request is planned anew because the disk does not have a body that it should have: once
+/// for each variant that one would find.
+const LOOKS_MAX: usize = 4;
 
 /// What one client may take, in bytes and in time.
 #[derive(Clone, Debug)]
@@ -119,8 +121,8 @@ pub(crate) struct Ask {
 pub(crate) enum Work {
     /// Ask the origin.
     Fetch(plan::Fetch),
-    /// Bring slices together.
-    Slices(Hit),
+    /// Bring together what is stored.
+    Gather(Hit),
 }
 
 /// What a request gets that the store alone could not answer.
@@ -128,8 +130,8 @@ pub(crate) enum Work {
 pub(crate) enum Answer {
     /// A stored response after all.
     Stored(Hit),
-    /// A stored response whose content comes slice by slice.
-    Sliced(Hit, Box<Slices>),
+    /// A stored response whose content comes slice by slice, or from the disk.
+    Gathered(Hit, Incoming),
     /// The origin's response, on its way.
     Streamed(Streamed),
     /// Our own word.
@@ -345,13 +347,20 @@ impl Service {
         let plan::Request { method, fields, has_body, upgrade, bypass } = *request;
         let fields = &Seen::new(fields, &rule.ignore_cookies);
         let request = &plan::Request { method, fields, has_body, upgrade, bypass };
-        match plan::plan(request, &self.store, self.store.key(key), clock::now(), selecting) {
-            Plan::Slices(hit) => match self.gather(&hit) {
-                Some(content) => Plan::Answer(Hit { reply: Reply { content, ..hit.reply }, ..hit }),
-                None => Plan::Slices(hit),
-            },
-            other => other,
+        let key = self.store.key(key);
+        for _ in 0..LOOKS_MAX {
+            let hit = match plan::plan(request, &self.store, key, clock::now(), selecting) {
+                Plan::Gather(hit) => hit,
+                other => return other,
+            };
+            match self.gather(hit) {
+                Gathered::Whole(hit) => return Plan::Answer(hit),
+                Gathered::Later(hit) => return Plan::Gather(hit),
+                // What is stored is another thing now.
+                Gathered::Lost => {}
+            }
         }
+        plan::plan(request, &self.store, key, clock::now(), selecting)
     }
 }
 
