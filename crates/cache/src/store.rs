@@ -213,12 +213,11 @@ impl Store {
         self.disk.get().is_some_and(|disk| !disk.holds(place))
     }
 
-    /// The body of `object`, which lies on the disk, is read; true now and then, when it may be worth
-    /// its memory (`promotion`).
-    pub fn body_is_read(&self, object: &Object) -> bool {
-        let Some((disk, beneath)) = self.disk.get().zip(object.beneath()) else { return false };
-        disk.index().was_read(beneath);
-        beneath.was_read()
+    /// The body of `object`, which lies on the disk, is read.
+    pub fn body_is_read(&self, object: &Object) {
+        if let (Some(disk), Some(beneath)) = (self.disk.get(), object.beneath()) {
+            disk.index().was_read(beneath);
+        }
     }
 
     /// The body of `object` is not on the disk any more where it was, or cannot be read.
@@ -492,11 +491,6 @@ impl Store {
     /// The shared copy of packed fields that other objects have too.
     pub(crate) fn share(&self, packed: &[u8]) -> Option<Shared> {
         self.common.share(packed, &self.account)
-    }
-
-    /// Charges `bytes` if there is room for them now.
-    pub(crate) fn charge_free(&self, bytes: u64) -> Option<Charge> {
-        self.account.charge(bytes)
     }
 
     /// Charges `bytes`, throwing out objects if need be; `None` if that does not make room.

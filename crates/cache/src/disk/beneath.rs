@@ -16,8 +16,8 @@ pub const PIECE: u64 = SIZE as u64;
 /// The same, as lengths in memory are counted.
 pub(super) const SIZE: usize = 128 * 1024;
 
-/// At every so-manieth reading of a body it is asked whether it should be in memory.
-const HOT_READS: u32 = 8;
+/// So many readings that had to wait for the device make a body worth its memory.
+const WAITS_MAX: u32 = 8;
 
 /// Where the body of an object in memory lies on the disk.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ pub struct Beneath {
     start: u64,
     length: u64,
     checks: Checks,
-    reads: AtomicU32,
+    waits: AtomicU32,
 }
 
 /// The checks of a body's pieces, which depend on where the record stands.
@@ -65,7 +65,7 @@ impl Beneath {
         checks: Checks,
     ) -> Self {
         let start = place.offset + front;
-        Self { place, selecting, start, length, checks, reads: AtomicU32::new(0) }
+        Self { place, selecting, start, length, checks, waits: AtomicU32::new(0) }
     }
 
     /// Where its record lies.
@@ -108,10 +108,11 @@ impl Beneath {
         bytes.len() as u64 == self.span(pieces).len() && self.checks.hold(pieces.start, bytes)
     }
 
-    /// Notes that the body is read; true at every eighth time, when it may be worth its memory.
-    pub(crate) fn was_read(&self) -> bool {
-        let reads = self.reads.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
-        reads.is_multiple_of(HOT_READS)
+    /// Notes that a reading of the body had to wait for the device; true at every eighth time, when it is
+    /// worth its memory.
+    pub fn was_waited_for(&self) -> bool {
+        let waits = self.waits.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
+        waits.is_multiple_of(WAITS_MAX)
     }
 
     pub(super) const fn selecting(&self) -> u32 {

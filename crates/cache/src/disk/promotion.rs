@@ -1,4 +1,5 @@
-//! A body that is read often comes into memory.
+//! A body for which the device is waited for again and again comes into memory. One that the kernel
+//! has in memory stays beneath: it would only be held twice.
 
 use std::sync::Arc;
 
@@ -23,18 +24,15 @@ pub struct Promotion {
 
 impl Store {
     /// Begins to bring a body into memory; `None` if it does not lie on the disk, is too long, or there
-    /// is no room. Others are thrown out for it only if it `pushes`.
-    pub fn promotion(&self, object: &Object, pushes: bool) -> Option<Promotion> {
+    /// is no room.
+    pub fn promotion(&self, object: &Object) -> Option<Promotion> {
         let length = object.beneath().map(Beneath::length).filter(|&it| it <= self.object_max())?;
         let block = |bytes: u64| allocated(usize::try_from(bytes).unwrap_or(usize::MAX));
         let blocks = length.div_ceil(PIECE);
         let last = length - (blocks - 1) * PIECE;
         let bytes = (blocks - 1) * block(PIECE) + block(last) + blocks * BLOCK_OVERHEAD;
-        let charge = match pushes {
-            true => self.charge(self.key(object.key()), bytes),
-            false => self.charge_free(bytes),
-        };
-        Some(Promotion { object: object.clone(), length, charge: charge?, blocks: Vec::new() })
+        let charge = self.charge(self.key(object.key()), bytes)?;
+        Some(Promotion { object: object.clone(), length, charge, blocks: Vec::new() })
     }
 }
 

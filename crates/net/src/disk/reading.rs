@@ -33,8 +33,6 @@ pub(crate) struct Reading {
     /// The device was waited for.
     waited: bool,
     counted: bool,
-    /// It may be worth its memory.
-    hot: bool,
 }
 
 /// A read that a thread does which may wait.
@@ -79,7 +77,6 @@ impl Reading {
                 waiting: None,
                 waited: false,
                 counted: false,
-                hot: false,
             }),
             Err(error) => Err(disk.lose(store, object, Some(error))),
         }
@@ -160,7 +157,10 @@ impl Reading {
     }
 
     fn wait(&mut self, mut buffer: Buffer, pieces: Range<usize>) {
-        self.waited = true;
+        let is_first = !std::mem::replace(&mut self.waited, true);
+        if is_first && self.beneath().was_waited_for() {
+            self.promote();
+        }
         let offset = self.beneath().offset(self.beneath().span(&pieces).start);
         let file = Arc::clone(&self.file);
         let thread = tokio::task::spawn_blocking(move || {
@@ -181,24 +181,20 @@ impl Reading {
         self.at = end;
         if !std::mem::replace(&mut self.counted, true) {
             self.disk.read.fetch_add(1, Ordering::Relaxed);
-            self.hot = self.store.body_is_read(&self.object);
-        }
-        if self.at == self.end && self.hot {
-            self.hot = false;
-            self.promote();
+            self.store.body_is_read(&self.object);
         }
         Ok(Bytes::from_owner(buffer))
     }
 
-    /// Brings all of the body into memory, if that has room for it or the device was waited for.
+    /// Brings all of the body into memory, if that has room for it.
     fn promote(&self) {
         let (disk, store) = (Arc::clone(&self.disk), Arc::clone(&self.store));
-        let (object, waited) = (self.object.clone(), self.waited);
+        let object = self.object.clone();
         tokio::spawn(async move {
-            let Some(mut promotion) = store.promotion(&object, waited) else { return };
+            let Some(mut promotion) = store.promotion(&object) else { return };
             let whole = 0..object.length().unwrap_or(0);
             let Ok(mut reading) = Self::new(&disk, &store, &object, whole) else { return };
-            reading.counted = true;
+            (reading.counted, reading.waited) = (true, true);
             loop {
                 match std::future::poll_fn(|cx| reading.poll_bytes(cx)).await {
                     Ok(Some(bytes)) => promotion.push(&bytes),

@@ -214,7 +214,7 @@ fn a_renewed_head_whose_body_has_rotted_leaves_nothing_on_the_disk() {
 }
 
 #[test]
-fn a_body_comes_into_memory_if_there_is_room_and_the_disk_is_not_told() {
+fn a_body_that_is_waited_for_comes_into_memory_and_the_disk_is_not_told() {
     let disk = Simulated::new(1, 1 << 24);
     let body = long(300_000, 3);
     let mut log = written(&disk, ROOMY, &body);
@@ -222,9 +222,10 @@ fn a_body_comes_into_memory_if_there_is_room_and_the_disk_is_not_told() {
     let store = memory();
     store.put_beneath(Arc::clone(&queue));
     let object = restored(&store, &mut log).unwrap();
-    let reads: Vec<bool> = (0..16).map(|_| store.body_is_read(&object)).collect();
-    assert_eq!(reads.iter().filter(|&&hot| hot).count(), 2, "now and then");
-    let mut promotion = store.promotion(&object, false).unwrap();
+    let beneath = object.beneath().unwrap();
+    let waits = (0..16).filter(|_| beneath.was_waited_for()).count();
+    assert_eq!(waits, 2, "now and then");
+    let mut promotion = store.promotion(&object).unwrap();
     for block in body.chunks(256 * 1024) {
         promotion.push(block);
     }
@@ -232,30 +233,20 @@ fn a_body_comes_into_memory_if_there_is_room_and_the_disk_is_not_told() {
     let held = find(&store, URL, &HeaderMap::new()).unwrap();
     assert_eq!(self::body(&held), body);
     assert!(queue.is_empty() && queue.index().has(URL.as_bytes()));
-    assert!(store.promotion(&held, true).is_none(), "it is there");
+    assert!(store.promotion(&held).is_none(), "it is there");
     let mut run = Run::new(held, 131_071..131_073);
     assert_eq!(run.copy_to_bytes(2), body[131_071..131_073]);
 }
 
 #[test]
-fn a_body_that_would_push_others_out_comes_only_if_it_may() {
+fn a_body_that_is_longer_than_the_memory_keeps_stays_where_it_is() {
     let disk = Simulated::new(1, 1 << 24);
-    let body = long(300_000, 3);
-    let mut log = written(&disk, ROOMY, &body);
-    let mut settings = store::Settings::new(ByteSize::mib(1), 7);
-    settings.object_max = ByteSize::kib(600);
+    let mut log = written(&disk, ROOMY, &long(300_000, 3));
+    let mut settings = store::Settings::new(ByteSize::mib(64), 7);
+    settings.object_max = ByteSize::kib(100);
     let store = Store::new(settings);
-    for number in 0..40 {
-        put(&store, &key(number), &LINES, &HeaderMap::new(), &[1; 30_000]);
-    }
     let object = restored(&store, &mut log).unwrap();
-    assert!(store.promotion(&object, false).is_none());
-    assert!(store.promotion(&object, true).is_some());
-    let mut small = store::Settings::new(ByteSize::mib(64), 7);
-    small.object_max = ByteSize::kib(100);
-    let small = Store::new(small);
-    let object = restored(&small, &mut log).unwrap();
-    assert!(small.promotion(&object, true).is_none(), "it is too long");
+    assert!(store.promotion(&object).is_none());
 }
 
 #[test]
