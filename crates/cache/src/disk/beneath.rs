@@ -12,9 +12,7 @@ use crate::range::Span;
 
 /// Bytes of a piece: whoever wants one byte of it reads and checks all of it. Much shorter, and the
 /// calls of a long body would cost more than its bytes; much longer, and a short range would.
-pub const PIECE: u64 = SIZE as u64;
-/// The same, as lengths in memory are counted.
-pub(super) const SIZE: usize = 128 * 1024;
+pub const PIECE: usize = 128 * 1024;
 
 /// So many readings that had to wait for the device make a body worth its memory.
 const WAITS_MAX: u32 = 8;
@@ -49,7 +47,7 @@ impl Checks {
 
     /// Whether `bytes` are whole pieces, from number `first` on, as they were written.
     fn hold(&self, first: usize, bytes: &[u8]) -> bool {
-        let mut pieces = bytes.chunks(SIZE).zip(first..);
+        let mut pieces = bytes.chunks(PIECE).zip(first..);
         pieces.all(|(piece, number)| {
             self.pieces.get(number) == Some(&Self::of(self.seed, number, piece))
         })
@@ -85,7 +83,7 @@ impl Beneath {
     pub fn pieces(&self, span: Span) -> Range<usize> {
         assert!(span.end <= self.length, "the body has these bytes");
         let number = |piece: u64| usize::try_from(piece).expect("a record has few pieces");
-        number(span.start / PIECE)..number(span.end.div_ceil(PIECE))
+        number(span.start / PIECE as u64)..number(span.end.div_ceil(PIECE as u64))
     }
 
     /// Which bytes of the body some pieces are.
@@ -93,8 +91,8 @@ impl Beneath {
     /// # Panics
     /// If there are no such pieces, or none are asked for.
     pub fn span(&self, pieces: &Range<usize>) -> Span {
-        let start = pieces.start as u64 * PIECE;
-        let end = (pieces.end as u64 * PIECE).min(self.length);
+        let start = pieces.start as u64 * PIECE as u64;
+        let end = (pieces.end as u64 * PIECE as u64).min(self.length);
         Span::new(start, end).expect("the body has these pieces")
     }
 

@@ -27,10 +27,10 @@ impl Store {
     /// is no room.
     pub fn promotion(&self, object: &Object) -> Option<Promotion> {
         let length = object.beneath().map(Beneath::length).filter(|&it| it <= self.object_max())?;
-        let block = |bytes: u64| allocated(usize::try_from(bytes).unwrap_or(usize::MAX));
-        let blocks = length.div_ceil(PIECE);
-        let last = length - (blocks - 1) * PIECE;
-        let bytes = (blocks - 1) * block(PIECE) + block(last) + blocks * BLOCK_OVERHEAD;
+        let block = |bytes: usize| allocated(bytes) + BLOCK_OVERHEAD;
+        let (whole, last) = (length / PIECE as u64, length % PIECE as u64);
+        let last = usize::try_from(last).expect("less than a piece");
+        let bytes = whole * block(PIECE) + if last > 0 { block(last) } else { 0 };
         let charge = self.charge(self.key(object.key()), bytes)?;
         Some(Promotion { object: object.clone(), length, charge, blocks: Vec::new() })
     }
@@ -39,8 +39,7 @@ impl Store {
 impl Promotion {
     /// Takes the next bytes of the body: whole pieces.
     pub fn push(&mut self, bytes: &[u8]) {
-        let piece = usize::try_from(PIECE).expect("a small number");
-        self.blocks.extend(bytes.chunks(piece).map(Bytes::copy_from_slice));
+        self.blocks.extend(bytes.chunks(PIECE).map(Bytes::copy_from_slice));
     }
 
     /// The body is in memory: so is the object from now on, unless it was replaced or removed

@@ -22,7 +22,7 @@ use twox_hash::XxHash3_64;
 
 use super::{
     Place,
-    beneath::{Beneath, Checks, PIECE, SIZE},
+    beneath::{Beneath, Checks, PIECE},
 };
 use crate::{
     PackedFields,
@@ -87,7 +87,7 @@ impl Form {
     /// Bytes of the checks before a body of so many bytes.
     const fn checks_length(self, body: u64) -> u64 {
         match self {
-            Self::Pieces => body.div_ceil(PIECE) * CHECK as u64,
+            Self::Pieces => body.div_ceil(PIECE as u64) * CHECK as u64,
             Self::Whole | Self::Sliced => 0,
         }
     }
@@ -199,7 +199,7 @@ impl Head {
             let (front, pieces) = record.split_at_mut(body.start);
             let places = front[checks].chunks_exact_mut(CHECK);
             for ((number, piece), place) in
-                pieces[..body.len()].chunks(SIZE).enumerate().zip(places)
+                pieces[..body.len()].chunks(PIECE).enumerate().zip(places)
             {
                 let check = Checks::of(frame.seed(), number, piece);
                 place.copy_from_slice(&check.to_le_bytes());
@@ -337,7 +337,7 @@ pub(super) fn write_again(record: &[u8], from: Frame, to: Frame, out: &mut Vec<u
     }
     let (checks, body) = head.pieces();
     let checks = record[checks].as_chunks::<CHECK>().0;
-    let mut pieces = record[body].chunks(SIZE).zip(checks).enumerate();
+    let mut pieces = record[body].chunks(PIECE).zip(checks).enumerate();
     let is_whole = |(number, (piece, check)): (usize, (&[u8], &[u8; CHECK]))| {
         Checks::of(from.seed(), number, piece) == u64::from_le_bytes(*check)
     };

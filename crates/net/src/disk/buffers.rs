@@ -12,7 +12,7 @@ use nigh_cache::disk::PIECE;
 /// one.
 pub(super) const PIECES_MAX: usize = 4;
 
-const SHORT: usize = PIECE as usize;
+const SHORT: usize = PIECE;
 const LONG: usize = SHORT * PIECES_MAX;
 
 /// Long buffers of all threads together, 32 MiB: however many clients are slow, each of the further ones

@@ -79,7 +79,7 @@ impl Service {
     }
 
     /// Begins an answer from the disk: waits for its first bytes. `None` if they are not there.
-    pub(super) async fn from_disk(&self, mut hit: Hit) -> Option<Answer> {
+    pub(super) async fn bring_from_disk(&self, mut hit: Hit) -> Option<Answer> {
         hit.status.detail.get_or_insert("disk");
         let (bytes, parts) = match std::mem::replace(&mut hit.reply.content, Content::Empty) {
             Content::Awaited(span) => (span.start..span.end, VecDeque::new()),

@@ -113,7 +113,7 @@ impl Service {
             };
             let answered = match hit.object.sliced() {
                 Some(_) => self.bring_together(&ask, hit).await,
-                None => self.from_disk(hit).await,
+                None => self.bring_from_disk(hit).await,
             };
             if let Some(answer) = answered {
                 return answer;

@@ -25,6 +25,7 @@ mod interim;
 mod limits;
 mod logs;
 mod node;
+mod pieces;
 mod pipelining;
 mod purge;
 mod ranges;

@@ -37,7 +37,7 @@ fn restored(store: &Store, log: &mut Log<Simulated>) -> Option<Object> {
 
 #[test]
 fn a_long_body_stays_on_the_disk_and_a_short_one_comes_along() {
-    let piece = usize::try_from(PIECE).unwrap();
+    let piece = PIECE;
     for length in [INLINE_MAX, INLINE_MAX + 1, piece - 1, piece, piece + 1, 3 * piece + 5] {
         let disk = Simulated::new(1, 1 << 24);
         let body = long(length, 3);
@@ -95,7 +95,7 @@ fn a_flipped_bit_anywhere_is_found_when_its_piece_is_read() {
             let bytes = rotten.clone().read_at(place.segment, beneath.offset(start), length);
             beneath.holds(&piece, &bytes.unwrap())
         };
-        let hit = usize::try_from((at - beneath.offset(0)) / PIECE).unwrap();
+        let hit = usize::try_from((at - beneath.offset(0)) / PIECE as u64).unwrap();
         let whole: Vec<usize> = all.filter(|&number| holds(number)).collect();
         let others: Vec<usize> = (0..3).filter(|&number| number != hit).collect();
         assert_eq!(whole, others, "{at}");
