@@ -244,7 +244,7 @@ async fn read(
 }
 
 fn xxh3(bytes: &[u8]) -> u64 {
-    xxhash_rust::xxh3::xxh3_64(bytes)
+    twox_hash::XxHash3_64::oneshot(bytes)
 }
 
 /// How late a timer rings, in microseconds: the 99th percentile.

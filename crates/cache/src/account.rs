@@ -6,7 +6,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use xxhash_rust::xxh3::xxh3_64_with_seed;
+use twox_hash::XxHash3_64;
 
 /// What an allocation of `bytes` really takes. The common allocators round up to one of four classes
 /// between two powers of two (mimalloc's and jemalloc's bins), so up to a quarter more than was asked.
@@ -68,7 +68,7 @@ impl Charge {
     pub(crate) fn nonce(&self, salt: u64) -> u64 {
         let drawn = self.account.drawn.fetch_add(1, Ordering::Relaxed);
         let secret = self.account.secret.rotate_left(32);
-        xxh3_64_with_seed(&[salt.to_le_bytes(), drawn.to_le_bytes()].concat(), secret)
+        XxHash3_64::oneshot_with_seed(secret, &[salt.to_le_bytes(), drawn.to_le_bytes()].concat())
     }
 
     /// Adds another charge to the same account to this one.

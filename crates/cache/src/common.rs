@@ -9,7 +9,7 @@ use std::sync::{
 use hashbrown::HashTable;
 use parking_lot::Mutex;
 use triomphe::ThinArc;
-use xxhash_rust::xxh3::xxh3_64_with_seed;
+use twox_hash::XxHash3_64;
 
 use crate::account::{Account, Charge, allocated};
 
@@ -47,7 +47,7 @@ impl CommonFields {
         if packed.len() < SET_MIN {
             return None;
         }
-        let hash = xxh3_64_with_seed(packed, self.seed);
+        let hash = XxHash3_64::oneshot_with_seed(self.seed, packed);
         let mut sets = self.sets.lock();
         if let Some(held) = sets.find(hash, |held| held.slice == *packed) {
             return Some(held.clone());
@@ -65,7 +65,9 @@ impl CommonFields {
         }
         let charge = account.charge(allocated(packed.len() + 64) + 32)?;
         let shared = ThinArc::from_header_and_slice(charge, packed);
-        sets.insert_unique(hash, shared.clone(), |held| xxh3_64_with_seed(&held.slice, self.seed));
+        sets.insert_unique(hash, shared.clone(), |held| {
+            XxHash3_64::oneshot_with_seed(self.seed, &held.slice)
+        });
         Some(shared)
     }
 }

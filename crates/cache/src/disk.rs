@@ -5,17 +5,21 @@
 //!
 //! ```text
 //! record   an object, or a removal, as bytes
+//! beneath  a body that stays on the disk, in pieces
 //! segment  header, table and trailer; a segment without a table
 //! index    where the variants of a key lie
 //! log      writing, sealing, letting go, finding again after a start
 //! queue    what the store wants written or removed
 //! restore  from a record back to an object
+//! promotion  a body that is read often comes into memory
 //! ```
 
+mod beneath;
 #[doc(hidden)]
 pub mod fuzz;
 mod index;
 mod log;
+mod promotion;
 mod queue;
 mod record;
 mod restore;
@@ -23,8 +27,10 @@ mod segment;
 
 use nigh_base::machine::DiskError;
 
+pub use beneath::{Beneath, PIECE};
 pub use index::{Index, Place};
 pub use log::{Log, Settings, Statistics};
+pub use promotion::Promotion;
 pub use queue::Queue;
 pub use restore::Restored;
 pub use segment::{file_name, number_of};

@@ -1,6 +1,6 @@
 //! The primary cache key: scheme, host, path and query of the target URI. RFC 9111, section 2.
 
-use xxhash_rust::xxh3::xxh3_64_with_seed;
+use twox_hash::XxHash3_64;
 
 /// The scheme of a target URI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +42,7 @@ pub struct Key<'a> {
 impl<'a> Key<'a> {
     /// The key that `bytes` spell, hashed with `seed`.
     pub(crate) fn new(bytes: &'a [u8], seed: u64) -> Self {
-        Self { bytes, hash: xxh3_64_with_seed(bytes, seed) }
+        Self { bytes, hash: XxHash3_64::oneshot_with_seed(seed, bytes) }
     }
 
     /// The key as text: the target URI. Always what [`write()`] wrote.

@@ -3,7 +3,8 @@
 //! ```text
 //! | count | length | Meta | key | selecting | own packed fields | body, if it is small |
 //! ```
-//! Fields that other objects have too are held once for all (`common`). A large body is a list of blocks beside it. Objects never change: an update makes a new one that
+//! Fields that other objects have too are held once for all (`common`). A large body is a list of blocks beside it,
+//! or the place on the disk where it lies. Objects never change: an update makes a new one that
 //! shares the blocks. Whoever holds an object keeps its bytes, and their charge, alive.
 
 use std::{
@@ -22,6 +23,7 @@ use triomphe::ThinArc;
 use crate::{
     account::{Charge, allocated},
     common::Shared,
+    disk::Beneath,
     freshness::Terms,
     head::{self, PackedFields},
     range::Parts,
@@ -73,6 +75,8 @@ pub(crate) enum LargeBody {
     Partial(Partial),
     /// None of it: the slices are objects of their own.
     Sliced(Sliced),
+    /// None of it: it lies on the disk.
+    Beneath(Beneath),
 }
 
 /// Ranges of a representation, each with its bytes.
@@ -95,6 +99,8 @@ pub enum Body<'a> {
     Partial(&'a Partial),
     /// All of it, in slices that are objects of their own, as far as they are stored.
     Sliced(&'a Sliced),
+    /// All of it, on the disk.
+    Beneath(&'a Beneath),
 }
 
 /// What an object is made of.
@@ -203,6 +209,7 @@ impl Object {
             Some(Large { body: LargeBody::Whole { blocks, .. }, .. }) => Body::Blocks(blocks),
             Some(Large { body: LargeBody::Partial(partial), .. }) => Body::Partial(partial),
             Some(Large { body: LargeBody::Sliced(sliced), .. }) => Body::Sliced(sliced),
+            Some(Large { body: LargeBody::Beneath(beneath), .. }) => Body::Beneath(beneath),
         }
     }
 
@@ -215,6 +222,7 @@ impl Object {
                 partial.parts.complete_length()
             }
             Some(Large { body: LargeBody::Sliced(sliced), .. }) => Some(sliced.length),
+            Some(Large { body: LargeBody::Beneath(beneath), .. }) => Some(beneath.length()),
         }
     }
 
@@ -222,6 +230,14 @@ impl Object {
     pub fn sliced(&self) -> Option<Sliced> {
         match self.body() {
             Body::Sliced(sliced) => Some(*sliced),
+            _ => None,
+        }
+    }
+
+    /// Where its body lies, if that is not in memory.
+    pub fn beneath(&self) -> Option<&Beneath> {
+        match self.body() {
+            Body::Beneath(beneath) => Some(beneath),
             _ => None,
         }
     }
@@ -263,6 +279,11 @@ impl Object {
         let kept = &self.meta().kept;
         // Nearly always it is: then nothing is written to what all cores read.
         !kept.load(Ordering::Relaxed) && !kept.swap(true, Ordering::Relaxed)
+    }
+
+    /// Whether a disk holds it, or is about to.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.meta().kept.load(Ordering::Relaxed)
     }
 
     /// No disk holds it after all.

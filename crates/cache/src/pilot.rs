@@ -256,7 +256,9 @@ impl Pilot {
             });
         let mut partial = match held.as_ref().map(Object::body) {
             // The whole is held, and is newer than nothing: it stays.
-            Some(Body::Inline(_) | Body::Blocks(_) | Body::Sliced(_)) => return None,
+            Some(Body::Inline(_) | Body::Blocks(_) | Body::Sliced(_) | Body::Beneath(_)) => {
+                return None;
+            }
             Some(Body::Partial(partial)) if Self::is_same(held.as_ref()?, head) => partial.clone(),
             _ => Partial { parts: Parts::new(range.complete), bytes: Vec::new() },
         };
@@ -449,6 +451,18 @@ pub(crate) fn renew(
     terms: Terms,
     purged_up_to: u32,
 ) -> Option<Object> {
+    rebuild(store, old, fields, terms, purged_up_to, old.large().cloned())
+}
+
+/// `old` with other fields and terms, and with `large` where it has a large body.
+pub(crate) fn rebuild(
+    store: &Store,
+    old: &Object,
+    fields: &HeaderMap,
+    terms: Terms,
+    purged_up_to: u32,
+    large: Option<Arc<Large>>,
+) -> Option<Object> {
     let key = store.key(old.key());
     let recipe = Recipe {
         key: old.key(),
@@ -464,5 +478,5 @@ pub(crate) fn renew(
         prefix.bytes.extend_from_slice(body);
     }
     let charge = store.charge(key, object::cost(prefix.bytes.len()))?;
-    Some(recipe.build(prefix, old.large().cloned(), charge))
+    Some(recipe.build(prefix, large, charge))
 }

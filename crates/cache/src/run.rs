@@ -34,9 +34,9 @@ impl Run {
     /// All of a whole body.
     ///
     /// # Panics
-    /// If the object is partial or sliced.
+    /// If the object is partial or sliced, or lies on the disk.
     pub fn whole(object: Object) -> Self {
-        let is_held = object.is_whole() && object.sliced().is_none();
+        let is_held = matches!(object.body(), Body::Inline(_) | Body::Blocks(_));
         let length = object.length().filter(|_| is_held).expect("the body is whole");
         Self { object, at: 0, end: length, block: 0, skip: 0 }
     }
@@ -47,7 +47,7 @@ impl Run {
 
     fn blocks(&self) -> &[Bytes] {
         match self.object.body() {
-            Body::Inline(_) | Body::Sliced(_) => &[],
+            Body::Inline(_) | Body::Sliced(_) | Body::Beneath(_) => &[],
             Body::Blocks(blocks) => blocks,
             Body::Partial(partial) => &partial.bytes,
         }
@@ -74,7 +74,7 @@ fn locate(object: &Object, range: &Range<u64>) -> Option<(usize, usize)> {
             }
             (range.is_empty()).then_some((blocks.len(), 0))
         }
-        Body::Sliced(_) => None,
+        Body::Sliced(_) | Body::Beneath(_) => None,
         Body::Partial(partial) => {
             let span = range::Span::new(range.start, range.end)?;
             let piece = partial.parts.covers(span).then(|| partial.parts.pieces(span).next())??;

@@ -213,6 +213,18 @@ impl Store {
         self.disk.get().is_some_and(|disk| !disk.holds(place))
     }
 
+    /// The body of `object`, which lies on the disk, is read.
+    pub fn body_is_read(&self, object: &Object) {
+        if let (Some(disk), Some(beneath)) = (self.disk.get(), object.beneath()) {
+            disk.index().was_read(beneath);
+        }
+    }
+
+    /// The body of `object` is not on the disk any more where it was, or cannot be read.
+    pub fn body_is_lost(&self, object: &Object) {
+        self.take_out(self.key(object.key()), object);
+    }
+
     /// Whether the disk beneath it may hold something for `key`.
     pub fn may_lie_beneath(&self, key: Key<'_>) -> bool {
         self.disk.get().is_some_and(|disk| disk.index().has(key.bytes))
@@ -303,12 +315,26 @@ impl Store {
                 object.was_held_against(newest);
                 Some(object)
             }
+            // As it lies on the disk it is under the same rule, and will be read as what it is then.
+            Verdict::Stale(_) if self.is_read_as_purged(&object) => {
+                self.take_out(key, &object);
+                None
+            }
             Verdict::Stale(at) => self.make_stale(key, &object, at, newest),
             Verdict::Gone => {
                 self.outdate(key, &object);
                 None
             }
         }
+    }
+
+    /// Whether an object's body lies on the disk with the same head, older than a rule about it.
+    fn is_read_as_purged(&self, object: &Object) -> bool {
+        object.beneath().is_some_and(|beneath| {
+            let place = beneath.place();
+            let verdict = || self.purges.judge_record(place.mark(), object.key(), &object.fields());
+            !self.was_removed_from_disk(place) && matches!(verdict(), Verdict::Stale(_))
+        })
     }
 
     /// Adds a purge rule: from now on it concerns all that is stored, or was asked for before.
@@ -550,14 +576,22 @@ impl Store {
 
     /// Puts `new` where `old` is; nothing if somebody else has replaced or removed it meanwhile.
     pub(crate) fn replace(&self, key: Key<'_>, old: &Object, new: Object) {
+        if self.exchange(key, old, new.clone())
+            && let Some(disk) = self.disk.get()
+        {
+            disk.landed(&new, false);
+        }
+    }
+
+    /// As [`Self::replace`], with what the disk holds or need not hold: it is not told. False if
+    /// nothing was done.
+    pub(crate) fn exchange(&self, key: Key<'_>, old: &Object, new: Object) -> bool {
         let replaced = {
             let mut shard = self.shard(key).lock();
             let still = shard.chain(key).any(|(_, held)| held.is(old));
-            still.then(|| shard.insert(key, new.clone()))
+            still.then(|| shard.insert(key, new))
         };
-        if let (Some(_), Some(disk)) = (replaced, self.disk.get()) {
-            disk.landed(&new, false);
-        }
+        replaced.is_some()
     }
 
     /// Makes a stored response stale, so that it is validated before it is used again; nothing if

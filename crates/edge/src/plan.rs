@@ -21,7 +21,7 @@ use crate::{
     cache_status::{CacheStatus, Forward},
     forward::max_forwards,
     problem::Problem,
-    reply::{Content, Reply, reply},
+    reply::{Reply, reply},
 };
 
 /// A request's head as the plan sees it.
@@ -44,8 +44,9 @@ pub struct Request<'a, F> {
 pub enum Plan {
     /// Answer from the store.
     Answer(Hit),
-    /// Answer from slices in the store, of which some may have to be fetched.
-    Slices(Hit),
+    /// Answer from the store with bytes that have to be brought together first: from slices, of which
+    /// some may have to be fetched, or from the disk.
+    Gather(Hit),
     /// Ask the origin.
     Fetch(Fetch),
     /// Answer in our own name.
@@ -210,7 +211,7 @@ pub fn plan<F: Fields>(
         Reuse::Fresh | Reuse::Validate(_) => (status, false),
     };
     let hit = Hit { object, reply, status, refresh };
-    if hit.is_sliced() { Plan::Slices(hit) } else { Plan::Answer(hit) }
+    if hit.reply.content.is_awaited() { Plan::Gather(hit) } else { Plan::Answer(hit) }
 }
 
 impl Fetch {
@@ -250,11 +251,6 @@ impl Fetch {
 }
 
 impl Hit {
-    /// Whether its content is to be brought together from slices.
-    pub const fn is_sliced(&self) -> bool {
-        matches!(self.reply.content, Content::Sliced(_))
-    }
-
     /// The answer that `object` gives to a request; `None` if it cannot.
     pub fn new(
         object: Object,

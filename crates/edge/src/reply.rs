@@ -34,8 +34,12 @@ pub enum Content {
     Run(Run),
     /// Several, with what stands between them.
     Parts(VecDeque<Part>),
-    /// Bytes of slices, which whoever answers has to bring together first.
-    Sliced(Span),
+    /// Bytes that were read from a disk.
+    Bytes(Bytes),
+    /// Bytes of slices, or of a body on a disk, which whoever answers has to bring first.
+    Awaited(Span),
+    /// Several ranges of a body on a disk, with what stands between them.
+    AwaitedParts(VecDeque<Part>),
 }
 
 /// A piece of a multipart answer.
@@ -45,6 +49,8 @@ pub enum Part {
     Delimiter(Bytes),
     /// The bytes of a range.
     Run(Run),
+    /// Bytes of a body on a disk, which whoever answers has to bring first.
+    Awaited(Span),
 }
 
 /// Works out the answer to a GET or HEAD; `None` if this stored response cannot give it: it lacks
@@ -76,12 +82,13 @@ pub fn reply(object: &Object, method: &Method, request: &impl Fields, now: Wall)
         _ => true,
     };
     let is_sliced = object.sliced().is_some();
+    let is_awaited = is_sliced || object.beneath().is_some();
     match resolved {
         Resolved::Whole if object.is_whole() => {
             let length = object.length().filter(|_| object.status() != StatusCode::NO_CONTENT);
             let content = match (method, length) {
                 (&Method::HEAD, _) | (_, None | Some(0)) => Content::Empty,
-                (_, Some(end)) if is_sliced => Content::Sliced(Span { start: 0, end }),
+                (_, Some(end)) if is_awaited => Content::Awaited(Span { start: 0, end }),
                 _ => Content::Run(Run::whole(object.clone())),
             };
             Some(Reply { shape: Shape::Whole { length }, content })
@@ -89,8 +96,8 @@ pub fn reply(object: &Object, method: &Method, request: &impl Fields, now: Wall)
         Resolved::Whole => None,
         Resolved::One(span) => held(&span).then(|| Reply {
             shape: Shape::Range(ContentRange { span, complete: object.length() }),
-            content: match is_sliced {
-                true => Content::Sliced(span),
+            content: match is_awaited {
+                true => Content::Awaited(span),
                 false => Content::Run(Run::new(object.clone(), span.start..span.end)),
             },
         }),
@@ -123,37 +130,46 @@ fn multipart(object: &Object, spans: &[Span], now: Wall) -> Option<Reply> {
         let mut head = Vec::new();
         plan.head(at, &mut head);
         parts.push_back(Part::Delimiter(head.into()));
-        parts.push_back(Part::Run(Run::new(object.clone(), span.start..span.end)));
+        parts.push_back(match object.beneath() {
+            Some(_) => Part::Awaited(*span),
+            None => Part::Run(Run::new(object.clone(), span.start..span.end)),
+        });
     }
     parts.push_back(Part::Delimiter(plan.tail().into()));
     let shape = Shape::Ranges { content_type: plan.answer_type(), length: plan.length() };
-    Some(Reply { shape, content: Content::Parts(parts) })
+    let content = match object.beneath() {
+        Some(_) => Content::AwaitedParts(parts),
+        None => Content::Parts(parts),
+    };
+    Some(Reply { shape, content })
 }
+
+/// The bytes of what is awaited.
+static NOTHING: &[u8] = &[];
 
 impl Part {
     fn as_buf(&self) -> &dyn Buf {
         match self {
             Self::Delimiter(bytes) => bytes,
             Self::Run(run) => run,
+            Self::Awaited(_) => &NOTHING,
         }
     }
 }
 
 impl Content {
-    /// How many bytes it has.
-    pub fn length(&self) -> u64 {
-        match self {
-            Self::Sliced(span) => span.len(),
-            held => held.remaining() as u64,
-        }
+    /// Whether bytes of it have to be brought first.
+    pub const fn is_awaited(&self) -> bool {
+        matches!(self, Self::Awaited(_) | Self::AwaitedParts(_))
     }
 }
 
-/// Slices have no bytes until they are brought together.
+/// What is awaited has no bytes yet.
 impl Buf for Content {
     fn remaining(&self) -> usize {
         match self {
-            Self::Empty | Self::Sliced(_) => 0,
+            Self::Empty | Self::Awaited(_) | Self::AwaitedParts(_) => 0,
+            Self::Bytes(bytes) => bytes.remaining(),
             Self::Run(run) => run.remaining(),
             Self::Parts(parts) => parts.iter().map(|part| part.as_buf().remaining()).sum(),
         }
@@ -161,7 +177,8 @@ impl Buf for Content {
 
     fn chunk(&self) -> &[u8] {
         match self {
-            Self::Empty | Self::Sliced(_) => &[],
+            Self::Empty | Self::Awaited(_) | Self::AwaitedParts(_) => &[],
+            Self::Bytes(bytes) => bytes.chunk(),
             Self::Run(run) => run.chunk(),
             Self::Parts(parts) => parts.front().map_or(&[], |part| part.as_buf().chunk()),
         }
@@ -169,7 +186,8 @@ impl Buf for Content {
 
     fn chunks_vectored<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         match self {
-            Self::Empty | Self::Sliced(_) => 0,
+            Self::Empty | Self::Awaited(_) | Self::AwaitedParts(_) => 0,
+            Self::Bytes(bytes) => bytes.chunks_vectored(slices),
             Self::Run(run) => run.chunks_vectored(slices),
             Self::Parts(parts) => {
                 let mut filled = 0;
@@ -186,9 +204,10 @@ impl Buf for Content {
 
     fn advance(&mut self, mut count: usize) {
         match self {
-            Self::Empty | Self::Sliced(_) => {
+            Self::Empty | Self::Awaited(_) | Self::AwaitedParts(_) => {
                 assert!(count == 0, "advanced past the end of an empty content")
             }
+            Self::Bytes(bytes) => bytes.advance(count),
             Self::Run(run) => run.advance(count),
             Self::Parts(parts) => {
                 while let Some(front) = parts.front_mut() {
@@ -196,6 +215,7 @@ impl Buf for Content {
                     match front {
                         Part::Delimiter(bytes) => bytes.advance(step),
                         Part::Run(run) => run.advance(step),
+                        Part::Awaited(_) => {}
                     }
                     count -= step;
                     if front.as_buf().has_remaining() {

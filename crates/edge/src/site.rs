@@ -22,7 +22,7 @@ mod types;
 use std::{fmt, str::FromStr};
 
 use hashbrown::HashTable;
-use xxhash_rust::xxh3::xxh3_64;
+use twox_hash::XxHash3_64;
 
 pub use compress::{Coding, Compress, LEAST, Narrowed, TYPES, remove_digests};
 pub use field_rules::{FieldRules, RESERVED};
@@ -197,12 +197,14 @@ struct Hosts(HashTable<(Box<str>, usize)>);
 impl Hosts {
     fn insert(&mut self, name: Box<str>, number: usize) {
         assert!(self.find(&name).is_none(), "two sites have the host {name}");
-        let hash = xxh3_64(name.as_bytes());
-        self.0.insert_unique(hash, (name, number), |(name, _)| xxh3_64(name.as_bytes()));
+        let hash = XxHash3_64::oneshot(name.as_bytes());
+        self.0
+            .insert_unique(hash, (name, number), |(name, _)| XxHash3_64::oneshot(name.as_bytes()));
     }
 
     fn find(&self, name: &str) -> Option<usize> {
-        let held = self.0.find(xxh3_64(name.as_bytes()), |(held, _)| **held == *name)?;
+        let held =
+            self.0.find(XxHash3_64::oneshot(name.as_bytes()), |(held, _)| **held == *name)?;
         Some(held.1)
     }
 

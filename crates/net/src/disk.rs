@@ -8,7 +8,9 @@
 //! service -- load ---> files ---> store
 //! ```
 
+mod buffers;
 mod files;
+mod reading;
 
 use std::{
     collections::BTreeMap,
@@ -25,7 +27,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use nigh_base::{ByteSize, Rng, machine::DiskError};
 use nigh_cache::{
     disk::{self, Log, Place, Queue, Restored, Statistics},
@@ -38,6 +39,7 @@ use tokio::sync::oneshot;
 use tracing::{debug, info, warn};
 
 use self::files::Files;
+pub(crate) use self::reading::{Lost, Reading};
 use crate::entropy;
 
 /// The smallest disk: some segments of the least size.
@@ -216,10 +218,12 @@ impl Disk {
         }
         let _turn = Turn { disk: self, key: key.bytes() };
         for place in places {
-            match self.files.read(place.segment, place.offset, place.length).await {
-                Ok(bytes) => match store.restore(key, &place, Bytes::from(bytes)) {
-                    Restored::Object(_) => {
-                        self.read.fetch_add(1, Ordering::Relaxed);
+            match self.front(&place).await {
+                Ok(bytes) => match store.restore(key, &place, &bytes) {
+                    Restored::Object(object) => {
+                        // A body that is still to be read is counted then.
+                        let is_read = object.beneath().is_none();
+                        self.read.fetch_add(u64::from(is_read), Ordering::Relaxed);
                         if suffices() {
                             break;
                         }
@@ -234,6 +238,17 @@ impl Disk {
             }
         }
         true
+    }
+
+    /// A record, or as much of it as has to be in memory.
+    async fn front(&self, place: &Place) -> io::Result<Vec<u8>> {
+        let bytes = self.files.read(place.segment, place.offset, place.front()).await?;
+        match place.needed(&bytes) {
+            Some(needed) if needed > bytes.len() => {
+                self.files.read(place.segment, place.offset, needed).await
+            }
+            _ => Ok(bytes),
+        }
     }
 
     fn forget(&self, place: &Place, counter: &AtomicU64, what: &str) {

@@ -9,6 +9,7 @@ mod compress_stored;
 mod fetch;
 mod incoming;
 mod links;
+mod pieces;
 mod slice_fit;
 mod slice_source;
 mod slices;
@@ -42,15 +43,12 @@ use nigh_edge::{
     forward_proxy::pac,
     plan::{self, Hit, Plan},
     problem::{self, Problem},
-    reply::Reply,
     respond::{self, Additions, Sink},
     site::{Methods, Rule, Seen, Visit},
 };
 
-pub(crate) use self::{
-    incoming::{Chunk, Incoming},
-    slices::Slices,
-};
+pub(crate) use self::incoming::{Chunk, Incoming};
+use self::pieces::Gathered;
 use crate::{
     access_log::{Line, Log},
     clock,
@@ -62,6 +60,10 @@ use crate::{
 
 /// How long a client that sent `Expect: 100-continue` is left waiting for the origin's word.
 pub(crate) const CONTINUE_WAIT: Duration = Duration::from_secs(1);
+
+/// How often a request is planned anew because the disk does not have a body that it should have: once
+/// for each variant that one would find.
+const LOOKS_MAX: usize = 4;
 
 /// What one client may take, in bytes and in time.
 #[derive(Clone, Debug)]
@@ -127,8 +129,8 @@ pub(crate) struct Ask {
 pub(crate) enum Work {
     /// Ask the origin.
     Fetch(plan::Fetch),
-    /// Bring slices together.
-    Slices(Hit),
+    /// Bring together what is stored.
+    Gather(Hit),
 }
 
 /// What a request gets that the store alone could not answer.
@@ -136,8 +138,8 @@ pub(crate) enum Work {
 pub(crate) enum Answer {
     /// A stored response after all.
     Stored(Hit),
-    /// A stored response whose content comes slice by slice.
-    Sliced(Hit, Box<Slices>),
+    /// A stored response whose content comes slice by slice, or from the disk.
+    Gathered(Hit, Incoming),
     /// The origin's response, on its way.
     Streamed(Streamed),
     /// Our own word.
@@ -406,19 +408,26 @@ impl Service {
         let plan::Request { method, fields, has_body, upgrade, bypass } = *request;
         let fields = &Seen::new(fields, rule);
         let request = &plan::Request { method, fields, has_body, upgrade, bypass };
-        let planned =
-            plan::plan(request, &self.store, self.store.key(key), clock::now(), selecting);
-        if rule.compress.is_some() && selecting.is_empty() && matches!(planned, Plan::Fetch(_)) {
-            // Nothing stored says so yet, but who takes another coding waits for another answer.
-            vary::selecting(&[header::ACCEPT_ENCODING], fields, selecting);
+        let key = self.store.key(key);
+        for _ in 0..LOOKS_MAX {
+            let hit = match plan::plan(request, &self.store, key, clock::now(), selecting) {
+                Plan::Gather(hit) => hit,
+                Plan::Fetch(fetch) if rule.compress.is_some() && selecting.is_empty() => {
+                    // Nothing stored says so yet, but who takes another coding waits for another
+                    // answer.
+                    vary::selecting(&[header::ACCEPT_ENCODING], fields, selecting);
+                    return Plan::Fetch(fetch);
+                }
+                other => return other,
+            };
+            match self.gather(hit) {
+                Gathered::Whole(hit) => return Plan::Answer(hit),
+                Gathered::Later(hit) => return Plan::Gather(hit),
+                // What is stored is another thing now.
+                Gathered::Lost => {}
+            }
         }
-        match planned {
-            Plan::Slices(hit) => match self.gather(&hit) {
-                Some(content) => Plan::Answer(Hit { reply: Reply { content, ..hit.reply }, ..hit }),
-                None => Plan::Slices(hit),
-            },
-            other => other,
-        }
+        plan::plan(request, &self.store, key, clock::now(), selecting)
     }
 }
 

@@ -11,8 +11,8 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use nigh_base::{ByteSize, Rng, Wall, machine::DiskError};
 
 use super::{
-    Log, Restored, Settings, Storage,
-    record::{self, Frame, HEAD, HEAD_CHECK, Record},
+    Log, Place, Restored, Settings, Storage,
+    record::{self, Frame, HEAD, HEAD_CHECK, Record, Stored},
     segment::{HEADER, Header},
 };
 use crate::{
@@ -122,14 +122,25 @@ pub fn record(input: &[u8]) {
     if let Some(rule) = record::read_rule(&bytes, frame) {
         assert_eq!(Rule::from_bytes(&rule.to_bytes()), Some(rule), "a rule reads back");
     }
-    let length = bytes.len();
-    let Some(record) = Record::read(bytes.into(), frame) else { return };
-    assert!(is_whole, "what reads can be written again");
-    let content = record.key().len() + record.selecting().len() + record.body().len();
-    assert!(HEAD + content <= length, "longer than it is");
-    drop(record.fields().to_map());
-    let again = Record::read(again.into(), moved).expect("it was written again");
-    assert_eq!((again.key(), again.body()), (record.key(), record.body()));
+    let place = Place::of_record(frame, bytes.len());
+    let Some(record) = Record::read(&bytes, &place) else { return };
+    // Pieces of a body are read later, and may not be what was written.
+    assert!(
+        is_whole || matches!(record.body, Stored::Beneath(_)),
+        "what reads can be written again"
+    );
+    if !is_whole {
+        return;
+    }
+    let content = record.key.len() + record.selecting.len();
+    assert!(HEAD + content <= bytes.len(), "longer than it is");
+    drop(record.fields.to_map());
+    let place = Place::of_record(moved, again.len());
+    let again = Record::read(&again, &place).expect("it was written again");
+    assert_eq!(again.key, record.key);
+    if let (Stored::Whole(again), Stored::Whole(body)) = (again.body, record.body) {
+        assert_eq!(again, body);
+    }
 }
 
 /// A purge rule as bytes: what reads is written and reads the same, and concerns keys without panic.
@@ -248,7 +259,7 @@ fn held(log: &mut Log<Shelf>, store: &Arc<Store>, number: u8) -> Vec<Object> {
     for place in places {
         let read = log.storage().read_at(place.segment, place.offset, place.length);
         let Ok(bytes) = read else { continue };
-        let restored = store.restore(store.key(key.as_bytes()), &place, bytes.into());
+        let restored = store.restore(store.key(key.as_bytes()), &place, &bytes);
         if let Restored::Object(object) = restored {
             objects.push(object);
         }
@@ -256,9 +267,9 @@ fn held(log: &mut Log<Shelf>, store: &Arc<Store>, number: u8) -> Vec<Object> {
     objects
 }
 
-/// The body; a master of slices has none.
+/// The body that is in memory.
 fn body(object: &Object) -> Vec<u8> {
-    if object.sliced().is_some() {
+    if object.sliced().is_some() || object.beneath().is_some() {
         return Vec::new();
     }
     let mut run = Run::whole(object.clone());
@@ -295,7 +306,7 @@ mod tests {
     fn records_are_read_within_their_bounds() {
         let mut whole = vec![0];
         let frame = Frame { salt: 1, offset: HEADER };
-        record::write(&made(&memory(), 2), 5, frame, &mut whole);
+        record::write(&made(&memory(), 2), None, 5, frame, &mut whole);
         record(&whole);
         drive(2, 20_000, &whole[..HEAD + 40], record);
         drive(3, 20_000, &whole, record);

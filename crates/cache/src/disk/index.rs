@@ -2,22 +2,26 @@
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
 use hashbrown::HashTable;
 use parking_lot::{Mutex, RwLock};
-use xxhash_rust::xxh3::xxh3_64_with_seed;
+use twox_hash::XxHash3_64;
 
 use super::{
-    record::{ALIGN, Frame, Record},
+    Beneath,
+    record::{self, ALIGN, Frame, Record},
     segment::Entry,
 };
-use crate::{purge::Mark, store::VARIANTS_MAX};
+use crate::{object::INLINE_MAX, purge::Mark, store::VARIANTS_MAX};
 
 /// Shards: enough that two cores seldom meet.
 const SHARDS: usize = 16;
 /// Hits that are counted, in the two highest bits of an entry's length.
 const HITS_MAX: u32 = 3;
 const HITS_SHIFT: u32 = 30;
+/// Records up to this many bytes are read at once: nearly all whose body is in no pieces. Of a longer
+/// one, so many bytes are read first as nearly always hold all before the body.
+const READ_WHOLE: usize = INLINE_MAX + READ_FRONT;
+const READ_FRONT: usize = 4096;
 /// The longest record, in units of eight bytes.
 pub(super) const LENGTH_MAX: u32 = (1 << HITS_SHIFT) - 1;
 
@@ -35,6 +39,12 @@ struct Held {
 impl Held {
     const fn hits(&self) -> u32 {
         self.length >> HITS_SHIFT
+    }
+
+    const fn hit(&mut self) {
+        if self.hits() < HITS_MAX {
+            self.length += 1 << HITS_SHIFT;
+        }
     }
 }
 
@@ -66,9 +76,36 @@ impl Place {
         self.hash
     }
 
+    pub(super) fn new(segment: u32, entry: &Entry, salt: u64) -> Self {
+        let Entry { hash, .. } = *entry;
+        Self { segment, offset: entry.start(), length: entry.bytes(), hash, salt }
+    }
+
+    /// The place of a record that is read by itself.
+    pub(super) const fn of_record(frame: Frame, length: usize) -> Self {
+        Self { segment: 0, offset: frame.offset, length, hash: 0, salt: frame.salt }
+    }
+
+    pub(super) const fn frame(&self) -> Frame {
+        Frame { salt: self.salt, offset: self.offset }
+    }
+
+    /// How many bytes are to be read first.
+    pub const fn front(&self) -> usize {
+        if self.length <= READ_WHOLE { self.length } else { READ_FRONT }
+    }
+
+    /// How many bytes [`Store::restore`] needs, of a record that begins with `bytes`; `None` if they
+    /// are not what was written.
+    ///
+    /// [`Store::restore`]: crate::store::Store::restore
+    pub fn needed(&self, bytes: &[u8]) -> Option<usize> {
+        record::needed(bytes, self.frame()).filter(|&needed| needed <= self.length)
+    }
+
     /// The response that was read there; `None` if the bytes are not those that were written.
-    pub(crate) fn read(&self, bytes: Bytes) -> Option<Record> {
-        Record::read(bytes, Frame { salt: self.salt, offset: self.offset })
+    pub(crate) fn read<'a>(&self, bytes: &'a [u8]) -> Option<Record<'a>> {
+        Record::read(bytes, self)
     }
 }
 
@@ -90,7 +127,7 @@ impl Index {
 
     /// The hash of a key, the same after a restart.
     pub(crate) fn hash(&self, key: &[u8]) -> u64 {
-        xxh3_64_with_seed(key, self.seed)
+        XxHash3_64::oneshot_with_seed(self.seed, key)
     }
 
     pub(super) const fn seed(&self) -> u64 {
@@ -122,9 +159,7 @@ impl Index {
         let hash = self.hash(key);
         let mut held = Vec::new();
         for it in self.shard(hash).lock().iter_hash_mut(hash).filter(|it| it.hash == hash) {
-            if it.hits() < HITS_MAX {
-                it.length += 1 << HITS_SHIFT;
-            }
+            it.hit();
             held.push(*it);
         }
         held.sort_unstable_by_key(|it| std::cmp::Reverse((it.segment, it.offset)));
@@ -141,13 +176,23 @@ impl Index {
         held.into_iter().filter_map(place).collect()
     }
 
-    /// Forgets what lies at `place`: it could not be read.
-    pub fn forget(&self, place: &Place) {
-        self.take(place.hash, place.segment, place.units());
+    /// Forgets what lies at `place`: it could not be read. False if it did not know it any more.
+    pub fn forget(&self, place: &Place) -> bool {
+        self.take(place.hash, place.segment, place.units())
+    }
+
+    /// A body that lies beneath is read: that is a hit of the record that it is from, wherever that
+    /// lies by now.
+    pub fn was_read(&self, beneath: &Beneath) {
+        let hash = beneath.place().hash;
+        let same = |held: &Held| held.hash == hash && held.selecting == beneath.selecting();
+        if let Some(held) = self.shard(hash).lock().find_mut(hash, same) {
+            held.hit();
+        }
     }
 
     /// Whether it still knows what lies at `place`.
-    pub(super) fn holds(&self, place: &Place) -> bool {
+    pub fn holds(&self, place: &Place) -> bool {
         let same = |held: &Held| (held.segment, held.offset) == (place.segment, place.units());
         self.shard(place.hash).lock().find(place.hash, same).is_some()
     }
@@ -212,13 +257,11 @@ impl Index {
         shard.find(entry.hash, same).map(Held::hits)
     }
 
-    /// Forgets one record.
-    pub(super) fn take(&self, hash: u64, segment: u32, offset: u32) {
+    /// Forgets one record; false if it did not know it.
+    pub(super) fn take(&self, hash: u64, segment: u32, offset: u32) -> bool {
         let mut shard = self.shard(hash).lock();
         let same = |held: &Held| (held.segment, held.offset) == (segment, offset);
-        if let Ok(held) = shard.find_entry(hash, same) {
-            held.remove();
-        }
+        shard.find_entry(hash, same).map(|held| held.remove()).is_ok()
     }
 
     /// A segment's records can be read from now on.

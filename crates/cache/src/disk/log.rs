@@ -5,11 +5,10 @@ use std::{
     sync::Arc,
 };
 
-use bytes::Bytes;
 use nigh_base::{ByteSize, Rng, Wall, machine::DiskError};
 
 use super::{
-    Index, Storage,
+    Beneath, Index, Place, Storage,
     index::LENGTH_MAX,
     record::{self, ALIGN, Frame, HEAD, Head, Kind, Record},
     segment::{self, ENTRY, Entry, Header, TRAILER},
@@ -17,6 +16,7 @@ use super::{
 use crate::{
     object::Object,
     purge::{Purges, Rule, Verdict, What},
+    range::Span,
 };
 
 /// Segments of a full disk: the part that leaves at once is small, and so is a segment's share of
@@ -297,7 +297,8 @@ impl<S: Storage> Log<S> {
         Ok(Some(entries))
     }
 
-    /// Writes an object, soon; false if it is too long for this log, or holds only parts.
+    /// Writes an object, soon; false if it is too long for this log, holds only parts, or its body lies
+    /// on the disk and cannot be read there any more. A body that lies on the disk is copied.
     ///
     /// # Errors
     /// If the disk fails. The segment is given up then, and the object with it; call again after a
@@ -308,15 +309,31 @@ impl<S: Storage> Log<S> {
             return Ok(false);
         };
         let hash = self.index.hash(object.key());
+        let selecting = record::selecting_hash(object.selecting());
+        // Before its segment could leave for this one.
+        let beneath = match object.beneath().map(|beneath| self.read_body(beneath)) {
+            None => None,
+            Some(Some(body)) => Some(body),
+            // What lies there is outdated, and nothing can stand for it.
+            Some(None) => return self.gone(Kind::VariantGone, hash, selecting).map(|()| false),
+        };
         if let Err(error) = self.make_room_for(length) {
-            self.lost(hash, record::selecting_hash(object.selecting()));
+            self.lost(hash, selecting);
             return Err(error);
         }
         self.statistics.written += 1;
         // What it replaces is not found any more, though it is not written yet.
-        self.index.remove(hash, Some(record::selecting_hash(object.selecting())));
-        self.add(|frame, out| record::write(object, hash, frame, out))?;
+        self.index.remove(hash, Some(selecting));
+        self.add(|frame, out| record::write(object, beneath.as_deref(), hash, frame, out))?;
         Ok(true)
+    }
+
+    /// All of a body that lies in this log; `None` if it cannot be read, or is not what was written.
+    fn read_body(&mut self, beneath: &Beneath) -> Option<Vec<u8>> {
+        let whole = Span::new(0, beneath.length())?;
+        let length = usize::try_from(whole.len()).ok()?;
+        let body = self.storage.read_at(beneath.place().segment, beneath.offset(0), length).ok()?;
+        beneath.holds(&beneath.pieces(whole), &body).then_some(body)
     }
 
     /// Removes all variants of a key, those not yet found included.
@@ -614,11 +631,10 @@ impl<S: Storage> Log<S> {
         let Ok(bytes) = self.storage.read_at(number, from.offset, entry.bytes()) else {
             return false;
         };
-        let bytes = Bytes::from(bytes);
+        let place = Place::new(number, entry, salt);
         // Its new place lies behind the rules that concern it.
-        let purged = Record::read(bytes.clone(), from).is_none_or(|record| {
-            let mark = (number, from.offset);
-            self.purges.judge_record(mark, record.key(), &record.fields()) != Verdict::Keep
+        let purged = Record::read(&bytes, &place).is_none_or(|record| {
+            self.purges.judge_record(place.mark(), record.key, &record.fields) != Verdict::Keep
         });
         if purged || !record::write_again(&bytes, from, to, &mut active.buffer) {
             return false;

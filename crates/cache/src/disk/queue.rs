@@ -16,7 +16,7 @@ use std::{
 use nigh_base::machine::DiskError;
 use parking_lot::Mutex;
 
-use super::{Index, Log, Place, Storage, record};
+use super::{Beneath, Index, Log, Place, Storage, record};
 use crate::{object::Object, purge::Rule};
 
 /// Bytes of objects that may wait, which bounds how far the writer may be behind.
@@ -27,6 +27,11 @@ const OBJECTS_PART: u64 = 8;
 const REMOVALS_MAX: usize = 1 << 16;
 /// Marks of keys that were fetched of late: four megabytes, for about a million keys.
 const SEEN: usize = 1 << 20;
+
+/// Bytes that an object counts which waits: of a body on the disk those that are to be copied.
+fn held(object: &Object) -> u64 {
+    object.charged() + object.beneath().map_or(0, Beneath::length)
+}
 
 /// Work for the writer.
 enum Work {
@@ -162,7 +167,7 @@ impl Queue {
         }
         let mut waiting = self.waiting.lock();
         // One may always wait, however large it is.
-        let bytes = waiting.bytes + object.charged();
+        let bytes = waiting.bytes + held(object);
         let is_full = waiting.bytes > 0 && bytes > self.room.load(Ordering::Relaxed);
         if waiting.closed || is_full {
             self.dropped.fetch_add(1, Ordering::Relaxed);
@@ -297,7 +302,7 @@ impl Queue {
         let mut waiting = self.waiting.lock();
         let gone = match &work {
             Work::Write(object, replaces) => {
-                waiting.bytes = waiting.bytes.saturating_sub(object.charged());
+                waiting.bytes = waiting.bytes.saturating_sub(held(object));
                 if done.is_err() {
                     object.unmark_kept();
                 }

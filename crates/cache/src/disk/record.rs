@@ -8,19 +8,26 @@
 //! 32 terms (32 bytes)
 //! 64 check of the content: u64
 //! 72 check of the head: u64
-//! 80 key, selecting values, fields, body; zeros to a multiple of 8
+//! 80 key, selecting values, fields, checks of the body's pieces, body; zeros to a multiple of 8
 //! ```
+//! A body above [`INLINE_MAX`] has checks of its pieces, 8 bytes each, which the check of the content
+//! covers instead of the body: it is read piece by piece (`beneath`). A shorter one has none, and is
+//! covered itself.
 
 use std::ops::Range;
 
 use bytes::Bytes;
 use http::StatusCode;
-use xxhash_rust::xxh3::{Xxh3, xxh3_64, xxh3_64_with_seed};
+use twox_hash::XxHash3_64;
 
+use super::{
+    Place,
+    beneath::{Beneath, Checks, PIECE},
+};
 use crate::{
     PackedFields,
     freshness::Terms,
-    object::{Body, Object},
+    object::{Body, INLINE_MAX, Object},
     purge::Rule,
     slices::{self, Sliced},
 };
@@ -32,6 +39,8 @@ pub(super) const ALIGN: usize = 8;
 /// Where the check of the head stands, and how far it reaches.
 pub(super) const HEAD_CHECK: usize = 72;
 const CONTENT_CHECK: usize = 64;
+/// Bytes of a check.
+const CHECK: usize = 8;
 
 /// What a record says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +72,25 @@ enum Form {
     Whole = 0,
     /// How it is sliced; the slices are records of their own.
     Sliced = 1,
+    /// The checks of the body's pieces, and the body.
+    Pieces = 2,
+}
+
+impl Form {
+    const ALL: [Self; 3] = [Self::Whole, Self::Sliced, Self::Pieces];
+
+    /// The form of a body of so many bytes.
+    const fn of(length: u64) -> Self {
+        if length > INLINE_MAX as u64 { Self::Pieces } else { Self::Whole }
+    }
+
+    /// Bytes of the checks before a body of so many bytes.
+    const fn checks_length(self, body: u64) -> u64 {
+        match self {
+            Self::Pieces => body.div_ceil(PIECE as u64) * CHECK as u64,
+            Self::Whole | Self::Sliced => 0,
+        }
+    }
 }
 
 /// Where a record stands, which its checks depend on.
@@ -100,12 +128,12 @@ impl Head {
         let head: &[u8; HEAD] = bytes.first_chunk()?;
         let word = |at: usize| u32::from_le_bytes(*head[at..].first_chunk().expect("in the head"));
         let long = |at: usize| u64::from_le_bytes(*head[at..].first_chunk().expect("in the head"));
-        if long(HEAD_CHECK) != xxh3_64_with_seed(&head[..HEAD_CHECK], frame.seed()) {
+        if long(HEAD_CHECK) != XxHash3_64::oneshot_with_seed(frame.seed(), &head[..HEAD_CHECK]) {
             return None;
         }
         Some(Self {
             kind: Kind::from_byte(head[0])?,
-            form: [Form::Whole, Form::Sliced].into_iter().find(|form| *form as u8 == head[1])?,
+            form: Form::ALL.into_iter().find(|form| *form as u8 == head[1])?,
             status: u16::from_le_bytes([head[2], head[3]]),
             key_len: word(4),
             selecting_len: word(8),
@@ -118,90 +146,139 @@ impl Head {
         })
     }
 
-    fn content_length(&self) -> u64 {
-        [self.key_len, self.selecting_len, self.fields_len, self.body_len]
-            .into_iter()
-            .map(u64::from)
-            .sum()
+    /// Bytes before the body.
+    fn front(&self) -> u64 {
+        let lengths = [self.key_len, self.selecting_len, self.fields_len];
+        let checks = self.form.checks_length(self.body_len.into());
+        HEAD as u64 + lengths.into_iter().map(u64::from).sum::<u64>() + checks
+    }
+
+    /// Bytes that the check of the content covers, and those before them.
+    fn covered(&self) -> u64 {
+        match self.form {
+            Form::Pieces => self.front(),
+            Form::Whole | Form::Sliced => self.front() + u64::from(self.body_len),
+        }
     }
 
     /// Bytes of the whole record.
     pub(super) fn length(&self) -> u64 {
-        (HEAD as u64 + self.content_length()).next_multiple_of(ALIGN as u64)
+        (self.front() + u64::from(self.body_len)).next_multiple_of(ALIGN as u64)
     }
 
-    fn write(&self, out: &mut Vec<u8>, frame: Frame) {
-        let start = out.len();
-        out.extend_from_slice(&[self.kind as u8, self.form as u8]);
-        out.extend_from_slice(&self.status.to_le_bytes());
-        for word in
-            [self.key_len, self.selecting_len, self.fields_len, self.body_len, self.selecting]
-        {
-            out.extend_from_slice(&word.to_le_bytes());
+    /// Where the checks of the pieces stand, and where the body does.
+    fn pieces(&self) -> (Range<usize>, Range<usize>) {
+        let place = |at: u64| usize::try_from(at).expect("a record is in memory");
+        let (front, body) = (place(self.front()), self.body_len as usize);
+        let checks = place(self.form.checks_length(self.body_len.into()));
+        (front - checks..front, front..front + body)
+    }
+
+    fn to_bytes(self, frame: Frame) -> [u8; HEAD] {
+        let mut out = [0; HEAD];
+        out[0] = self.kind as u8;
+        out[1] = self.form as u8;
+        out[2..4].copy_from_slice(&self.status.to_le_bytes());
+        let words =
+            [self.key_len, self.selecting_len, self.fields_len, self.body_len, self.selecting];
+        for (at, word) in words.into_iter().enumerate() {
+            out[4 + 4 * at..][..4].copy_from_slice(&word.to_le_bytes());
         }
-        out.extend_from_slice(&self.hash.to_le_bytes());
-        out.extend_from_slice(&self.terms);
-        out.extend_from_slice(&self.content_check.to_le_bytes());
-        let check = xxh3_64_with_seed(&out[start..], frame.seed());
-        out.extend_from_slice(&check.to_le_bytes());
+        out[24..32].copy_from_slice(&self.hash.to_le_bytes());
+        out[32..64].copy_from_slice(&self.terms);
+        out[CONTENT_CHECK..HEAD_CHECK].copy_from_slice(&self.content_check.to_le_bytes());
+        let check = XxHash3_64::oneshot_with_seed(frame.seed(), &out[..HEAD_CHECK]);
+        out[HEAD_CHECK..].copy_from_slice(&check.to_le_bytes());
+        out
+    }
+
+    /// Works out the checks of a record that stands in `record` but for them, for its place `frame`.
+    fn seal(self, frame: Frame, record: &mut [u8]) {
+        let (checks, body) = self.pieces();
+        if self.form == Form::Pieces {
+            let (front, pieces) = record.split_at_mut(body.start);
+            let places = front[checks].chunks_exact_mut(CHECK);
+            for ((number, piece), place) in
+                pieces[..body.len()].chunks(PIECE).enumerate().zip(places)
+            {
+                let check = Checks::of(frame.seed(), number, piece);
+                place.copy_from_slice(&check.to_le_bytes());
+            }
+        }
+        let content = &record[HEAD..usize::try_from(self.covered()).expect("it is in memory")];
+        let content_check = XxHash3_64::oneshot_with_seed(frame.seed(), content);
+        record[..HEAD].copy_from_slice(&Self { content_check, ..self }.to_bytes(frame));
     }
 }
 
 /// The hash by which selecting values are told apart in the index.
 pub(super) fn selecting_hash(selecting: &[u8]) -> u32 {
-    u32::try_from(xxh3_64(selecting) >> 32).expect("the upper half")
+    u32::try_from(XxHash3_64::oneshot(selecting) >> 32).expect("the upper half")
 }
 
 /// Bytes that the record of `object` takes; `None` if it is no object for a disk: parts of a
 /// representation, or more than a record can say.
 pub(super) fn length_of(object: &Object) -> Option<u64> {
-    let body = match object.body() {
-        Body::Sliced(_) => slices::BYTES as u64,
-        _ => object.length().filter(|_| object.is_whole())?,
+    let (form, body) = match object.body() {
+        Body::Sliced(_) => (Form::Sliced, slices::BYTES as u64),
+        _ => {
+            let length = object.length().filter(|_| object.is_whole())?;
+            (Form::of(length), length)
+        }
     };
     let fields: usize = object.fields().packed().map(<[u8]>::len).iter().sum();
-    let head = object.key().len() + object.selecting().len() + fields;
-    let content = body.checked_add(head as u64)?;
+    let head = (object.key().len() + object.selecting().len() + fields) as u64;
+    let content = body.checked_add(head)?.checked_add(form.checks_length(body))?;
     u32::try_from(content).ok()?;
     Some((HEAD as u64 + content).next_multiple_of(ALIGN as u64))
 }
 
-/// Appends the record of `object`.
-pub(super) fn write(object: &Object, hash: u64, frame: Frame, out: &mut Vec<u8>) {
-    let length = |bytes: u64| u32::try_from(bytes).expect("its length was asked first");
+/// Appends the record of `object`. What lies `beneath` of it is its body, if that does not lie in
+/// memory.
+pub(super) fn write(
+    object: &Object,
+    beneath: Option<&[u8]>,
+    hash: u64,
+    frame: Frame,
+    out: &mut Vec<u8>,
+) {
+    let length = |bytes: usize| u32::try_from(bytes).expect("its length was asked first");
     let [common, own] = object.fields().packed();
     let blocks: &[Bytes] = match object.body() {
         Body::Blocks(blocks) => blocks,
-        Body::Inline(_) | Body::Partial(_) | Body::Sliced(_) => &[],
+        _ => &[],
     };
     let sliced = object.sliced().map(Sliced::to_bytes);
     let inline = match object.body() {
         Body::Inline(bytes) => bytes,
         Body::Sliced(_) => sliced.as_ref().map_or(&[][..], |bytes| bytes),
+        Body::Beneath(_) => beneath.expect("whoever writes it again has read it"),
         Body::Blocks(_) | Body::Partial(_) => &[],
     };
-    let body: u64 = blocks.iter().map(|block| block.len() as u64).sum();
-    let front = [object.key(), object.selecting(), common, own, inline];
-    let mut check = Xxh3::with_seed(frame.seed());
-    let pieces = || front.into_iter().chain(blocks.iter().map(|block| &block[..]));
-    pieces().for_each(|piece| check.update(piece));
+    let body = blocks.iter().map(Bytes::len).sum::<usize>() + inline.len();
     let head = Head {
         kind: Kind::Object,
-        form: if sliced.is_some() { Form::Sliced } else { Form::Whole },
+        form: if sliced.is_some() { Form::Sliced } else { Form::of(body as u64) },
         hash,
         selecting: selecting_hash(object.selecting()),
         status: object.status().as_u16(),
-        key_len: length(object.key().len() as u64),
-        selecting_len: length(object.selecting().len() as u64),
-        fields_len: length((common.len() + own.len()) as u64),
-        body_len: length(body + inline.len() as u64),
+        key_len: length(object.key().len()),
+        selecting_len: length(object.selecting().len()),
+        fields_len: length(common.len() + own.len()),
+        body_len: length(body),
         terms: object.terms().to_bytes(),
-        content_check: check.digest(),
+        content_check: 0,
     };
     let start = out.len();
-    head.write(out, frame);
-    pieces().for_each(|piece| out.extend_from_slice(piece));
+    out.resize(start + HEAD, 0);
+    for part in [object.key(), object.selecting(), common, own] {
+        out.extend_from_slice(part);
+    }
+    out.resize(start + head.pieces().1.start, 0);
+    out.extend_from_slice(inline);
+    blocks.iter().for_each(|block| out.extend_from_slice(block));
     out.resize(start + (out.len() - start).next_multiple_of(ALIGN), 0);
+    head.seal(frame, &mut out[start..]);
 }
 
 /// Appends the word that something is gone.
@@ -219,7 +296,7 @@ pub(super) fn write_gone(kind: Kind, hash: u64, selecting: u32, frame: Frame, ou
         terms: [0; Terms::BYTES],
         content_check: 0,
     };
-    head.write(out, frame);
+    out.extend_from_slice(&head.to_bytes(frame));
 }
 
 /// Appends a purge rule.
@@ -236,12 +313,13 @@ pub(super) fn write_rule(rule: &Rule, frame: Frame, out: &mut Vec<u8>) {
         fields_len: 0,
         body_len: 0,
         terms: [0; Terms::BYTES],
-        content_check: xxh3_64_with_seed(&content, frame.seed()),
+        content_check: 0,
     };
     let start = out.len();
-    head.write(out, frame);
+    out.resize(start + HEAD, 0);
     out.extend_from_slice(&content);
     out.resize(start + (out.len() - start).next_multiple_of(ALIGN), 0);
+    head.seal(frame, &mut out[start..]);
 }
 
 /// The purge rule that is written here, if there is one.
@@ -251,23 +329,39 @@ pub(super) fn read_rule(record: &[u8], frame: Frame) -> Option<Rule> {
 }
 
 /// Appends a whole record that was written at `from` as it is written at `to`; false, and nothing,
-/// if its checks do not hold.
+/// if one of its checks does not hold.
 pub(super) fn write_again(record: &[u8], from: Frame, to: Frame, out: &mut Vec<u8>) -> bool {
-    let Some((head, content)) = checked(record, from) else { return false };
-    let content_check = xxh3_64_with_seed(content, to.seed());
+    let Some((head, _)) = checked(record, from) else { return false };
+    if record.len() as u64 != head.length() {
+        return false;
+    }
+    let (checks, body) = head.pieces();
+    let checks = record[checks].as_chunks::<CHECK>().0;
+    let mut pieces = record[body].chunks(PIECE).zip(checks).enumerate();
+    let is_whole = |(number, (piece, check)): (usize, (&[u8], &[u8; CHECK]))| {
+        Checks::of(from.seed(), number, piece) == u64::from_le_bytes(*check)
+    };
+    if head.form == Form::Pieces && !pieces.all(is_whole) {
+        return false;
+    }
     let start = out.len();
-    Head { content_check, ..head }.write(out, to);
-    out.extend_from_slice(content);
-    out.resize(start + (out.len() - start).next_multiple_of(ALIGN), 0);
+    out.extend_from_slice(record);
+    head.seal(to, &mut out[start..]);
     true
 }
 
-/// The head and the content of a record whose checks hold.
+/// How many bytes of a record have to be read before it says what it holds, all checked but the
+/// pieces of a body; `None` if no record begins here.
+pub(super) fn needed(record: &[u8], frame: Frame) -> Option<usize> {
+    usize::try_from(Head::read(record, frame)?.covered()).ok()
+}
+
+/// The head and the content of a record whose checks hold; of a body in pieces, these checks alone.
 fn checked(record: &[u8], frame: Frame) -> Option<(Head, &[u8])> {
     let head = Head::read(record, frame)?;
-    let end = HEAD.checked_add(usize::try_from(head.content_length()).ok()?)?;
-    let content = record.get(HEAD..end)?;
-    (xxh3_64_with_seed(content, frame.seed()) == head.content_check).then_some((head, content))
+    let content = record.get(HEAD..usize::try_from(head.covered()).ok()?)?;
+    let check = XxHash3_64::oneshot_with_seed(frame.seed(), content);
+    (check == head.content_check).then_some((head, content))
 }
 
 /// Makes the check of a head hold, whatever it says: what a disk never does, and fuzzing does.
@@ -275,7 +369,7 @@ fn checked(record: &[u8], frame: Frame) -> Option<(Head, &[u8])> {
 /// # Panics
 /// If there is no whole head.
 pub(super) fn check_head(record: &mut [u8], frame: Frame) {
-    let check = xxh3_64_with_seed(&record[..HEAD_CHECK], frame.seed());
+    let check = XxHash3_64::oneshot_with_seed(frame.seed(), &record[..HEAD_CHECK]);
     record[HEAD_CHECK..HEAD].copy_from_slice(&check.to_le_bytes());
 }
 
@@ -285,10 +379,10 @@ pub(super) fn check_record(record: &mut [u8], frame: Frame) {
         return;
     }
     check_head(record, frame);
-    let length = Head::read(record, frame).map(|head| head.content_length());
-    let content = length.and_then(|length| record[HEAD..].get(..usize::try_from(length).ok()?));
+    let covered = Head::read(record, frame).map(|head| head.covered());
+    let content = covered.and_then(|end| record.get(HEAD..usize::try_from(end).ok()?));
     if let Some(content) = content {
-        let check = xxh3_64_with_seed(content, frame.seed());
+        let check = XxHash3_64::oneshot_with_seed(frame.seed(), content);
         record[CONTENT_CHECK..HEAD_CHECK].copy_from_slice(&check.to_le_bytes());
         check_head(record, frame);
     }
@@ -296,60 +390,56 @@ pub(super) fn check_record(record: &mut [u8], frame: Frame) {
 
 /// A stored response as it was read.
 #[derive(Debug)]
-pub(crate) struct Record {
+pub(crate) struct Record<'a> {
     pub(crate) status: StatusCode,
     pub(crate) terms: Terms,
-    /// How it is sliced, if its body is not here.
-    pub(crate) sliced: Option<Sliced>,
-    bytes: Bytes,
-    key: Range<usize>,
-    selecting: Range<usize>,
-    fields: Range<usize>,
-    body: Range<usize>,
+    pub(crate) key: &'a [u8],
+    pub(crate) selecting: &'a [u8],
+    pub(crate) fields: PackedFields<'a>,
+    pub(crate) body: Stored<'a>,
 }
 
-impl Record {
-    /// Reads a record; `None` if it is not what was written there.
-    pub(super) fn read(bytes: Bytes, frame: Frame) -> Option<Self> {
-        let (head, _) = checked(&bytes, frame).filter(|(head, _)| head.kind == Kind::Object)?;
-        let mut end = HEAD;
+/// The body of a stored response as it was read.
+#[derive(Debug)]
+pub(crate) enum Stored<'a> {
+    /// All of it.
+    Whole(&'a [u8]),
+    /// How it is sliced.
+    Sliced(Sliced),
+    /// Where it lies.
+    Beneath(Beneath),
+}
+
+impl<'a> Record<'a> {
+    /// Reads a record that lies at `place`, of which [`needed`] bytes are here; `None` if it is not
+    /// what was written there.
+    pub(super) fn read(bytes: &'a [u8], place: &Place) -> Option<Self> {
+        let frame = place.frame();
+        let (head, content) = checked(bytes, frame)?;
+        if head.kind != Kind::Object || head.length() != place.length as u64 {
+            return None;
+        }
+        let mut rest = content;
         let mut next = |length: u32| {
-            let start = end;
-            end += length as usize;
-            start..end
+            let (part, behind) = rest.split_at_checked(length as usize)?;
+            rest = behind;
+            Some(part)
         };
-        let [key, selecting, fields, body] =
-            [head.key_len, head.selecting_len, head.fields_len, head.body_len].map(&mut next);
-        let sliced = match head.form {
-            Form::Whole => None,
-            Form::Sliced => Some(Sliced::from_bytes(&bytes[body.clone()])?),
+        let (key, selecting) = (next(head.key_len)?, next(head.selecting_len)?);
+        let fields = PackedFields::new(&[], next(head.fields_len)?);
+        let body = match head.form {
+            Form::Whole => Stored::Whole(rest),
+            Form::Sliced => Stored::Sliced(Sliced::from_bytes(rest)?),
+            Form::Pieces => {
+                let (checks, _) = rest.as_chunks();
+                let pieces = checks.iter().map(|check| u64::from_le_bytes(*check)).collect();
+                let checks = Checks { seed: frame.seed(), pieces };
+                let (front, length) = (head.front(), head.body_len.into());
+                Stored::Beneath(Beneath::new(*place, head.selecting, front, length, checks))
+            }
         };
-        Some(Self {
-            status: StatusCode::from_u16(head.status).ok()?,
-            terms: Terms::from_bytes(&head.terms)?,
-            sliced,
-            key,
-            selecting,
-            fields,
-            body,
-            bytes,
-        })
-    }
-
-    pub(crate) fn key(&self) -> &[u8] {
-        &self.bytes[self.key.clone()]
-    }
-
-    pub(crate) fn selecting(&self) -> &[u8] {
-        &self.bytes[self.selecting.clone()]
-    }
-
-    pub(crate) fn fields(&self) -> PackedFields<'_> {
-        PackedFields::new(&[], &self.bytes[self.fields.clone()])
-    }
-
-    /// The body, which shares the record's bytes.
-    pub(crate) fn body(&self) -> Bytes {
-        self.bytes.slice(self.body.clone())
+        let status = StatusCode::from_u16(head.status).ok()?;
+        let terms = Terms::from_bytes(&head.terms)?;
+        Some(Self { status, terms, key, selecting, fields, body })
     }
 }

@@ -2,13 +2,11 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
-use super::Place;
+use super::{Place, record::Stored};
 use crate::{
     account::allocated,
     key::Key,
-    object::{self, BLOCK_OVERHEAD, INLINE_MAX, Large, LargeBody, Object, Recipe},
+    object::{self, BLOCK_OVERHEAD, Large, LargeBody, Object, Recipe},
     purge::{SOFT_WINDOW, Verdict},
     store::Store,
     vary::Vary,
@@ -28,14 +26,14 @@ pub enum Restored {
 }
 
 impl Store {
-    /// Takes an object into the store that was read from a disk, at `place`, for `key`.
-    pub fn restore(&self, key: Key<'_>, place: &Place, bytes: Bytes) -> Restored {
-        let size = bytes.len();
+    /// Takes an object into the store that was read from a disk, at `place`, for `key`. `bytes` are the
+    /// first of its record, as many as are [`needed`](Place::needed); a body in pieces stays where it is.
+    pub fn restore(&self, key: Key<'_>, place: &Place, bytes: &[u8]) -> Restored {
         let Some(record) = place.read(bytes) else { return Restored::Damaged };
-        if record.key() != key.bytes {
+        if record.key != key.bytes {
             return Restored::Nothing;
         }
-        let fields = record.fields().to_map();
+        let fields = record.fields.to_map();
         // Read before the rules are: a later one is held against the object in memory.
         let purged_up_to = self.purges().newest();
         let terms = match self.purges().judge_record(place.mark(), key.bytes, &fields) {
@@ -46,7 +44,7 @@ impl Store {
         let vary = Vary::parse(&fields);
         let recipe = Recipe {
             key: key.bytes,
-            selecting: record.selecting(),
+            selecting: record.selecting,
             vary: (!vary.names().is_empty()).then(|| vary.names().into()),
             status: record.status,
             fields: &fields,
@@ -56,21 +54,21 @@ impl Store {
         let Some(mut prefix) = recipe.prefix(|packed| self.share(packed)) else {
             return Restored::NoRoom;
         };
-        let body = record.body();
-        let large = if let Some(sliced) = record.sliced {
-            let Some(charge) = self.charge(key, 0) else { return Restored::NoRoom };
-            Some(Arc::new(Large { body: LargeBody::Sliced(sliced), charge }))
-        } else if body.len() <= INLINE_MAX {
-            prefix.bytes.extend_from_slice(&body);
-            None
-        } else {
-            // The block is a part of what was read, which stays as a whole.
-            let Some(charge) = self.charge(key, allocated(size) + BLOCK_OVERHEAD) else {
-                return Restored::NoRoom;
-            };
-            let length = body.len() as u64;
-            let body = LargeBody::Whole { blocks: [body].into(), length };
-            Some(Arc::new(Large { body, charge }))
+        let (body, bytes) = match record.body {
+            Stored::Whole(body) => {
+                prefix.bytes.extend_from_slice(body);
+                (None, 0)
+            }
+            Stored::Sliced(sliced) => (Some(LargeBody::Sliced(sliced)), 0),
+            Stored::Beneath(beneath) => {
+                let bytes = allocated(beneath.allocated()) + BLOCK_OVERHEAD;
+                (Some(LargeBody::Beneath(beneath)), bytes)
+            }
+        };
+        let large = match body.map(|body| (body, self.charge(key, bytes))) {
+            None => None,
+            Some((_, None)) => return Restored::NoRoom,
+            Some((body, Some(charge))) => Some(Arc::new(Large { body, charge })),
         };
         let Some(charge) = self.charge(key, object::cost(prefix.bytes.len())) else {
             return Restored::NoRoom;

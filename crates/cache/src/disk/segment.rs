@@ -1,7 +1,7 @@
 //! What a segment has besides its records: a header in front, a table and a trailer at its end.
 
 use nigh_base::machine::DiskError;
-use xxhash_rust::xxh3::xxh3_64_with_seed;
+use twox_hash::XxHash3_64;
 
 use super::{
     Storage,
@@ -10,7 +10,7 @@ use super::{
 
 /// The first bytes of a segment, and the last of a sealed one. The digit is the version of the
 /// form, packed fields included.
-const MAGIC: u64 = u64::from_le_bytes(*b"nighseg1");
+const MAGIC: u64 = u64::from_le_bytes(*b"nighseg2");
 /// Bytes of the header: magic, number, salt, seed, check.
 pub(super) const HEADER: u64 = 40;
 /// Bytes of the trailer: entries, check of the table, check of the trailer, magic.
@@ -46,7 +46,7 @@ impl Header {
         for word in [MAGIC, number.into(), self.salt, self.seed] {
             out.extend_from_slice(&word.to_le_bytes());
         }
-        let check = xxh3_64_with_seed(&out[start..], 0);
+        let check = XxHash3_64::oneshot_with_seed(0, &out[start..]);
         out.extend_from_slice(&check.to_le_bytes());
     }
 
@@ -57,7 +57,7 @@ impl Header {
         Ok(words(&bytes).and_then(|[magic, it, salt, seed, check]: [u64; 5]| {
             let whole = magic == MAGIC
                 && it == u64::from(number)
-                && check == xxh3_64_with_seed(&bytes[..length - 8], 0);
+                && check == XxHash3_64::oneshot_with_seed(0, &bytes[..length - 8]);
             whole.then_some(Self { salt, seed })
         }))
     }
@@ -105,12 +105,12 @@ pub(super) fn write_end(entries: &[Entry], salt: u64, out: &mut Vec<u8>) {
             out.extend_from_slice(&word.to_le_bytes());
         }
     }
-    let table = xxh3_64_with_seed(&out[start..], salt);
+    let table = XxHash3_64::oneshot_with_seed(salt, &out[start..]);
     let trailer = out.len();
     for word in [entries.len() as u64, table] {
         out.extend_from_slice(&word.to_le_bytes());
     }
-    let check = xxh3_64_with_seed(&out[trailer..], salt);
+    let check = XxHash3_64::oneshot_with_seed(salt, &out[trailer..]);
     for word in [check, MAGIC] {
         out.extend_from_slice(&word.to_le_bytes());
     }
@@ -142,13 +142,13 @@ fn table(
     let size = usize::try_from(TRAILER).expect("a small number");
     let bytes = storage.read_at(number, trailer, size)?;
     let Some([count, table, check, magic]) = words::<4>(&bytes) else { return Ok(None) };
-    if magic != MAGIC || check != xxh3_64_with_seed(&bytes[..16], salt) {
+    if magic != MAGIC || check != XxHash3_64::oneshot_with_seed(salt, &bytes[..16]) {
         return Ok(None);
     }
     let size = count.checked_mul(ENTRY).filter(|&size| size <= trailer - HEADER);
     let Some(size) = size.and_then(|size| usize::try_from(size).ok()) else { return Ok(None) };
     let bytes = storage.read_at(number, trailer - size as u64, size)?;
-    if bytes.len() != size || table != xxh3_64_with_seed(&bytes, salt) {
+    if bytes.len() != size || table != XxHash3_64::oneshot_with_seed(salt, &bytes) {
         return Ok(None);
     }
     let (entries, _) = bytes.as_chunks::<24>();

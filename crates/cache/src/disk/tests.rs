@@ -7,10 +7,13 @@ use http::{HeaderMap, HeaderValue};
 use nigh_base::{ByteSize, Rng, Wall, machine::DiskError};
 use nigh_sim::disk::Disk;
 
+mod pieces;
+
 use super::*;
 use crate::{
     object::Object,
     purge::{Rule, SOFT_WINDOW, What},
+    range::Span,
     run::Run,
     store::{self, Boarding, Store},
     testing::head,
@@ -88,6 +91,20 @@ fn put(
 
 fn find(store: &Store, key: &str, asked: &HeaderMap) -> Option<Object> {
     store.find(store.key(key.as_bytes()), asked, &mut Vec::new())
+}
+
+/// A body, wherever it lies; `None` if it is not what was written.
+fn body_on(disk: &mut impl Storage, object: &Object) -> Option<Vec<u8>> {
+    let Some(beneath) = object.beneath() else { return Some(body(object)) };
+    let all = beneath.pieces(Span::new(0, beneath.length())?);
+    let pieces = all.map(|number| {
+        let piece = number..number + 1;
+        let Span { start, end } = beneath.span(&piece);
+        let length = usize::try_from(end - start).unwrap();
+        let read = disk.read_at(beneath.place().segment, beneath.offset(start), length);
+        read.ok().filter(|bytes| beneath.holds(&piece, bytes))
+    });
+    pieces.collect::<Option<Vec<_>>>().map(|pieces| pieces.concat())
 }
 
 fn body(object: &Object) -> Vec<u8> {
@@ -168,8 +185,17 @@ fn version_by(log: &mut Log<Simulated>, store: &Arc<Store>, number: u64) -> Opti
     for place in places {
         let read = log.storage().read_at(place.segment, place.offset, place.length);
         let Ok(bytes) = read else { continue };
-        match store.restore(store.key(key.as_bytes()), &place, bytes.into()) {
-            Restored::Object(object) => return Some(judge(&object, number)),
+        match store.restore(store.key(key.as_bytes()), &place, &bytes) {
+            Restored::Object(object) => {
+                let body = match object.sliced() {
+                    Some(_) => Vec::new(),
+                    None => {
+                        let Some(body) = body_on(log.storage(), &object) else { continue };
+                        body
+                    }
+                };
+                return Some(judge(&object, &body, number));
+            }
             Restored::Damaged | Restored::Nothing => {}
             Restored::NoRoom => panic!("there is room"),
         }
@@ -177,8 +203,8 @@ fn version_by(log: &mut Log<Simulated>, store: &Arc<Store>, number: u64) -> Opti
     None
 }
 
-/// The version of `number` that `object` is, and whether it was made stale.
-fn judge(object: &Object, number: u64) -> (u64, bool) {
+/// The version of `number` that `object` is, with its body, and whether it was made stale.
+fn judge(object: &Object, body: &[u8], number: u64) -> (u64, bool) {
     let version = match object.sliced() {
         Some(sliced) => {
             let version = sliced.length & 0xffff_ffff;
@@ -186,8 +212,7 @@ fn judge(object: &Object, number: u64) -> (u64, bool) {
             version
         }
         None => {
-            let body = body(object);
-            let text = String::from_utf8_lossy(&body);
+            let text = String::from_utf8_lossy(body);
             let mut words = text.split(' ').map(|word| word.parse::<u64>().ok());
             assert_eq!(words.next(), Some(Some(number)), "another's body");
             words.next().flatten().expect("a version")
@@ -196,7 +221,7 @@ fn judge(object: &Object, number: u64) -> (u64, bool) {
     let was = made(number, version);
     assert_eq!(object.sliced().is_some(), was.sliced().is_some());
     if object.sliced().is_none() {
-        assert_eq!(body(object), body(&was), "a body that nobody wrote");
+        assert_eq!(body, self::body(&was), "a body that nobody wrote");
     }
     assert_eq!(object.fields().to_map(), was.fields().to_map());
     let stale = object.terms() != was.terms();
@@ -232,12 +257,12 @@ fn an_object_comes_back_with_its_fields_terms_and_body() {
     let fresh = memory();
     for place in log.index().clone().find(b"http://a/x") {
         let bytes = log.storage().read_at(place.segment, place.offset, place.length).unwrap();
-        let restored = fresh.restore(fresh.key(b"http://a/x"), &place, bytes.into());
+        let restored = fresh.restore(fresh.key(b"http://a/x"), &place, &bytes);
         assert!(matches!(restored, Restored::Object(_)), "{restored:?}");
     }
     for ((language, _), wanted) in bodies.iter().zip(wanted) {
         let object = find(&fresh, "http://a/x", &asked(language)).unwrap();
-        assert_eq!(body(&object), body(&wanted));
+        assert_eq!(body_on(log.storage(), &object).unwrap(), body(&wanted));
         assert_eq!(object.terms(), wanted.terms());
         assert_eq!(object.status(), wanted.status());
         assert_eq!(object.vary(), wanted.vary());
@@ -255,8 +280,7 @@ fn what_is_in_memory_is_newer_than_what_is_read() {
     put(&store, &key(1), &[("cache-control", "max-age=60")], &HeaderMap::new(), b"newer");
     let place = log.index().find(key(1).as_bytes())[0];
     let bytes = log.storage().read_at(place.segment, place.offset, place.length).unwrap();
-    let Restored::Object(object) =
-        store.restore(store.key(key(1).as_bytes()), &place, bytes.into())
+    let Restored::Object(object) = store.restore(store.key(key(1).as_bytes()), &place, &bytes)
     else {
         panic!("it was read")
     };
@@ -402,7 +426,7 @@ fn held_after_restart(disk: &Simulated, settings: Settings, seed: u64, keys: u64
         let key = key(number);
         for place in log.index().clone().find(key.as_bytes()) {
             let read = log.storage().read_at(place.segment, place.offset, place.length).unwrap();
-            let restored = store.restore(store.key(key.as_bytes()), &place, read.into());
+            let restored = store.restore(store.key(key.as_bytes()), &place, &read);
             held.extend(matches!(restored, Restored::Object(_)).then_some(number));
         }
     }
@@ -530,7 +554,7 @@ fn what_is_removed_while_it_is_read_does_not_come_back() {
         if worked_off {
             while queue.work(&mut log).unwrap() {}
         }
-        assert!(matches!(store.restore(key, &place, bytes.into()), Restored::Nothing));
+        assert!(matches!(store.restore(key, &place, &bytes), Restored::Nothing));
         assert!(store.variants(key).is_empty(), "worked off: {worked_off}");
         while queue.work(&mut log).unwrap() {}
     }
@@ -552,7 +576,7 @@ fn a_soft_purge_of_a_url_reaches_the_disk() {
     let (mut log, fresh) = (found(&disk, SMALL, 3), memory());
     let place = log.index().find(key(1).as_bytes())[0];
     let bytes = log.storage().read_at(place.segment, place.offset, place.length).unwrap();
-    let restored = fresh.restore(fresh.key(key(1).as_bytes()), &place, bytes.into());
+    let restored = fresh.restore(fresh.key(key(1).as_bytes()), &place, &bytes);
     let Restored::Object(object) = restored else { panic!("{restored:?}") };
     assert_eq!(object.terms().ttl(at), 0);
 }

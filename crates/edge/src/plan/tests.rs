@@ -49,7 +49,7 @@ fn method(name: &str) -> Method {
 /// What Cache-Status says, or the word of the problem.
 fn words(plan: &Plan) -> String {
     match plan {
-        Plan::Answer(hit) | Plan::Slices(hit) => hit.status.to_string(),
+        Plan::Answer(hit) | Plan::Gather(hit) => hit.status.to_string(),
         Plan::Fetch(fetch) => fetch.status.to_string(),
         Plan::Refuse(problem) => problem.word().to_owned(),
     }

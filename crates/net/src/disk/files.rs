@@ -34,7 +34,8 @@ impl Files {
         Ok(Self(Arc::new(Inner { path: path.to_owned(), open: Mutex::default() })))
     }
 
-    fn file(&self, segment: u32, make: bool) -> io::Result<Arc<File>> {
+    /// The file of a segment; `make` one if there is none.
+    pub(super) fn file(&self, segment: u32, make: bool) -> io::Result<Arc<File>> {
         let mut open = self.0.open.lock();
         if let Some(file) = open.get(&segment) {
             return Ok(Arc::clone(file));
@@ -59,17 +60,23 @@ impl Files {
     ) -> io::Result<Vec<u8>> {
         let file = self.file(segment, false)?;
         let mut bytes = vec![0; length];
-        let mut slices = [IoSliceMut::new(&mut bytes)];
-        match preadv2(&*file, &mut slices, offset, ReadWriteFlags::NOWAIT) {
-            Ok(read) if read == length => return Ok(bytes),
-            // Not in memory, or not all of it; or a file system that cannot tell.
-            Ok(_) | Err(Errno::AGAIN | Errno::OPNOTSUPP | Errno::INVAL | Errno::NOSYS) => {}
-            Err(error) => return Err(error.into()),
+        if read_now(&file, &mut bytes, offset)? == length {
+            return Ok(bytes);
         }
         let reading = tokio::task::spawn_blocking(move || {
             file.read_exact_at(&mut bytes, offset).map(|()| bytes)
         });
         reading.await.map_err(io::Error::other)?
+    }
+}
+
+/// Reads what the kernel has in memory, and says how much of `bytes` that is: none, if the file system
+/// cannot tell.
+pub(super) fn read_now(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+    match preadv2(file, &mut [IoSliceMut::new(bytes)], offset, ReadWriteFlags::NOWAIT) {
+        Ok(read) => Ok(read),
+        Err(Errno::AGAIN | Errno::OPNOTSUPP | Errno::INVAL | Errno::NOSYS | Errno::INTR) => Ok(0),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -59,11 +59,11 @@ impl<W: AsyncWrite + Unpin> Out<'_, W> {
                 let content = write_hit(self.output, hit, service, *framed, text);
                 send(self.writer, self.timer, self.limit, &mut self.output.0, content).await
             }
-            Answer::Sliced(hit, slices) => {
+            Answer::Gathered(hit, content) => {
                 record.status = hit.reply.shape.status(&hit.object);
                 record.cache = hit.status;
                 write_hit(self.output, hit, service, *framed, text);
-                match self.content(Incoming::Slices(slices), false, &mut record.bytes).await {
+                match self.content(content, false, &mut record.bytes).await {
                     Ok(()) => Ok(()),
                     Err(Broken { error, .. }) => Err(error),
                 }

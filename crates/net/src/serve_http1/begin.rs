@@ -260,7 +260,7 @@ pub(super) fn begin_early(
     let judged = Judged::new(head, client, &sites, route);
     match judged.plan(service, buffers) {
         Plan::Fetch(fetch) => Early::Fetch(judged.fetching(Work::Fetch(fetch), buffers)),
-        Plan::Answer(_) | Plan::Slices(_) => {
+        Plan::Answer(_) | Plan::Gather(_) => {
             Early::Nothing { persistent: judged.framed.persistent }
         }
         Plan::Refuse(_) => Early::Nothing { persistent: judged.persists_refusal() },
@@ -338,11 +338,11 @@ pub(super) fn begin(
             judged.log(service, problem.status(), bytes, status);
             Begun::Answered { persistent: judged.framed.persistent }
         }
-        Plan::Slices(hit) => {
+        Plan::Gather(hit) => {
             if hit.refresh {
                 service.refresh(judged.ask(buffers), hit.object.clone());
             }
-            Begun::Fetch(judged.fetching(Work::Slices(hit), buffers))
+            Begun::Fetch(judged.fetching(Work::Gather(hit), buffers))
         }
         Plan::Fetch(fetch) => Begun::Fetch(judged.fetching(Work::Fetch(fetch), buffers)),
     }

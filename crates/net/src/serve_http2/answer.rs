@@ -165,13 +165,13 @@ impl Answering {
             Plan::Refuse(problem) => {
                 out.problem(problem, CacheStatus::EMPTY.detail(problem.word()))
             }
-            Plan::Slices(_) | Plan::Fetch(_) => {
+            Plan::Gather(_) | Plan::Fetch(_) => {
                 let work = match planned {
-                    Plan::Slices(hit) => {
+                    Plan::Gather(hit) => {
                         if hit.refresh {
                             service.refresh(ask(), hit.object.clone());
                         }
-                        Work::Slices(hit)
+                        Work::Gather(hit)
                     }
                     Plan::Fetch(fetch) => Work::Fetch(fetch),
                     Plan::Answer(_) | Plan::Refuse(_) => unreachable!("answered above"),
@@ -382,11 +382,10 @@ impl Fetching {
         let broken = progress.as_ref().and_then(|progress| progress.broken());
         let (sending, record) = match answer {
             Answer::Streamed(streamed) => stream(&mut to, streamed, &mut out, &streams).await,
-            Answer::Sliced(hit, slices) => {
+            Answer::Gathered(hit, content) => {
                 let (answer, cache) = out.stored(hit);
                 let response = Response::from_parts(answer.into_parts().0, ());
                 let mut record = (response.status(), 0, cache);
-                let content = Incoming::Slices(slices);
                 let limit = service.limits().write_time;
                 let sending = match to.send_response(response, false) {
                     Ok(sending) => {
@@ -403,7 +402,7 @@ impl Fetching {
                         out.problem(Problem::BodyTooLarge, cache)
                     }
                     Answer::Problem(problem, cache) => out.problem(problem, cache),
-                    Answer::Streamed(_) | Answer::Sliced(..) => unreachable!("taken out before"),
+                    Answer::Streamed(_) | Answer::Gathered(..) => unreachable!("taken out before"),
                     Answer::Upgraded(_) => {
                         unreachable!("HTTP/2 has no Upgrade (RFC 9113, section 8.6)")
                     }

@@ -35,7 +35,7 @@ impl Service {
         }
         let (ask, again) = self.plan_again(&ask);
         match again {
-            Plan::Answer(mut hit) | Plan::Slices(mut hit) => {
+            Plan::Answer(mut hit) | Plan::Gather(mut hit) => {
                 if hit.refresh {
                     self.refresh((*ask).clone(), hit.object.clone());
                 }

@@ -1,4 +1,4 @@
-//! Content that is not all there yet: it comes from a flight, or slice by slice.
+//! Content that is not all there yet: it comes from a flight, slice by slice, or from the disk.
 
 use std::{
     future::poll_fn,
@@ -15,14 +15,14 @@ use nigh_cache::{
     run::Run,
 };
 
-use super::slices::Slices;
+use super::{pieces::Pieces, slices::Slices};
 
 /// A piece of content, read without copying.
 #[derive(Debug)]
 pub(crate) enum Chunk {
-    /// Fetched.
+    /// Fetched, or read.
     Bytes(Bytes),
-    /// From a stored slice.
+    /// From memory.
     Run(Run),
 }
 
@@ -33,6 +33,8 @@ pub(crate) enum Incoming {
     Flight(Cut),
     /// Slices of a stored object.
     Slices(Box<Slices>),
+    /// A body on the disk.
+    Pieces(Box<Pieces>),
 }
 
 /// The part of a flight's body that was asked for.
@@ -62,6 +64,7 @@ impl Incoming {
         match self {
             Self::Flight(cut) => cut.poll_chunk(cx).map_ok(|bytes| bytes.map(Chunk::Bytes)),
             Self::Slices(slices) => slices.poll_chunk(cx),
+            Self::Pieces(pieces) => pieces.poll_chunk(cx),
         }
     }
 
@@ -77,7 +80,7 @@ impl Incoming {
     pub(crate) fn trailers(&self) -> Option<Arc<HeaderMap>> {
         match self {
             Self::Flight(cut) if cut.left.is_none() => cut.reader.trailers(),
-            Self::Flight(_) | Self::Slices(_) => None,
+            Self::Flight(_) | Self::Slices(_) | Self::Pieces(_) => None,
         }
     }
 }

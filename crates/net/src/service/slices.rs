@@ -29,8 +29,11 @@ use nigh_edge::{
 };
 use tokio::sync::mpsc;
 
-use super::{Answer, Ask, Service, Work, incoming::Chunk};
-use crate::body::RequestBody;
+use super::{Answer, Ask, Incoming, Service, Work, incoming::Chunk};
+use crate::{
+    body::RequestBody,
+    disk::{Lost, Reading},
+};
 
 /// Slices that are brought together from memory at once; an answer from more goes slice by slice, so
 /// that a slow client keeps one in memory at a time.
@@ -83,6 +86,8 @@ enum State {
     Between,
     /// It is not in memory.
     Awaited(Pin<Box<dyn Future<Output = Result<Found, Failure>>>>),
+    /// It comes from the disk.
+    Reading(Reading),
     /// It comes; so many of its bytes were read before.
     Flying { reader: Reader, skip: u64 },
 }
@@ -112,20 +117,24 @@ impl Service {
         interims: mpsc::Sender<Interim>,
     ) -> Answer {
         let mut answer = match work {
-            Work::Slices(hit) => Answer::Stored(hit),
+            Work::Gather(hit) => Answer::Stored(hit),
             Work::Fetch(fetch) => self.fetch(Rc::clone(&ask), fetch, body, interims.clone()).await,
         };
         for _ in 0..=REPLANS_MAX {
             let hit = match answer {
-                Answer::Stored(hit) if hit.is_sliced() => hit,
+                Answer::Stored(hit) if hit.reply.content.is_awaited() => hit,
                 other => return other,
             };
-            if let Some(answer) = self.bring_together(&ask, hit).await {
+            let answered = match hit.object.sliced() {
+                Some(_) => self.bring_together(&ask, hit).await,
+                None => self.bring_from_disk(hit).await,
+            };
+            if let Some(answer) = answered {
                 return answer;
             }
             let (ask, plan) = self.plan_again(&ask);
             answer = match plan {
-                Plan::Answer(hit) | Plan::Slices(hit) => {
+                Plan::Answer(hit) | Plan::Gather(hit) => {
                     if hit.refresh {
                         self.refresh((*ask).clone(), hit.object.clone());
                     }
@@ -140,22 +149,31 @@ impl Service {
         Answer::Problem(Problem::Origin(Failure::Changed), CacheStatus::EMPTY)
     }
 
-    /// The content of a hit, if all of it is in memory and not too much.
-    pub(super) fn gather(&self, hit: &Hit) -> Option<Content> {
+    /// The content of a hit from slices, if all of it is there and not too much.
+    pub(super) fn gather_slices(&self, hit: &Hit) -> Option<Content> {
         let (sliced, span) = sliced(hit)?;
         let (first, last) = (sliced.index_of(span.start), sliced.index_of(span.end - 1));
         if last - first >= GATHERED_MAX {
             return None;
         }
-        let run = |index: u64| {
+        let find = |index: u64| {
             let object = self.find_slice(&hit.object, &sliced, index)?;
             let here = sliced.span(index);
             let wanted = here.overlap(span)?;
-            Some(Run::new(object, wanted.start - here.start..wanted.end - here.start))
+            Some((object, wanted.start - here.start..wanted.end - here.start))
         };
         if first == last {
-            return run(first).map(Content::Run);
+            let (slice, bytes) = find(first)?;
+            if slice.beneath().is_some() {
+                let mut reading = self.read(&slice, bytes).ok()?;
+                return reading.now().ok()?.map(Content::Bytes);
+            }
+            return Some(Content::Run(Run::new(slice, bytes)));
         }
+        let run = |index: u64| {
+            let (slice, bytes) = find(index).filter(|(slice, _)| slice.beneath().is_none())?;
+            Some(Run::new(slice, bytes))
+        };
         let parts: Option<VecDeque<Part>> =
             (first..=last).map(|index| run(index).map(Part::Run)).collect();
         parts.map(Content::Parts)
@@ -165,7 +183,7 @@ impl Service {
     /// longer the one that is stored.
     async fn bring_together(self: &Rc<Self>, ask: &Rc<Ask>, mut hit: Hit) -> Option<Answer> {
         let Some((sliced, span)) = sliced(&hit) else { return Some(Answer::Stored(hit)) };
-        if let Some(content) = self.gather(&hit) {
+        if let Some(content) = self.gather_slices(&hit) {
             hit.reply.content = content;
             return Some(Answer::Stored(hit));
         }
@@ -201,7 +219,7 @@ impl Service {
         match poll_fn(|cx| slices.poll_chunk(cx)).await {
             Ok(first) => {
                 slices.first = first;
-                Some(Answer::Sliced(hit, slices))
+                Some(Answer::Gathered(hit, Incoming::Slices(slices)))
             }
             Err(Truncated) if slices.failure == Failure::Changed => None,
             // What the origin says instead is for this client to hear.
@@ -301,7 +319,7 @@ impl Service {
 /// Which bytes of which slices a hit wants.
 fn sliced(hit: &Hit) -> Option<(Sliced, Span)> {
     match hit.reply.content {
-        Content::Sliced(span) => Some((hit.object.sliced()?, span)),
+        Content::Awaited(span) => Some((hit.object.sliced()?, span)),
         _ => None,
     }
 }
@@ -323,7 +341,10 @@ impl Slices {
                     if let Some(object) = self.service.find_slice(&self.master, &self.sliced, index)
                     {
                         self.look_ahead(index);
-                        return Poll::Ready(self.run(object, here));
+                        match self.stored(object, here) {
+                            Some(chunk) => return Poll::Ready(chunk),
+                            None => continue,
+                        }
                     }
                     let service = Rc::clone(&self.service);
                     let (ask, master) = (Rc::clone(&self.ask), self.master.clone());
@@ -350,6 +371,20 @@ impl Slices {
                         return Poll::Ready(chunk);
                     }
                 }
+                State::Reading(reading) => match ready!(reading.poll_bytes(cx)) {
+                    Ok(Some(bytes)) => {
+                        self.at += bytes.len() as u64;
+                        self.tries = 0;
+                        return Poll::Ready(Ok(Some(Chunk::Bytes(bytes))));
+                    }
+                    Ok(None) => self.state = State::Between,
+                    // The rest is looked for again: the origin has it.
+                    Err(Lost) => {
+                        if let Some(broken) = self.broke_off() {
+                            return Poll::Ready(broken);
+                        }
+                    }
+                },
                 State::Flying { reader, skip } => match ready!(reader.poll_chunk(cx)) {
                     Ok(Some(mut bytes)) => {
                         let skipped = usize::try_from(*skip).unwrap_or(usize::MAX).min(bytes.len());
@@ -367,11 +402,8 @@ impl Slices {
                     }
                     // It broke off: the rest is asked for again.
                     Ok(None) | Err(Truncated) => {
-                        self.state = State::Between;
-                        self.tries += 1;
-                        if self.tries >= TRIES_MAX {
-                            self.failure = Failure::Closed;
-                            return Poll::Ready(Err(Truncated));
+                        if let Some(broken) = self.broke_off() {
+                            return Poll::Ready(broken);
                         }
                     }
                 },
@@ -388,7 +420,7 @@ impl Slices {
     ) -> Option<Result<Option<Chunk>, Truncated>> {
         self.state = State::Between;
         match found {
-            Ok(Found::Stored(object)) => Some(self.run(object, here)),
+            Ok(Found::Stored(object)) => self.stored(object, here),
             Ok(Found::Flying(reader)) => {
                 self.state = State::Flying { reader, skip: self.at - here.start };
                 None
@@ -400,15 +432,33 @@ impl Slices {
         }
     }
 
-    /// What is wanted of a slice that is stored.
-    fn run(&mut self, object: Object, here: Span) -> Result<Option<Chunk>, Truncated> {
+    /// Takes a slice that is stored; what is to be said of it, if anything.
+    fn stored(&mut self, object: Object, here: Span) -> Option<Result<Option<Chunk>, Truncated>> {
         if object.length() != Some(here.len()) {
-            return Err(Truncated);
+            return Some(Err(Truncated));
         }
         let end = here.end.min(self.end);
-        let run = Run::new(object, self.at - here.start..end - here.start);
+        let wanted = self.at - here.start..end - here.start;
+        if object.beneath().is_some() {
+            match self.service.read(&object, wanted) {
+                Ok(reading) => self.state = State::Reading(reading),
+                Err(Lost) => return self.broke_off(),
+            }
+            return None;
+        }
+        let run = Run::new(object, wanted);
         (self.at, self.tries) = (end, 0);
-        Ok(Some(Chunk::Run(run)))
+        Some(Ok(Some(Chunk::Run(run))))
+    }
+
+    /// The slice's bytes broke off; whether that is the answer's end.
+    fn broke_off(&mut self) -> Option<Result<Option<Chunk>, Truncated>> {
+        self.state = State::Between;
+        self.tries += 1;
+        (self.tries >= TRIES_MAX).then(|| {
+            self.failure = Failure::Closed;
+            Err(Truncated)
+        })
     }
 
     /// The slice that comes next is not in memory: learns from that how far to look ahead.

@@ -28,6 +28,7 @@ mod limits;
 mod links;
 mod logs;
 mod node;
+mod pieces;
 mod pipelining;
 mod protection;
 mod purge;
