@@ -5,6 +5,8 @@
 //! insertion, never while bytes are freed or copied. One account holds the ceiling for all shards:
 //! whatever is charged to it, was charged before it was allocated.
 
+mod beneath;
+
 use std::sync::{
     Arc, OnceLock,
     atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -17,7 +19,7 @@ use parking_lot::Mutex;
 use crate::{
     account::{Account, Charge},
     common::{CommonFields, Shared},
-    disk::{Place, Queue},
+    disk::Queue,
     evict::{self, Evictor, Policy as _, Slot},
     fields::Fields,
     flight::{Flight, Reader},
@@ -201,35 +203,6 @@ impl Store {
         })
     }
 
-    /// Puts a disk beneath it, through the queue of its log: what is asked for again is written
-    /// there, and what is removed here is removed there. The first one stays.
-    pub fn put_beneath(&self, disk: Arc<Queue>) {
-        disk.beneath(self.account.ceiling());
-        drop(self.disk.set(disk));
-    }
-
-    /// Whether what lies at `place` on the disk beneath is gone, or is about to be.
-    pub(crate) fn was_removed_from_disk(&self, place: &Place) -> bool {
-        self.disk.get().is_some_and(|disk| !disk.holds(place))
-    }
-
-    /// The body of `object`, which lies on the disk, is read.
-    pub fn body_is_read(&self, object: &Object) {
-        if let (Some(disk), Some(beneath)) = (self.disk.get(), object.beneath()) {
-            disk.index().was_read(beneath);
-        }
-    }
-
-    /// The body of `object` is not on the disk any more where it was, or cannot be read.
-    pub fn body_is_lost(&self, object: &Object) {
-        self.take_out(self.key(object.key()), object);
-    }
-
-    /// Whether the disk beneath it may hold something for `key`.
-    pub fn may_lie_beneath(&self, key: Key<'_>) -> bool {
-        self.disk.get().is_some_and(|disk| disk.index().has(key.bytes))
-    }
-
     /// The longest body that is kept, in bytes.
     pub const fn object_max(&self) -> u64 {
         self.settings.object_max.bytes()
@@ -299,15 +272,6 @@ impl Store {
                 None
             }
         }
-    }
-
-    /// Whether an object's body lies on the disk with the same head, older than a rule about it.
-    fn is_read_as_purged(&self, object: &Object) -> bool {
-        object.beneath().is_some_and(|beneath| {
-            let place = beneath.place();
-            let verdict = || self.purges.judge_record(place.mark(), object.key(), &object.fields());
-            !self.was_removed_from_disk(place) && matches!(verdict(), Verdict::Stale(_))
-        })
     }
 
     /// Adds a purge rule: from now on it concerns all that is stored, or was asked for before.
