@@ -5,6 +5,9 @@
 //! insertion, never while bytes are freed or copied. One account holds the ceiling for all shards:
 //! whatever is charged to it, was charged before it was allocated.
 
+mod beneath;
+mod slices;
+
 use std::sync::{
     Arc, OnceLock,
     atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -17,7 +20,7 @@ use parking_lot::Mutex;
 use crate::{
     account::{Account, Charge},
     common::{CommonFields, Shared},
-    disk::{Place, Queue},
+    disk::Queue,
     evict::{self, Evictor, Policy as _, Slot},
     fields::Fields,
     flight::{Flight, Reader},
@@ -25,7 +28,7 @@ use crate::{
     object::Object,
     pilot::{self, Pilot},
     purge::{self, Purges, Rule, Verdict},
-    slices::{Sliced, Slicing},
+    slices::Slicing,
     storable::WhyNot,
     vary,
 };
@@ -201,59 +204,9 @@ impl Store {
         })
     }
 
-    /// Puts a disk beneath it, through the queue of its log: what is asked for again is written
-    /// there, and what is removed here is removed there. The first one stays.
-    pub fn put_beneath(&self, disk: Arc<Queue>) {
-        disk.beneath(self.account.ceiling());
-        drop(self.disk.set(disk));
-    }
-
-    /// Whether what lies at `place` on the disk beneath is gone, or is about to be.
-    pub(crate) fn was_removed_from_disk(&self, place: &Place) -> bool {
-        self.disk.get().is_some_and(|disk| !disk.holds(place))
-    }
-
-    /// The body of `object`, which lies on the disk, is read.
-    pub fn body_is_read(&self, object: &Object) {
-        if let (Some(disk), Some(beneath)) = (self.disk.get(), object.beneath()) {
-            disk.index().was_read(beneath);
-        }
-    }
-
-    /// The body of `object` is not on the disk any more where it was, or cannot be read.
-    pub fn body_is_lost(&self, object: &Object) {
-        self.take_out(self.key(object.key()), object);
-    }
-
-    /// Whether the disk beneath it may hold something for `key`.
-    pub fn may_lie_beneath(&self, key: Key<'_>) -> bool {
-        self.disk.get().is_some_and(|disk| disk.index().has(key.bytes))
-    }
-
     /// The longest body that is kept, in bytes.
     pub const fn object_max(&self) -> u64 {
         self.settings.object_max.bytes()
-    }
-
-    /// Remembers that responses of `key` are no good for slices: their ranges do not belong together.
-    pub fn note_unfit_for_slices(&self, key: Key<'_>) {
-        // Apart from why the last response was not kept, which the next one may change.
-        let (slot, tag) = self.refusal_slot(Self::as_slices(key));
-        slot.store(tag | (WhyNot::NoSlices as u64 + 1), Ordering::Relaxed);
-    }
-
-    /// Whether responses of `key` are known to be no good for slices.
-    pub fn is_unfit_for_slices(&self, key: Key<'_>) -> bool {
-        self.refusal(Self::as_slices(key)) == Some(WhyNot::NoSlices)
-    }
-
-    const fn as_slices(key: Key<'_>) -> Key<'_> {
-        Key { hash: key.hash.rotate_left(17), ..key }
-    }
-
-    /// What is kept in slices; `None` if nothing is, or a slice would be longer than what is kept.
-    pub fn slicing(&self) -> Option<Slicing> {
-        self.settings.slicing.filter(|slicing| slicing.size <= self.settings.object_max)
     }
 
     /// Whether memory holds something for `key`. It does not count as asking for it.
@@ -326,15 +279,6 @@ impl Store {
                 None
             }
         }
-    }
-
-    /// Whether an object's body lies on the disk with the same head, older than a rule about it.
-    fn is_read_as_purged(&self, object: &Object) -> bool {
-        object.beneath().is_some_and(|beneath| {
-            let place = beneath.place();
-            let verdict = || self.purges.judge_record(place.mark(), object.key(), &object.fields());
-            !self.was_removed_from_disk(place) && matches!(verdict(), Verdict::Stale(_))
-        })
     }
 
     /// Adds a purge rule: from now on it concerns all that is stored, or was asked for before.
@@ -601,37 +545,6 @@ impl Store {
             disk.variant_gone(object.key(), object.selecting());
         }
         self.take_out(key, object);
-    }
-
-    /// Makes the master of these slices stale for good, if it is still there.
-    pub fn outdate_slices(&self, key: Key<'_>, sliced: &Sliced) {
-        for object in self.variants(key) {
-            if object.sliced() == Some(*sliced) {
-                self.outdate(key, &object);
-            }
-        }
-    }
-
-    /// Slices whose master is gone are out of reach: their memory is given back. Those of a master that
-    /// took its place may be the same.
-    fn free_slices(&self, gone: &[Object], by: Option<&Object>) {
-        let kept = by.and_then(Object::sliced);
-        let masters = gone.iter().filter_map(|object| Some((object, object.sliced()?)));
-        for (object, sliced) in masters.filter(|(_, sliced)| kept != Some(*sliced)) {
-            let held: u64 = self.shards.iter().map(|shard| shard.lock().held).sum();
-            // Looked for by their keys, or among all that is held: whatever is less.
-            let keys: Vec<Box<[u8]>> = if sliced.count() <= held {
-                (0..sliced.count()).map(|index| sliced.key(object.key(), index)).collect()
-            } else {
-                let prefix = sliced.key_prefix(object.key());
-                self.shards.iter().flat_map(|shard| shard.lock().keys_below(&prefix)).collect()
-            };
-            for key in keys {
-                let key = self.key(&key);
-                let removed = self.shard(key).lock().remove_all(key);
-                self.removed.fetch_add(removed.len() as u64, Ordering::Relaxed);
-            }
-        }
     }
 
     /// Takes an object out of the memory alone; nothing if it is not there any more.

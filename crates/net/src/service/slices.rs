@@ -336,54 +336,24 @@ impl Slices {
         while self.at < self.end {
             let index = self.sliced.index_of(self.at);
             let here = self.sliced.span(index);
-            match &mut self.state {
-                State::Between => {
-                    if let Some(object) = self.service.find_slice(&self.master, &self.sliced, index)
-                    {
-                        self.look_ahead(index);
-                        match self.stored(object, here) {
-                            Some(chunk) => return Poll::Ready(chunk),
-                            None => continue,
-                        }
-                    }
-                    let service = Rc::clone(&self.service);
-                    let (ask, master) = (Rc::clone(&self.ask), self.master.clone());
-                    let mut seeking = Box::pin(service.seek_slice(ask, master, self.sliced, index));
-                    // It is asked for before what comes behind it.
-                    self.missed(index);
-                    let sought = seeking.as_mut().poll(cx);
-                    self.look_ahead(index);
-                    match sought {
-                        Poll::Pending => {
-                            self.state = State::Awaited(seeking);
-                            return Poll::Pending;
-                        }
-                        Poll::Ready(found) => {
-                            if let Some(chunk) = self.found(found, here) {
-                                return Poll::Ready(chunk);
-                            }
-                        }
-                    }
-                }
+            let said = match &mut self.state {
+                State::Between => ready!(self.seek(index, here, cx)),
                 State::Awaited(seeking) => {
                     let found = ready!(seeking.as_mut().poll(cx));
-                    if let Some(chunk) = self.found(found, here) {
-                        return Poll::Ready(chunk);
-                    }
+                    self.found(found, here)
                 }
                 State::Reading(reading) => match ready!(reading.poll_bytes(cx)) {
                     Ok(Some(bytes)) => {
                         self.at += bytes.len() as u64;
                         self.tries = 0;
-                        return Poll::Ready(Ok(Some(Chunk::Bytes(bytes))));
+                        Some(Ok(Some(Chunk::Bytes(bytes))))
                     }
-                    Ok(None) => self.state = State::Between,
+                    Ok(None) => {
+                        self.state = State::Between;
+                        None
+                    }
                     // The rest is looked for again: the origin has it.
-                    Err(Lost) => {
-                        if let Some(broken) = self.broke_off() {
-                            return Poll::Ready(broken);
-                        }
-                    }
+                    Err(Lost) => self.broke_off(),
                 },
                 State::Flying { reader, skip } => match ready!(reader.poll_chunk(cx)) {
                     Ok(Some(mut bytes)) => {
@@ -396,20 +366,44 @@ impl Slices {
                         if self.at == here.end {
                             (self.state, self.tries) = (State::Between, 0);
                         }
-                        if !bytes.is_empty() {
-                            return Poll::Ready(Ok(Some(Chunk::Bytes(bytes))));
-                        }
+                        (!bytes.is_empty()).then(|| Ok(Some(Chunk::Bytes(bytes))))
                     }
                     // It broke off: the rest is asked for again.
-                    Ok(None) | Err(Truncated) => {
-                        if let Some(broken) = self.broke_off() {
-                            return Poll::Ready(broken);
-                        }
-                    }
+                    Ok(None) | Err(Truncated) => self.broke_off(),
                 },
+            };
+            if let Some(said) = said {
+                return Poll::Ready(said);
             }
         }
         Poll::Ready(Ok(None))
+    }
+
+    /// Looks for a slice; what is to be said of it, if anything.
+    fn seek(
+        &mut self,
+        index: u64,
+        here: Span,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Option<Chunk>, Truncated>>> {
+        if let Some(object) = self.service.find_slice(&self.master, &self.sliced, index) {
+            self.look_ahead(index);
+            return Poll::Ready(self.stored(object, here));
+        }
+        let service = Rc::clone(&self.service);
+        let (ask, master) = (Rc::clone(&self.ask), self.master.clone());
+        let mut seeking = Box::pin(service.seek_slice(ask, master, self.sliced, index));
+        // It is asked for before what comes behind it.
+        self.missed(index);
+        let sought = seeking.as_mut().poll(cx);
+        self.look_ahead(index);
+        match sought {
+            Poll::Pending => {
+                self.state = State::Awaited(seeking);
+                Poll::Pending
+            }
+            Poll::Ready(found) => Poll::Ready(self.found(found, here)),
+        }
     }
 
     /// Takes what was found; what is to be said of it, if anything.
