@@ -4,7 +4,7 @@
 use std::{
     future::poll_fn,
     io,
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     pin::pin,
     rc::Rc,
     sync::{
@@ -17,7 +17,10 @@ use std::{
 
 use nigh_cache::key::Scheme;
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    io::DuplexStream,
+    net::{TcpListener, TcpStream},
+};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tracing::{debug, warn};
 
@@ -32,6 +35,9 @@ const BACKLOG: i32 = 4096;
 
 /// How long accepting pauses when there are no file descriptors left.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// The client's address on connections that the edge makes to itself.
+const INWARD: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// How often such a pause is told of.
 const TOLD_EVERY: Duration = Duration::from_secs(5);
@@ -102,12 +108,11 @@ pub async fn accept(
     service: Rc<Service>,
     open: Open,
 ) {
-    let limit = service.limits().connections;
     let mut told: Option<tokio::time::Instant> = None;
     loop {
         // Each listener may see the last place free at once: the limit is exceeded by their number at
         // most.
-        if open.count() >= limit {
+        if open.count() >= service.limits().connections {
             pause(&service, &mut told, "as many connections as allowed are open").await;
             continue;
         }
@@ -134,6 +139,19 @@ pub async fn accept(
             drop(entered);
         });
     }
+}
+
+/// Serves a connection that the edge makes to itself, as if it had come in by `scheme`, until it ends.
+pub(crate) async fn serve_inward(
+    stream: DuplexStream,
+    scheme: Scheme,
+    service: Rc<Service>,
+    open: Open,
+) {
+    let entered = open.enter();
+    let client = Client { address: INWARD, scheme };
+    drop(serve_http1::serve(stream, client, service).await);
+    drop(entered);
 }
 
 async fn pause(service: &Service, told: &mut Option<tokio::time::Instant>, why: &str) {

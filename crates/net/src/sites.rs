@@ -10,6 +10,7 @@ use nigh_edge::{
 };
 
 use crate::{
+    board::{Core, Tally},
     origin::Origin,
     upstream::{Member, Upstream},
 };
@@ -41,6 +42,7 @@ pub(crate) struct Sites {
 pub(crate) struct Site {
     rules: Rules,
     upstream: Rc<Upstream>,
+    tally: Arc<Tally>,
 }
 
 /// Whose a request is, and under which rule.
@@ -52,15 +54,17 @@ pub(crate) struct Route {
 
 impl Sites {
     /// The sites of a snapshot. Origins that `before` had too keep their connections, and what is
-    /// known of their health.
-    pub(crate) fn new(snapshot: &[Settings], before: Option<&Self>) -> Rc<Self> {
+    /// known of their health. What they do shows on the board, through `core`.
+    pub(crate) fn new(snapshot: &[Settings], before: Option<&Self>, core: &Core) -> Rc<Self> {
         let mut held = Held::default();
         before.into_iter().flat_map(|before| before.table.iter()).for_each(|site| {
             held.take(&site.upstream);
         });
         let sites = snapshot.iter().map(|settings| {
-            let upstream = held.upstream(settings);
-            let site = Site { rules: settings.rules.clone(), upstream };
+            let upstream = held.upstream(settings, core);
+            let name = settings.hosts.first().map(ToString::to_string).unwrap_or_default();
+            let tally = core.tally(&name);
+            let site = Site { rules: settings.rules.clone(), upstream, tally };
             (settings.hosts.clone(), Rc::new(site))
         });
         let table = site::Sites::new(sites);
@@ -84,8 +88,10 @@ impl Sites {
     pub(crate) fn before(origin: Rc<Origin>) -> Rc<Self> {
         let settings = crate::origin::Settings::parse("http://origin.invalid").unwrap();
         let member = Member { settings, tls: None, weight: 1 };
-        let upstream = Upstream::start(vec![member], None, vec![origin]);
-        let site = Rc::new(Site { rules: Rules::default(), upstream });
+        let core = crate::board::Board::default().core();
+        let upstream = Upstream::start(vec![member], None, vec![origin], &core);
+        let tally = core.tally("*");
+        let site = Rc::new(Site { rules: Rules::default(), upstream, tally });
         Rc::new(Self { table: site::Sites::new([(vec![Host::Any], site)]) })
     }
 }
@@ -94,6 +100,11 @@ impl Route {
     /// The rule.
     pub(crate) fn rule(&self) -> &Rule {
         self.site.rules.rule(self.rule)
+    }
+
+    /// An answer was given, from the store or not, with so many bytes of content.
+    pub(crate) fn answered(&self, hit: bool, bytes: u64) {
+        self.site.tally.answered(hit, bytes);
     }
 
     /// The origins.
@@ -134,7 +145,7 @@ impl Held {
         self.upstreams.entry(all).or_default().push(Rc::clone(upstream));
     }
 
-    fn upstream(&mut self, settings: &Settings) -> Rc<Upstream> {
+    fn upstream(&mut self, settings: &Settings, core: &Core) -> Rc<Upstream> {
         let Settings { origins: members, probe, .. } = settings;
         let held = self.upstreams.get(&urls(members.iter()));
         let same = held.into_iter().flatten().find(|held| held.is_of(members, probe.as_ref()));
@@ -142,7 +153,7 @@ impl Held {
             return Rc::clone(same);
         }
         let origins = members.iter().map(|member| self.origin(member)).collect();
-        let upstream = Upstream::start(members.clone(), probe.clone(), origins);
+        let upstream = Upstream::start(members.clone(), probe.clone(), origins, core);
         self.take(&upstream);
         upstream
     }
@@ -189,8 +200,10 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         LocalSet::new().block_on(&runtime, async {
             let (a, b) = ("http://a.example", "http://b.example");
-            let before = Sites::new(&[settings("x", &[a, b]), settings("y", &[a])], None);
-            let after = Sites::new(&[settings("z", &[a, b]), settings("y", &[b])], Some(&before));
+            let core = crate::board::Board::default().core();
+            let before = Sites::new(&[settings("x", &[a, b]), settings("y", &[a])], None, &core);
+            let new = [settings("z", &[a, b]), settings("y", &[b])];
+            let after = Sites::new(&new, Some(&before), &core);
             assert!(before.route("z", "/").is_none() && after.route("x", "/").is_none());
             assert!(Rc::ptr_eq(&upstream(&before, "x"), &upstream(&after, "z")));
             let origins = |sites: &Sites, host: &str| -> Vec<Rc<Origin>> {
@@ -206,10 +219,11 @@ mod tests {
     fn an_origin_that_is_spoken_to_otherwise_is_another() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         LocalSet::new().block_on(&runtime, async {
-            let before = Sites::new(&[settings("x", &["http://a.example"])], None);
+            let core = crate::board::Board::default().core();
+            let before = Sites::new(&[settings("x", &["http://a.example"])], None, &core);
             let mut other = settings("x", &["http://a.example"]);
             other.origins[0].settings.keep_host = true;
-            let after = Sites::new(&[other], Some(&before));
+            let after = Sites::new(&[other], Some(&before), &core);
             assert!(!Rc::ptr_eq(&upstream(&before, "x"), &upstream(&after, "x")));
         });
     }

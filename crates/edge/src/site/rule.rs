@@ -70,6 +70,11 @@ impl Rules {
         Self { list, rest: Rule::default() }
     }
 
+    /// All of them with their patterns, in their order.
+    pub fn iter(&self) -> impl Iterator<Item = &(Pattern, Rule)> {
+        self.list.iter()
+    }
+
     /// Which rule is for a path with its query.
     pub fn find(&self, path_and_query: &str) -> RuleNumber {
         if self.list.is_empty() {
