@@ -4,16 +4,20 @@ mod admin;
 mod ask;
 mod check;
 mod cli;
+mod control;
 mod demo;
 mod edge;
 mod explain;
 mod locate;
-mod metrics;
 mod node;
+mod persist;
+mod prefetch;
 mod purge;
 mod settings;
 mod sim;
 mod small_http;
+mod status;
+mod top;
 
 use std::{io::IsTerminal, process::ExitCode};
 
@@ -47,6 +51,9 @@ fn main() -> ExitCode {
         Verb::Check(flags) => check::run(&flags),
         Verb::Explain(flags) => explain::run(&flags),
         Verb::Purge(flags) => purge::run(&flags),
+        Verb::Prefetch(flags) => prefetch::run(&flags),
+        Verb::Status(flags) => status::run(&flags),
+        Verb::Top(flags) => top::run(&flags),
         Verb::Demo(flags) => demo::run(&flags),
         Verb::Node(flags) => node::run(&flags),
         Verb::Locate(flags) => locate::run(&flags),

@@ -23,7 +23,7 @@ use nigh_net::{access_log, disk, origin};
 use crate::cli::ListenAddress;
 
 pub(crate) use admin::AdminAddress;
-pub(crate) use difference::{Difference, KeyChange, SiteChange, waiting};
+pub(crate) use difference::{Difference, waiting};
 pub(crate) use file::{FILE_MAX, Unusable, parse, read};
 pub(crate) use mistake::Mistake;
 pub(crate) use shown::{name_of, shown};

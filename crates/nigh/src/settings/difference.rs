@@ -89,11 +89,6 @@ impl Difference {
         difference.sites_removed = gone.map(|(_, site)| name_of(site)).collect();
         difference
     }
-
-    /// Whether there is none.
-    pub(crate) fn is_empty(&self) -> bool {
-        *self == Self::default()
-    }
 }
 
 /// The keys in which `wanted` differs from what the process was `started` with, and which wait for a

@@ -1,0 +1,286 @@
+//! `POST /v1/prefetch`: the edge asks itself for URLs as clients would, so that they are stored when
+//! clients come.
+//!
+//! Each is asked for with GET and no field but Host, over a connection inside the process: collapsing,
+//! rules, keys and limits are those of every request, and Cache-Status says what became of it.
+
+use std::{
+    sync::{Arc, OnceLock},
+    time::Instant,
+};
+
+use axum::{body::Body, extract::State, http::header, response::Response};
+use bytes::Bytes;
+use http::{HeaderMap, Request, StatusCode};
+use http_body_util::{BodyExt, Empty};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use serde::Serialize;
+use serde_json::Value;
+use tokio::{
+    sync::{Semaphore, mpsc},
+    task::JoinSet,
+};
+use utoipa::ToSchema;
+
+use super::{
+    Asked, body,
+    explain::{Parts, unknown_host},
+    problem::Problem,
+};
+use crate::edge::Running;
+
+/// URLs in one request.
+pub(crate) const URLS_MAX: usize = 1000;
+
+/// Bytes of one request: so many URLs, each of the length that clients' targets have.
+const BODY_MAX: usize = 8 << 20;
+
+/// Fetches of one request at once, if it does not say how many, and at most.
+const CONCURRENCY: usize = 8;
+pub(crate) const CONCURRENCY_MAX: usize = 64;
+
+/// Fetches of all requests at once: clients' misses come first.
+const FETCHES_MAX: usize = 64;
+
+/// What became of a URL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Outcome {
+    /// It was fetched, or found to be still right, and is stored.
+    Stored,
+    /// It was there already, and fresh.
+    Fresh,
+    /// It was there, stale, and is being revalidated.
+    Stale,
+    /// It was fetched, and may not or could not be stored.
+    NotStored,
+    /// It could not be fetched.
+    Failed,
+}
+
+/// One URL, and what became of it.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Fetched {
+    url: String,
+    outcome: Outcome,
+    /// The response's status, if there was one.
+    status: Option<u16>,
+    /// Bytes of content.
+    bytes: u64,
+    /// Why it is not stored, or has failed.
+    why: Option<String>,
+    micros: u64,
+}
+
+/// What is to be fetched.
+#[derive(Debug, ToSchema)]
+#[schema(as = Prefetch)]
+pub(super) struct Wanted {
+    /// As clients ask for them.
+    #[schema(min_items = 1, max_items = 1000)]
+    urls: Vec<String>,
+    /// So many at once; 8 if it is not said.
+    #[schema(minimum = 1, maximum = 64)]
+    concurrency: Option<usize>,
+}
+
+/// Fetches URLs into the store. The answer is a line of JSON for each, as it is done.
+#[utoipa::path(
+    post,
+    path = "/v1/prefetch",
+    request_body = inline(Wanted),
+    responses((status = 200, description = "A line for each URL, in the order in which they end.",
+               body = Fetched, content_type = "application/x-ndjson"))
+)]
+pub(super) async fn prefetch(State(running): Asked, content: Body) -> Result<Response, Problem> {
+    let wanted = Wanted::parse(&body::text(content, BODY_MAX).await?)?;
+    let (out, pieces) = mpsc::channel(1);
+    tokio::spawn(fetch_all(running, wanted, out));
+    Ok(body::pieces("application/x-ndjson", pieces))
+}
+
+impl Wanted {
+    fn parse(text: &str) -> Result<Self, Problem> {
+        let bad = |detail: &str| Problem::bad_request(detail);
+        let content: Value = serde_json::from_str(text)
+            .map_err(|error| bad(&format!("the content is no JSON: {error}")))?;
+        let Value::Object(mut content) = content else {
+            return Err(bad("write {\"urls\": [\"http://...\"]}"));
+        };
+        let Some(Value::Array(list)) = content.remove("urls") else {
+            return Err(bad("`urls` is a list of URLs"));
+        };
+        if list.is_empty() || list.len() > URLS_MAX {
+            return Err(bad(&format!("`urls` lists 1 to {URLS_MAX} URLs")));
+        }
+        let urls = list.into_iter().map(|url| match url {
+            Value::String(url) => Ok(url),
+            _ => Err(bad("`urls` is a list of texts")),
+        });
+        let urls = urls.collect::<Result<_, _>>()?;
+        let concurrency = match content.remove("concurrency") {
+            None | Some(Value::Null) => None,
+            Some(number) => {
+                let number = number.as_u64().and_then(|number| usize::try_from(number).ok());
+                let number = number.filter(|number| (1..=CONCURRENCY_MAX).contains(number));
+                let wrong = format!("`concurrency` is a number from 1 to {CONCURRENCY_MAX}");
+                Some(number.ok_or_else(|| bad(&wrong))?)
+            }
+        };
+        match content.keys().next() {
+            Some(other) => Err(bad(&format!("`{other}` is none of: urls, concurrency"))),
+            None => Ok(Self { urls, concurrency }),
+        }
+    }
+}
+
+/// Fetches, a few at once, for as long as somebody reads the results.
+async fn fetch_all(running: Arc<Running>, wanted: Wanted, out: mpsc::Sender<Bytes>) {
+    let mut fetching = JoinSet::new();
+    let mut urls = wanted.urls.into_iter();
+    let mut left = wanted.concurrency.unwrap_or(CONCURRENCY);
+    loop {
+        while left > 0
+            && let Some(url) = urls.next()
+        {
+            left -= 1;
+            fetching.spawn(fetch_one(Arc::clone(&running), url));
+        }
+        let fetched = tokio::select! {
+            fetched = fetching.join_next() => fetched,
+            () = out.closed() => return,
+        };
+        let Some(Ok(fetched)) = fetched else { return };
+        left += 1;
+        let line = serde_json::to_string(&fetched).expect("text and numbers can be written");
+        if out.send((line + "\n").into()).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn fetch_one(running: Arc<Running>, url: String) -> Fetched {
+    static ROOM: OnceLock<Semaphore> = OnceLock::new();
+    let room = ROOM.get_or_init(|| Semaphore::new(FETCHES_MAX));
+    let _place = room.acquire().await.expect("nobody closes it");
+    let began = Instant::now();
+    let mut fetched =
+        Fetched { url, outcome: Outcome::Failed, status: None, bytes: 0, why: None, micros: 0 };
+    if let Err(why) = fetched.fetch(&running).await {
+        (fetched.outcome, fetched.why) = (Outcome::Failed, Some(why));
+    }
+    fetched.micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+    fetched
+}
+
+impl Fetched {
+    /// Asks for it, and reads the answer to its end.
+    async fn fetch(&mut self, running: &Running) -> Result<(), String> {
+        let Parts { scheme, authority, path } =
+            Parts::of(&self.url).map_err(|problem| problem.detail().to_owned())?;
+        if running.now().sites.find(&authority).is_none() {
+            return Err(unknown_host(&authority).detail().to_owned());
+        }
+        let stream = running.control.server().connect(scheme);
+        let stream = stream.ok_or("the edge has too much to do, or is ending")?;
+        let broken = |error: hyper::Error| format!("the answer broke off: {error}");
+        let (mut sender, connection) =
+            http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+        let driver = tokio::spawn(connection);
+        let request = Request::get(path).header(header::HOST, authority);
+        let request = request.body(Empty::<Bytes>::new()).map_err(|error| error.to_string())?;
+        let (head, mut content) = sender.send_request(request).await.map_err(broken)?.into_parts();
+        self.status = Some(head.status.as_u16());
+        while let Some(frame) = content.frame().await {
+            let frame = frame.map_err(broken)?;
+            self.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
+        }
+        driver.abort();
+        (self.outcome, self.why) = judge(head.status, &head.headers);
+        Ok(())
+    }
+}
+
+/// What became of a URL, by what the edge says of its answer. RFC 9211.
+fn judge(status: StatusCode, fields: &HeaderMap) -> (Outcome, Option<String>) {
+    // The last cache in the list is the nearest: this edge.
+    let said = fields.get_all("cache-status").iter().next_back();
+    let said = said.and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let said = said.rsplit(", ").next().unwrap_or_default();
+    let mut parts = said.split(';').map(str::trim).skip(1);
+    let (mut hit, mut stored, mut ttl, mut detail) = (false, false, None, None);
+    for part in &mut parts {
+        match part.split_once('=').unwrap_or((part, "")) {
+            ("hit", _) => hit = true,
+            ("stored", _) => stored = true,
+            ("ttl", number) => ttl = number.parse::<i64>().ok(),
+            ("detail", text) => detail = Some(text.trim_matches('"').to_owned()),
+            _ => {}
+        }
+    }
+    let is_fresh = ttl.is_none_or(|ttl| ttl > 0);
+    let outcome = match (hit, stored) {
+        (true, _) if is_fresh => Outcome::Fresh,
+        (true, _) if detail.as_deref() == Some("stale-origin-failed") => Outcome::Failed,
+        (true, _) => Outcome::Stale,
+        (false, true) => Outcome::Stored,
+        (false, false) if status.is_server_error() => Outcome::Failed,
+        (false, false) => Outcome::NotStored,
+    };
+    let why = match outcome {
+        Outcome::NotStored => Some(detail.unwrap_or_else(|| "its path goes by the cache".into())),
+        Outcome::Failed => Some(detail.unwrap_or_else(|| format!("the origin answered {status}"))),
+        Outcome::Stored | Outcome::Fresh | Outcome::Stale => None,
+    };
+    (outcome, why)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_edge_says_of_its_answer_is_what_became_of_the_url() {
+        for (status, said, outcome, why) in [
+            (200, "nigh; fwd=uri-miss; fwd-status=200; ttl=60; stored", Outcome::Stored, None),
+            (200, "nigh; fwd=stale; fwd-status=304; stored; collapsed", Outcome::Stored, None),
+            (200, "nigh; hit; ttl=9", Outcome::Fresh, None),
+            (200, "nigh; hit; ttl=-3", Outcome::Stale, None),
+            (200, "o; hit, nigh; fwd=uri-miss; detail=private", Outcome::NotStored, Some("private")),
+            (200, "nigh; fwd=bypass", Outcome::NotStored, Some("its path goes by the cache")),
+            (
+                200,
+                "nigh; hit; ttl=-3; detail=stale-origin-failed",
+                Outcome::Failed,
+                Some("stale-origin-failed"),
+            ),
+            (502, "nigh; detail=origin-closed", Outcome::Failed, Some("origin-closed")),
+        ] {
+            let mut fields = HeaderMap::new();
+            fields.insert("cache-status", said.parse().unwrap());
+            let judged = judge(StatusCode::from_u16(status).unwrap(), &fields);
+            assert_eq!(judged, (outcome, why.map(str::to_owned)), "{said}");
+        }
+    }
+
+    #[test]
+    fn wrong_wishes_are_refused_with_what_is_right() {
+        assert!(Wanted::parse("{\"urls\": [\"http://a/\"], \"concurrency\": 64}").is_ok());
+        for text in [
+            "",
+            "[]",
+            "{}",
+            "{\"urls\": []}",
+            "{\"urls\": \"http://a/\"}",
+            "{\"urls\": [1]}",
+            "{\"urls\": [\"x\"], \"concurrency\": 0}",
+            "{\"urls\": [\"x\"], \"concurrency\": 65}",
+            "{\"urls\": [\"x\"], \"more\": 1}",
+        ] {
+            assert!(Wanted::parse(text).is_err(), "{text}");
+        }
+        let many = format!("{{\"urls\": [{}\"x\"]}}", "\"x\",".repeat(URLS_MAX));
+        assert!(Wanted::parse(&many).is_err());
+    }
+}
