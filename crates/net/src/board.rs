@@ -21,14 +21,17 @@ const CHANGES_MAX: usize = 64;
 #[derive(Clone, Debug)]
 pub struct Board(Arc<Shared>);
 
+/// A name, and the number of the core that knows it.
+type OfCore = (Box<str>, usize);
+
 #[derive(Debug)]
 struct Shared {
     cores: AtomicUsize,
-    /// By the site's name and the core's number.
-    sites: Mutex<BTreeMap<(Box<str>, usize), Arc<Tally>>>,
-    /// By the origin's URL and the core's number. A core may have several: sites that share an origin
+    /// By the site's name.
+    sites: Mutex<BTreeMap<OfCore, Arc<Tally>>>,
+    /// By the origin's URL. A core may have several: sites that share an origin
     /// with different others each have their own.
-    origins: Mutex<BTreeMap<(Box<str>, usize), Vec<Weak<AtomicBool>>>>,
+    origins: Mutex<BTreeMap<OfCore, Vec<Weak<AtomicBool>>>>,
     changes: broadcast::Sender<Change>,
 }
 

@@ -124,8 +124,7 @@ impl ResolvesServerCert for Presented {
 
 /// A server configuration that shows what is presented.
 pub fn server(presented: Arc<Presented>) -> Arc<ServerConfig> {
-    let mut config =
-        ServerConfig::builder().with_no_client_auth().with_cert_resolver(presented);
+    let mut config = ServerConfig::builder().with_no_client_auth().with_cert_resolver(presented);
     config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).into();
     Arc::new(config)
 }

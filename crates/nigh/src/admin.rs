@@ -98,7 +98,8 @@ struct Json<T>(T);
 
 impl<T: Serialize> IntoResponse for Json<T> {
     fn into_response(self) -> Response {
-        let text = serde_json::to_string(&self.0).expect("keys are text, and nothing else can fail");
+        let text =
+            serde_json::to_string(&self.0).expect("keys are text, and nothing else can fail");
         ([(header::CONTENT_TYPE, "application/json")], text + "\n").into_response()
     }
 }

@@ -110,9 +110,9 @@ impl Edge {
     ) -> anyhow::Result<Response<Incoming>> {
         let Self { address, token } = self;
         let stream = timeout(PATIENCE, self.connect()).await.map_err(io::Error::from);
-        let stream = stream.and_then(|connected| connected).with_context(|| {
-            format!("no edge answers: is it running with --admin {address}?")
-        })?;
+        let stream = stream
+            .and_then(|connected| connected)
+            .with_context(|| format!("no edge answers: is it running with --admin {address}?"))?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         tokio::spawn(connection);
         let host = match address {

@@ -91,11 +91,8 @@ impl Edge {
             disk.as_ref(),
             &board,
         )?;
-        let lines = Lines {
-            server: server.handle(),
-            presented,
-            log: log.as_ref().map(Writer::reopener),
-        };
+        let lines =
+            Lines { server: server.handle(), presented, log: log.as_ref().map(Writer::reopener) };
         let running = Running {
             store,
             registry,

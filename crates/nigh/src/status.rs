@@ -62,7 +62,8 @@ fn site(site: &Value) -> String {
     let hosts: Vec<&str> =
         site["hosts"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     let hits = percent(number(&site["hits"]), number(&site["requests"]));
-    let mut out = format!("site      {}: {} requests, {hits} hits\n", hosts.join(" "), site["requests"]);
+    let mut out =
+        format!("site      {}: {} requests, {hits} hits\n", hosts.join(" "), site["requests"]);
     for origin in site["origins"].as_array().into_iter().flatten() {
         let state = if origin["up"] == true { "up" } else { "DOWN" };
         let url = origin["url"].as_str().unwrap_or_default();

@@ -207,9 +207,7 @@ impl<'l> View<'l> {
     }
 
     fn json(&self) -> Value {
-        let counts = |counts: &Counts| {
-            json!({ "requests": counts.requests, "hits": counts.hits, "bytes": counts.bytes })
-        };
+        let counts = |counts: &Counts| json!({ "requests": counts.requests, "hits": counts.hits, "bytes": counts.bytes });
         let sites = self.sites.iter().map(|(name, of)| ((*name).to_owned(), counts(of)));
         json!({
             "milliseconds": u64::try_from(self.over.as_millis()).unwrap_or(u64::MAX),

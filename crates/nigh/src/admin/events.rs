@@ -191,7 +191,8 @@ impl Trouble {
     fn look(&mut self, numbers: &disk::Numbers) -> Option<Event> {
         let disk::Numbers { unreadable, damaged, .. } = *numbers;
         let failures = numbers.log.failed;
-        let more = failures > self.failures || unreadable > self.unreadable || damaged > self.damaged;
+        let more =
+            failures > self.failures || unreadable > self.unreadable || damaged > self.damaged;
         *self = Self { failures, unreadable, damaged };
         more.then_some(Event::DiskTrouble { failures, unreadable, damaged })
     }

@@ -78,10 +78,7 @@ pub(super) struct Freshness {
          content_type = "application/problem+json"),
     )
 )]
-pub(super) async fn explain(
-    State(running): Asked,
-    uri: Uri,
-) -> Result<Json<Explanation>, Problem> {
+pub(super) async fn explain(State(running): Asked, uri: Uri) -> Result<Json<Explanation>, Problem> {
     let query = Query::parse(uri.query(), &["url"])?;
     let url = query.one("url")?;
     let url = url.ok_or_else(|| Problem::bad_request("say which: /v1/explain?url=URL"))?;

@@ -15,8 +15,8 @@ use http::{HeaderMap, Request, StatusCode};
 use http_body_util::{BodyExt, Empty};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use serde::Serialize;
-use serde_json::Value;
+use serde::{Deserialize, Serialize};
+use serde_json::Number;
 use tokio::{
     sync::{Semaphore, mpsc},
     task::JoinSet,
@@ -74,15 +74,15 @@ pub(super) struct Fetched {
 }
 
 /// What is to be fetched.
-#[derive(Debug, ToSchema)]
-#[schema(as = Prefetch)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Wanted {
     /// As clients ask for them.
     #[schema(min_items = 1, max_items = 1000)]
     urls: Vec<String>,
     /// So many at once; 8 if it is not said.
-    #[schema(minimum = 1, maximum = 64)]
-    concurrency: Option<usize>,
+    #[schema(value_type = Option<u16>, minimum = 1, maximum = 64)]
+    concurrency: Option<Number>,
 }
 
 /// Fetches URLs into the store. The answer is a line of JSON for each, as it is done.
@@ -102,44 +102,33 @@ pub(super) async fn prefetch(State(running): Asked, content: Body) -> Result<Res
 
 impl Wanted {
     fn parse(text: &str) -> Result<Self, Problem> {
-        let bad = |detail: &str| Problem::bad_request(detail);
-        let content: Value = serde_json::from_str(text)
-            .map_err(|error| bad(&format!("the content is no JSON: {error}")))?;
-        let Value::Object(mut content) = content else {
-            return Err(bad("write {\"urls\": [\"http://...\"]}"));
-        };
-        let Some(Value::Array(list)) = content.remove("urls") else {
-            return Err(bad("`urls` is a list of URLs"));
-        };
-        if list.is_empty() || list.len() > URLS_MAX {
-            return Err(bad(&format!("`urls` lists 1 to {URLS_MAX} URLs")));
+        let wanted: Self = serde_json::from_str(text).map_err(|error| {
+            let form = "write {\"urls\": [\"http://...\"], \"concurrency\": 8}";
+            Problem::bad_request(format!("{error}: {form}"))
+        })?;
+        if wanted.urls.is_empty() || wanted.urls.len() > URLS_MAX {
+            return Err(Problem::bad_request(format!("`urls` lists 1 to {URLS_MAX} URLs")));
         }
-        let urls = list.into_iter().map(|url| match url {
-            Value::String(url) => Ok(url),
-            _ => Err(bad("`urls` is a list of texts")),
-        });
-        let urls = urls.collect::<Result<_, _>>()?;
-        let concurrency = match content.remove("concurrency") {
-            None | Some(Value::Null) => None,
-            Some(number) => {
-                let number = number.as_u64().and_then(|number| usize::try_from(number).ok());
-                let number = number.filter(|number| (1..=CONCURRENCY_MAX).contains(number));
-                let wrong = format!("`concurrency` is a number from 1 to {CONCURRENCY_MAX}");
-                Some(number.ok_or_else(|| bad(&wrong))?)
-            }
-        };
-        match content.keys().next() {
-            Some(other) => Err(bad(&format!("`{other}` is none of: urls, concurrency"))),
-            None => Ok(Self { urls, concurrency }),
-        }
+        wanted.at_once()?;
+        Ok(wanted)
+    }
+
+    /// How many are fetched at once.
+    fn at_once(&self) -> Result<usize, Problem> {
+        let Some(number) = self.concurrency.as_ref() else { return Ok(CONCURRENCY) };
+        // To JSON, 8.0 is as whole a number as 8.
+        let same = |whole: &usize| number.as_f64() == u32::try_from(*whole).ok().map(f64::from);
+        let whole = (1..=CONCURRENCY_MAX).find(same);
+        let wrong = format!("`concurrency` is a number from 1 to {CONCURRENCY_MAX}");
+        whole.ok_or_else(|| Problem::bad_request(wrong))
     }
 }
 
 /// Fetches, a few at once, for as long as somebody reads the results.
 async fn fetch_all(running: Arc<Running>, wanted: Wanted, out: mpsc::Sender<Bytes>) {
     let mut fetching = JoinSet::new();
+    let mut left = wanted.at_once().unwrap_or(CONCURRENCY);
     let mut urls = wanted.urls.into_iter();
-    let mut left = wanted.concurrency.unwrap_or(CONCURRENCY);
     loop {
         while left > 0
             && let Some(url) = urls.next()
@@ -247,7 +236,12 @@ mod tests {
             (200, "nigh; fwd=stale; fwd-status=304; stored; collapsed", Outcome::Stored, None),
             (200, "nigh; hit; ttl=9", Outcome::Fresh, None),
             (200, "nigh; hit; ttl=-3", Outcome::Stale, None),
-            (200, "o; hit, nigh; fwd=uri-miss; detail=private", Outcome::NotStored, Some("private")),
+            (
+                200,
+                "o; hit, nigh; fwd=uri-miss; detail=private",
+                Outcome::NotStored,
+                Some("private"),
+            ),
             (200, "nigh; fwd=bypass", Outcome::NotStored, Some("its path goes by the cache")),
             (
                 200,
@@ -266,7 +260,10 @@ mod tests {
 
     #[test]
     fn wrong_wishes_are_refused_with_what_is_right() {
-        assert!(Wanted::parse("{\"urls\": [\"http://a/\"], \"concurrency\": 64}").is_ok());
+        for number in ["1", "64", "8.0", "null"] {
+            let text = format!("{{\"urls\": [\"http://a/\"], \"concurrency\": {number}}}");
+            assert!(Wanted::parse(&text).is_ok(), "{text}");
+        }
         for text in [
             "",
             "[]",
@@ -276,6 +273,7 @@ mod tests {
             "{\"urls\": [1]}",
             "{\"urls\": [\"x\"], \"concurrency\": 0}",
             "{\"urls\": [\"x\"], \"concurrency\": 65}",
+            "{\"urls\": [\"x\"], \"concurrency\": 1.5}",
             "{\"urls\": [\"x\"], \"more\": 1}",
         ] {
             assert!(Wanted::parse(text).is_err(), "{text}");

@@ -81,7 +81,9 @@ impl Difference {
         for site in &after.sites {
             let same = site.hosts.iter().find_map(|host| held.get(host).copied());
             match same.filter(|number| met.insert(*number)) {
-                Some(number) => difference.sites_changed.extend(change(&before.sites[number], site)),
+                Some(number) => {
+                    difference.sites_changed.extend(change(&before.sites[number], site))
+                }
                 None => difference.sites_added.push(name_of(site)),
             }
         }

@@ -13,8 +13,8 @@ use nigh_net::disk;
 use toml::de::DeTable;
 
 use super::{
-    AdminAddress, Cache, Limits, Mistake, Node, Secret, Settings, Tls, document::Section, mistake::Mistakes,
-    sites,
+    AdminAddress, Cache, Limits, Mistake, Node, Secret, Settings, Tls, document::Section,
+    mistake::Mistakes, sites,
 };
 use crate::cli::{ListenAddress, duration, target_size};
 
@@ -111,7 +111,10 @@ fn node(mut section: Section<'_>, folder: &Path) -> Node {
     let admin_token = match section.is_table("admin_token") {
         true => secret(section.inline("admin_token"), "admin_token", folder),
         false => section.parsed("admin_token", |_| {
-            Err::<Secret, _>(format!("a token does not stand in this file: {}", places("admin_token")))
+            Err::<Secret, _>(format!(
+                "a token does not stand in this file: {}",
+                places("admin_token")
+            ))
         }),
     };
     if admin.as_ref().is_some_and(AdminAddress::is_open) && !section.has("admin_token") {

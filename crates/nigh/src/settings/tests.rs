@@ -27,6 +27,7 @@ const WHOLE: &str = r#"
 name = "eu-1"
 listen = ["http://:80", "https://[::1]:443"]
 admin = "127.0.0.1:9000"
+admin_token = { env = "TOKEN" }
 workers = 4
 access_log = "access.log"
 log_format = "json"
@@ -200,12 +201,71 @@ fn what_is_no_toml_is_reported_by_line() {
     assert!(twice[0].starts_with("3:1: "), "{twice:#?}");
 }
 
+/// The paths of all keys of a table, but for those of lists.
+fn keys(path: &str, value: &serde_json::Value, out: &mut Vec<String>) {
+    match value.as_object() {
+        Some(map) => map.iter().for_each(|(key, value)| keys(&format!("{path}.{key}"), value, out)),
+        None => out.push(path.to_owned()),
+    }
+}
+
 #[test]
-fn what_only_a_start_changes_is_named() {
-    let (one, mut other) = (parse(WHOLE).unwrap(), parse(WHOLE).unwrap());
-    other.sites.pop();
-    assert!(one.fixed_differences(&other).is_empty());
-    other.node.listen.pop();
-    other.cache.memory = ByteSize::mib(1);
-    assert_eq!(one.fixed_differences(&other), ["[node]", "[cache]"]);
+fn every_key_that_was_written_is_shown() {
+    let shown = shown(&parse(WHOLE).unwrap());
+    let mut lines = WHOLE.lines().scan(String::new(), |section, line| {
+        if let Some(title) = line.strip_prefix('[') {
+            *section = title.trim_matches(['[', ']']).to_owned();
+        }
+        Some((section.clone(), line))
+    });
+    let mut rule = shown["site"][0]["path"].as_array().unwrap().iter();
+    let mut current = &serde_json::Value::Null;
+    lines.by_ref().take_while(|(_, line)| !line.contains("host = \"*\"")).for_each(
+        |(section, line)| {
+            if line == "[[site.path]]" {
+                current = rule.next().unwrap();
+            }
+            let Some((key, _)) = line.split_once(" = ") else { return };
+            let table = match section.as_str() {
+                "site" => &shown["site"][0],
+                "site.path" => current,
+                section => &shown[section],
+            };
+            assert!(!table[key].is_null(), "{key} of [{section}] is not shown");
+        },
+    );
+    let mut all = Vec::new();
+    keys("", &shown["limits"], &mut all);
+    assert_eq!(all.len(), 9);
+    assert_eq!(shown["tls"]["key"], serde_json::json!({ "env": "SITE_KEY" }));
+    assert_eq!(shown["site"][0]["timeouts"]["idle"], "9s");
+}
+
+#[test]
+fn a_difference_is_told_by_key_and_what_no_key_tells_is_told_all_the_same() {
+    let before = parse(WHOLE).unwrap();
+    assert_eq!(Difference::between(&before, &before), Difference::default());
+    let mut after = before.clone();
+    after.limits.max_fields = 60;
+    after.cache.memory = ByteSize::mib(1);
+    // A time that no key shows.
+    after.sites[0].origins[0].settings.keep_alive += Duration::from_secs(1);
+    let difference = Difference::between(&before, &after);
+    let keys: Vec<_> = difference.keys.iter().map(|it| (it.key.as_str(), it.restart)).collect();
+    assert_eq!(keys, [("cache.memory", true), ("limits.max_fields", false)]);
+    assert_eq!(difference.sites_changed[0].site, "www.example.com");
+    assert_eq!(difference.sites_changed[0].keys[0].key, "*");
+    assert_eq!(waiting(&before, &after), ["cache.memory"]);
+}
+
+#[test]
+fn sites_are_the_same_if_they_share_a_host() {
+    let site = |hosts: &str| format!("[[site]]\nhost = {hosts}\norigin = \"http://o\"\n");
+    let before = parse(&(site("[\"a\", \"b\"]") + &site("\"c\""))).unwrap();
+    let after = parse(&(site("\"d\"") + &site("[\"b\", \"e\"]"))).unwrap();
+    let difference = Difference::between(&before, &after);
+    assert_eq!(difference.sites_added, ["d"]);
+    assert_eq!(difference.sites_removed, ["c"]);
+    assert_eq!(difference.sites_changed[0].site, "b");
+    assert_eq!(difference.sites_changed[0].keys[0].key, "host");
 }

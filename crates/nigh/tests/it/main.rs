@@ -9,6 +9,8 @@
 mod support;
 
 mod admin;
+mod admin_access;
+mod asking;
 mod bodies;
 mod broken_origin;
 mod collapsing;
@@ -26,8 +28,10 @@ mod limits;
 mod logs;
 mod node;
 mod pipelining;
+mod prefetch;
 mod purge;
 mod ranges;
+mod reload;
 mod ring;
 mod settings;
 mod sim;
