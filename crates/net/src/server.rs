@@ -204,10 +204,16 @@ impl Server {
         self.handle.clone()
     }
 
+    /// Stops accepting; idle connections end, and requests in flight are the last of theirs.
+    pub fn begin_drain(&self) {
+        // Workers that are gone have nothing to end.
+        let _ = self.drain.send(true);
+    }
+
     /// Stops accepting, lets every request in flight end, and waits for it; says how many
     /// connections were left when `limit` had passed.
     pub fn drain(self, limit: Duration) -> usize {
-        let _ = self.drain.send(true);
+        self.begin_drain();
         let deadline = Instant::now() + limit;
         while self.open.count() > 0 && Instant::now() < deadline {
             std::thread::sleep(DRAIN_LOOK);

@@ -53,7 +53,7 @@ pub(crate) use self::{
 pub(crate) fn serve(address: &AdminAddress, running: &Arc<Running>) -> anyhow::Result<Bound> {
     let bound = listen::serve(address, |via| router(running, via))
         .with_context(|| format!("cannot listen on the admin address {address}"))?;
-    info!("admin on {}", bound.address());
+    info!("admin on {}", bound.address().url());
     Ok(bound)
 }
 

@@ -172,8 +172,9 @@ fn serve(settings: Settings, file: Option<&Path>) -> anyhow::Result<()> {
                 () = hung_up(&mut hangup) => reload(&running),
             }
         }
-        info!(open = running.open.count(), "draining");
+        edge.server.begin_drain();
         running.drain.begin(&running.events);
+        info!(open = running.open.count(), "draining");
         let limit = running.now().settings.limits.drain_time;
         // Elsewhere, so that the admin address goes on answering.
         let left = tokio::task::spawn_blocking(move || edge.drain(limit)).await?;

@@ -16,6 +16,9 @@ use crate::{
     settings::{self, Difference, FILE_MAX},
 };
 
+/// The shortest settings.
+const EXAMPLE: &str = "[[site]]\nhost = \"*\"\norigin = \"https://origin.example.com\"\n";
+
 /// The settings that are in effect.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Config {
@@ -101,7 +104,8 @@ pub(super) async fn put(
     post,
     path = "/v1/config/diff",
     request_body(description = "A settings file.",
-                 content((String = "application/toml"), (String = "text/plain"))),
+                 content((String = "application/toml"),
+                         (String = "text/plain", example = json!(EXAMPLE)))),
     responses(
         (status = 200, description = "What they would change.", body = Changed),
         (status = 422, description = "They would be refused: these are the mistakes.",

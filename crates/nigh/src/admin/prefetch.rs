@@ -5,6 +5,7 @@
 //! rules, keys and limits are those of every request, and Cache-Status says what became of it.
 
 use std::{
+    collections::BTreeMap,
     sync::{Arc, OnceLock},
     time::Instant,
 };
@@ -16,7 +17,7 @@ use http_body_util::{BodyExt, Empty};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use serde::{Deserialize, Serialize};
-use serde_json::Number;
+use serde_json::{Number, Value};
 use tokio::{
     sync::{Semaphore, mpsc},
     task::JoinSet,
@@ -42,6 +43,9 @@ pub(crate) const CONCURRENCY_MAX: usize = 64;
 
 /// Fetches of all requests at once: clients' misses come first.
 const FETCHES_MAX: usize = 64;
+
+/// Bytes of an answer that are kept: the edge's own say in so many what happened.
+const PROBLEM_MAX: usize = 1024;
 
 /// What became of a URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -181,48 +185,57 @@ impl Fetched {
         let request = request.body(Empty::<Bytes>::new()).map_err(|error| error.to_string())?;
         let (head, mut content) = sender.send_request(request).await.map_err(broken)?.into_parts();
         self.status = Some(head.status.as_u16());
+        let mut beginning = Vec::new();
         while let Some(frame) = content.frame().await {
             let frame = frame.map_err(broken)?;
-            self.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
+            let data = frame.data_ref().map_or(&[][..], |data| data);
+            self.bytes += data.len() as u64;
+            let room = PROBLEM_MAX - beginning.len();
+            beginning.extend_from_slice(&data[..data.len().min(room)]);
         }
         driver.abort();
-        (self.outcome, self.why) = judge(head.status, &head.headers);
+        (self.outcome, self.why) = judge(head.status, &head.headers, &beginning);
         Ok(())
     }
 }
 
-/// What became of a URL, by what the edge says of its answer. RFC 9211.
-fn judge(status: StatusCode, fields: &HeaderMap) -> (Outcome, Option<String>) {
+/// What became of a URL, by what the edge says of its answer (RFC 9211), or in it.
+fn judge(status: StatusCode, fields: &HeaderMap, content: &[u8]) -> (Outcome, Option<String>) {
     // The last cache in the list is the nearest: this edge.
     let said = fields.get_all("cache-status").iter().next_back();
     let said = said.and_then(|value| value.to_str().ok()).unwrap_or_default();
     let said = said.rsplit(", ").next().unwrap_or_default();
-    let mut parts = said.split(';').map(str::trim).skip(1);
-    let (mut hit, mut stored, mut ttl, mut detail) = (false, false, None, None);
-    for part in &mut parts {
-        match part.split_once('=').unwrap_or((part, "")) {
-            ("hit", _) => hit = true,
-            ("stored", _) => stored = true,
-            ("ttl", number) => ttl = number.parse::<i64>().ok(),
-            ("detail", text) => detail = Some(text.trim_matches('"').to_owned()),
-            _ => {}
-        }
+    let parameters = said.split(';').skip(1).map(|part| {
+        let part = part.trim();
+        part.split_once('=').unwrap_or((part, ""))
+    });
+    let parameters: BTreeMap<&str, &str> = parameters.collect();
+    let has = |name| parameters.contains_key(name);
+    let detail = parameters.get("detail").map(|text| text.trim_matches('"').to_owned());
+    let ttl = parameters.get("ttl").and_then(|number| number.parse::<i64>().ok());
+    if has("hit") {
+        return match detail.as_deref() {
+            Some("stale-origin-failed") => (Outcome::Failed, detail),
+            _ if ttl.is_some_and(|ttl| ttl <= 0) => (Outcome::Stale, None),
+            _ => (Outcome::Fresh, None),
+        };
     }
-    let is_fresh = ttl.is_none_or(|ttl| ttl > 0);
-    let outcome = match (hit, stored) {
-        (true, _) if is_fresh => Outcome::Fresh,
-        (true, _) if detail.as_deref() == Some("stale-origin-failed") => Outcome::Failed,
-        (true, _) => Outcome::Stale,
-        (false, true) => Outcome::Stored,
-        (false, false) if status.is_server_error() => Outcome::Failed,
-        (false, false) => Outcome::NotStored,
-    };
-    let why = match outcome {
-        Outcome::NotStored => Some(detail.unwrap_or_else(|| "its path goes by the cache".into())),
-        Outcome::Failed => Some(detail.unwrap_or_else(|| format!("the origin answered {status}"))),
-        Outcome::Stored | Outcome::Fresh | Outcome::Stale => None,
-    };
-    (outcome, why)
+    if has("stored") {
+        return (Outcome::Stored, None);
+    }
+    if has("fwd-status") {
+        return match status.is_server_error() {
+            true => (Outcome::Failed, Some(format!("the origin answered {status}"))),
+            false => {
+                let why = detail.unwrap_or_else(|| "its path goes by the cache".to_owned());
+                (Outcome::NotStored, Some(why))
+            }
+        };
+    }
+    // The edge's own word.
+    let problem: Value = serde_json::from_slice(content).unwrap_or_default();
+    let why = problem["detail"].as_str().map(str::to_owned).or(detail);
+    (Outcome::Failed, why.or_else(|| Some(status.to_string())))
 }
 
 #[cfg(test)]
@@ -238,22 +251,34 @@ mod tests {
             (200, "nigh; hit; ttl=-3", Outcome::Stale, None),
             (
                 200,
-                "o; hit, nigh; fwd=uri-miss; detail=private",
+                "o; hit, nigh; fwd=uri-miss; fwd-status=200; detail=private",
                 Outcome::NotStored,
                 Some("private"),
             ),
-            (200, "nigh; fwd=bypass", Outcome::NotStored, Some("its path goes by the cache")),
+            (
+                200,
+                "nigh; fwd=bypass; fwd-status=200",
+                Outcome::NotStored,
+                Some("its path goes by the cache"),
+            ),
+            (
+                503,
+                "nigh; fwd=uri-miss; fwd-status=503; detail=no-freshness",
+                Outcome::Failed,
+                Some("the origin answered 503 Service Unavailable"),
+            ),
             (
                 200,
                 "nigh; hit; ttl=-3; detail=stale-origin-failed",
                 Outcome::Failed,
                 Some("stale-origin-failed"),
             ),
-            (502, "nigh; detail=origin-closed", Outcome::Failed, Some("origin-closed")),
+            (502, "nigh; fwd=uri-miss", Outcome::Failed, Some("said so")),
         ] {
             let mut fields = HeaderMap::new();
             fields.insert("cache-status", said.parse().unwrap());
-            let judged = judge(StatusCode::from_u16(status).unwrap(), &fields);
+            let status = StatusCode::from_u16(status).unwrap();
+            let judged = judge(status, &fields, b"{\"detail\":\"said so\"}");
             assert_eq!(judged, (outcome, why.map(str::to_owned)), "{said}");
         }
     }

@@ -22,6 +22,9 @@ use super::{
 };
 use crate::edge::Running;
 
+/// Letters of a host or a tag. Other caches take no longer ones either.
+const NAME_MAX: usize = 1024;
+
 /// What was done.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Purged {
@@ -102,17 +105,19 @@ fn parse(query: Option<&str>) -> Result<(Wanted, bool), Problem> {
             if value.is_empty() {
                 return Err(bad(format!("`{name}` wants a value")));
             }
-            let bytes = match name {
-                "prefix" => prefix_of(value)?,
-                _ => value.as_bytes().to_vec(),
-            };
-            if bytes.len() > TEXT_MAX {
-                return Err(bad(format!("`{name}` is longer than {TEXT_MAX} bytes")));
+            if name != "prefix" && value.chars().count() > NAME_MAX {
+                return Err(bad(format!("`{name}` has more than {NAME_MAX} letters")));
             }
             rules.push(match name {
-                "prefix" => What::Prefix(bytes.into()),
-                "host" => What::Host(bytes.into()),
-                _ => What::Tag(bytes.into()),
+                "prefix" => {
+                    let prefix = prefix_of(value)?;
+                    if prefix.len() > TEXT_MAX {
+                        return Err(bad(format!("`{name}` is longer than {TEXT_MAX} bytes")));
+                    }
+                    What::Prefix(prefix.into())
+                }
+                "host" => What::Host(value.as_bytes().into()),
+                _ => What::Tag(value.as_bytes().into()),
             });
         }
     }

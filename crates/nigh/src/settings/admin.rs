@@ -10,6 +10,14 @@ pub(crate) enum AdminAddress {
 }
 
 impl AdminAddress {
+    /// The same as a URL, where there are such.
+    pub(crate) fn url(&self) -> String {
+        match self {
+            Self::Tcp(address) => format!("http://{address}"),
+            Self::Unix(_) => self.to_string(),
+        }
+    }
+
     /// Whether others than this machine's users can reach it.
     pub(crate) const fn is_open(&self) -> bool {
         match self {
@@ -36,7 +44,7 @@ impl FromStr for AdminAddress {
 impl fmt::Display for AdminAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Tcp(address) => write!(f, "http://{address}"),
+            Self::Tcp(address) => write!(f, "{address}"),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }

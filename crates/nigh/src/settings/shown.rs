@@ -31,7 +31,7 @@ fn shown_node(node: &Node) -> Value {
     json!({
         "name": node.name,
         "listen": listen.collect::<Vec<_>>(),
-        "admin": node.admin.as_ref().map(|admin| admin.to_string().trim_start_matches("http://").to_owned()),
+        "admin": node.admin.as_ref().map(ToString::to_string),
         "admin_token": node.admin_token.as_ref().map(shown_secret),
         "workers": node.workers,
         "access_log": node.access_log.as_deref().map(path),

@@ -137,7 +137,7 @@ fn values_that_are_none_say_what_to_write() {
         ("[node]\nlisten = \"ftp://a\"", "2:10", "`ftp` is neither http nor https"),
         ("[node]\nlisten = [\"http://:80\", 3]", "2:25", "`listen` is text: write it in quotes"),
         ("[node]\nlisten = []", "2:10", "name an address"),
-        ("[node]\nadmin = \"0.0.0.0:1\"", "2:9", "must be loopback"),
+        ("[node]\nadmin = \"0.0.0.0:1\"", "2:9", "others can reach this address"),
         ("[node]\nworkers = \"4\"", "2:11", "a whole number without quotes, from 1 to 1024"),
         ("[node]\nworkers = 0", "2:11", "from 1 to 1024"),
         ("[node]\nlog_format = \"xml\"", "2:14", "combined or json"),

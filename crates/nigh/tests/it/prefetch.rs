@@ -81,9 +81,9 @@ fn what_cannot_be_stored_is_told_with_the_reason_and_the_end_is_1() {
     let expected = [
         ("failed", "no site of this edge has the host other.example"),
         ("stored", ""),
-        ("failed", "origin-garbage"),
+        ("failed", "the origin's answer is not HTTP"),
         ("not-stored", "its path goes by the cache"),
-        ("failed", "no-freshness-and-no-validator"),
+        ("failed", "the origin answered 503 Service Unavailable"),
         ("not-stored", "private"),
         ("failed", "the URL must begin with http:// or https://, as clients ask for it"),
     ];
