@@ -48,13 +48,16 @@ pub(crate) use self::{
     token::Token,
 };
 
-/// Listens and answers from now on, on the runtime that this is called in, until what is returned is
-/// dropped; says where.
-pub(crate) fn serve(address: &AdminAddress, running: &Arc<Running>) -> anyhow::Result<Bound> {
-    let bound = listen::serve(address, |via| router(running, via))
-        .with_context(|| format!("cannot listen on the admin address {address}"))?;
+/// Opens the admin address. Whoever connects waits until [`serve`].
+pub(crate) fn bind(address: &AdminAddress) -> anyhow::Result<Bound> {
+    listen::bind(address).with_context(|| format!("cannot listen on the admin address {address}"))
+}
+
+/// Answers there from now on, on the runtime that this is called in.
+pub(crate) fn serve(bound: &Bound, running: &Arc<Running>) -> anyhow::Result<()> {
+    listen::serve(bound, |via| router(running, via))?;
     info!("admin on {}", bound.address().url());
-    Ok(bound)
+    Ok(())
 }
 
 fn router(running: &Arc<Running>, via: guard::Via) -> Router {

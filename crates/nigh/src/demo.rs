@@ -65,7 +65,9 @@ pub(crate) fn run(flags: &cli::Demo) -> anyhow::Result<()> {
     let (_, front) = edge.running.addresses[0];
     let bound = {
         let _entered = runtime.enter();
-        admin::serve(&AdminAddress::Tcp(ANYWHERE), &edge.running)?
+        let bound = admin::bind(&AdminAddress::Tcp(ANYWHERE))?;
+        admin::serve(&bound, &edge.running)?;
+        bound
     };
     let admin = bound.socket().expect("it is an address");
     let mut stage = Stage { json: flags.json, front, asked: Arc::clone(&site.asked) };

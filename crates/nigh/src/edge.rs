@@ -146,6 +146,8 @@ pub(crate) fn run_file(file: &Path) -> anyhow::Result<()> {
 fn serve(settings: Settings, file: Option<&Path>) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let served = served(&settings.sites);
+    // Held to the end: with it goes the socket's file.
+    let admin = settings.node.admin.as_ref().map(admin::bind).transpose()?;
     let edge = Edge::start(settings, file)?;
     let running = Arc::clone(&edge.running);
     runtime.block_on(async {
@@ -160,9 +162,9 @@ fn serve(settings: Settings, file: Option<&Path>) -> anyhow::Result<()> {
         for (scheme, address) in &running.addresses {
             info!("listening on {}://{address} for {served}", scheme.as_str());
         }
-        let admin = running.now().settings.node.admin.clone();
-        // Held to the end: with it goes the socket's file.
-        let _admin = admin.map(|address| admin::serve(&address, &running)).transpose()?;
+        if let Some(admin) = &admin {
+            admin::serve(admin, &running)?;
+        }
         tokio::spawn(admin::watch(Arc::clone(&running)));
         loop {
             tokio::select! {

@@ -40,11 +40,18 @@ const HEAD_MAX: usize = 64 * 1024;
 /// How long accepting pauses after a failure.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// A place where the admin API is served; a socket's file goes with it.
+/// A place where the admin API can be served; a socket's file goes with it.
 #[derive(Debug)]
 pub(crate) struct Bound {
     address: AdminAddress,
-    file: Option<(u64, u64)>,
+    socket: Socket,
+}
+
+#[derive(Debug)]
+enum Socket {
+    Tcp(std::net::TcpListener),
+    /// And which file it is.
+    Unix(unix::UnixListener, (u64, u64)),
 }
 
 impl Bound {
@@ -65,42 +72,50 @@ impl Bound {
 impl Drop for Bound {
     fn drop(&mut self) {
         // Another edge may have taken the name over.
-        if let AdminAddress::Unix(path) = &self.address
-            && self.file.is_some()
-            && identity(path).ok() == self.file
+        if let (AdminAddress::Unix(path), Socket::Unix(_, file)) = (&self.address, &self.socket)
+            && identity(path).ok() == Some(*file)
         {
             let _ = fs::remove_file(path);
         }
     }
 }
 
-/// Serves the router on an address from now on.
-pub(super) fn serve(
-    address: &AdminAddress,
-    router: impl FnOnce(Via) -> Router,
-) -> io::Result<Bound> {
-    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+/// Opens a socket that nobody is served at yet.
+pub(super) fn bind(address: &AdminAddress) -> io::Result<Bound> {
     match address {
         AdminAddress::Tcp(address) => {
             let socket = std::net::TcpListener::bind(address)?;
             socket.set_nonblocking(true)?;
-            let listener = TcpListener::from_std(socket)?;
-            let address = listener.local_addr()?;
-            tokio::spawn(accept_tcp(listener, router(Via::Tcp), room));
-            Ok(Bound { address: AdminAddress::Tcp(address), file: None })
+            let address = AdminAddress::Tcp(socket.local_addr()?);
+            Ok(Bound { address, socket: Socket::Tcp(socket) })
         }
         AdminAddress::Unix(path) => {
-            let (socket, file) = bind(path)?;
-            let listener = UnixListener::from_std(socket)?;
-            tokio::spawn(accept_unix(listener, router(Via::Unix), room));
-            Ok(Bound { address: address.clone(), file: Some(file) })
+            let (socket, file) = bind_unix(path)?;
+            socket.set_nonblocking(true)?;
+            Ok(Bound { address: address.clone(), socket: Socket::Unix(socket, file) })
         }
     }
 }
 
+/// Serves the router there from now on.
+pub(super) fn serve(bound: &Bound, router: impl FnOnce(Via) -> Router) -> io::Result<()> {
+    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    match &bound.socket {
+        Socket::Tcp(socket) => {
+            let listener = TcpListener::from_std(socket.try_clone()?)?;
+            tokio::spawn(accept_tcp(listener, router(Via::Tcp), room));
+        }
+        Socket::Unix(socket, _) => {
+            let listener = UnixListener::from_std(socket.try_clone()?)?;
+            tokio::spawn(accept_unix(listener, router(Via::Unix), room));
+        }
+    }
+    Ok(())
+}
+
 /// A socket at `path` that only its owner may open. What another edge has left there is replaced; one
 /// that somebody answers at is not.
-fn bind(path: &Path) -> io::Result<(unix::UnixListener, (u64, u64))> {
+fn bind_unix(path: &Path) -> io::Result<(unix::UnixListener, (u64, u64))> {
     if let Ok(held) = fs::symlink_metadata(path) {
         if !held.file_type().is_socket() {
             return Err(io::Error::other("there is a file of this name that is no socket"));
@@ -121,7 +136,6 @@ fn bind(path: &Path) -> io::Result<(unix::UnixListener, (u64, u64))> {
         identity(path)
     };
     let file = name().inspect_err(|_| drop(fs::remove_file(&beside)))?;
-    socket.set_nonblocking(true)?;
     Ok((socket, file))
 }
 

@@ -103,6 +103,11 @@ pub(crate) fn waiting(started: &Settings, wanted: &Settings) -> Vec<String> {
 /// What differs outside of sites.
 fn keys(before: &Settings, after: &Settings) -> Vec<KeyChange> {
     let (was, is) = (shown(before), shown(after));
+    // A reload neither opens an address that asked for a token, nor takes a certificate away.
+    let is_lost = |key: &str| {
+        after.node.admin_token.is_none() && key.starts_with("node.admin_token.")
+            || after.tls.is_none() && key.starts_with("tls.")
+    };
     let mut changes = Vec::new();
     let sections = [
         ("node", before.node != after.node),
@@ -113,7 +118,7 @@ fn keys(before: &Settings, after: &Settings) -> Vec<KeyChange> {
     for (section, differs) in sections {
         let mut found = changed(section, &was[section], &is[section]);
         for change in &mut found {
-            change.restart = !LIVE.contains(&change.key.as_str());
+            change.restart = !LIVE.contains(&change.key.as_str()) || is_lost(&change.key);
         }
         if found.is_empty() && differs {
             found.push(something(&format!("{section}.{SOMETHING}"), true));

@@ -256,6 +256,10 @@ fn a_difference_is_told_by_key_and_what_no_key_tells_is_told_all_the_same() {
     assert_eq!(difference.sites_changed[0].site, "www.example.com");
     assert_eq!(difference.sites_changed[0].keys[0].key, "*");
     assert_eq!(waiting(&before, &after), ["cache.memory"]);
+    after.node.admin_token = Some(Secret::File("/token".into()));
+    assert_eq!(waiting(&before, &after), ["cache.memory"], "another token is taken at once");
+    after.node.admin_token = None;
+    assert_eq!(waiting(&before, &after), ["node.admin_token.env", "cache.memory"]);
 }
 
 #[test]
