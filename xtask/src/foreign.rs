@@ -35,6 +35,9 @@ const NGHTTP: Program =
     Program { name: "nghttp", probe: &["--version"], package: "nghttp2-client" };
 const OPENSSL: Program = Program { name: "openssl", probe: &["version"], package: "openssl" };
 const PYTHON: Program = Program { name: "python3", probe: &["--version"], package: "python3" };
+/// What makes a Python environment: Debian has it apart.
+const VENV: Program =
+    Program { name: "python3", probe: &["-c", "import ensurepip"], package: "python3-venv" };
 /// varnishtest has no way to ask for its version; its options end with a status of failure.
 const VARNISHTEST: Program = Program { name: "varnishtest", probe: &[], package: "varnish" };
 
@@ -45,7 +48,20 @@ const CASE_LIMIT: &str = "60";
 
 /// Runs them all; the first failure does not keep the others from running.
 pub(crate) fn run() -> Result<(), Failure> {
-    need(&[NODE, NPM, CURL, H2LOAD, HTPASSWD, IP, NFT, NGHTTP, OPENSSL, PYTHON, VARNISHTEST])?;
+    need(&[
+        NODE,
+        NPM,
+        CURL,
+        H2LOAD,
+        HTPASSWD,
+        IP,
+        NFT,
+        NGHTTP,
+        OPENSSL,
+        PYTHON,
+        VENV,
+        VARNISHTEST,
+    ])?;
     let workspace = Workspace::read()?;
     let nigh = workspace.build_release()?;
     let folder = workspace.root.join("tests/foreign");

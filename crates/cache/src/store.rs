@@ -5,6 +5,8 @@
 //! insertion, never while bytes are freed or copied. One account holds the ceiling for all shards:
 //! whatever is charged to it, was charged before it was allocated.
 
+mod listing;
+
 use std::sync::{
     Arc, OnceLock,
     atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -29,6 +31,8 @@ use crate::{
     storable::WhyNot,
     vary,
 };
+
+pub use listing::Position;
 
 /// Shards of a store: enough that two cores seldom meet, few enough that each sees a fair sample.
 const SHARDS: usize = 16;

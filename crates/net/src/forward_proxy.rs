@@ -43,6 +43,7 @@ use self::{
     users::Credentials,
 };
 use crate::{
+    board::{Core, FORWARD},
     counters::Counters,
     serve_http1::Client,
     sites::{Route, Sites},
@@ -224,11 +225,11 @@ pub(crate) struct Proof {
 
 impl Forward {
     /// One core's half; its idle destinations are let go of for as long as it lives.
-    pub(crate) fn start(proxy: Arc<Proxy>, counters: Arc<Counters>) -> Rc<Self> {
+    pub(crate) fn start(proxy: Arc<Proxy>, counters: Arc<Counters>, core: &Core) -> Rc<Self> {
         let egress = Rc::new(Egress::new(Arc::clone(&proxy), Arc::clone(&counters)));
         let connect_limit = proxy.settings.connect_time;
         let forward = Rc::new(Self {
-            destinations: Destinations::new(Rc::clone(&egress), connect_limit),
+            destinations: Destinations::new(Rc::clone(&egress), connect_limit, core.tally(FORWARD)),
             proxy,
             egress,
             found: RefCell::default(),

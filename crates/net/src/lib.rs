@@ -9,6 +9,7 @@
 //! Conversations with peers are machines (`nigh_base::machine`), which [`driver`] runs.
 
 pub mod access_log;
+pub mod board;
 mod body;
 pub mod clock;
 mod compress;

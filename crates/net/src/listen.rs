@@ -4,7 +4,7 @@
 use std::{
     future::poll_fn,
     io,
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     pin::pin,
     rc::Rc,
     sync::{
@@ -17,7 +17,10 @@ use std::{
 
 use nigh_cache::key::Scheme;
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    io::DuplexStream,
+    net::{TcpListener, TcpStream},
+};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tracing::{debug, warn};
 
@@ -33,6 +36,9 @@ const BACKLOG: i32 = 4096;
 
 /// How long accepting pauses when there are no file descriptors left.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// The client's address on connections that the edge makes to itself.
+const INWARD: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// How often such a pause is told of.
 const TOLD_EVERY: Duration = Duration::from_secs(5);
@@ -155,12 +161,11 @@ impl Drop for Entered {
 /// At the limit of connections, or out of file descriptors, it pauses: waiting clients stay in the
 /// kernel's queue, and nothing spins.
 pub async fn accept(listener: TcpListener, door: Door, service: Rc<Service>, open: Open) {
-    let limit = service.limits().connections;
     let mut told: Option<tokio::time::Instant> = None;
     loop {
         // Each listener may see the last place free at once: the limit is exceeded by their number at
         // most.
-        if open.count() >= limit {
+        if open.count() >= service.limits().connections {
             pause(&service, &mut told, "as many connections as allowed are open").await;
             continue;
         }
@@ -187,6 +192,19 @@ pub async fn accept(listener: TcpListener, door: Door, service: Rc<Service>, ope
             drop(entered);
         });
     }
+}
+
+/// Serves a connection that the edge makes to itself, as if it had come in by `scheme`, until it ends.
+pub(crate) async fn serve_inward(
+    stream: DuplexStream,
+    scheme: Scheme,
+    service: Rc<Service>,
+    open: Open,
+) {
+    let entered = open.enter();
+    let client = Client::new(INWARD, scheme);
+    drop(serve_http1::serve(stream, client, service).await);
+    drop(entered);
 }
 
 async fn pause(service: &Service, told: &mut Option<tokio::time::Instant>, why: &str) {

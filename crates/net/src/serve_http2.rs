@@ -108,7 +108,7 @@ where
                 return Poll::Pending;
             }
             let now = Instant::now();
-            let due = match streams.next(told, cork.stuck(), limits) {
+            let due = match streams.next(told, cork.stuck(), &limits) {
                 Some((due, Step::End)) if due <= now => return Poll::Ready(()),
                 Some((due, Step::Goodbye)) if due <= now => {
                     told = Some(now);

@@ -3,7 +3,11 @@
 use std::{
     io,
     net::SocketAddr,
-    sync::Arc,
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread::JoinHandle,
     time::{Duration, Instant},
 };
@@ -13,11 +17,18 @@ use nigh_cache::{
     store::{Store, Sweep},
 };
 use nigh_edge::forward::Identity;
-use tokio::{net::TcpListener, sync::watch, task::LocalSet, time::MissedTickBehavior};
+use tokio::{
+    io::DuplexStream,
+    net::TcpListener,
+    sync::{mpsc, watch},
+    task::LocalSet,
+    time::MissedTickBehavior,
+};
 use tokio_rustls::TlsAcceptor;
 
 use crate::{
     access_log::{Format, Writer},
+    board::{Board, Core},
     counters::Registry,
     disk::Disk,
     forward_proxy::{Forward, Proxy, Redirected},
@@ -33,6 +44,12 @@ const LOG_FLUSH: Duration = Duration::from_millis(500);
 /// objects each time: a fifth of a millisecond's work.
 const SWEEP: Duration = Duration::from_millis(50);
 const SWEPT: usize = 1000;
+
+/// Connections of the edge to itself that may wait for one core to take them.
+const INWARD_MAX: usize = 64;
+
+/// Bytes on their way on such a connection, in each direction.
+const INWARD_BUFFER: usize = 64 * 1024;
 
 /// How often the end of the last connection is looked for.
 const DRAIN_LOOK: Duration = Duration::from_millis(20);
@@ -53,16 +70,47 @@ pub struct Settings {
     pub listen: Vec<Listen>,
     /// Threads that serve, each with sockets of its own.
     pub workers: usize,
-    /// Whose requests are answered, and where their misses go.
-    pub sites: Snapshot,
+    /// What can be exchanged while it runs.
+    pub terms: Terms,
     /// What takes requests for other hosts, if anything does.
     pub forward: Option<Arc<Proxy>>,
-    /// What one client may take.
-    pub limits: Limits,
     /// Tells this edge from every other in CDN-Loop.
     pub nonce: u32,
     /// How the access log looks, if there is one.
     pub log_format: Option<Format>,
+}
+
+/// Whom an edge serves, and on which terms: all that can be exchanged while it runs.
+#[derive(Clone, Debug)]
+pub struct Terms {
+    /// Whose requests are answered, and where their misses go.
+    pub sites: Snapshot,
+    /// What one client may take.
+    pub limits: Limits,
+}
+
+/// What can be told to a running edge, from any thread.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    terms: watch::Sender<Arc<Terms>>,
+    inward: Arc<[mpsc::Sender<(Scheme, DuplexStream)>]>,
+    turn: Arc<AtomicUsize>,
+}
+
+impl Handle {
+    /// From now on, requests are these sites', on these terms; what is on its way ends as it began.
+    pub fn exchange(&self, terms: Terms) {
+        self.terms.send_replace(Arc::new(terms));
+    }
+
+    /// A connection to the edge from inside, to one core after the other: what a client that speaks
+    /// HTTP/1 by `scheme` would get. `None` if that core has too many to take, or has ended.
+    pub fn connect(&self, scheme: Scheme) -> Option<DuplexStream> {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed) % self.inward.len();
+        let (near, far) = tokio::io::duplex(INWARD_BUFFER);
+        self.inward[turn].try_send((scheme, far)).ok()?;
+        Some(near)
+    }
 }
 
 /// A running edge.
@@ -73,7 +121,7 @@ pub struct Server {
     /// Where redirected clients come in.
     pub redirected: Vec<SocketAddr>,
     drain: watch::Sender<bool>,
-    sites: watch::Sender<Snapshot>,
+    handle: Handle,
     threads: Vec<JoinHandle<()>>,
     open: Open,
 }
@@ -106,12 +154,13 @@ impl Server {
         log: Option<&Writer>,
         open: &Open,
         disk: Option<&Arc<Disk>>,
+        board: &Board,
     ) -> Result<Self, StartError> {
         if let Some(disk) = disk {
             store.put_beneath(Arc::clone(disk.queue()));
         }
         let (drain, draining) = watch::channel(false);
-        let (sites_out, sites) = watch::channel(Arc::clone(&settings.sites));
+        let (terms_out, terms) = watch::channel(Arc::new(settings.terms.clone()));
         let mut sockets: Vec<Vec<std::net::TcpListener>> = Vec::new();
         let mut addresses = Vec::new();
         let settings = Arc::new(settings);
@@ -143,9 +192,11 @@ impl Server {
             let listening = addresses.iter().map(|(_, address)| address).chain(&redirected);
             proxy.listens_on(listening.map(SocketAddr::port).collect());
         }
-        let mut threads = Vec::new();
+        let (mut threads, mut inward) = (Vec::new(), Vec::new());
         for number in 0..settings.workers {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let (inward_out, inward_in) = mpsc::channel(INWARD_MAX);
+            inward.push(inward_out);
             let mine: Vec<_> = sockets.iter_mut().filter_map(Vec::pop).collect();
             let worker = Worker {
                 settings: Arc::clone(&settings),
@@ -157,23 +208,32 @@ impl Server {
                 draining: draining.clone(),
                 disk: disk.cloned(),
                 sweeps: number == 0,
-                sites: sites.clone(),
+                terms: terms.clone(),
+                inward: inward_in,
+                board: board.core(),
             };
             let thread = std::thread::Builder::new().name(format!("edge-{number}"));
             threads.push(thread.spawn(move || runtime.block_on(worker.run()))?);
         }
-        Ok(Self { addresses, redirected, drain, sites: sites_out, threads, open: open.clone() })
+        let handle = Handle { terms: terms_out, inward: inward.into(), turn: Arc::default() };
+        Ok(Self { addresses, redirected, drain, handle, threads, open: open.clone() })
     }
 
-    /// From now on, requests are these sites'; what is on its way ends as it began.
-    pub fn exchange_sites(&self, sites: Snapshot) {
-        self.sites.send_replace(sites);
+    /// The way to tell it something while it runs.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Stops accepting; idle connections end, and requests in flight are the last of theirs.
+    pub fn begin_drain(&self) {
+        // Workers that are gone have nothing to end.
+        let _ = self.drain.send(true);
     }
 
     /// Stops accepting, lets every request in flight end, and waits for it; says how many
     /// connections were left when `limit` had passed.
     pub fn drain(self, limit: Duration) -> usize {
-        let _ = self.drain.send(true);
+        self.begin_drain();
         let deadline = Instant::now() + limit;
         while self.open.count() > 0 && Instant::now() < deadline {
             std::thread::sleep(DRAIN_LOOK);
@@ -198,7 +258,9 @@ struct Worker {
     disk: Option<Arc<Disk>>,
     /// Whether it is the one who holds the memory against purge rules.
     sweeps: bool,
-    sites: watch::Receiver<Snapshot>,
+    terms: watch::Receiver<Arc<Terms>>,
+    inward: mpsc::Receiver<(Scheme, DuplexStream)>,
+    board: Core,
 }
 
 impl Worker {
@@ -209,16 +271,15 @@ impl Worker {
 
     async fn serve(&mut self) {
         let settings = Arc::clone(&self.settings);
-        let sites = Arc::clone(&self.sites.borrow_and_update());
-        let forward = settings
-            .forward
-            .as_ref()
-            .map(|proxy| Forward::start(Arc::clone(proxy), Arc::clone(&self.counters)));
+        let terms = Arc::clone(&self.terms.borrow_and_update());
+        let forward = settings.forward.as_ref().map(|proxy| {
+            Forward::start(Arc::clone(proxy), Arc::clone(&self.counters), &self.board)
+        });
         let service = Service::new(
             Arc::clone(&self.store),
-            Sites::new(&sites, None, forward.clone()),
+            Sites::new(&terms.sites, None, forward.clone(), &self.board),
             Identity::new(settings.nonce),
-            settings.limits.clone(),
+            terms.limits.clone(),
             Arc::clone(&self.counters),
             self.log.take(),
             self.disk.take(),
@@ -246,13 +307,19 @@ impl Worker {
                         self.store.sweep(&mut sweep, SWEPT);
                     }
                 }
-                Ok(()) = self.sites.changed() => {
-                    let sites = Arc::clone(&self.sites.borrow_and_update());
-                    service.exchange_sites(Sites::new(
-                        &sites,
-                        Some(&service.sites()),
-                        forward.clone(),
-                    ));
+                Ok(()) = self.terms.changed() => {
+                    let terms = Arc::clone(&self.terms.borrow_and_update());
+                    let before = service.sites();
+                    let sites =
+                        Sites::new(&terms.sites, Some(&before), forward.clone(), &self.board);
+                    service.exchange_sites(sites);
+                    service.exchange_limits(terms.limits.clone());
+                    drop(before);
+                    self.board.forget_sites();
+                }
+                Some((scheme, stream)) = self.inward.recv() => {
+                    let (service, open) = (Rc::clone(&service), self.open.clone());
+                    tokio::task::spawn_local(listen::serve_inward(stream, scheme, service, open));
                 }
                 changed = self.draining.changed() => {
                     accepting.drain(..).for_each(|task| task.abort());

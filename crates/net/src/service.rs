@@ -189,7 +189,7 @@ pub struct Service {
     store: Arc<Store>,
     sites: RefCell<Rc<Sites>>,
     identity: Identity,
-    limits: Limits,
+    limits: RefCell<Rc<Limits>>,
     counters: Arc<Counters>,
     log: Option<Log>,
     disk: Option<Arc<Disk>>,
@@ -217,7 +217,7 @@ impl Service {
             store,
             sites: RefCell::new(sites),
             identity,
-            limits,
+            limits: RefCell::new(Rc::new(limits)),
             counters,
             log,
             disk,
@@ -228,8 +228,14 @@ impl Service {
         })
     }
 
-    pub(crate) fn limits(&self) -> &Limits {
-        &self.limits
+    /// The limits as they are now.
+    pub(crate) fn limits(&self) -> Rc<Limits> {
+        Rc::clone(&self.limits.borrow())
+    }
+
+    /// From here on, these limits hold; what waits already goes on waiting as long as it was to.
+    pub(crate) fn exchange_limits(&self, limits: Limits) {
+        *self.limits.borrow_mut() = Rc::new(limits);
     }
 
     pub(crate) fn counters(&self) -> &Counters {

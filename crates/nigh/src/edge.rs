@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     net::SocketAddr,
     path::{Path, PathBuf},
-    sync::{Arc, RwLock},
+    sync::Arc,
     time::Instant,
 };
 
@@ -17,23 +17,26 @@ use nigh_cache::{
 use nigh_edge::site::{self, signed::Key};
 use nigh_net::{
     access_log::{Place, Writer},
+    board::Board,
     counters::Registry,
     disk::{self, Disk},
     entropy,
-    forward_proxy::{Mode, Proxy},
+    forward_proxy::Proxy,
     http1,
     listen::Open,
-    server::{self, Listen, Server},
+    server::{self, Listen, Server, Terms},
     service::Limits,
     sites::{self, Snapshot},
-    tls,
+    tls::{self, Certified, Presented},
     upstream::Member,
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use crate::{
-    admin, cli,
+    admin::{self, Drain, Events, Recent},
+    cli,
+    control::{self, Control, Lines, Now},
     settings::{self, Forward, Secret, Settings, Site},
 };
 
@@ -43,18 +46,26 @@ pub(crate) struct Running {
     pub(crate) store: Arc<Store>,
     pub(crate) registry: Registry,
     pub(crate) open: Open,
-    pub(crate) name: String,
     pub(crate) addresses: Vec<(Scheme, SocketAddr)>,
     pub(crate) since: Instant,
     pub(crate) disk: Option<Arc<Disk>>,
     pub(crate) forward: Option<Arc<Proxy>>,
-    sites: RwLock<Arc<site::Sites<Site>>>,
+    pub(crate) board: Board,
+    pub(crate) control: Control,
+    pub(crate) events: Events,
+    pub(crate) recent: Recent,
+    pub(crate) drain: Drain,
 }
 
 impl Running {
-    /// The sites as they are now.
-    pub(crate) fn sites(&self) -> Arc<site::Sites<Site>> {
-        Arc::clone(&self.sites.read().expect("nobody panics while holding it"))
+    /// The settings as they are now.
+    pub(crate) fn now(&self) -> Arc<Now> {
+        self.control.now()
+    }
+
+    /// Whether what is no site's may be asked for: http, where there is a forward proxy.
+    pub(crate) fn passes_on(&self, scheme: Scheme) -> bool {
+        self.forward.is_some() && scheme == Scheme::Http
     }
 }
 
@@ -68,44 +79,54 @@ pub(crate) struct Edge {
 }
 
 impl Edge {
-    /// Starts an edge; `sites` are those of `settings`, as the admin API shows them.
-    pub(crate) fn start(
-        name: &str,
-        sites: Vec<Site>,
-        settings: server::Settings,
-        store: Arc<Store>,
-        log: Option<Writer>,
-        disk: Option<&disk::Settings>,
-    ) -> anyhow::Result<Self> {
+    /// Starts an edge with these settings, which stand in `file` if they stand anywhere.
+    pub(crate) fn start(settings: Settings, file: Option<&Path>) -> anyhow::Result<Self> {
         without_huge_pages();
+        let log = settings.node.access_log.as_deref().map(open_log).transpose()?;
+        let mut roots = Roots::default();
+        let snapshot = snapshot(&settings.sites, &mut roots)?;
+        let presented = presented(&settings)?;
+        let store = Store::new(store_settings(&settings.cache));
+        let disk = settings.cache.disk.as_ref();
         let (disk, writer) =
             disk.map(|disk| Disk::open(disk, Arc::clone(store.purges()))).transpose()?.unzip();
-        let registry = Registry::default();
-        let open = Open::default();
-        let forward = settings.forward.clone();
-        let server =
-            Server::start(settings, &store, &registry, log.as_ref(), &open, disk.as_ref())?;
-        let addresses = server.addresses.clone();
-        let (name, since) = (name.to_owned(), Instant::now());
-        let sites = RwLock::new(by_host(sites));
-        let running =
-            Running { store, registry, open, name, addresses, since, disk, forward, sites };
+        let (registry, open, board) = (Registry::default(), Open::default(), Board::default());
+        let forward = settings.forward.as_ref().map(Forward::proxy).transpose()?;
+        let server = Server::start(
+            server_settings(&settings, snapshot, presented.as_ref(), forward.clone()),
+            &store,
+            &registry,
+            log.as_ref(),
+            &open,
+            disk.as_ref(),
+            &board,
+        )?;
+        let lines =
+            Lines { server: server.handle(), presented, log: log.as_ref().map(Writer::reopener) };
+        let running = Running {
+            store,
+            registry,
+            open,
+            addresses: server.addresses.clone(),
+            since: Instant::now(),
+            disk,
+            forward,
+            board,
+            control: Control::new(settings, file, roots, lines)?,
+            events: Events::default(),
+            recent: Recent::default(),
+            drain: Drain::default(),
+        };
         Ok(Self { running: Arc::new(running), server, log, disk: writer })
     }
 
-    /// From here on, requests are these sites'.
-    fn exchange_sites(&self, sites: Vec<Site>, snapshot: Snapshot) {
-        self.server.exchange_sites(snapshot);
-        *self.running.sites.write().expect("nobody panics while holding it") = by_host(sites);
-    }
-
     /// Where redirected clients come in, and how.
-    fn redirected(&self, settings: &Settings) -> impl Iterator<Item = (&'static str, SocketAddr)> {
-        let modes = settings.forward.iter().flat_map(|forward| &forward.transparent);
-        let modes = modes.map(|one| match one.mode {
-            Mode::Redirect => "redirect",
-            Mode::Tproxy => "tproxy",
-        });
+    fn redirected(
+        &self,
+        forward: Option<&Forward>,
+    ) -> impl Iterator<Item = (&'static str, SocketAddr)> {
+        let modes = forward.into_iter().flat_map(|forward| &forward.transparent);
+        let modes = modes.map(|one| one.mode.as_str());
         modes.zip(self.server.redirected.iter().copied())
     }
 
@@ -122,10 +143,6 @@ impl Edge {
     }
 }
 
-fn by_host(sites: Vec<Site>) -> Arc<site::Sites<Site>> {
-    Arc::new(site::Sites::new(sites.into_iter().map(|site| (site.hosts.clone(), site))))
-}
-
 /// A cache that fills touches new memory all the time, and a core that serves would stand still
 /// while the kernel clears 2 MiB at once: under misses that quadrupled the time of the slowest of a
 /// hundred answers (docs/performance.md).
@@ -138,102 +155,77 @@ fn without_huge_pages() {
 
 /// Runs the edge that the flags describe until SIGTERM or Ctrl-C.
 pub(crate) fn run(flags: &cli::Edge) -> anyhow::Result<()> {
-    serve(&Settings::from(flags), None)
+    flags.check();
+    serve(Settings::from(flags), None)
 }
 
 /// Runs the edge that a file describes until SIGTERM or Ctrl-C; SIGHUP reads the file again.
 pub(crate) fn run_file(file: &Path) -> anyhow::Result<()> {
-    serve(&settings::read(file)?, Some(file))
+    serve(settings::read(file)?, Some(file))
 }
 
-fn serve(settings: &Settings, file: Option<&Path>) -> anyhow::Result<()> {
+fn serve(settings: Settings, file: Option<&Path>) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let log = match &settings.node.access_log {
-        None => None,
-        Some(path) => Some(open_log(path)?),
-    };
-    let mut roots = Roots::default();
-    let snapshot = snapshot(&settings.sites, &mut roots)?;
     if settings.forward.as_ref().is_some_and(Forward::is_open) {
         warn!("this forward proxy asks for no password and serves everyone who can reach it");
     }
-    let store = Store::new(store_settings(&settings.cache));
-    let name = &settings.node.name;
-    let server = server_settings(settings, snapshot)?;
-    let edge = Edge::start(
-        name,
-        settings.sites.clone(),
-        server,
-        store,
-        log,
-        settings.cache.disk.as_ref(),
-    )?;
+    let served = served(&settings);
+    // Held to the end: with it goes the socket's file.
+    let admin = settings.node.admin.as_ref().map(admin::bind).transpose()?;
+    let edge = Edge::start(settings, file)?;
+    let running = Arc::clone(&edge.running);
     runtime.block_on(async {
         // Signals are heard from before anyone is told that the edge is there.
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         // Without a file there is nothing to read again, and the signal ends the process as ever.
         let mut hangup = match file {
-            Some(file) => Some((signal(SignalKind::hangup())?, file)),
+            Some(_) => Some(signal(SignalKind::hangup())?),
             None => None,
         };
-        for (scheme, address) in &edge.running.addresses {
-            info!("listening on {}://{address} for {}", scheme.as_str(), served(settings));
+        for (scheme, address) in &running.addresses {
+            info!("listening on {}://{address} for {served}", scheme.as_str());
         }
-        for (mode, address) in edge.redirected(settings) {
+        for (mode, address) in edge.redirected(running.now().settings.forward.as_ref()) {
             info!("redirected clients on {mode}://{address}");
         }
-        if let Some(address) = settings.node.admin {
-            let address = admin::serve(address, Arc::clone(&edge.running))?;
-            info!("admin on http://{address}");
+        if let Some(admin) = &admin {
+            admin::serve(admin, &running)?;
         }
+        tokio::spawn(admin::watch(Arc::clone(&running)));
         loop {
             tokio::select! {
-                _ = terminate.recv() => return anyhow::Ok(()),
-                _ = interrupt.recv() => return Ok(()),
-                file = hung_up(&mut hangup) => reload(&edge, file, settings, &mut roots),
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                () = running.drain.asked() => break,
+                () = hung_up(&mut hangup) => reload(&running),
             }
         }
-    })?;
-    info!(open = edge.running.open.count(), "draining");
-    let left = edge.drain(settings.limits.drain_time);
-    if left > 0 {
-        warn!(connections = left, "the drain time is over: cut what was left");
-    }
-    Ok(())
+        edge.server.begin_drain();
+        running.drain.begin(&running.events);
+        info!(open = running.open.count(), "draining");
+        let limit = running.now().settings.limits.drain_time;
+        // Elsewhere, so that the admin address goes on answering.
+        let left = tokio::task::spawn_blocking(move || edge.drain(limit)).await?;
+        if left > 0 {
+            warn!(connections = left, "the drain time is over: cut what was left");
+        }
+        Ok(())
+    })
 }
 
-/// Waits for SIGHUP, and says which file is meant.
-async fn hung_up<'f>(hangup: &mut Option<(Signal, &'f Path)>) -> &'f Path {
+/// Waits for SIGHUP.
+async fn hung_up(hangup: &mut Option<Signal>) {
     match hangup {
-        Some((signal, file)) => {
-            signal.recv().await;
-            file
-        }
+        Some(signal) => drop(signal.recv().await),
         None => std::future::pending().await,
     }
 }
 
-/// Reads the file again, and exchanges the sites if nothing is wrong. `started` is what the edge was
-/// started with.
-fn reload(edge: &Edge, file: &Path, started: &Settings, roots: &mut Roots) {
-    let mut read = || {
-        let settings = settings::read(file)?;
-        let snapshot = snapshot(&settings.sites, roots)?;
-        anyhow::Ok((settings, snapshot))
-    };
-    match read() {
-        Ok((settings, snapshot)) => {
-            let differences = started.fixed_differences(&settings);
-            let sites = settings.sites.len();
-            edge.exchange_sites(settings.sites, snapshot);
-            info!(sites, "the settings were read again: the sites are new");
-            if !differences.is_empty() {
-                warn!("{} differ from what runs: restart for that", differences.join(", "));
-            }
-        }
-        Err(error) => error!("nothing is changed: {error:#}"),
-    }
+fn reload(running: &Running) {
+    let came = running.control.reload();
+    control::log(&came, running.now().settings.sites.len(), running.control.file());
+    running.events.reloaded(&came);
 }
 
 /// What is served in a few words, for the log.
@@ -325,52 +317,70 @@ pub(crate) fn snapshot(sites: &[Site], roots: &mut Roots) -> anyhow::Result<Snap
     Ok(snapshot.into())
 }
 
-fn server_settings(settings: &Settings, sites: Snapshot) -> anyhow::Result<server::Settings> {
-    let Settings { node, limits, .. } = settings;
-    let bytes = |size: ByteSize| usize::try_from(size.bytes()).unwrap_or(usize::MAX);
-    let server_tls = if node.listen.iter().all(|listen| listen.scheme == Scheme::Http) {
-        None
-    } else if let Some(settings::Tls { certificate, key }) = &settings.tls {
-        Some(tls::server(certificate, private_key(key))?)
-    } else {
-        info!("no certificate was named: made one for localhost that only this machine trusts");
-        Some(tls::self_signed()?.0)
+/// The certificate with its key that these settings name.
+pub(crate) fn certified(tls: &settings::Tls) -> anyhow::Result<Certified> {
+    Ok(tls::certified(&tls.certificate, private_key(&tls.key))?)
+}
+
+/// What clients see over https, if anybody listens for it.
+fn presented(settings: &Settings) -> anyhow::Result<Option<Arc<Presented>>> {
+    if settings.node.listen.iter().all(|listen| listen.scheme == Scheme::Http) {
+        return Ok(None);
+    }
+    let certified = match &settings.tls {
+        Some(tls) => certified(tls)?,
+        None => {
+            info!("no certificate was named: made one for localhost that only this machine trusts");
+            tls::self_signed()?
+        }
     };
-    let listen = node
-        .listen
-        .iter()
-        .map(|listen| Listen {
-            address: listen.address,
-            tls: server_tls.clone().filter(|_| listen.scheme == Scheme::Https),
-        })
-        .collect();
-    Ok(server::Settings {
-        listen,
-        workers: node.workers.map_or_else(cores, usize::from),
-        sites,
-        forward: settings.forward.as_ref().map(Forward::proxy).transpose()?,
-        limits: Limits {
-            http1: http1::Limits {
-                head_bytes: bytes(limits.max_head),
-                target_bytes: bytes(limits.max_target),
-                fields: usize::from(limits.max_fields),
-                ..http1::Limits::default()
-            },
-            head_time: limits.head_time,
-            idle_time: limits.idle_time,
-            write_time: limits.stall_time,
-            body_time: limits.stall_time,
-            body_bytes: limits.max_body.map_or(u64::MAX, ByteSize::bytes),
-            connections: limits.max_connections,
-            ..Limits::default()
+    Ok(Some(Presented::new(certified)))
+}
+
+/// The limits as the server takes them.
+pub(crate) fn limits(limits: &settings::Limits) -> Limits {
+    let bytes = |size: ByteSize| usize::try_from(size.bytes()).unwrap_or(usize::MAX);
+    Limits {
+        http1: http1::Limits {
+            head_bytes: bytes(limits.max_head),
+            target_bytes: bytes(limits.max_target),
+            fields: usize::from(limits.max_fields),
+            ..http1::Limits::default()
         },
+        head_time: limits.head_time,
+        idle_time: limits.idle_time,
+        write_time: limits.stall_time,
+        body_time: limits.stall_time,
+        body_bytes: limits.max_body.map_or(u64::MAX, ByteSize::bytes),
+        connections: limits.max_connections,
+        ..Limits::default()
+    }
+}
+
+fn server_settings(
+    settings: &Settings,
+    sites: Snapshot,
+    presented: Option<&Arc<Presented>>,
+    forward: Option<Arc<Proxy>>,
+) -> server::Settings {
+    let node = &settings.node;
+    let server_tls = presented.map(|presented| tls::server(Arc::clone(presented)));
+    let listen = node.listen.iter().map(|listen| Listen {
+        address: listen.address,
+        tls: server_tls.clone().filter(|_| listen.scheme == Scheme::Https),
+    });
+    server::Settings {
+        listen: listen.collect(),
+        workers: node.workers.map_or_else(cores, usize::from),
+        terms: Terms { sites, limits: limits(&settings.limits) },
+        forward,
         nonce: nonce(),
         log_format: node.access_log.as_ref().map(|_| node.log_format),
-    })
+    }
 }
 
 /// Tells this process from every other edge in CDN-Loop.
-pub(crate) fn nonce() -> u32 {
+fn nonce() -> u32 {
     u32::try_from(entropy::seed() >> 32).expect("the upper half")
 }
 

@@ -4,7 +4,7 @@ use nigh_edge::forward_proxy::Network;
 use tokio::task::LocalSet;
 
 use super::{destinations::KEPT_MAX, *};
-use crate::counters::Registry;
+use crate::{board::Board, counters::Registry};
 
 /// From the test vectors of Openwall's crypt_blowfish: ann's password is U*U.
 const ANN: &str = "ann:$2y$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW";
@@ -28,9 +28,14 @@ fn with(users: Option<&str>, allow: &[&str], test: impl AsyncFnOnce(&Forward)) {
             redirected: Vec::new(),
         });
         proxy.listens_on(vec![3128]);
-        let forward = Forward::start(proxy, Registry::default().register());
+        let forward = Forward::start(proxy, Registry::default().register(), &core());
         test(&forward).await;
     });
+}
+
+/// A core's end of a board that nobody looks at.
+fn core() -> Core {
+    Board::default().core()
 }
 
 fn neighbour() -> Client {
@@ -47,7 +52,7 @@ fn judge(
     let method = if form == Form::Connect { &Method::CONNECT } else { &Method::GET };
     let path_and_query = if form == Form::Connect { "" } else { "/proxy.pac" };
     let asked = Asked { method, form, authority, path_and_query, credentials, client };
-    forward.judge(&asked, &Sites::new(&[], None, None))
+    forward.judge(&asked, &Sites::new(&[], None, None, &core()))
 }
 
 const HTTP: Form = Form::Absolute(Scheme::Http);

@@ -44,6 +44,14 @@ pub enum Mode {
 }
 
 impl Mode {
+    /// Its name in settings.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Redirect => "redirect",
+            Self::Tproxy => "tproxy",
+        }
+    }
+
     /// Where a connection was going. Fails for one that was not redirected.
     fn original(self, stream: &TcpStream) -> io::Result<SocketAddr> {
         let local = stream.local_addr()?;

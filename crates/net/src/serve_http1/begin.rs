@@ -317,6 +317,9 @@ pub(super) fn begin(
                 service.refresh(judged.ask(buffers), hit.object.clone());
             }
             let bytes = hit.reply.content.remaining() as u64;
+            if let Ok(route) = &judged.route {
+                route.answered(hit.status.hit, bytes);
+            }
             judged.log(service, hit.reply.shape.status(&hit.object), bytes, hit.status);
             let persistent = judged.framed.persistent;
             let mut content = write_hit(output, hit, service, judged.framed, &mut buffers.text);

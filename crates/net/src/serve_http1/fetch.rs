@@ -30,6 +30,7 @@ use crate::{
     body::{Pump, RequestBody},
     http1::{self, Framing, write},
     service::{Answer, Ask, CONTINUE_WAIT},
+    sites::Route,
     tunnel,
 };
 
@@ -39,6 +40,7 @@ pub(super) struct Asked {
     pub(super) interim: mpsc::Receiver<Interim>,
     /// What the log will say of it, if there is one.
     pub(super) logged: Option<Rc<Ask>>,
+    pub(super) route: Route,
     pub(super) since: Instant,
 }
 
@@ -84,7 +86,8 @@ where
         };
         let (interims, interim) = mpsc::channel(INTERIM_MAX);
         let logged = service.is_logging().then(|| Rc::clone(&ask));
-        let asked = Asked { framed, interim, logged, since: Instant::now() };
+        let route = ask.route.clone();
+        let asked = Asked { framed, interim, logged, route, since: Instant::now() };
         let answering = pin!(service.answer(ask, work, request_body, interims));
         self.finish(asked, answering, meanwhile).await
     }
@@ -97,7 +100,7 @@ where
         meanwhile: Meanwhile<'_>,
     ) -> io::Result<bool> {
         self.flush().await?;
-        let Asked { mut framed, mut interim, logged, since } = asked;
+        let Asked { mut framed, mut interim, logged, route, since } = asked;
         let service = Rc::clone(&self.service);
         let limits = service.limits();
         let go = Notify::new();
@@ -118,7 +121,7 @@ where
             let mut reading = pin!(async {
                 match meanwhile {
                     Meanwhile::Body(Upload { mut body, pump, .. }) => {
-                        let pumping = pump_body(&mut reader, input, &mut body, pump, &go, limits);
+                        let pumping = pump_body(&mut reader, input, &mut body, pump, &go, &limits);
                         pumping.await.map_err(Failed::Body)
                     }
                     Meanwhile::Requests(turns, key) if may_follow => {
@@ -213,6 +216,7 @@ where
                 return Ok(false);
             }
         };
+        route.answered(record.cache.hit, record.bytes);
         if let Some(ask) = &logged {
             service.log(&ask.line(record.status, record.bytes, record.cache, since.elapsed()));
         }

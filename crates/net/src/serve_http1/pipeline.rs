@@ -75,7 +75,8 @@ impl Turn {
         let Fetching { ask, work, framed, .. } = fetching;
         let (interims, interim) = mpsc::channel(INTERIM_MAX);
         let logged = service.is_logging().then(|| Rc::clone(&ask));
-        let asked = Asked { framed, interim, logged, since: Instant::now() };
+        let route = ask.route.clone();
+        let asked = Asked { framed, interim, logged, route, since: Instant::now() };
         let key = ask.key.clone();
         let service = Rc::clone(service);
         let mut fetch: Pin<Box<dyn Future<Output = Answer>>> =
@@ -154,8 +155,8 @@ where
     fn answer_again(&mut self, head: &[u8], position: Position) -> Begun {
         let service = Rc::clone(&self.service);
         let mut scratch = http1::Scratch::new();
-        let (limits, progress) = (&service.limits().http1, &mut http1::Progress::default());
-        let head = http1::parse(head, limits, progress, &mut scratch);
+        let (limits, progress) = (service.limits(), &mut http1::Progress::default());
+        let head = http1::parse(head, &limits.http1, progress, &mut scratch);
         let head = head.ok().flatten().expect("it was a whole head before");
         begin(&head, self.client, &service, position, &mut self.output, &mut self.buffers)
     }
@@ -217,8 +218,9 @@ impl LookAhead<'_> {
             return Step::Stop;
         }
         let mut scratch = http1::Scratch::new();
-        let limits = &self.service.limits().http1;
-        let (early, length) = match http1::parse(input.unread(), limits, progress, &mut scratch) {
+        let limits = self.service.limits();
+        let parsed = http1::parse(input.unread(), &limits.http1, progress, &mut scratch);
+        let (early, length) = match parsed {
             Ok(Some(head)) => (begin_early(&head, self.client, self.service, buffers), head.len),
             Ok(None) => return Step::Incomplete,
             // It is read again, and refused, when its turn comes.

@@ -209,6 +209,9 @@ impl Answering {
             });
         }
         let content = answer.body().remaining();
+        if let Ok(route) = &route {
+            route.answered(cache.hit, content as u64);
+        }
         if content > LONG || has_body {
             let (streams, service) = (Rc::clone(streams), Rc::clone(service));
             tokio::task::spawn_local(async move {
@@ -344,7 +347,7 @@ impl Fetching {
     async fn run(self, mut to: SendResponse<Piece>, open: Open) {
         let Self { ask, work, body, service, streams, started } = self;
         let logged = service.is_logging().then(|| Rc::clone(&ask));
-        let method = ask.method.clone();
+        let (method, route) = (ask.method.clone(), ask.route.clone());
         let progress = body.progress();
         let mut expects = progress.is_some() && ask.fields.contains_key(header::EXPECT);
         let answer = {
@@ -413,8 +416,9 @@ impl Fetching {
                 (send_watched(&mut to, answer, &streams, limit).await, record)
             }
         };
+        let (status, bytes, cache) = record;
+        route.answered(cache.hit, bytes);
         if let Some(ask) = logged {
-            let (status, bytes, cache) = record;
             service.log(&ask.line(status, bytes, cache, started.elapsed()));
         }
         drop(open);

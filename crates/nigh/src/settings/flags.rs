@@ -29,7 +29,8 @@ impl From<&cli::Edge> for Settings {
         Self {
             node: Node {
                 listen: flags.listen.clone(),
-                admin: flags.admin,
+                admin: flags.admin.clone(),
+                admin_token: flags.admin_token_file.clone().map(Secret::File),
                 workers: flags.workers,
                 access_log: flags.access_log.clone(),
                 log_format: flags.log_format,

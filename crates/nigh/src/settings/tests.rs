@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use clap::Parser;
+use serde_json::Value;
 
 use super::*;
 use crate::cli::{Cli, Verb};
@@ -27,6 +28,7 @@ const WHOLE: &str = r#"
 name = "eu-1"
 listen = ["http://:80", "https://[::1]:443"]
 admin = "127.0.0.1:9000"
+admin_token = { env = "TOKEN" }
 workers = 4
 access_log = "access.log"
 log_format = "json"
@@ -265,7 +267,7 @@ fn values_that_are_none_say_what_to_write() {
         ("[node]\nlisten = \"ftp://a\"", "2:10", "`ftp` is neither http nor https"),
         ("[node]\nlisten = [\"http://:80\", 3]", "2:25", "`listen` is text: write it in quotes"),
         ("[node]\nlisten = []", "2:10", "name an address"),
-        ("[node]\nadmin = \"0.0.0.0:1\"", "2:9", "must be loopback"),
+        ("[node]\nadmin = \"0.0.0.0:1\"", "2:9", "others can reach this address"),
         ("[node]\nworkers = \"4\"", "2:11", "a whole number without quotes, from 1 to 1024"),
         ("[node]\nworkers = 0", "2:11", "from 1 to 1024"),
         ("[node]\nlog_format = \"xml\"", "2:14", "combined or json"),
@@ -330,12 +332,118 @@ fn what_is_no_toml_is_reported_by_line() {
     assert!(twice[0].starts_with("3:1: "), "{twice:#?}");
 }
 
+/// The paths of all keys of a table, but for those of lists.
+fn keys(path: &str, value: &Value, out: &mut Vec<String>) {
+    match value.as_object() {
+        Some(map) => map.iter().for_each(|(key, value)| keys(&format!("{path}.{key}"), value, out)),
+        None => out.push(path.to_owned()),
+    }
+}
+
 #[test]
-fn what_only_a_start_changes_is_named() {
-    let (one, mut other) = (parse(WHOLE).unwrap(), parse(WHOLE).unwrap());
-    other.sites.pop();
-    assert!(one.fixed_differences(&other).is_empty());
-    other.node.listen.pop();
-    other.cache.memory = ByteSize::mib(1);
-    assert_eq!(one.fixed_differences(&other), ["[node]", "[cache]"]);
+fn every_key_that_was_written_is_shown() {
+    let shown = shown(&parse(WHOLE).unwrap());
+    let mut lines = WHOLE.lines().scan(String::new(), |section, line| {
+        if let Some(title) = line.strip_prefix('[') {
+            *section = title.trim_matches(['[', ']']).to_owned();
+        }
+        Some((section.clone(), line))
+    });
+    let mut rule = shown["site"][0]["path"].as_array().unwrap().iter();
+    let mut current = &Value::Null;
+    lines.by_ref().take_while(|(_, line)| !line.contains("host = \"*\"")).for_each(
+        |(section, line)| {
+            if line == "[[site.path]]" {
+                current = rule.next().unwrap();
+            }
+            let Some((key, _)) = line.split_once(" = ") else { return };
+            let table = match section.as_str() {
+                "site" => &shown["site"][0],
+                "site.path" => current,
+                section => &shown[section],
+            };
+            assert!(!table[key].is_null(), "{key} of [{section}] is not shown");
+        },
+    );
+    let mut all = Vec::new();
+    keys("", &shown["limits"], &mut all);
+    assert_eq!(all.len(), 9);
+    assert_eq!(shown["tls"]["key"], serde_json::json!({ "env": "SITE_KEY" }));
+    assert_eq!(shown["site"][0]["timeouts"]["idle"], "9s");
+}
+
+#[test]
+fn what_is_written_is_what_is_shown() {
+    let shown = shown(&parse(WHOLE).unwrap());
+    let site = &shown["site"][0];
+    assert_eq!(shown["cache"]["slice"], "2MiB");
+    assert_eq!(site["origin_key"], serde_json::json!({ "env": "EDGE_KEY" }));
+    assert_eq!((&site["deny"][0], &site["allow"]), (&"192.0.2.0/24".into(), &Value::Null));
+    let path = &site["path"][0];
+    assert_eq!(path["allow"], serde_json::json!(["10.0.0.0/8", "2001:db8::/32"]));
+    assert_eq!(path["deny"], Value::Null, "the site's are the site's");
+    assert_eq!(path["remove_response_fields"], Value::Null);
+    assert_eq!(path["methods"], serde_json::json!(["GET", "HEAD"]));
+    assert_eq!(path["set_response_fields"], serde_json::json!(["x-a: b"]));
+    assert_eq!(path["strip"], Value::Null, "it follows from `signed`");
+    assert_eq!(path["signed"][0], serde_json::json!({ "id": "new", "file": "/etc/nigh/url.key" }));
+    assert_eq!(path["compress"], serde_json::json!(["br", "gzip"]));
+    assert_eq!((&path["deception_guard"], &path["follow_links"]), (&false.into(), &true.into()));
+}
+
+#[test]
+fn a_forward_proxy_is_shown_with_its_defaults_and_waits_for_a_restart() {
+    let site = "[[site]]\nhost = \"a\"\norigin = \"http://o\"\n";
+    let before = parse(site).unwrap();
+    let after = format!(
+        "[forward]\ndeny = [\"*.example\", \"192.0.2.0/24\"]\nusers = \"users\"\n\
+         transparent = \"tproxy://[::]:3129\"\n{site}"
+    );
+    let after = parse(&after).unwrap();
+    let forward = &shown(&after)["forward"];
+    assert_eq!(forward["deny"], serde_json::json!(["*.example", "192.0.2.0/24"]));
+    assert_eq!(forward["transparent"], serde_json::json!(["tproxy://[::]:3129"]));
+    assert_eq!(
+        (&forward["users"], &forward["max_tunnels"]),
+        (&"/etc/nigh/users".into(), &4096.into())
+    );
+    assert!(!forward["clients"].as_array().unwrap().is_empty());
+    let all = waiting(&before, &after);
+    assert!(
+        all.contains(&"forward.deny".to_owned()) && all.contains(&"forward.clients".to_owned())
+    );
+    assert_eq!(waiting(&after, &after), Vec::<String>::new());
+}
+
+#[test]
+fn a_difference_is_told_by_key_and_what_no_key_tells_is_told_all_the_same() {
+    let before = parse(WHOLE).unwrap();
+    assert_eq!(Difference::between(&before, &before), Difference::default());
+    let mut after = before.clone();
+    after.limits.max_fields = 60;
+    after.cache.memory = ByteSize::mib(1);
+    // A time that no key shows.
+    after.sites[0].origins[0].settings.keep_alive += Duration::from_secs(1);
+    let difference = Difference::between(&before, &after);
+    let keys: Vec<_> = difference.keys.iter().map(|it| (it.key.as_str(), it.restart)).collect();
+    assert_eq!(keys, [("cache.memory", true), ("limits.max_fields", false)]);
+    assert_eq!(difference.sites_changed[0].site, "www.example.com");
+    assert_eq!(difference.sites_changed[0].keys[0].key, "*");
+    assert_eq!(waiting(&before, &after), ["cache.memory"]);
+    after.node.admin_token = Some(Secret::File("/token".into()));
+    assert_eq!(waiting(&before, &after), ["cache.memory"], "another token is taken at once");
+    after.node.admin_token = None;
+    assert_eq!(waiting(&before, &after), ["node.admin_token.env", "cache.memory"]);
+}
+
+#[test]
+fn sites_are_the_same_if_they_share_a_host() {
+    let site = |hosts: &str| format!("[[site]]\nhost = {hosts}\norigin = \"http://o\"\n");
+    let before = parse(&(site("[\"a\", \"b\"]") + &site("\"c\""))).unwrap();
+    let after = parse(&(site("\"d\"") + &site("[\"b\", \"e\"]"))).unwrap();
+    let difference = Difference::between(&before, &after);
+    assert_eq!(difference.sites_added, ["d"]);
+    assert_eq!(difference.sites_removed, ["c"]);
+    assert_eq!(difference.sites_changed[0].site, "b");
+    assert_eq!(difference.sites_changed[0].keys[0].key, "host");
 }

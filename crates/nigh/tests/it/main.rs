@@ -9,6 +9,8 @@
 mod support;
 
 mod admin;
+mod admin_access;
+mod asking;
 mod bodies;
 mod broken_origin;
 mod collapsing;
@@ -29,9 +31,11 @@ mod links;
 mod logs;
 mod node;
 mod pipelining;
+mod prefetch;
 mod protection;
 mod purge;
 mod ranges;
+mod reload;
 mod ring;
 mod settings;
 mod sim;

@@ -63,7 +63,7 @@ impl Edge {
         }
         if flags.contains(&"--admin") {
             let line = edge.line("admin on ");
-            edge.admin = Some(address_in(&line));
+            edge.admin = socket_in(&line);
         }
         edge
     }
@@ -89,7 +89,7 @@ impl Edge {
         let mut edge = Self { process, addresses: Vec::new(), admin: None };
         edge.addresses.push(address_in(&edge.line("listening on ")));
         if file.has_admin {
-            edge.admin = Some(address_in(&edge.line("admin on ")));
+            edge.admin = socket_in(&edge.line("admin on "));
         }
         edge
     }
@@ -165,6 +165,34 @@ impl Edge {
         wire.response()
     }
 
+    /// Tells its admin address something; `lines` are more field lines, each with its line end.
+    #[track_caller]
+    pub(crate) fn tell_admin(
+        &self,
+        method: &str,
+        path: &str,
+        lines: &str,
+        content: &str,
+    ) -> Response {
+        let mut wire = Wire::connect(self.admin());
+        let (host, length) = (self.admin(), content.len());
+        wire.send(format!(
+            "{method} {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {length}\r\n{lines}\
+             Connection: close\r\n\r\n{content}"
+        ));
+        wire.response()
+    }
+
+    /// What happens to it from now on: each chunk is an event.
+    #[track_caller]
+    pub(crate) fn events(&self) -> Wire {
+        let mut wire = Wire::connect(self.admin());
+        wire.send(format!("GET /v1/events HTTP/1.1\r\nHost: {}\r\n\r\n", self.admin()));
+        assert_eq!(wire.head().first("content-type"), "text/event-stream");
+        assert_eq!(wire.chunk().expect("a chunk"), b": listening\n\n");
+        wire
+    }
+
     /// `/v1/status`, once it is as it should be.
     #[track_caller]
     pub(crate) fn status_until(
@@ -222,6 +250,11 @@ impl Edge {
 fn address_in(line: &str) -> SocketAddr {
     let (_, behind) = line.split_once("://").expect("the line names an address");
     behind.split_whitespace().next().and_then(|text| text.parse().ok()).expect("an address")
+}
+
+/// The address of the network in a line, if there is one.
+fn socket_in(line: &str) -> Option<SocketAddr> {
+    line.contains("://").then(|| address_in(line))
 }
 
 /// The parts of a head that a test compares in one go.

@@ -84,6 +84,18 @@ impl Client {
     }
 }
 
+/// The certificate that is shown at an address, over TLS.
+pub(crate) fn certificate(address: SocketAddr) -> Vec<u8> {
+    runtime().block_on(async {
+        let tcp = TcpStream::connect(address).await.expect("someone listens");
+        let connector = TlsConnector::from(tls(&[b"http/1.1"]));
+        let name = ServerName::try_from("localhost").expect("a name");
+        let stream = connector.connect(name, tcp).await.expect("it speaks TLS");
+        let shown = stream.get_ref().1.peer_certificates().expect("it shows one");
+        shown[0].to_vec()
+    })
+}
+
 async fn handshake<S>(stream: S) -> SendRequest<Content>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
