@@ -17,6 +17,7 @@ pub mod driver;
 pub mod entropy;
 mod executor;
 pub mod http1;
+pub mod inherited;
 pub mod listen;
 pub mod origin;
 mod serve_http1;

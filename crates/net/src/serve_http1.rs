@@ -40,7 +40,7 @@ use crate::{
     access_log::Line,
     clock,
     http1::{self, Refusal, write},
-    service::{IdlePlace, Service},
+    service::{IdlePlace, Phase, Service},
 };
 
 /// Bytes that a connection's buffers keep while it waits; larger ones are given back.
@@ -169,9 +169,13 @@ where
                 match http1::parse(input.unread(), &service.limits().http1, progress, &mut scratch)
                 {
                     Ok(Some(head)) => {
-                        let begun =
-                            begin(&head, *client, &service, Position::Last, output, buffers);
                         let length = head.len;
+                        // What came with it was sent before its sender could know that this ends.
+                        let is_followed =
+                            service.phase() == Phase::Leaving && input.unread().len() > length;
+                        let position =
+                            if is_followed { Position::Followed } else { Position::Last };
+                        let begun = begin(&head, *client, &service, position, output, buffers);
                         input.consume(length);
                         Some(begun)
                     }

@@ -24,7 +24,7 @@ use self::{
 };
 use crate::{
     serve_http1::{Buffers, Client},
-    service::Service,
+    service::{Phase, Service},
 };
 
 /// Bytes of a stream, and of a connection, that a client may send ahead of what is read.
@@ -77,7 +77,8 @@ where
     let (mut told, mut calmed) = (None, false);
     std::future::poll_fn(|cx| {
         loop {
-            if told.is_none() && place.is_over(cx) {
+            // Being told is no harm here: the client's streams end as they began.
+            if told.is_none() && place.has_come(Phase::Leaving, cx) {
                 told = Some(Instant::now());
                 connection.graceful_shutdown();
             }

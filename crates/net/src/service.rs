@@ -87,6 +87,18 @@ impl Default for Limits {
     }
 }
 
+/// How far a core is on its way to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// It serves.
+    Serving,
+    /// Another process serves in its place: a connection may ask once more, and the answer says that
+    /// it is the last. To close an idle one could cut off a request that is on its way.
+    Leaving,
+    /// Idle connections end, busy ones after their answer.
+    Ending,
+}
+
 /// A request in its own right, for when it must outlive the connection's buffer.
 #[derive(Clone, Debug)]
 pub(crate) struct Ask {
@@ -148,8 +160,8 @@ pub struct Service {
     counters: Arc<Counters>,
     log: Option<Log>,
     disk: Option<Arc<Disk>>,
-    draining: Cell<bool>,
-    /// Connections, each under its number, with whom to wake when the draining begins.
+    phase: Cell<Phase>,
+    /// Connections, each under its number, with whom to wake at the next phase.
     places: RefCell<Places>,
 }
 
@@ -172,7 +184,7 @@ impl Service {
             counters,
             log,
             disk,
-            draining: Cell::new(false),
+            phase: Cell::new(Phase::Serving),
             places: RefCell::default(),
         })
     }
@@ -216,19 +228,24 @@ impl Service {
         }
     }
 
-    /// No new requests from here on: idle connections end, busy ones after their answer.
-    pub fn drain(&self) {
-        self.draining.set(true);
+    /// Goes on to a later phase, and lets every connection know.
+    pub(crate) fn enter(&self, phase: Phase) {
+        self.phase.set(phase);
         for waker in self.places.borrow_mut().wakers.iter_mut().filter_map(Option::take) {
             waker.wake();
         }
     }
 
-    pub(crate) fn is_draining(&self) -> bool {
-        self.draining.get()
+    pub(crate) fn phase(&self) -> Phase {
+        self.phase.get()
     }
 
-    /// A place where a connection can be found by [`Self::drain`].
+    /// Whether the answer that is written next is its connection's last.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.phase() > Phase::Serving
+    }
+
+    /// A place where a connection can be found by [`Self::enter`].
     pub(crate) fn idle_place(self: &Rc<Self>) -> IdlePlace {
         let mut places = self.places.borrow_mut();
         let at = places.free.pop().unwrap_or_else(|| {
@@ -323,9 +340,14 @@ pub(crate) struct IdlePlace {
 }
 
 impl IdlePlace {
-    /// Whether the draining has begun; if not, whoever asks is woken when it does.
+    /// Whether idle connections are to end; if not, whoever asks is woken at the next phase.
     pub(crate) fn is_over(&self, cx: &Context<'_>) -> bool {
-        if self.service.is_draining() {
+        self.has_come(Phase::Ending, cx)
+    }
+
+    /// Whether this phase has come; if not, whoever asks is woken at the next.
+    pub(crate) fn has_come(&self, phase: Phase, cx: &Context<'_>) -> bool {
+        if self.service.phase() >= phase {
             return true;
         }
         let waker = &mut self.service.places.borrow_mut().wakers[self.at];

@@ -13,11 +13,12 @@ use tokio::net::TcpListener;
 
 use crate::{ask, edge::Running, metrics, purge, settings, small_http};
 
-/// Listens and answers from now on, on the runtime that this is called in; says where.
-pub(crate) fn serve(address: SocketAddr, running: Arc<Running>) -> anyhow::Result<SocketAddr> {
-    let socket = std::net::TcpListener::bind(address)
-        .and_then(|socket| socket.set_nonblocking(true).map(|()| socket))
-        .with_context(|| format!("cannot listen on the admin address {address}"))?;
+/// Answers on a socket from now on, on the runtime that this is called in; says where. The socket must
+/// not block.
+pub(crate) fn serve(
+    socket: std::net::TcpListener,
+    running: Arc<Running>,
+) -> anyhow::Result<SocketAddr> {
     let listener = TcpListener::from_std(socket)?;
     let address = listener.local_addr()?;
     tokio::spawn(small_http::serve(listener, move |request| {

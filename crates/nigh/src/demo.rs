@@ -26,7 +26,7 @@ use nigh_net::{
 use serde_json::json;
 use tokio::{net::TcpListener, runtime::Runtime};
 
-use crate::{admin, cli, edge, settings, small_http as small};
+use crate::{admin, cli, edge, handover::Given, settings, small_http as small};
 
 /// Any free port of this machine's own address.
 const ANYWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
@@ -57,11 +57,13 @@ pub(crate) fn run(flags: &cli::Demo) -> anyhow::Result<()> {
         log_format: None,
     };
     let store = Store::new(store::Settings::new(MEMORY, entropy::seed()));
-    let edge = edge::Edge::start("demo", vec![shown], settings, store, None, None)?;
+    let mut given = Given::default();
+    let socket = given.admin(ANYWHERE)?;
+    let edge = edge::Edge::start("demo", vec![shown], settings, store, None, None, given)?;
     let (_, front) = edge.running.addresses[0];
     let admin = {
         let _entered = runtime.enter();
-        admin::serve(ANYWHERE, Arc::clone(&edge.running))?
+        admin::serve(socket, Arc::clone(&edge.running))?
     };
     let mut stage = Stage { json: flags.json, front, asked: Arc::clone(&site.asked) };
     stage.say("site", &format!("a slow site answers on http://{address}"))?;

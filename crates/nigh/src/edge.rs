@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
     sync::{Arc, RwLock},
     time::Instant,
@@ -21,18 +22,20 @@ use nigh_net::{
     disk::{self, Disk},
     entropy, http1,
     listen::Open,
-    server::{self, Listen, Server},
+    server::{self, Bound, Listen, Server},
     service::Limits,
     sites::{self, Snapshot},
     tls,
     upstream::Member,
 };
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
 
 use crate::{
     admin, cli,
+    handover::{self, Given, Program},
+    lifecycle::{self, End, Signals},
     settings::{self, Secret, Settings, Site},
+    systemd::Manager,
 };
 
 /// Everything that the admin API looks at.
@@ -62,6 +65,8 @@ pub(crate) struct Edge {
     server: Server,
     log: Option<Writer>,
     disk: Option<disk::Writer>,
+    /// The admin address' socket, to be handed over.
+    admin: Option<std::net::TcpListener>,
 }
 
 impl Edge {
@@ -73,25 +78,52 @@ impl Edge {
         store: Arc<Store>,
         log: Option<Writer>,
         disk: Option<&disk::Settings>,
+        mut given: Given,
     ) -> anyhow::Result<Self> {
         without_huge_pages();
-        let (disk, writer) =
-            disk.map(|disk| Disk::open(disk, Arc::clone(store.purges()))).transpose()?.unzip();
+        let bound = Bound::new(settings, &mut given.sockets)?;
+        let (disk, writer) = handover::disk::take_over(given, disk, store.purges())?.unzip();
         let registry = Registry::default();
         let open = Open::default();
-        let server =
-            Server::start(settings, &store, &registry, log.as_ref(), &open, disk.as_ref())?;
+        let server = bound.start(&store, &registry, log.as_ref(), &open, disk.as_ref())?;
         let addresses = server.addresses.clone();
         let (name, since) = (name.to_owned(), Instant::now());
         let sites = RwLock::new(by_host(sites));
         let running = Running { store, registry, open, name, addresses, since, disk, sites };
-        Ok(Self { running: Arc::new(running), server, log, disk: writer })
+        Ok(Self { running: Arc::new(running), server, log, disk: writer, admin: None })
     }
 
     /// From here on, requests are these sites'.
     fn exchange_sites(&self, sites: Vec<Site>, snapshot: Snapshot) {
         self.server.exchange_sites(snapshot);
         *self.running.sites.write().expect("nobody panics while holding it") = by_host(sites);
+    }
+
+    /// Copies of its listening sockets, each with its name.
+    pub(crate) fn descriptors(&self) -> std::io::Result<Vec<(&'static str, OwnedFd)>> {
+        let public = self.server.sockets().map(|(scheme, socket)| (scheme.as_str(), socket));
+        let admin = self.admin.iter().map(|socket| ("admin", socket));
+        public.chain(admin).map(|(name, socket)| Ok((name, socket.try_clone()?.into()))).collect()
+    }
+
+    /// How often each worker has gone round.
+    pub(crate) fn beats(&self) -> Vec<u64> {
+        self.server.beats()
+    }
+
+    /// Whether no connection is open.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.server.is_empty()
+    }
+
+    /// Makes room for another process: nothing is accepted and nothing is written to the disk store
+    /// any more. Connections that are open may ask once more.
+    fn leave(&mut self) {
+        self.server.leave();
+        self.admin = None;
+        if let Some(disk) = self.disk.take() {
+            handover::disk::let_go(disk);
+        }
     }
 
     /// Ends it when every request in flight has ended, or after `limit`.
@@ -121,18 +153,26 @@ fn without_huge_pages() {
     }
 }
 
-/// Runs the edge that the flags describe until SIGTERM or Ctrl-C.
+/// Runs the edge that the flags describe until SIGTERM, Ctrl-C, or until SIGUSR2 has replaced it.
 pub(crate) fn run(flags: &cli::Edge) -> anyhow::Result<()> {
     serve(&Settings::from(flags), None)
 }
 
-/// Runs the edge that a file describes until SIGTERM or Ctrl-C; SIGHUP reads the file again.
+/// The same for the edge that a file describes; SIGHUP reads the file again.
 pub(crate) fn run_file(file: &Path) -> anyhow::Result<()> {
     serve(&settings::read(file)?, Some(file))
 }
 
 fn serve(settings: &Settings, file: Option<&Path>) -> anyhow::Result<()> {
+    let mut given = Given::from_environment()?;
+    let manager = Manager::from_environment();
+    let program = Program::this()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    // Signals are heard from before anyone is told that the edge is there.
+    let signals = {
+        let _entered = runtime.enter();
+        Signals::new(file)?
+    };
     let log = match &settings.node.access_log {
         None => None,
         Some(path) => Some(open_log(path)?),
@@ -142,55 +182,52 @@ fn serve(settings: &Settings, file: Option<&Path>) -> anyhow::Result<()> {
     let store = Store::new(store_settings(&settings.cache));
     let name = &settings.node.name;
     let server = server_settings(settings, snapshot)?;
-    let edge = Edge::start(
+    let admin = settings.node.admin.map(|address| given.admin(address)).transpose()?;
+    let mut edge = Edge::start(
         name,
         settings.sites.clone(),
         server,
         store,
         log,
         settings.cache.disk.as_ref(),
+        given,
     )?;
-    runtime.block_on(async {
-        // Signals are heard from before anyone is told that the edge is there.
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        // Without a file there is nothing to read again, and the signal ends the process as ever.
-        let mut hangup = match file {
-            Some(file) => Some((signal(SignalKind::hangup())?, file)),
-            None => None,
-        };
+    let end = runtime.block_on(async {
         for (scheme, address) in &edge.running.addresses {
             info!("listening on {}://{address} for {}", scheme.as_str(), served(&settings.sites));
         }
-        if let Some(address) = settings.node.admin {
-            let address = admin::serve(address, Arc::clone(&edge.running))?;
+        if let Some(socket) = admin {
+            edge.admin = Some(socket.try_clone()?);
+            let address = admin::serve(socket, Arc::clone(&edge.running))?;
             info!("admin on http://{address}");
         }
-        loop {
-            tokio::select! {
-                _ = terminate.recv() => return anyhow::Ok(()),
-                _ = interrupt.recv() => return Ok(()),
-                file = hung_up(&mut hangup) => reload(&edge, file, settings, &mut roots),
+        manager.ready(&lifecycle::status(&edge));
+        let reload = || {
+            if let Some(file) = file {
+                reload(&edge, file, settings, &mut roots);
             }
-        }
+        };
+        anyhow::Ok(lifecycle::run(&edge, signals, &manager, &program, reload).await)
     })?;
+    // The admin API ends here: what it answered is done, and the next process knows of it.
+    drop(runtime);
+    let drain_time = settings.limits.drain_time;
+    match end {
+        End::Told => manager.stopping(),
+        End::Replaced(successor) => {
+            edge.leave();
+            manager.replaced_by(successor.id());
+            successor.go()?;
+            info!(open = edge.running.open.count(), "the new process serves");
+            lifecycle::linger(&edge, drain_time)?;
+        }
+    }
     info!(open = edge.running.open.count(), "draining");
-    let left = edge.drain(settings.limits.drain_time);
+    let left = edge.drain(drain_time);
     if left > 0 {
         warn!(connections = left, "the drain time is over: cut what was left");
     }
     Ok(())
-}
-
-/// Waits for SIGHUP, and says which file is meant.
-async fn hung_up<'f>(hangup: &mut Option<(Signal, &'f Path)>) -> &'f Path {
-    match hangup {
-        Some((signal, file)) => {
-            signal.recv().await;
-            file
-        }
-        None => std::future::pending().await,
-    }
 }
 
 /// Reads the file again, and exchanges the sites if nothing is wrong. `started` is what the edge was

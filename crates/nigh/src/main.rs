@@ -7,6 +7,8 @@ mod cli;
 mod demo;
 mod edge;
 mod explain;
+mod handover;
+mod lifecycle;
 mod locate;
 mod metrics;
 mod node;
@@ -14,6 +16,7 @@ mod purge;
 mod settings;
 mod sim;
 mod small_http;
+mod systemd;
 
 use std::{io::IsTerminal, process::ExitCode};
 

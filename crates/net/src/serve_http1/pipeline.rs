@@ -26,7 +26,7 @@ use super::{
 use crate::{
     body::RequestBody,
     http1,
-    service::{Answer, Service},
+    service::{Answer, Phase, Service},
 };
 
 /// Requests of one connection that are worked on at once. Further ones wait in the kernel, and so
@@ -207,7 +207,7 @@ impl LookAhead<'_> {
     ) -> Step {
         let mut turns = self.turns.borrow_mut();
         let is_last = turns.back().is_some_and(|turn| !turn.is_persistent());
-        if is_last || turns.len() >= AHEAD || self.service.is_draining() {
+        if is_last || turns.len() >= AHEAD || self.service.phase() == Phase::Ending {
             return Step::Stop;
         }
         let mut scratch = http1::Scratch::new();

@@ -14,7 +14,7 @@ use super::{
 /// A running edge; dropping it kills it.
 #[derive(Debug)]
 pub(crate) struct Edge {
-    process: Process,
+    pub(crate) process: Process,
     /// Where it listens, in the order of its flags: clear HTTP first.
     pub(crate) addresses: Vec<SocketAddr>,
     admin: Option<SocketAddr>,
@@ -41,8 +41,9 @@ impl Edge {
         Self::run(shell, &origin.url(), flags)
     }
 
+    /// An edge that `command` begins, to which the arguments are added.
     #[track_caller]
-    fn run(mut command: Command, url: &str, flags: &[&str]) -> Self {
+    pub(crate) fn run(mut command: Command, url: &str, flags: &[&str]) -> Self {
         command.args(["edge", "--to", url, "--listen", "http://127.0.0.1:0"]);
         if !flags.contains(&"--workers") {
             command.args(["--workers", "2"]);
@@ -76,8 +77,9 @@ impl Edge {
         Self::described(command, file)
     }
 
+    /// The same, begun by `command`.
     #[track_caller]
-    fn described(mut command: Command, file: &SettingsFile) -> Self {
+    pub(crate) fn described(mut command: Command, file: &SettingsFile) -> Self {
         let command = command.arg("run").arg(&file.path);
         let process = Process::start(command.stdout(Stdio::null()).stderr(Stdio::piped()));
         let mut edge = Self { process, addresses: Vec::new(), admin: None };
