@@ -31,6 +31,8 @@ const NGHTTP: Program =
     Program { name: "nghttp", probe: &["--version"], package: "nghttp2-client" };
 const OPENSSL: Program = Program { name: "openssl", probe: &["version"], package: "openssl" };
 const PYTHON: Program = Program { name: "python3", probe: &["--version"], package: "python3" };
+/// wrk prints its version beside its usage, and ends with a status of failure.
+const WRK: Program = Program { name: "wrk", probe: &[], package: "wrk" };
 /// varnishtest has no way to ask for its version; its options end with a status of failure.
 const VARNISHTEST: Program = Program { name: "varnishtest", probe: &[], package: "varnish" };
 
@@ -41,7 +43,7 @@ const CASE_LIMIT: &str = "60";
 
 /// Runs them all; the first failure does not keep the others from running.
 pub(crate) fn run() -> Result<(), Failure> {
-    need(&[NODE, NPM, CURL, H2LOAD, NGHTTP, OPENSSL, PYTHON, VARNISHTEST])?;
+    need(&[NODE, NPM, CURL, H2LOAD, NGHTTP, OPENSSL, PYTHON, VARNISHTEST, WRK])?;
     let workspace = Workspace::read()?;
     let nigh = workspace.build_release()?;
     let folder = workspace.root.join("tests/foreign");
@@ -106,7 +108,7 @@ pub(crate) fn need(programs: &[Program]) -> Result<(), Failure> {
 
 fn is_there(program: &Program) -> bool {
     if program.probe.is_empty() {
-        // Without arguments varnishtest prints how to use it; that it starts is enough.
+        // Without arguments such a program prints how to use it; that it starts is enough.
         return Command::new(program.name).output().is_ok();
     }
     command::answers(program.name, program.probe)
