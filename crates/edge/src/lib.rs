@@ -15,6 +15,7 @@
 //! ```
 
 pub mod cache_status;
+pub mod client;
 pub mod forward;
 pub mod plan;
 pub mod problem;

@@ -10,12 +10,15 @@
 
 pub mod access_log;
 mod body;
+pub mod buffers;
+pub mod clients;
 pub mod clock;
 pub mod counters;
 pub mod disk;
 pub mod driver;
 pub mod entropy;
 mod executor;
+mod flow;
 pub mod http1;
 pub mod inherited;
 pub mod listen;

@@ -16,12 +16,15 @@ use std::{
 };
 
 use nigh_cache::key::Scheme;
+use nigh_edge::client::Network;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tracing::{debug, warn};
 
 use crate::{
+    buffers,
+    clients::Guest,
     serve_http1::{self, Client, Ended},
     serve_http2,
     service::Service,
@@ -103,12 +106,17 @@ pub async fn accept(
     open: Open,
 ) {
     let limit = service.limits().connections;
+    let cost = buffers::CONNECTION + if tls.is_some() { buffers::TLS } else { 0 };
     let mut told: Option<tokio::time::Instant> = None;
     loop {
         // Each listener may see the last place free at once: the limit is exceeded by their number at
         // most.
         if open.count() >= limit {
             pause(&service, &mut told, "as many connections as allowed are open").await;
+            continue;
+        }
+        if !service.shared().buffers.has_room(cost) {
+            pause(&service, &mut told, "all buffers together are at their ceiling").await;
             continue;
         }
         let (stream, address) = match listener.accept().await {
@@ -125,13 +133,20 @@ pub async fn accept(
                 continue;
             }
         };
+        let clients = service.shared().clients.as_ref();
+        let Ok(guest) = clients.map_or(Ok(None), |clients| clients.open(address.ip())) else {
+            service.counters().connection_limited();
+            continue;
+        };
+        let Some(reserved) = service.reserve(cost) else { continue };
         let entered = open.enter();
         service.counters().accepted();
         let (tls, service) = (tls.clone(), Rc::clone(&service));
         tokio::task::spawn_local(async move {
-            serve(stream, address, tls, &service).await;
+            let network = guest.as_ref().map(Guest::network);
+            serve(stream, address, network, tls, &service).await;
             service.counters().closed();
-            drop(entered);
+            drop((entered, guest, reserved));
         });
     }
 }
@@ -152,6 +167,7 @@ fn is_out_of_descriptors(error: &io::Error) -> bool {
 async fn serve(
     stream: TcpStream,
     address: SocketAddr,
+    network: Option<Network>,
     tls: Option<TlsAcceptor>,
     service: &Rc<Service>,
 ) {
@@ -160,7 +176,7 @@ async fn serve(
     }
     let service = Rc::clone(service);
     let Some(tls) = tls else {
-        let client = Client { address, scheme: Scheme::Http };
+        let client = Client { address, scheme: Scheme::Http, network };
         match serve_http1::serve(stream, client, Rc::clone(&service)).await {
             Ended::Http2(stream, read) => {
                 serve_http2::serve(Rewound { read, at: 0, stream }, client, service).await;
@@ -173,7 +189,7 @@ async fn serve(
         }
         return;
     };
-    let client = Client { address, scheme: Scheme::Https };
+    let client = Client { address, scheme: Scheme::Https, network };
     match shake_hands(&tls, stream, &service).await {
         Some(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => {
             serve_http2::serve(stream, client, service).await;

@@ -27,7 +27,7 @@ use crate::{
     disk::Disk,
     inherited::Inherited,
     listen::{self, Open},
-    service::{Limits, Phase, Service},
+    service::{Limits, Phase, Service, Shared},
     sites::{Sites, Snapshot},
 };
 
@@ -83,6 +83,7 @@ pub struct Bound {
     settings: Arc<Settings>,
     listening: Vec<Listening>,
     runtimes: Vec<Runtime>,
+    shared: Shared,
 }
 
 /// A running edge.
@@ -116,6 +117,11 @@ pub enum StartError {
 }
 
 impl Bound {
+    /// What all cores count together.
+    pub const fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
     /// Binds every socket that is not among those that were inherited.
     ///
     /// # Errors
@@ -129,7 +135,8 @@ impl Bound {
         }
         let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtimes = (0..settings.workers).map(|_| runtime()).collect::<Result<_, _>>()?;
-        Ok(Self { settings: Arc::new(settings), listening, runtimes })
+        let shared = Shared::new(settings.limits.clone());
+        Ok(Self { settings: Arc::new(settings), listening, runtimes, shared })
     }
 
     /// Starts the workers.
@@ -144,7 +151,7 @@ impl Bound {
         open: &Open,
         disk: Option<&Arc<Disk>>,
     ) -> Result<Server, StartError> {
-        let Self { settings, listening, runtimes } = self;
+        let Self { settings, listening, runtimes, shared } = self;
         if let Some(disk) = disk {
             store.put_beneath(Arc::clone(disk.queue()));
         }
@@ -174,6 +181,7 @@ impl Bound {
                 sweeps: number == 0,
                 sites: sites.clone(),
                 beat,
+                shared: shared.clone(),
             };
             let thread = std::thread::Builder::new().name(format!("edge-{number}"));
             threads.push(thread.spawn(move || runtime.block_on(worker.run()))?);
@@ -285,6 +293,7 @@ struct Worker {
     sweeps: bool,
     sites: watch::Receiver<Snapshot>,
     beat: Arc<AtomicU64>,
+    shared: Shared,
 }
 
 impl Worker {
@@ -300,7 +309,7 @@ impl Worker {
             Arc::clone(&self.store),
             Sites::new(&sites, None),
             Identity::new(settings.nonce),
-            settings.limits.clone(),
+            self.shared.clone(),
             Arc::clone(&self.counters),
             self.log.take(),
             self.disk.take(),

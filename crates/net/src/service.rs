@@ -29,6 +29,7 @@ use nigh_cache::{
 };
 use nigh_edge::{
     cache_status::CacheStatus,
+    client,
     forward::Identity,
     plan::{self, Hit, Plan},
     problem::{self, Problem},
@@ -38,10 +39,14 @@ use nigh_edge::{
 
 use crate::{
     access_log::{Line, Log},
+    buffers::{Account, Reserved},
+    clients::Clients,
     clock,
     counters::Counters,
     disk::Disk,
+    flow::Flow,
     http1,
+    serve_http1::Client,
     sites::{Route, Sites},
 };
 
@@ -63,6 +68,12 @@ pub struct Limits {
     pub body_time: Duration,
     /// A tunnel without a byte in either direction.
     pub tunnel_idle: Duration,
+    /// Bytes a second, on average over the two times above, below which there is no progress.
+    pub min_rate: u64,
+    /// Bytes of all buffers, and of what passes through unkept.
+    pub buffers: u64,
+    /// What a client network may take.
+    pub clients: client::Limits,
     /// Bytes of a request's body.
     pub body_bytes: u64,
     /// Connections at once, in all.
@@ -79,6 +90,9 @@ impl Default for Limits {
             idle_time: Duration::from_secs(75),
             write_time: Duration::from_secs(60),
             body_time: Duration::from_secs(60),
+            min_rate: 256,
+            buffers: 512 << 20,
+            clients: client::Limits::default(),
             tunnel_idle: Duration::from_secs(600),
             body_bytes: u64::MAX,
             connections: 10_000,
@@ -140,6 +154,8 @@ pub(crate) struct Streamed {
     pub(crate) not_modified: bool,
     /// The client is the one whose request was sent.
     pub(crate) first: bool,
+    /// What it takes while it is sent.
+    pub(crate) reserved: Option<Reserved>,
 }
 
 /// An origin that agreed to speak another protocol.
@@ -148,6 +164,25 @@ pub(crate) struct Upgraded {
     pub(crate) fields: HeaderMap,
     pub(crate) upgrade: hyper::upgrade::OnUpgrade,
     pub(crate) status: CacheStatus,
+    /// What it takes while it is open.
+    pub(crate) reserved: Option<Reserved>,
+}
+
+/// What clients may take, and what all cores together count of it.
+#[derive(Clone, Debug)]
+pub struct Shared {
+    limits: Limits,
+    /// What client networks take; `None` if they are not limited.
+    pub clients: Option<Arc<Clients>>,
+    /// What all buffers take.
+    pub buffers: Arc<Account>,
+}
+
+impl Shared {
+    pub(crate) fn new(limits: Limits) -> Self {
+        let (clients, buffers) = (Clients::new(&limits.clients), Account::new(limits.buffers));
+        Self { limits, clients, buffers }
+    }
 }
 
 /// One core's half of the edge.
@@ -156,7 +191,7 @@ pub struct Service {
     store: Arc<Store>,
     sites: RefCell<Rc<Sites>>,
     identity: Identity,
-    limits: Limits,
+    shared: Shared,
     counters: Arc<Counters>,
     log: Option<Log>,
     disk: Option<Arc<Disk>>,
@@ -171,7 +206,7 @@ impl Service {
         store: Arc<Store>,
         sites: Rc<Sites>,
         identity: Identity,
-        limits: Limits,
+        shared: Shared,
         counters: Arc<Counters>,
         log: Option<Log>,
         disk: Option<Arc<Disk>>,
@@ -180,7 +215,7 @@ impl Service {
             store,
             sites: RefCell::new(sites),
             identity,
-            limits,
+            shared,
             counters,
             log,
             disk,
@@ -190,11 +225,44 @@ impl Service {
     }
 
     pub(crate) fn limits(&self) -> &Limits {
-        &self.limits
+        &self.shared.limits
     }
 
     pub(crate) fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// What all cores count together.
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// Whether a request is one too many of its client's network. That counts it.
+    pub(crate) fn refusal(&self, client: &Client) -> Option<Problem> {
+        let (clients, network) = (self.shared.clients.as_ref()?, client.network?);
+        let seconds = clients.request(network).err()?;
+        self.counters.request_limited();
+        Some(Problem::TooManyRequests(seconds))
+    }
+
+    /// How a client is written to.
+    pub(crate) fn flow(&self, client: &Client) -> Flow {
+        let limited = self.shared.clients.as_ref().zip(client.network);
+        Flow {
+            limit: self.limits().write_time,
+            least: self.limits().min_rate,
+            pace: limited.and_then(|(clients, network)| clients.pace(network)),
+            counters: Arc::clone(&self.counters),
+        }
+    }
+
+    /// Reserves memory for buffers; that there is none is counted.
+    pub(crate) fn reserve(&self, bytes: u64) -> Option<Reserved> {
+        let reserved = self.shared.buffers.reserve(bytes);
+        if reserved.is_none() {
+            self.counters.no_room();
+        }
+        reserved
     }
 
     /// The sites as they are now.

@@ -6,27 +6,34 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf},
-    time::{Instant, sleep_until, timeout},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 use tracing::debug;
+
+use crate::clients::Pace;
 
 /// Bytes in each direction that may lie in between.
 const BUFFER: usize = 16 * 1024;
 
 /// Tunnels until both sides have ended, one fails, or nothing has moved in either direction for
 /// `idle`. `first` is what the client sent already.
-pub(crate) async fn run<S>(client: &mut S, first: &[u8], upgrade: OnUpgrade, idle: Duration)
-where
+pub(crate) async fn run<S>(
+    client: &mut S,
+    first: &[u8],
+    upgrade: OnUpgrade,
+    idle: Duration,
+    pace: Option<&Pace>,
+) where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     match timeout(idle, upgrade).await {
-        Ok(Ok(upgraded)) => relay(client, first, TokioIo::new(upgraded), idle).await,
+        Ok(Ok(upgraded)) => relay(client, first, TokioIo::new(upgraded), idle, pace).await,
         Ok(Err(error)) => debug!(%error, "the origin's upgrade failed"),
         Err(_) => debug!("the origin's upgrade took too long"),
     }
 }
 
-async fn relay<C, O>(client: &mut C, first: &[u8], origin: O, idle: Duration)
+async fn relay<C, O>(client: &mut C, first: &[u8], origin: O, idle: Duration, pace: Option<&Pace>)
 where
     C: AsyncRead + AsyncWrite + Unpin,
     O: AsyncRead + AsyncWrite,
@@ -35,10 +42,10 @@ where
     let (origin_read, mut origin_write) = tokio::io::split(origin);
     let activity = Activity::new(idle);
     let up = async {
-        write(&mut origin_write, first, &activity).await?;
-        copy(client_read, origin_write, &activity).await
+        write(&mut origin_write, first, &activity, None).await?;
+        copy(client_read, origin_write, &activity, None).await
     };
-    let down = copy(origin_read, client_write, &activity);
+    let down = copy(origin_read, client_write, &activity, pace);
     tokio::select! {
         // A failure on one side ends both; a clean end of one leaves the other to finish.
         ended = async { tokio::try_join!(up, down) } => {
@@ -83,6 +90,7 @@ async fn copy<R, W>(
     mut from: ReadHalf<R>,
     mut to: WriteHalf<W>,
     activity: &Activity,
+    pace: Option<&Pace>,
 ) -> io::Result<()>
 where
     R: AsyncRead,
@@ -95,7 +103,7 @@ where
         if read == 0 {
             return to.shutdown().await;
         }
-        write(&mut to, &buffer[..read], activity).await?;
+        write(&mut to, &buffer[..read], activity, pace).await?;
         to.flush().await?;
     }
 }
@@ -104,9 +112,18 @@ async fn write<W: AsyncWrite>(
     to: &mut WriteHalf<W>,
     mut bytes: &[u8],
     activity: &Activity,
+    pace: Option<&Pace>,
 ) -> io::Result<()> {
     while !bytes.is_empty() {
-        let written = to.write(bytes).await?;
+        let mut piece = bytes;
+        if let Some(pace) = pace {
+            piece = &bytes[..bytes.len().min(pace.piece())];
+            sleep(pace.reserve(piece.len())).await;
+        }
+        let written = to.write(piece).await?;
+        if let Some(pace) = pace {
+            pace.give_back(piece.len() - written);
+        }
         if written == 0 {
             return Err(io::ErrorKind::WriteZero.into());
         }
@@ -133,7 +150,7 @@ mod tests {
     fn tunnel(idle: Duration) -> (DuplexStream, DuplexStream, impl Future<Output = ()>) {
         let (client, mut near) = duplex(16);
         let (origin, far) = duplex(16);
-        (client, origin, async move { relay(&mut near, b"first ", far, idle).await })
+        (client, origin, async move { relay(&mut near, b"first ", far, idle, None).await })
     }
 
     #[test]

@@ -136,7 +136,7 @@ impl Upstream {
 
     /// A request failed; whether that says something of the origin is another question.
     fn note(&self, at: usize, failure: Failure) {
-        if matches!(failure, Failure::RequestBroken | Failure::GivenUp) {
+        if matches!(failure, Failure::RequestBroken | Failure::GivenUp | Failure::NoRoom) {
             return;
         }
         let out = self.turns.borrow_mut().failed(at, self.clock.now());

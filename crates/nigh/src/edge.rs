@@ -23,7 +23,7 @@ use nigh_net::{
     entropy, http1,
     listen::Open,
     server::{self, Bound, Listen, Server},
-    service::Limits,
+    service::{Limits, Shared},
     sites::{self, Snapshot},
     tls,
     upstream::Member,
@@ -44,6 +44,7 @@ pub(crate) struct Running {
     pub(crate) store: Arc<Store>,
     pub(crate) registry: Registry,
     pub(crate) open: Open,
+    pub(crate) shared: Shared,
     pub(crate) name: String,
     pub(crate) addresses: Vec<(Scheme, SocketAddr)>,
     pub(crate) since: Instant,
@@ -85,11 +86,13 @@ impl Edge {
         let (disk, writer) = handover::disk::take_over(given, disk, store.purges())?.unzip();
         let registry = Registry::default();
         let open = Open::default();
+        let shared = bound.shared().clone();
         let server = bound.start(&store, &registry, log.as_ref(), &open, disk.as_ref())?;
         let addresses = server.addresses.clone();
         let (name, since) = (name.to_owned(), Instant::now());
         let sites = RwLock::new(by_host(sites));
-        let running = Running { store, registry, open, name, addresses, since, disk, sites };
+        let running =
+            Running { store, registry, open, shared, name, addresses, since, disk, sites };
         Ok(Self { running: Arc::new(running), server, log, disk: writer, admin: None })
     }
 
@@ -355,6 +358,9 @@ fn server_settings(settings: &Settings, sites: Snapshot) -> anyhow::Result<serve
             idle_time: limits.idle_time,
             write_time: limits.stall_time,
             body_time: limits.stall_time,
+            min_rate: limits.min_rate,
+            buffers: limits.buffers.bytes(),
+            clients: limits.per_client.clone(),
             body_bytes: limits.max_body.map_or(u64::MAX, ByteSize::bytes),
             connections: limits.max_connections,
             ..Limits::default()

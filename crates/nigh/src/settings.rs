@@ -1,6 +1,7 @@
 //! What an edge is made of, wherever it was said: in flags (`nigh edge`) or in a file (`nigh run`).
 //! The file is described in docs/settings.md.
 
+mod clients;
 mod document;
 mod file;
 mod flags;
@@ -12,6 +13,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use nigh_base::ByteSize;
 use nigh_cache::evict;
 use nigh_edge::{
+    client,
     site::{Host, Rules},
     upstream::Probe,
 };
@@ -19,7 +21,8 @@ use nigh_net::{access_log, disk, origin};
 
 use crate::cli::ListenAddress;
 
-pub(crate) use file::{Unusable, read};
+pub(crate) use clients::min_rate;
+pub(crate) use file::{Unusable, buffers, read};
 pub(crate) use mistake::Mistake;
 
 /// Everything that can be set. Where a value exists, it can be used, as far as that can be known
@@ -107,7 +110,12 @@ pub(crate) struct Limits {
     pub(crate) head_time: Duration,
     pub(crate) idle_time: Duration,
     pub(crate) stall_time: Duration,
+    /// Bytes a second; 0 for none.
+    pub(crate) min_rate: u64,
     pub(crate) drain_time: Duration,
+    /// Of all buffers, and of what passes through unkept.
+    pub(crate) buffers: ByteSize,
+    pub(crate) per_client: client::Limits,
 }
 
 impl Default for Limits {
@@ -121,7 +129,10 @@ impl Default for Limits {
             head_time: Duration::from_secs(10),
             idle_time: Duration::from_secs(75),
             stall_time: Duration::from_secs(60),
+            min_rate: 256,
             drain_time: Duration::from_secs(30),
+            buffers: ByteSize::mib(512),
+            per_client: client::Limits::default(),
         }
     }
 }

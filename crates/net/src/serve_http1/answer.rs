@@ -1,6 +1,6 @@
 //! The answer to a request that the origin was asked about, as it comes.
 
-use std::{future::poll_fn, io, task::Poll, time::Duration};
+use std::{future::poll_fn, io, task::Poll};
 
 use bytes::{Buf, Bytes};
 use http::StatusCode;
@@ -14,6 +14,7 @@ use super::{
     output::{Framed, Output, end_head, write_hit, write_problem},
 };
 use crate::{
+    flow::Flow,
     http1::write,
     service::{Answer, Service, Streamed},
 };
@@ -33,7 +34,7 @@ pub(super) struct Record {
 pub(super) struct Out<'a, W> {
     pub(super) writer: &'a mut W,
     pub(super) timer: &'a mut Timer,
-    pub(super) limit: Duration,
+    pub(super) flow: &'a Flow,
     pub(super) output: &'a mut Output,
 }
 
@@ -52,7 +53,7 @@ impl<W: AsyncWrite + Unpin> Out<'_, W> {
                 record.cache = hit.status;
                 record.bytes = hit.reply.content.remaining() as u64;
                 let content = write_hit(self.output, hit, service, *framed, text);
-                send(self.writer, self.timer, self.limit, &mut self.output.0, content).await
+                send(self.writer, self.timer, self.flow, &mut self.output.0, content).await
             }
             Answer::Streamed(streamed) => {
                 self.stream(streamed, framed, service, text, &mut record).await
@@ -61,7 +62,7 @@ impl<W: AsyncWrite + Unpin> Out<'_, W> {
                 record.status = problem.status();
                 record.cache = status;
                 record.bytes = write_problem(self.output, problem, status, service, *framed, text);
-                send(self.writer, self.timer, self.limit, &mut self.output.0, Bytes::new()).await
+                send(self.writer, self.timer, self.flow, &mut self.output.0, Bytes::new()).await
             }
             Answer::Upgraded(_) => unreachable!("upgrades were taken out before"),
         };
@@ -100,7 +101,7 @@ impl<W: AsyncWrite + Unpin> Out<'_, W> {
         }
         end_head(self.output, *framed);
         if bodiless {
-            return send(self.writer, self.timer, self.limit, &mut self.output.0, Bytes::new())
+            return send(self.writer, self.timer, self.flow, &mut self.output.0, Bytes::new())
                 .await;
         }
         // Whatever is there already goes out with the head.
@@ -111,7 +112,7 @@ impl<W: AsyncWrite + Unpin> Out<'_, W> {
                 Poll::Ready(chunk) => chunk,
                 Poll::Pending => {
                     sent_any = true;
-                    send(self.writer, self.timer, self.limit, &mut self.output.0, Bytes::new())
+                    send(self.writer, self.timer, self.flow, &mut self.output.0, Bytes::new())
                         .await?;
                     reader.chunk().await
                 }
@@ -127,8 +128,7 @@ impl<W: AsyncWrite + Unpin> Out<'_, W> {
                         self.output.0.extend_from_slice(&chunk);
                     } else {
                         sent_any = true;
-                        send(self.writer, self.timer, self.limit, &mut self.output.0, chunk)
-                            .await?;
+                        send(self.writer, self.timer, self.flow, &mut self.output.0, chunk).await?;
                     }
                     if chunked {
                         self.output.0.extend_from_slice(write::CHUNK_END);
@@ -144,7 +144,7 @@ impl<W: AsyncWrite + Unpin> Out<'_, W> {
                     return send(
                         self.writer,
                         self.timer,
-                        self.limit,
+                        self.flow,
                         &mut self.output.0,
                         Bytes::new(),
                     )
@@ -167,6 +167,6 @@ impl<W: AsyncWrite + Unpin> Out<'_, W> {
                 ),
             }
         }
-        send(self.writer, self.timer, self.limit, &mut self.output.0, Bytes::new()).await
+        send(self.writer, self.timer, self.flow, &mut self.output.0, Bytes::new()).await
     }
 }

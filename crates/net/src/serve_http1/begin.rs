@@ -83,6 +83,7 @@ impl<'h> Judged<'h> {
         service: &Service,
         sites: &'h Sites,
         buffers: &mut Buffers,
+        refusal: Option<Problem>,
     ) -> (Self, Plan) {
         let authority = head.target.authority.unwrap_or_else(|| sites.nameless());
         let place = head.target.path_and_query;
@@ -100,6 +101,7 @@ impl<'h> Judged<'h> {
             route: sites.route(authority, place),
         };
         let planned = match (&judged.route, head.framing) {
+            _ if let Some(problem) = refusal => Plan::Refuse(problem),
             (None, _) => Plan::Refuse(Problem::UnknownHost),
             (_, Framing::Length(length)) if length > service.limits().body_bytes => {
                 Plan::Refuse(Problem::BodyTooLarge)
@@ -186,8 +188,12 @@ pub(super) fn begin_early(
     buffers: &mut Buffers,
 ) -> Early {
     let sites = service.sites();
-    let (judged, planned) = Judged::new(head, client, service, &sites, buffers);
+    let (judged, planned) = Judged::new(head, client, service, &sites, buffers, None);
     match planned {
+        // What is one too many is told so in its turn; what is not begun now is counted then.
+        Plan::Fetch(_) if service.refusal(&client).is_some() => {
+            Early::Nothing { persistent: judged.persists_refusal() }
+        }
         Plan::Fetch(fetch) => Early::Fetch(judged.fetching(fetch, buffers)),
         Plan::Answer(_) => Early::Nothing { persistent: judged.framed.persistent },
         Plan::Refuse(_) => Early::Nothing { persistent: judged.persists_refusal() },
@@ -213,7 +219,8 @@ pub(super) fn begin(
     buffers: &mut Buffers,
 ) -> Begun {
     let sites = service.sites();
-    let (mut judged, planned) = Judged::new(head, client, service, &sites, buffers);
+    let refusal = service.refusal(&client);
+    let (mut judged, planned) = Judged::new(head, client, service, &sites, buffers, refusal);
     judged.framed.persistent &= position == Position::Followed || !service.is_draining();
     match planned {
         Plan::Answer(hit) => {

@@ -74,6 +74,9 @@ pub(super) fn write_problem(
 ) -> u64 {
     let body = problem.body();
     service.write_own(output, problem.status(), body.len(), status, text);
+    if let Some(seconds) = problem.retry_after() {
+        write::number_field(&mut output.0, "retry-after", u64::from(seconds));
+    }
     end_head(output, framed);
     if framed.head_only {
         return 0;

@@ -25,6 +25,7 @@ use super::{
 };
 use crate::{
     body::RequestBody,
+    buffers::Reserved,
     http1,
     service::{Answer, Phase, Service},
 };
@@ -45,7 +46,7 @@ pub(super) type Turns = RefCell<VecDeque<Turn>>;
 /// A request whose turn to be answered will come.
 pub(super) enum Turn {
     /// Its head, to be read again: what is stored is answered with as it is then.
-    Read { head: Box<[u8]>, persistent: bool },
+    Read { head: Box<[u8]>, persistent: bool, _reserved: Reserved },
     /// The origin was asked.
     Asked { asked: Asked, key: Box<[u8]>, answering: Ahead },
 }
@@ -224,7 +225,9 @@ impl LookAhead<'_> {
         let turn = match early {
             Early::Nothing { .. } if length > READ_AGAIN => return Step::Stop,
             Early::Nothing { persistent } => {
-                Turn::Read { head: input.unread()[..length].into(), persistent }
+                let Some(reserved) = self.service.reserve(length as u64) else { return Step::Stop };
+                let head = input.unread()[..length].into();
+                Turn::Read { head, persistent, _reserved: reserved }
             }
             Early::Fetch(fetching) => {
                 let key = &fetching.ask.key;

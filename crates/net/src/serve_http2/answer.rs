@@ -71,7 +71,9 @@ impl Answering {
         let (authority, path_and_query) = read.unwrap_or(("", "-"));
         let has_body = !body.is_end_stream();
         let route = service.sites().route(authority, path_and_query);
-        let planned = if read.is_none() {
+        let planned = if let Some(problem) = service.refusal(client) {
+            Plan::Refuse(problem)
+        } else if read.is_none() {
             Plan::Refuse(Problem::BadTarget)
         } else if head.headers.len() > limits.http1.fields {
             Plan::Refuse(Problem::TooManyFields)
@@ -126,7 +128,7 @@ impl Answering {
                 let fetching = Fetching {
                     ask: Rc::new(ask()),
                     fetch,
-                    body: RequestBody::stream(body, length, limits.body_bytes),
+                    body: RequestBody::stream(body, length, limits),
                     service: Rc::clone(service),
                     streams: Rc::clone(streams),
                     started: Instant::now(),
@@ -427,6 +429,9 @@ impl Out<'_> {
         let mut head = MapHead::default();
         let body = problem.body();
         self.service.write_own(&mut head, problem.status(), body.len(), cache, self.text);
+        if let Some(seconds) = problem.retry_after() {
+            head.fields.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
         let body = if *self.method == Method::HEAD { Bytes::new() } else { Bytes::from(body) };
         (response(head, Data::Bytes(body)), cache)
     }

@@ -26,7 +26,7 @@ use nigh_edge::{
 use tokio::{sync::mpsc, time::Instant};
 
 use super::{Answer, Ask, Service, Streamed, Upgraded, beneath::Looked};
-use crate::{body::RequestBody, clock, http1::trailers, origin::Fetched};
+use crate::{body::RequestBody, buffers, clock, http1::trailers, origin::Fetched};
 
 /// How long, in all, the readers of a response that is not kept wait for those who are behind.
 const HELD_UP_MAX: Duration = Duration::from_secs(10);
@@ -60,6 +60,26 @@ impl Service {
 
     /// Asks the origin, or waits for whoever does.
     pub(crate) async fn fetch(
+        self: &Rc<Self>,
+        ask: Rc<Ask>,
+        fetch: Fetch,
+        body: RequestBody,
+        interims: mpsc::Sender<Interim>,
+    ) -> Answer {
+        let cost = buffers::fetch(ask.version, ask.has_content);
+        let Some(taken) = self.reserve(cost) else {
+            return Answer::Problem(Problem::Origin(Failure::NoRoom), fetch.status);
+        };
+        let mut answer = self.fetch_with_room(ask, fetch, body, interims).await;
+        if let Answer::Streamed(Streamed { reserved, .. })
+        | Answer::Upgraded(Upgraded { reserved, .. }) = &mut answer
+        {
+            *reserved = Some(taken);
+        }
+        answer
+    }
+
+    async fn fetch_with_room(
         self: &Rc<Self>,
         ask: Rc<Ask>,
         fetch: Fetch,
@@ -200,7 +220,15 @@ impl Service {
                     conditional::evaluate(&ask.method, &ask.fields, head.status, &head.fields, now);
                 let not_modified =
                     fetch.manner == Manner::Shared && outcome == conditional::Outcome::NotModified;
-                Some(Answer::Streamed(Streamed { head, reader, status, not_modified, first }))
+                let reserved = None;
+                Some(Answer::Streamed(Streamed {
+                    head,
+                    reader,
+                    status,
+                    not_modified,
+                    first,
+                    reserved,
+                }))
             }
         }
     }
@@ -288,6 +316,15 @@ impl Service {
             self.learn_from_head(ask, status, &fields, requested, received);
         }
         let length = fetched.length().filter(|_| ask.method != Method::HEAD);
+        let is_empty = ask.method == Method::HEAD || status == StatusCode::NO_CONTENT;
+        let passing = if is_empty { 0 } else { buffers::passing(length) };
+        let mut room = None;
+        if stored.is_err() {
+            room = self.reserve(passing);
+            if room.is_none() {
+                return pilot.fail(Failure::NoRoom);
+            }
+        }
         let announced = fields.get(header::CONTENT_LENGTH).cloned();
         let for_first = take_qualified(&mut fields, &directives);
         storable::strip(&mut fields, &directives, received);
@@ -317,6 +354,13 @@ impl Service {
                 Ok(Some(frame)) => match frame.into_data() {
                     Ok(data) => {
                         pilot.push(&data);
+                        // The store had no room for it, or has none for the rest.
+                        if room.is_none() && !pilot.keeps() {
+                            room = self.reserve(passing);
+                            if room.is_none() {
+                                return pilot.fail(Failure::NoRoom);
+                            }
+                        }
                         if self.wait_for_room(&pilot, &mut patience).await.is_err() {
                             return;
                         }
@@ -463,7 +507,8 @@ impl Service {
             Ok(mut fetched) if fetched.head.status == StatusCode::SWITCHING_PROTOCOLS => {
                 let fields = std::mem::take(&mut fetched.head.headers);
                 let status = CacheStatus { forward_status: Some(101), ..fetch.status };
-                Answer::Upgraded(Upgraded { fields, upgrade: fetched.into_upgrade(), status })
+                let upgrade = fetched.into_upgrade();
+                Answer::Upgraded(Upgraded { fields, upgrade, status, reserved: None })
             }
             // It declined, and its answer is an answer like any other.
             Ok(fetched) => {

@@ -13,8 +13,8 @@ use nigh_net::disk;
 use toml::de::DeTable;
 
 use super::{
-    Cache, Limits, Mistake, Node, Secret, Settings, Tls, document::Section, mistake::Mistakes,
-    sites,
+    Cache, Limits, Mistake, Node, Secret, Settings, Tls, clients, document::Section,
+    mistake::Mistakes, sites,
 };
 use crate::cli::{ListenAddress, duration, loopback, target_size};
 
@@ -184,6 +184,17 @@ fn tls(mut section: Section<'_>, folder: &Path, node: &Node) -> Option<Tls> {
     Some(Tls { certificate: certificate?, key: key? })
 }
 
+/// The least ceiling: some connections, each with a response in passing.
+const BUFFERS_MIN: ByteSize = ByteSize::mib(1);
+
+pub(crate) fn buffers(text: &str) -> Result<ByteSize, String> {
+    let size = ByteSize::from_str(text).map_err(|error| error.to_string())?;
+    match size < BUFFERS_MIN {
+        true => Err(format!("buffers take {BUFFERS_MIN} at least")),
+        false => Ok(size),
+    }
+}
+
 fn limits(mut section: Section<'_>) -> Limits {
     let default = Limits::default();
     let count = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
@@ -198,7 +209,10 @@ fn limits(mut section: Section<'_>) -> Limits {
         head_time: section.parsed("head_time", duration).unwrap_or(default.head_time),
         idle_time: section.parsed("idle_time", duration).unwrap_or(default.idle_time),
         stall_time: section.parsed("stall_time", duration).unwrap_or(default.stall_time),
+        min_rate: section.parsed("min_rate", clients::min_rate).unwrap_or(default.min_rate),
         drain_time: section.parsed("drain_time", duration).unwrap_or(default.drain_time),
+        buffers: section.parsed("buffers", buffers).unwrap_or(default.buffers),
+        per_client: clients::read(section.inline("per_client")),
     };
     section.finish();
     limits

@@ -1,6 +1,7 @@
 //! The flags of `nigh edge` as settings: one site, for every host.
 
 use nigh_cache::key::Scheme;
+use nigh_edge::client;
 use nigh_net::{disk, origin};
 
 use super::{Cache, Limits, Node, Secret, Settings, Site, Tls};
@@ -48,7 +49,10 @@ impl From<&cli::Edge> for Settings {
                 head_time: limits.head_time,
                 idle_time: limits.idle_time,
                 stall_time: limits.stall_time,
+                min_rate: limits.min_rate,
                 drain_time: limits.drain_time,
+                buffers: limits.buffers,
+                per_client: client::Limits::default(),
             },
             sites: vec![Site {
                 origin_ca: origin.origin_ca.clone(),

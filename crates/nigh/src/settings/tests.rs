@@ -98,6 +98,18 @@ fn flags_and_a_file_that_says_no_more_are_the_same_settings() {
 }
 
 #[test]
+fn limits_for_clients_are_read() {
+    let text = "[limits]\nmin_rate = \"1KiB/s\"\nper_client = { requests = \"600/m\", connections = 4, \
+                bandwidth = \"1MiB/s\", exempt = [\"10.0.0.0/8\", \"::1\"], ipv6_prefix = 48 }\n\
+                [[site]]\nhost = \"*\"\norigin = \"http://a\"";
+    let limits = parse(text).unwrap().limits;
+    let clients = &limits.per_client;
+    assert_eq!((limits.min_rate, clients.burst, clients.connections), (1024, 10, Some(4)));
+    assert_eq!((clients.ipv4_prefix, clients.ipv6_prefix, clients.exempt.len()), (32, 48, 2));
+    assert!(clients.are_set() && !Limits::default().per_client.are_set());
+}
+
+#[test]
 fn an_unknown_key_names_the_nearest_at_every_depth() {
     assert_eq!(
         mistakes("[node]\nlissen = \"http://:80\"\n[cached]\nmemory = \"1GiB\""),
@@ -144,6 +156,15 @@ fn values_that_are_none_say_what_to_write() {
         ("[cache]\nmemory = \"many\"", "2:10", "is no unit of size: use B, KiB"),
         ("[cache]\neviction = \"random\"", "2:12", "gdsf"),
         ("[limits]\nmax_target = \"64KiB\"", "2:14", "at most 63KiB"),
+        ("[limits]\nmin_rate = \"fast\"", "2:12", "write 10MiB/s"),
+        ("[limits]\nbuffers = \"1KiB\"", "2:11", "1MiB at least"),
+        ("[limits]\nper_client = { requests = 5 }", "2:27", "write it in quotes"),
+        ("[limits]\nper_client = { requests = \"5\" }", "2:27", "write 100/s, 600/m"),
+        ("[limits]\nper_client = { requests = \"0/s\" }", "2:27", "no rate of requests"),
+        ("[limits]\nper_client = { burst = 5 }", "2:24", "say requests = "),
+        ("[limits]\nper_client = { exempt = \"10.0.0.1/8\" }", "2:25", "write 192.0.2.0/24"),
+        ("[limits]\nper_client = { ipv6_prefix = 129 }", "2:30", "from 16 to 128"),
+        ("[limits]\nper_client = { conections = 5 }", "2:16", "the nearest is `connections`"),
         ("[limits]\nhead_time = \"5w\"", "2:13", "use ms, s, m, h or d"),
         ("[tls]\ncert = \"a\"", "1:1", "has no `key`"),
         ("[tls]\ncert = \"a\"\nkey = { envs = \"A\" }", "3:9", "the nearest is `env`"),

@@ -179,6 +179,24 @@ impl Edge {
         }
     }
 
+    /// What `/metrics` says of this, labels included.
+    #[track_caller]
+    pub(crate) fn metric(&self, name: &str) -> u64 {
+        let page = self.ask_admin("/metrics");
+        let value = page.text().lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.and_then(|value| value.parse().ok()).expect("a number of this name")
+    }
+
+    /// The same, once it is as it should be.
+    #[track_caller]
+    pub(crate) fn metric_until(&self, name: &str, good: impl Fn(u64) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !good(self.metric(name)) {
+            assert!(Instant::now() < deadline, "{name} does not change");
+            std::thread::yield_now();
+        }
+    }
+
     /// The next line of its standard error that contains `words`.
     #[track_caller]
     pub(crate) fn line(&self, words: &str) -> String {
