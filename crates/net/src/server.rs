@@ -111,6 +111,17 @@ pub enum StartError {
         /// Why.
         source: io::Error,
     },
+    /// The port is not for this user.
+    #[error(
+        "cannot listen on {address}: a port below 1024 is for root, for CAP_NET_BIND_SERVICE, or \
+         for sockets that systemd opens"
+    )]
+    NotAllowed {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
     /// A thread or its runtime could not be made.
     #[error("cannot start a worker thread")]
     Thread(#[from] io::Error),
@@ -200,7 +211,10 @@ impl Listening {
         inherited: Vec<std::net::TcpListener>,
         workers: usize,
     ) -> Result<Self, StartError> {
-        let failed = |source| StartError::Bind { address, source };
+        let failed = |source: io::Error| match source.kind() {
+            io::ErrorKind::PermissionDenied => StartError::NotAllowed { address, source },
+            _ => StartError::Bind { address, source },
+        };
         let mut sockets = inherited;
         let were_inherited = !sockets.is_empty();
         if !were_inherited {

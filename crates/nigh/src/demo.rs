@@ -20,7 +20,7 @@ use nigh_base::ByteSize;
 use nigh_cache::store::{self, Store};
 use nigh_net::{
     entropy, origin,
-    server::{Listen, Settings},
+    server::{Bound, Listen, Settings},
     service::Limits,
 };
 use serde_json::json;
@@ -59,7 +59,8 @@ pub(crate) fn run(flags: &cli::Demo) -> anyhow::Result<()> {
     let store = Store::new(store::Settings::new(MEMORY, entropy::seed()));
     let mut given = Given::default();
     let socket = given.admin(ANYWHERE)?;
-    let edge = edge::Edge::start("demo", vec![shown], settings, store, None, None, given)?;
+    let bound = Bound::new(settings, &mut given.sockets)?;
+    let edge = edge::Edge::start("demo", vec![shown], bound, store, None, None, given)?;
     let (_, front) = edge.running.addresses[0];
     let admin = {
         let _entered = runtime.enter();

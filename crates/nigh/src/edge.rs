@@ -34,6 +34,7 @@ use crate::{
     admin, cli,
     handover::{self, Given, Program},
     lifecycle::{self, End, Signals},
+    privileges::Intended,
     settings::{self, Secret, Settings, Site},
     systemd::Manager,
 };
@@ -71,18 +72,17 @@ pub(crate) struct Edge {
 }
 
 impl Edge {
-    /// Starts an edge; `sites` are those of `settings`, as the admin API shows them.
+    /// Starts an edge; `sites` are those that `bound` was given, as the admin API shows them.
     pub(crate) fn start(
         name: &str,
         sites: Vec<Site>,
-        settings: server::Settings,
+        bound: Bound,
         store: Arc<Store>,
         log: Option<Writer>,
         disk: Option<&disk::Settings>,
-        mut given: Given,
+        given: Given,
     ) -> anyhow::Result<Self> {
         without_huge_pages();
-        let bound = Bound::new(settings, &mut given.sockets)?;
         let (disk, writer) = handover::disk::take_over(given, disk, store.purges())?.unzip();
         let registry = Registry::default();
         let open = Open::default();
@@ -169,6 +169,7 @@ pub(crate) fn run_file(file: &Path) -> anyhow::Result<()> {
 fn serve(settings: &Settings, file: Option<&Path>) -> anyhow::Result<()> {
     let mut given = Given::from_environment()?;
     let manager = Manager::from_environment();
+    let intended = Intended::of(&settings.node)?;
     let program = Program::this()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     // Signals are heard from before anyone is told that the edge is there.
@@ -184,12 +185,15 @@ fn serve(settings: &Settings, file: Option<&Path>) -> anyhow::Result<()> {
     let snapshot = snapshot(&settings.sites, &mut roots)?;
     let store = Store::new(store_settings(&settings.cache));
     let name = &settings.node.name;
-    let server = server_settings(settings, snapshot)?;
+    let bound = Bound::new(server_settings(settings, snapshot)?, &mut given.sockets)?;
     let admin = settings.node.admin.map(|address| given.admin(address)).transpose()?;
+    if let Some(intended) = intended {
+        intended.become_it(settings)?;
+    }
     let mut edge = Edge::start(
         name,
         settings.sites.clone(),
-        server,
+        bound,
         store,
         log,
         settings.cache.disk.as_ref(),

@@ -22,7 +22,7 @@ use std::{
     net::{SocketAddr, TcpListener},
     os::{fd::OwnedFd, unix::net::UnixStream},
     process::{Child, ExitStatus},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::Context;
@@ -39,6 +39,10 @@ const READY_LIMIT: Duration = Duration::from_secs(30);
 
 /// How long the old process may take to stop after that; more than its own limits for the disk.
 const GO_LIMIT: Duration = Duration::from_secs(60);
+
+/// How long a process that failed may take to say why and end, and how often that is looked for.
+const LAST_WORDS_LIMIT: Duration = Duration::from_secs(2);
+const LAST_WORDS_LOOK: Duration = Duration::from_millis(5);
 
 const READY: &[u8] = b"READY=1\n";
 const GO: &[u8] = b"GO\n";
@@ -158,12 +162,24 @@ impl Successor {
         let mut word = [0; READY.len()];
         match tokio::time::timeout(READY_LIMIT, self.line.read_exact(&mut word)).await {
             Ok(Ok(_)) if word == READY => Ok(()),
-            Ok(_) => Err(Failed::Ended(self.end()?)),
+            Ok(_) => Err(Failed::Ended(self.ended().await?)),
             Err(_) => {
                 self.end()?;
                 Err(Failed::Late)
             }
         }
+    }
+
+    /// Waits for the end of a process that has closed the line, so that it can say why; not for long.
+    async fn ended(&mut self) -> std::io::Result<ExitStatus> {
+        let deadline = Instant::now() + LAST_WORDS_LIMIT;
+        while Instant::now() < deadline {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status);
+            }
+            tokio::time::sleep(LAST_WORDS_LOOK).await;
+        }
+        self.end()
     }
 
     /// Ends it, and says how it ended; that was before, if it had.

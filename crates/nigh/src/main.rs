@@ -12,6 +12,7 @@ mod lifecycle;
 mod locate;
 mod metrics;
 mod node;
+mod privileges;
 mod purge;
 mod settings;
 mod sim;

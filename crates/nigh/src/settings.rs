@@ -43,6 +43,10 @@ pub(crate) struct Node {
     pub(crate) name: String,
     pub(crate) listen: Vec<ListenAddress>,
     pub(crate) admin: Option<SocketAddr>,
+    /// Whom the process becomes once its ports are open.
+    pub(crate) user: Option<String>,
+    /// `None` for the user's own.
+    pub(crate) group: Option<String>,
     /// `None` for one a core.
     pub(crate) workers: Option<u16>,
     pub(crate) access_log: Option<PathBuf>,
@@ -55,6 +59,8 @@ impl Default for Node {
             name: "nigh".to_owned(),
             listen: vec![ListenAddress::default()],
             admin: None,
+            user: None,
+            group: None,
             workers: None,
             access_log: None,
             log_format: access_log::Format::Combined,

@@ -108,10 +108,15 @@ fn node(mut section: Section<'_>, folder: &Path) -> Node {
         name: section.parsed("name", name).unwrap_or(default.name),
         listen: listen.unwrap_or(default.listen),
         admin: section.parsed("admin", loopback),
+        user: section.parsed("user", name),
+        group: section.parsed("group", name),
         workers: section.number("workers", 1..=1024).and_then(|count| u16::try_from(count).ok()),
         access_log: section.parsed("access_log", log),
         log_format: section.parsed("log_format", FromStr::from_str).unwrap_or(default.log_format),
     };
+    if section.has("group") && !section.has("user") {
+        section.mistake("group", "a group goes with a user: say user = \"nigh\" too");
+    }
     section.finish();
     node
 }

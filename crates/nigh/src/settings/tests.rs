@@ -151,6 +151,7 @@ fn values_that_are_none_say_what_to_write() {
         ("[node]\nadmin = \"0.0.0.0:1\"", "2:9", "must be loopback"),
         ("[node]\nworkers = \"4\"", "2:11", "a whole number without quotes, from 1 to 1024"),
         ("[node]\nworkers = 0", "2:11", "from 1 to 1024"),
+        ("[node]\ngroup = \"a\"", "2:9", "say user = "),
         ("[node]\nlog_format = \"xml\"", "2:14", "combined or json"),
         ("[cache]\nmemory = 5", "2:10", "write it in quotes"),
         ("[cache]\nmemory = \"many\"", "2:10", "is no unit of size: use B, KiB"),

@@ -165,9 +165,10 @@ fn settings_with_a_mistake_leave_the_old_process_where_it_is() {
     let sites = format!("[[site]]\nhost = \"*\"\norigin = \"{}\"\n", origin.url());
     let file = SettingsFile::with(&sites);
     let edge = Edge::of(&file);
-    file.rewrite("[nodes]\n");
+    file.rewrite(&format!("{sites}origins = []\n"));
     edge.process.ask_to_be_replaced();
-    edge.line("does not take over, and this one goes on");
+    edge.line("there may be several `origins`");
+    edge.line("does not take over, and this one goes on: it ended: exit status: 1");
     assert_eq!(edge.get("/").text(), "x");
 }
 
@@ -195,6 +196,13 @@ fn the_new_process_follows_new_settings_and_closes_what_they_do_not_name() {
     }
     assert!(TcpStream::connect(second).is_err(), "nobody listens there any more");
     // More workers than sockets: the new ones get sockets of their own.
+    // An address that somebody else has leaves the old process where it is.
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().map(|address| (taken, address)).unwrap();
+    file.rewrite(&settings(&format!("\"http://{kept}\", \"http://{}\"", taken.1), 1));
+    edge.process.ask_to_be_replaced();
+    edge.line(&format!("cannot listen on {}", taken.1));
+    edge.line("does not take over, and this one goes on");
     file.rewrite(&settings(&format!("\"http://{kept}\""), 4));
     let load = Load::start(kept);
     edge.process.replace();
