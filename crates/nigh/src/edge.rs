@@ -6,7 +6,7 @@ use std::{
     os::fd::OwnedFd,
     path::{Path, PathBuf},
     sync::{Arc, RwLock},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use anyhow::Context;
@@ -130,7 +130,7 @@ impl Edge {
     }
 
     /// Ends it when every request in flight has ended, or after `limit`.
-    pub(crate) fn drain(self, limit: std::time::Duration) -> usize {
+    pub(crate) fn drain(self, limit: Duration) -> usize {
         let left = self.server.drain(limit);
         if let Some(log) = self.log {
             log.finish();
@@ -218,13 +218,19 @@ fn serve(settings: &Settings, file: Option<&Path>) -> anyhow::Result<()> {
     })?;
     // The admin API ends here: what it answered is done, and the next process knows of it.
     drop(runtime);
-    let drain_time = settings.limits.drain_time;
+    finish(edge, end, &manager, settings.limits.drain_time)
+}
+
+/// Lets an edge that is to serve no more end, and whoever takes its place begin.
+fn finish(mut edge: Edge, end: End, manager: &Manager, drain_time: Duration) -> anyhow::Result<()> {
+    let mut went = Ok(());
     match end {
         End::Told => manager.stopping(),
         End::Replaced(successor) => {
             edge.leave();
             manager.replaced_by(successor.id());
-            successor.go()?;
+            // There is no way back from here: what is in flight is finished in any case.
+            went = successor.go();
             info!(open = edge.running.open.count(), "the new process serves");
             lifecycle::linger(&edge, drain_time)?;
         }
@@ -234,7 +240,7 @@ fn serve(settings: &Settings, file: Option<&Path>) -> anyhow::Result<()> {
     if left > 0 {
         warn!(connections = left, "the drain time is over: cut what was left");
     }
-    Ok(())
+    went.context("the new process has ended: nobody serves")
 }
 
 /// Reads the file again, and exchanges the sites if nothing is wrong. `started` is what the edge was

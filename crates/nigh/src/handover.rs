@@ -170,6 +170,11 @@ impl Successor {
         }
     }
 
+    /// Whether it has not ended since.
+    pub(crate) fn is_there(&mut self) -> Result<(), Failed> {
+        self.child.try_wait()?.map_or(Ok(()), |status| Err(Failed::Ended(status)))
+    }
+
     /// Waits for the end of a process that has closed the line, so that it can say why; not for long.
     async fn ended(&mut self) -> std::io::Result<ExitStatus> {
         let deadline = Instant::now() + LAST_WORDS_LIMIT;

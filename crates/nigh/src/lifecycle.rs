@@ -81,12 +81,15 @@ pub(crate) async fn run(
                 None => successor = start(edge, program),
             },
             done = ready(&mut successor) => match done {
-                Ok(ready) => {
+                Ok(mut ready) => {
                     info!(pid = ready.id(), "the new process is ready to take over");
                     if let Some(disk) = &edge.running.disk {
                         handover::disk::settle(disk).await;
                     }
-                    return End::Replaced(ready);
+                    match ready.is_there() {
+                        Ok(()) => return End::Replaced(ready),
+                        Err(failed) => not_replaced(failed),
+                    }
                 }
                 Err(failed) => not_replaced(failed),
             },

@@ -165,7 +165,7 @@ fn values_that_are_none_say_what_to_write() {
         ("[limits]\nper_client = { burst = 5 }", "2:24", "say requests = "),
         ("[limits]\nper_client = { exempt = \"10.0.0.1/8\" }", "2:25", "write 192.0.2.0/24"),
         ("[limits]\nper_client = { ipv6_prefix = 129 }", "2:30", "from 16 to 128"),
-        ("[limits]\nper_client = { conections = 5 }", "2:16", "the nearest is `connections`"),
+        ("[limits]\nper_client = { connection = 5 }", "2:16", "the nearest is `connections`"),
         ("[limits]\nhead_time = \"5w\"", "2:13", "use ms, s, m, h or d"),
         ("[tls]\ncert = \"a\"", "1:1", "has no `key`"),
         ("[tls]\ncert = \"a\"\nkey = { envs = \"A\" }", "3:9", "the nearest is `env`"),
