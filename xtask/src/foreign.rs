@@ -38,6 +38,8 @@ const PYTHON: Program = Program { name: "python3", probe: &["--version"], packag
 /// What makes a Python environment: Debian has it apart.
 const VENV: Program =
     Program { name: "python3", probe: &["-c", "import ensurepip"], package: "python3-venv" };
+/// wrk prints its version beside its usage, and ends with a status of failure.
+const WRK: Program = Program { name: "wrk", probe: &[], package: "wrk" };
 /// varnishtest has no way to ask for its version; its options end with a status of failure.
 const VARNISHTEST: Program = Program { name: "varnishtest", probe: &[], package: "varnish" };
 
@@ -61,6 +63,7 @@ pub(crate) fn run() -> Result<(), Failure> {
         PYTHON,
         VENV,
         VARNISHTEST,
+        WRK,
     ])?;
     let workspace = Workspace::read()?;
     let nigh = workspace.build_release()?;
@@ -126,7 +129,7 @@ pub(crate) fn need(programs: &[Program]) -> Result<(), Failure> {
 
 fn is_there(program: &Program) -> bool {
     if program.probe.is_empty() {
-        // Without arguments varnishtest prints how to use it; that it starts is enough.
+        // Without arguments such a program prints how to use it; that it starts is enough.
         return Command::new(program.name).output().is_ok();
     }
     command::answers(program.name, program.probe)

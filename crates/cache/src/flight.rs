@@ -70,7 +70,7 @@ pub struct Interim {
     pub fields: Arc<HeaderMap>,
 }
 
-/// Why a fetch brought no answer. Says who can act: all of these are the origin's.
+/// Why a fetch brought no answer. Says who can act: the origin, if nothing else is said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
     /// No connection to the origin: refused, unreachable, no such name, TLS failed.
@@ -97,6 +97,9 @@ pub enum Failure {
     /// A further slice came, and is of another representation than the first.
     #[error("the origin's object changed in between")]
     Changed,
+    /// There is no room for another answer to pass through nigh.
+    #[error("this edge has no room for it now")]
+    NoRoom,
 }
 
 /// What a reader learns first.

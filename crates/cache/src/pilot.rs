@@ -63,6 +63,11 @@ impl Pilot {
         }
     }
 
+    /// Whether what it brings is kept, as far as is known.
+    pub fn keeps(&self) -> bool {
+        self.keeping.is_some()
+    }
+
     /// Whether others may join.
     pub fn can_be_joined(&self) -> bool {
         self.joinable

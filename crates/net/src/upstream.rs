@@ -165,7 +165,9 @@ impl Upstream {
     /// A request failed; whether that says something of the origin is another question.
     fn note(&self, at: usize, failure: Failure) {
         let is_chosen = self.views.is_empty();
-        if is_chosen || matches!(failure, Failure::RequestBroken | Failure::GivenUp) {
+        let is_ours =
+            matches!(failure, Failure::RequestBroken | Failure::GivenUp | Failure::NoRoom);
+        if is_chosen || is_ours {
             return;
         }
         let out = self.turns.borrow_mut().failed(at, self.clock.now());

@@ -33,6 +33,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
+use nigh_net::inherited::Inherited;
 use serde::Serialize;
 use tracing::info;
 
@@ -51,6 +52,15 @@ pub(crate) use self::{
 /// Opens the admin address. Whoever connects waits until [`serve`].
 pub(crate) fn bind(address: &AdminAddress) -> anyhow::Result<Bound> {
     listen::bind(address).with_context(|| format!("cannot listen on the admin address {address}"))
+}
+
+/// The socket of an admin address that somebody else has opened, if it is among `sockets`.
+pub(crate) fn inherited(
+    address: &AdminAddress,
+    sockets: &mut Inherited,
+) -> anyhow::Result<Option<Bound>> {
+    listen::inherited(address, sockets)
+        .with_context(|| format!("cannot listen on the admin address {address}"))
 }
 
 /// Answers there from now on, on the runtime that this is called in.

@@ -24,7 +24,11 @@ use nigh_cache::{
 use nigh_lab::Experiment;
 use nigh_net::{access_log, origin};
 
-use crate::{admin::CONCURRENCY_MAX, ask, settings::AdminAddress};
+use crate::{
+    admin::CONCURRENCY_MAX,
+    ask,
+    settings::{self, AdminAddress},
+};
 
 pub(crate) use forward::{ForwardFlags, redirected};
 pub(crate) use overlay::{Fetch, Locate, Node, Overlay, Put, Sought, Visit};
@@ -90,7 +94,7 @@ pub(crate) struct Edge {
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     pub(crate) tls_key: Option<PathBuf>,
     /// Memory for the cache, metadata and bodies on their way into it included: never exceeded. What
-    /// only passes through takes at most 256 KiB a request beside it.
+    /// only passes through counts for `--buffers`.
     #[arg(long, value_name = "SIZE", default_value = "256MiB")]
     pub(crate) memory: ByteSize,
     /// A directory for what is asked for again: it outlives restarts, and may be larger than the
@@ -233,6 +237,13 @@ pub(crate) struct LimitFlags {
     /// Time without progress while an answer is sent or a body is read.
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
     pub(crate) stall_time: Duration,
+    /// Bytes a second, on average over the time above, below which a client is too slow; 0 for none.
+    #[arg(long, value_name = "RATE", default_value = "256B/s", value_parser = settings::min_rate)]
+    pub(crate) min_rate: u64,
+    /// Memory for the buffers of all connections and for what only passes through, never exceeded:
+    /// at the ceiling accepting pauses, and what would need more is answered 503.
+    #[arg(long, value_name = "SIZE", default_value = "512MiB", value_parser = settings::buffers)]
+    pub(crate) buffers: ByteSize,
     /// Time that requests in flight have to end after SIGTERM.
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
     pub(crate) drain_time: Duration,

@@ -112,18 +112,18 @@ impl Control {
         settings: Settings,
         file: Option<&Path>,
         roots: Roots,
+        token: Option<Token>,
         lines: Lines,
-    ) -> anyhow::Result<Self> {
-        let token = settings.node.admin_token.as_ref().map(Token::read).transpose()?;
+    ) -> Self {
         let said = if file.is_some() { Said::File } else { Said::Flags };
-        Ok(Self {
+        Self {
             lines,
             file: file.map(Path::to_owned),
             started: settings.clone(),
             now: RwLock::new(Arc::new(Now::new(settings, Vec::new(), said))),
             token: RwLock::new(token.map(Arc::new)),
             roots: Mutex::new(roots),
-        })
+        }
     }
 
     /// The settings in effect.

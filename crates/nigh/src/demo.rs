@@ -25,7 +25,8 @@ use tokio::{net::TcpListener, runtime::Runtime};
 use crate::{
     admin,
     cli::{self, ListenAddress},
-    edge::Edge,
+    edge::{Edge, Opened},
+    handover::Given,
     settings::{self, AdminAddress, Settings},
     small_http as small,
 };
@@ -53,6 +54,7 @@ pub(crate) fn run(flags: &cli::Demo) -> anyhow::Result<()> {
         node: settings::Node {
             name: "demo".to_owned(),
             listen: vec![ListenAddress { scheme: Scheme::Http, address: ANYWHERE }],
+            admin: Some(AdminAddress::Tcp(ANYWHERE)),
             workers: Some(1),
             ..settings::Node::default()
         },
@@ -62,15 +64,15 @@ pub(crate) fn run(flags: &cli::Demo) -> anyhow::Result<()> {
         forward: None,
         sites: vec![settings::Site::for_every_host(to)],
     };
-    let edge = Edge::start(settings, None)?;
+    let mut given = Given::default();
+    let opened = Opened::new(&settings, &mut given)?;
+    let edge = Edge::start(settings, None, opened, given)?;
     let (_, front) = edge.running.addresses[0];
-    let bound = {
+    let admin = {
         let _entered = runtime.enter();
-        let bound = admin::bind(&AdminAddress::Tcp(ANYWHERE))?;
-        admin::serve(&bound, &edge.running)?;
-        bound
+        edge.serve_admin()?;
+        edge.admin().and_then(admin::Bound::socket).expect("it is an address")
     };
-    let admin = bound.socket().expect("it is an address");
     let mut stage = Stage { json: flags.json, front, asked: Arc::clone(&site.asked) };
     stage.say("site", &format!("a slow site answers on http://{address}"))?;
     stage.say("edge", &format!("an edge stands in front of it on http://{front}"))?;

@@ -3,9 +3,10 @@
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use anyhow::Context;
@@ -24,20 +25,23 @@ use nigh_net::{
     forward_proxy::Proxy,
     http1,
     listen::Open,
-    server::{self, Listen, Server, Terms},
-    service::Limits,
+    server::{self, Bound, Listen, Server, Terms},
+    service::{Limits, Shared},
     sites::{self, Snapshot},
     tls::{self, Certified, Presented},
     upstream::Member,
 };
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
 
 use crate::{
-    admin::{self, Drain, Events, Recent},
+    admin::{self, Drain, Events, Recent, Token},
     cli,
     control::{self, Control, Lines, Now},
+    handover::{self, Given, Program, Successor},
+    lifecycle::{self, End, Signals},
+    privileges::Intended,
     settings::{self, Forward, Secret, Settings, Site},
+    systemd::Manager,
 };
 
 /// Everything that the admin API looks at.
@@ -46,6 +50,7 @@ pub(crate) struct Running {
     pub(crate) store: Arc<Store>,
     pub(crate) registry: Registry,
     pub(crate) open: Open,
+    pub(crate) shared: Shared,
     pub(crate) addresses: Vec<(Scheme, SocketAddr)>,
     pub(crate) since: Instant,
     pub(crate) disk: Option<Arc<Disk>>,
@@ -76,48 +81,74 @@ pub(crate) struct Edge {
     server: Server,
     log: Option<Writer>,
     disk: Option<disk::Writer>,
+    /// Held to the end: with it goes the socket's file.
+    admin: Option<admin::Bound>,
 }
 
-impl Edge {
-    /// Starts an edge with these settings, which stand in `file` if they stand anywhere.
-    pub(crate) fn start(settings: Settings, file: Option<&Path>) -> anyhow::Result<Self> {
-        without_huge_pages();
+/// What an edge opens before it serves, as whoever started it: addresses, the log, certificates, keys
+/// and the token.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    bound: Bound,
+    admin: Option<admin::Bound>,
+    log: Option<Writer>,
+    roots: Roots,
+    presented: Option<Arc<Presented>>,
+    forward: Option<Arc<Proxy>>,
+    token: Option<Token>,
+}
+
+impl Opened {
+    /// Opens what the settings name, but for the sockets that were given.
+    pub(crate) fn new(settings: &Settings, given: &mut Given) -> anyhow::Result<Self> {
         let log = settings.node.access_log.as_deref().map(open_log).transpose()?;
         let mut roots = Roots::default();
         let snapshot = snapshot(&settings.sites, &mut roots)?;
-        let presented = presented(&settings)?;
+        let presented = presented(settings)?;
+        let forward = settings.forward.as_ref().map(Forward::proxy).transpose()?;
+        let server = server_settings(settings, snapshot, presented.as_ref(), forward.clone());
+        let bound = Bound::new(server, &mut given.sockets)?;
+        let admin = settings.node.admin.as_ref().map(|address| given.admin(address)).transpose()?;
+        let token = settings.node.admin_token.as_ref().map(Token::read).transpose()?;
+        Ok(Self { bound, admin, log, roots, presented, forward, token })
+    }
+}
+
+impl Edge {
+    /// Starts an edge with these settings, which stand in `file` if they stand anywhere, and with what
+    /// was opened for it.
+    pub(crate) fn start(
+        settings: Settings,
+        file: Option<&Path>,
+        opened: Opened,
+        given: Given,
+    ) -> anyhow::Result<Self> {
+        without_huge_pages();
+        let Opened { bound, admin, log, roots, presented, forward, token } = opened;
         let store = Store::new(store_settings(&settings.cache));
         let disk = settings.cache.disk.as_ref();
-        let (disk, writer) =
-            disk.map(|disk| Disk::open(disk, Arc::clone(store.purges()))).transpose()?.unzip();
+        let (disk, writer) = handover::disk::take_over(given, disk, store.purges())?.unzip();
         let (registry, open, board) = (Registry::default(), Open::default(), Board::default());
-        let forward = settings.forward.as_ref().map(Forward::proxy).transpose()?;
-        let server = Server::start(
-            server_settings(&settings, snapshot, presented.as_ref(), forward.clone()),
-            &store,
-            &registry,
-            log.as_ref(),
-            &open,
-            disk.as_ref(),
-            &board,
-        )?;
+        let shared = bound.shared().clone();
+        let server = bound.start(&store, &registry, log.as_ref(), &open, disk.as_ref(), &board)?;
         let lines =
             Lines { server: server.handle(), presented, log: log.as_ref().map(Writer::reopener) };
         let running = Running {
             store,
             registry,
             open,
+            shared,
             addresses: server.addresses.clone(),
             since: Instant::now(),
             disk,
             forward,
             board,
-            control: Control::new(settings, file, roots, lines)?,
+            control: Control::new(settings, file, roots, token, lines),
             events: Events::default(),
             recent: Recent::default(),
             drain: Drain::default(),
         };
-        Ok(Self { running: Arc::new(running), server, log, disk: writer })
+        Ok(Self { running: Arc::new(running), server, log, disk: writer, admin })
     }
 
     /// Where redirected clients come in, and how.
@@ -130,8 +161,48 @@ impl Edge {
         modes.zip(self.server.redirected.iter().copied())
     }
 
+    /// Copies of its listening sockets, each with its name.
+    pub(crate) fn descriptors(&self) -> std::io::Result<Vec<(&'static str, OwnedFd)>> {
+        let clients = self.server.sockets();
+        let clients = clients.map(|(name, socket)| Ok((name, socket.try_clone()?.into())));
+        let admin = self.admin.iter().map(|admin| Ok(("admin", admin.descriptor()?)));
+        clients.chain(admin).collect()
+    }
+
+    /// The admin address, if there is one.
+    pub(crate) const fn admin(&self) -> Option<&admin::Bound> {
+        self.admin.as_ref()
+    }
+
+    /// Answers at the admin address from now on, on the runtime that this is called in.
+    pub(crate) fn serve_admin(&self) -> anyhow::Result<()> {
+        self.admin.iter().try_for_each(|admin| admin::serve(admin, &self.running))
+    }
+
+    /// How often each worker has gone round.
+    pub(crate) fn beats(&self) -> Vec<u64> {
+        self.server.beats()
+    }
+
+    /// Whether no connection is open.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.server.is_empty()
+    }
+
+    /// Makes room for another process: nothing is accepted and nothing is written to the disk store
+    /// any more. Connections that are open may ask once more.
+    fn leave(&mut self) {
+        self.server.leave();
+        if let Some(admin) = self.admin.take() {
+            admin.leave();
+        }
+        if let Some(disk) = self.disk.take() {
+            handover::disk::let_go(disk);
+        }
+    }
+
     /// Ends it when every request in flight has ended, or after `limit`.
-    pub(crate) fn drain(self, limit: std::time::Duration) -> usize {
+    pub(crate) fn drain(self, limit: Duration) -> usize {
         let left = self.server.drain(limit);
         if let Some(log) = self.log {
             log.finish();
@@ -153,72 +224,92 @@ fn without_huge_pages() {
     }
 }
 
-/// Runs the edge that the flags describe until SIGTERM or Ctrl-C.
+/// Runs the edge that the flags describe until SIGTERM, Ctrl-C, or until SIGUSR2 has replaced it.
 pub(crate) fn run(flags: &cli::Edge) -> anyhow::Result<()> {
     flags.check();
     serve(Settings::from(flags), None)
 }
 
-/// Runs the edge that a file describes until SIGTERM or Ctrl-C; SIGHUP reads the file again.
+/// The same for the edge that a file describes; SIGHUP reads the file again.
 pub(crate) fn run_file(file: &Path) -> anyhow::Result<()> {
     serve(settings::read(file)?, Some(file))
 }
 
 fn serve(settings: Settings, file: Option<&Path>) -> anyhow::Result<()> {
+    let mut given = Given::from_environment()?;
+    let manager = Manager::from_environment();
+    let intended = Intended::of(&settings.node)?;
+    let program = Program::this()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    // Signals are heard from before anyone is told that the edge is there.
+    let signals = {
+        let _entered = runtime.enter();
+        Signals::new(file)?
+    };
     if settings.forward.as_ref().is_some_and(Forward::is_open) {
         warn!("this forward proxy asks for no password and serves everyone who can reach it");
     }
     let served = served(&settings);
-    // Held to the end: with it goes the socket's file.
-    let admin = settings.node.admin.as_ref().map(admin::bind).transpose()?;
-    let edge = Edge::start(settings, file)?;
+    let opened = Opened::new(&settings, &mut given)?;
+    if let Some(intended) = intended {
+        intended.become_it(&settings)?;
+    }
+    let edge = Edge::start(settings, file, opened, given)?;
     let running = Arc::clone(&edge.running);
-    runtime.block_on(async {
-        // Signals are heard from before anyone is told that the edge is there.
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        // Without a file there is nothing to read again, and the signal ends the process as ever.
-        let mut hangup = match file {
-            Some(_) => Some(signal(SignalKind::hangup())?),
-            None => None,
-        };
+    let end = runtime.block_on(async {
         for (scheme, address) in &running.addresses {
             info!("listening on {}://{address} for {served}", scheme.as_str());
         }
         for (mode, address) in edge.redirected(running.now().settings.forward.as_ref()) {
             info!("redirected clients on {mode}://{address}");
         }
-        if let Some(admin) = &admin {
-            admin::serve(admin, &running)?;
-        }
+        edge.serve_admin()?;
         tokio::spawn(admin::watch(Arc::clone(&running)));
-        loop {
-            tokio::select! {
-                _ = terminate.recv() => break,
-                _ = interrupt.recv() => break,
-                () = running.drain.asked() => break,
-                () = hung_up(&mut hangup) => reload(&running),
-            }
+        manager.ready(&lifecycle::status(&edge));
+        let reload = || reload(&running);
+        anyhow::Ok(lifecycle::run(&edge, signals, &manager, &program, reload).await)
+    })?;
+    match end {
+        End::Told => {
+            manager.stopping();
+            runtime.block_on(finish(edge))
         }
-        edge.server.begin_drain();
-        running.drain.begin(&running.events);
-        info!(open = running.open.count(), "draining");
-        let limit = running.now().settings.limits.drain_time;
-        // Elsewhere, so that the admin address goes on answering.
-        let left = tokio::task::spawn_blocking(move || edge.drain(limit)).await?;
-        if left > 0 {
-            warn!(connections = left, "the drain time is over: cut what was left");
+        End::Replaced(successor) => {
+            // The admin API ends here: what it answered is done, and the next process knows of it.
+            drop(runtime);
+            make_room(edge, successor, &manager)
         }
-        Ok(())
-    })
+    }
 }
 
-/// Waits for SIGHUP.
-async fn hung_up(hangup: &mut Option<Signal>) {
-    match hangup {
-        Some(signal) => drop(signal.recv().await),
-        None => std::future::pending().await,
+/// Lets what is in flight end; the admin address goes on answering.
+async fn finish(mut edge: Edge) -> anyhow::Result<()> {
+    let running = Arc::clone(&edge.running);
+    edge.server.begin_drain();
+    running.drain.begin(&running.events);
+    let limit = running.now().settings.limits.drain_time;
+    tokio::task::spawn_blocking(move || drained(edge, limit)).await?;
+    Ok(())
+}
+
+/// Lets whoever takes this edge's place begin, and what is in flight end.
+fn make_room(mut edge: Edge, successor: Successor, manager: &Manager) -> anyhow::Result<()> {
+    edge.leave();
+    manager.replaced_by(successor.id());
+    // There is no way back from here: what is in flight is finished in any case.
+    let went = successor.go();
+    info!(open = edge.running.open.count(), "the new process serves");
+    let limit = edge.running.now().settings.limits.drain_time;
+    lifecycle::linger(&edge, limit)?;
+    drained(edge, limit);
+    went.context("the new process has ended: nobody serves")
+}
+
+fn drained(edge: Edge, limit: Duration) {
+    info!(open = edge.running.open.count(), "draining");
+    let left = edge.drain(limit);
+    if left > 0 {
+        warn!(connections = left, "the drain time is over: cut what was left");
     }
 }
 
@@ -351,6 +442,9 @@ pub(crate) fn limits(limits: &settings::Limits) -> Limits {
         idle_time: limits.idle_time,
         write_time: limits.stall_time,
         body_time: limits.stall_time,
+        min_rate: limits.min_rate,
+        buffers: limits.buffers.bytes(),
+        clients: limits.per_client.clone(),
         body_bytes: limits.max_body.map_or(u64::MAX, ByteSize::bytes),
         connections: limits.max_connections,
         ..Limits::default()

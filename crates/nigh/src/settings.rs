@@ -2,6 +2,7 @@
 //! The file is described in docs/settings.md.
 
 mod admin;
+mod clients;
 mod compression;
 mod difference;
 mod document;
@@ -19,6 +20,7 @@ use anyhow::Context;
 use nigh_base::ByteSize;
 use nigh_cache::{evict, slices::Slicing};
 use nigh_edge::{
+    client,
     site::{Host, Rules},
     upstream::Probe,
 };
@@ -27,8 +29,9 @@ use nigh_net::{access_log, disk, origin};
 use crate::cli::ListenAddress;
 
 pub(crate) use admin::AdminAddress;
+pub(crate) use clients::min_rate;
 pub(crate) use difference::{Difference, waiting};
-pub(crate) use file::{FILE_MAX, Unusable, parse, read};
+pub(crate) use file::{FILE_MAX, Unusable, buffers, parse, read};
 pub(crate) use forward::Forward;
 pub(crate) use mistake::Mistake;
 pub(crate) use protection::SigningKeys;
@@ -56,6 +59,10 @@ pub(crate) struct Node {
     pub(crate) admin: Option<AdminAddress>,
     /// What is asked for at the admin address, if anything.
     pub(crate) admin_token: Option<Secret>,
+    /// Whom the process becomes once its ports are open.
+    pub(crate) user: Option<String>,
+    /// `None` for the user's own.
+    pub(crate) group: Option<String>,
     /// `None` for one a core.
     pub(crate) workers: Option<u16>,
     pub(crate) access_log: Option<PathBuf>,
@@ -69,6 +76,8 @@ impl Default for Node {
             listen: vec![ListenAddress::default()],
             admin: None,
             admin_token: None,
+            user: None,
+            group: None,
             workers: None,
             access_log: None,
             log_format: access_log::Format::Combined,
@@ -127,7 +136,12 @@ pub(crate) struct Limits {
     pub(crate) head_time: Duration,
     pub(crate) idle_time: Duration,
     pub(crate) stall_time: Duration,
+    /// Bytes a second; 0 for none.
+    pub(crate) min_rate: u64,
     pub(crate) drain_time: Duration,
+    /// Of all buffers, and of what passes through unkept.
+    pub(crate) buffers: ByteSize,
+    pub(crate) per_client: client::Limits,
 }
 
 impl Default for Limits {
@@ -141,7 +155,10 @@ impl Default for Limits {
             head_time: Duration::from_secs(10),
             idle_time: Duration::from_secs(75),
             stall_time: Duration::from_secs(60),
+            min_rate: 256,
             drain_time: Duration::from_secs(30),
+            buffers: ByteSize::mib(512),
+            per_client: client::Limits::default(),
         }
     }
 }

@@ -175,7 +175,7 @@ fn a_redirected_client_goes_to_the_host_it_names_only_where_that_host_is() {
 fn a_name_that_leads_inside_is_refused_when_it_is_connected_to() {
     with(None, &[], async |forward| {
         let to = Destination { host: "localhost".into(), port: 443 };
-        let problem = forward.open_tunnel(&to).await.unwrap_err();
+        let problem = forward.open_tunnel(&to, &Account::new(TUNNEL)).await.unwrap_err();
         assert_eq!((problem.word(), problem.status().as_u16()), ("destination-refused", 403));
     });
 }

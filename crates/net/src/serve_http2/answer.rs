@@ -77,6 +77,13 @@ impl Answering {
         let has_body = !body.is_end_stream();
         let sites = service.sites();
         let route = match way(&head, read, client, &sites) {
+            // It is counted when it is begun anew.
+            Way::Prove(proving) => {
+                let request = Request::from_parts(head, body);
+                tokio::task::spawn_local(self.proved().begin_later(*proving, request, to, open));
+                return;
+            }
+            _ if let Some(problem) = service.refusal(client) => Err(problem),
             Way::Follow(route) => Ok(route),
             Way::Refuse(problem) => {
                 service.counters().refuse(problem);
@@ -98,11 +105,6 @@ impl Answering {
                     streams: Rc::clone(streams),
                 };
                 tokio::task::spawn_local(tunnelling.run(body, to, open));
-                return;
-            }
-            Way::Prove(proving) => {
-                let request = Request::from_parts(head, body);
-                tokio::task::spawn_local(self.proved().begin_later(*proving, request, to, open));
                 return;
             }
         };
@@ -179,7 +181,7 @@ impl Answering {
                 let fetching = Fetching {
                     ask: Rc::new(ask()),
                     work,
-                    body: RequestBody::stream(body, length, limits.body_bytes),
+                    body: RequestBody::stream(body, length, &limits),
                     service: Rc::clone(service),
                     streams: Rc::clone(streams),
                     started: Instant::now(),
@@ -596,6 +598,9 @@ impl Out<'_> {
         self.service.count_problem(problem);
         let (status, allowed) = (problem.status(), problem.allowed());
         self.service.write_own(&mut head, status, body.len(), allowed, cache, self.text);
+        if let Some(seconds) = problem.retry_after() {
+            head.fields.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
         let body = if *self.method == Method::HEAD { Bytes::new() } else { Bytes::from(body) };
         (response(head, Data::Bytes(body)), cache)
     }

@@ -30,7 +30,10 @@ use nigh_edge::{
 use tokio::sync::mpsc;
 
 use super::{Answer, Ask, Service, Work, incoming::Chunk};
-use crate::body::RequestBody;
+use crate::{
+    body::RequestBody,
+    buffers::{self, Reserved},
+};
 
 /// Slices that are brought together from memory at once; an answer from more goes slice by slice, so
 /// that a slow client keeps one in memory at a time.
@@ -62,6 +65,8 @@ pub(crate) struct Slices {
     ahead: u64,
     /// Why it broke off.
     failure: Failure,
+    /// What it takes while it is sent.
+    _reserved: Reserved,
 }
 
 enum State {
@@ -166,6 +171,9 @@ impl Service {
             let ttl = hit.status.ttl;
             hit.status = CacheStatus { ttl, ..CacheStatus::forwarded(Forward::Partial) };
         }
+        let Some(reserved) = self.reserve(buffers::fetch(ask.version, false)) else {
+            return Some(Answer::Problem(Problem::Origin(Failure::NoRoom), hit.status));
+        };
         let mut slices = Box::new(Slices {
             service: Rc::clone(self),
             ask: Rc::clone(ask),
@@ -178,6 +186,7 @@ impl Service {
             tries: 0,
             ahead: 1,
             failure: Failure::GivenUp,
+            _reserved: reserved,
         });
         match poll_fn(|cx| slices.poll_chunk(cx)).await {
             Ok(first) => {

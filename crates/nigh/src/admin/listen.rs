@@ -4,9 +4,13 @@
 use std::{
     fs, io,
     net::SocketAddr,
-    os::unix::{
-        fs::{FileTypeExt, MetadataExt, PermissionsExt},
-        net as unix,
+    os::{
+        fd::OwnedFd,
+        unix::{
+            ffi::OsStrExt,
+            fs::{FileTypeExt, MetadataExt, PermissionsExt},
+            net as unix,
+        },
     },
     path::{Path, PathBuf},
     sync::Arc,
@@ -19,6 +23,7 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
+use nigh_net::inherited::Inherited;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, UnixListener},
@@ -45,13 +50,15 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub(crate) struct Bound {
     address: AdminAddress,
     socket: Socket,
+    /// Which file it is, if it goes with this.
+    file: Option<(u64, u64)>,
 }
 
 #[derive(Debug)]
 enum Socket {
     Tcp(std::net::TcpListener),
-    /// And which file it is.
-    Unix(unix::UnixListener, (u64, u64)),
+    Unix(unix::UnixListener),
+    Closed,
 }
 
 impl Bound {
@@ -69,14 +76,70 @@ impl Bound {
     }
 }
 
+impl Bound {
+    /// The socket once more, to be handed over.
+    pub(crate) fn descriptor(&self) -> io::Result<OwnedFd> {
+        match &self.socket {
+            Socket::Tcp(socket) => Ok(socket.try_clone()?.into()),
+            Socket::Unix(socket) => Ok(socket.try_clone()?.into()),
+            Socket::Closed => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+
+    /// Leaves it to another process that was given it. The socket's file stays if that listens there,
+    /// and goes if it does not.
+    pub(crate) fn leave(mut self) {
+        self.socket = Socket::Closed;
+        if let AdminAddress::Unix(path) = &self.address
+            && unix::UnixStream::connect(path).is_ok()
+        {
+            self.file = None;
+        }
+    }
+}
+
 impl Drop for Bound {
     fn drop(&mut self) {
         // Another edge may have taken the name over.
-        if let (AdminAddress::Unix(path), Socket::Unix(_, file)) = (&self.address, &self.socket)
-            && identity(path).ok() == Some(*file)
+        if let AdminAddress::Unix(path) = &self.address
+            && self.file.is_some()
+            && identity(path).ok() == self.file
         {
             let _ = fs::remove_file(path);
         }
+    }
+}
+
+/// The socket of `address` that somebody else has opened, if it is among `sockets`.
+pub(super) fn inherited(
+    address: &AdminAddress,
+    sockets: &mut Inherited,
+) -> io::Result<Option<Bound>> {
+    match address {
+        AdminAddress::Tcp(address) => {
+            let Some(socket) = sockets.take("admin", *address).pop() else { return Ok(None) };
+            let address = AdminAddress::Tcp(socket.local_addr()?);
+            Ok(Some(Bound { address, socket: Socket::Tcp(socket), file: None }))
+        }
+        AdminAddress::Unix(path) => {
+            // Without its file nobody finds it any more.
+            let Ok(file) = identity(path) else { return Ok(None) };
+            let Some(socket) = sockets.take_unix(|bound| was_bound_for(bound, path)) else {
+                return Ok(None);
+            };
+            let (socket, file) = (Socket::Unix(socket), Some(file));
+            Ok(Some(Bound { address: address.clone(), socket, file }))
+        }
+    }
+}
+
+/// Whether a socket that was bound to this path is found at `path`: it was, or that is its other name.
+fn was_bound_for(bound: &Path, path: &Path) -> bool {
+    let (bound, path) = (bound.as_os_str().as_bytes(), path.as_os_str().as_bytes());
+    match bound.strip_prefix(path) {
+        Some([]) => true,
+        Some([b'.', id @ ..]) => !id.is_empty() && id.iter().all(u8::is_ascii_digit),
+        _ => false,
     }
 }
 
@@ -87,12 +150,13 @@ pub(super) fn bind(address: &AdminAddress) -> io::Result<Bound> {
             let socket = std::net::TcpListener::bind(address)?;
             socket.set_nonblocking(true)?;
             let address = AdminAddress::Tcp(socket.local_addr()?);
-            Ok(Bound { address, socket: Socket::Tcp(socket) })
+            Ok(Bound { address, socket: Socket::Tcp(socket), file: None })
         }
         AdminAddress::Unix(path) => {
             let (socket, file) = bind_unix(path)?;
             socket.set_nonblocking(true)?;
-            Ok(Bound { address: address.clone(), socket: Socket::Unix(socket, file) })
+            let (socket, file) = (Socket::Unix(socket), Some(file));
+            Ok(Bound { address: address.clone(), socket, file })
         }
     }
 }
@@ -105,10 +169,11 @@ pub(super) fn serve(bound: &Bound, router: impl FnOnce(Via) -> Router) -> io::Re
             let listener = TcpListener::from_std(socket.try_clone()?)?;
             tokio::spawn(accept_tcp(listener, router(Via::Tcp), room));
         }
-        Socket::Unix(socket, _) => {
+        Socket::Unix(socket) => {
             let listener = UnixListener::from_std(socket.try_clone()?)?;
             tokio::spawn(accept_unix(listener, router(Via::Unix), room));
         }
+        Socket::Closed => return Err(io::ErrorKind::NotConnected.into()),
     }
     Ok(())
 }
@@ -179,4 +244,24 @@ where
         .max_buf_size(HEAD_MAX)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
         .await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_is_known_by_either_of_its_names() {
+        let path = Path::new("/run/nigh.sock");
+        for (bound, is_it) in [
+            ("/run/nigh.sock", true),
+            ("/run/nigh.sock.17", true),
+            ("/run/nigh.sock.", false),
+            ("/run/nigh.sock.a", false),
+            ("/run/nigh.socket", false),
+            ("/run/other.sock", false),
+        ] {
+            assert_eq!(was_bound_for(Path::new(bound), path), is_it, "{bound}");
+        }
+    }
 }

@@ -108,6 +108,24 @@ fn page(running: &Running) -> String {
             "counter",
             disk.log.failed,
         ),
+        (
+            "nigh_buffers_bytes",
+            "Bytes reserved for the buffers of connections and for what passes through.",
+            "gauge",
+            running.shared.buffers.used(),
+        ),
+        (
+            "nigh_buffers_ceiling_bytes",
+            "Bytes that may be reserved for these.",
+            "gauge",
+            running.shared.buffers.ceiling(),
+        ),
+        (
+            "nigh_clients_uncounted_total",
+            "Times that a client network was let through for want of a place to count it.",
+            "counter",
+            running.shared.clients.as_ref().map_or(0, |clients| clients.uncounted()),
+        ),
         ("nigh_connections", "Connections open.", "gauge", running.open.count() as u64),
         (
             "nigh_tunnels",

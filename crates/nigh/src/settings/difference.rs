@@ -12,7 +12,7 @@ use super::{
 };
 
 /// The keys outside of sites that take effect without a restart.
-const LIVE: [&str; 15] = [
+const LIVE: [&str; 16] = [
     "node.name",
     "node.admin_token.env",
     "node.admin_token.file",
@@ -27,6 +27,7 @@ const LIVE: [&str; 15] = [
     "limits.head_time",
     "limits.idle_time",
     "limits.stall_time",
+    "limits.min_rate",
     "limits.drain_time",
 ];
 

@@ -13,8 +13,8 @@ use nigh_net::disk;
 use toml::de::DeTable;
 
 use super::{
-    AdminAddress, Cache, Limits, Mistake, Node, Secret, Settings, Tls, document::Section, forward,
-    mistake::Mistakes, sites,
+    AdminAddress, Cache, Limits, Mistake, Node, Secret, Settings, Tls, clients, document::Section,
+    forward, mistake::Mistakes, sites,
 };
 use crate::cli::{ListenAddress, SliceSize, duration, target_size};
 
@@ -127,10 +127,15 @@ fn node(mut section: Section<'_>, folder: &Path) -> Node {
         listen: listen.unwrap_or(default.listen),
         admin,
         admin_token,
+        user: section.parsed("user", name),
+        group: section.parsed("group", name),
         workers: section.number("workers", 1..=1024).and_then(|count| u16::try_from(count).ok()),
         access_log: section.parsed("access_log", log),
         log_format: section.parsed("log_format", FromStr::from_str).unwrap_or(default.log_format),
     };
+    if section.has("group") && !section.has("user") {
+        section.mistake("group", "a group goes with a user: say user = \"nigh\" too");
+    }
     section.finish();
     node
 }
@@ -228,6 +233,17 @@ fn places(key: &str) -> String {
     format!("write {key} = {{ file = \"PATH\" }} or {key} = {{ env = \"NAME\" }}")
 }
 
+/// The least ceiling: some connections, each with a response in passing.
+const BUFFERS_MIN: ByteSize = ByteSize::mib(1);
+
+pub(crate) fn buffers(text: &str) -> Result<ByteSize, String> {
+    let size = ByteSize::from_str(text).map_err(|error| error.to_string())?;
+    match size < BUFFERS_MIN {
+        true => Err(format!("buffers take {BUFFERS_MIN} at least")),
+        false => Ok(size),
+    }
+}
+
 fn limits(mut section: Section<'_>) -> Limits {
     let default = Limits::default();
     let count = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
@@ -242,7 +258,10 @@ fn limits(mut section: Section<'_>) -> Limits {
         head_time: section.parsed("head_time", duration).unwrap_or(default.head_time),
         idle_time: section.parsed("idle_time", duration).unwrap_or(default.idle_time),
         stall_time: section.parsed("stall_time", duration).unwrap_or(default.stall_time),
+        min_rate: section.parsed("min_rate", clients::min_rate).unwrap_or(default.min_rate),
         drain_time: section.parsed("drain_time", duration).unwrap_or(default.drain_time),
+        buffers: section.parsed("buffers", buffers).unwrap_or(default.buffers),
+        per_client: clients::read(section.inline("per_client")),
     };
     section.finish();
     limits

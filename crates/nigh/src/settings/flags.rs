@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use nigh_cache::{key::Scheme, slices::Slicing};
+use nigh_edge::client;
 use nigh_net::{disk, origin};
 
 use super::{Cache, Forward, Limits, Node, Secret, Settings, Site, Tls};
@@ -57,7 +58,10 @@ impl From<&cli::Edge> for Settings {
                 head_time: limits.head_time,
                 idle_time: limits.idle_time,
                 stall_time: limits.stall_time,
+                min_rate: limits.min_rate,
                 drain_time: limits.drain_time,
+                buffers: limits.buffers,
+                per_client: client::Limits::default(),
             },
             forward: flags.forward.forward.then(|| Forward::from(&flags.forward)),
             sites: site.into_iter().collect(),

@@ -4,6 +4,7 @@ use std::{path::Path, time::Duration};
 
 use nigh_base::ByteSize;
 use nigh_edge::{
+    client::{self, Rate},
     forward_proxy::{PRIVATE, pac},
     site::{FieldRules, Guard, Name, Order, Pattern, Rule, signed},
 };
@@ -39,6 +40,8 @@ fn shown_node(node: &Node) -> Value {
         "listen": listen.collect::<Vec<_>>(),
         "admin": node.admin.as_ref().map(ToString::to_string),
         "admin_token": node.admin_token.as_ref().map(shown_secret),
+        "user": node.user,
+        "group": node.group,
         "workers": node.workers,
         "access_log": node.access_log.as_deref().map(path),
         "log_format": node.log_format.as_str(),
@@ -71,8 +74,37 @@ fn shown_limits(limits: &Limits) -> Value {
         "head_time": in_units(limits.head_time),
         "idle_time": in_units(limits.idle_time),
         "stall_time": in_units(limits.stall_time),
+        "min_rate": per_second(limits.min_rate),
         "drain_time": in_units(limits.drain_time),
+        "buffers": limits.buffers.to_string(),
+        "per_client": shown_clients(&limits.per_client),
     })
+}
+
+fn shown_clients(limits: &client::Limits) -> Value {
+    let rate = |rate: &Rate, units: fn(u64) -> String| {
+        let time = match rate.time().as_secs() {
+            1 => "s".to_owned(),
+            60 => "m".to_owned(),
+            3600 => "h".to_owned(),
+            seconds => format!("{seconds}s"),
+        };
+        format!("{}/{time}", units(rate.units()))
+    };
+    let bytes = |bytes| ByteSize::new(bytes).to_string();
+    json!({
+        "requests": limits.requests.as_ref().map(|it| rate(it, |count| count.to_string())),
+        "burst": limits.burst,
+        "connections": limits.connections,
+        "bandwidth": limits.bandwidth.as_ref().map(|it| rate(it, bytes)),
+        "ipv4_prefix": limits.ipv4_prefix,
+        "ipv6_prefix": limits.ipv6_prefix,
+        "exempt": texts(&limits.exempt),
+    })
+}
+
+fn per_second(bytes: u64) -> String {
+    if bytes == 0 { "0".to_owned() } else { format!("{}/s", ByteSize::new(bytes)) }
 }
 
 fn shown_forward(forward: &Forward) -> Value {

@@ -229,6 +229,29 @@ fn a_forward_proxy_that_cannot_be_says_why() {
 }
 
 #[test]
+fn limits_for_clients_are_read() {
+    let text = "[limits]\nmin_rate = \"1KiB/s\"\nper_client = { requests = \"600/m\", connections = 4, \
+                bandwidth = \"1MiB/s\", exempt = [\"10.0.0.0/8\", \"::1\"], ipv6_prefix = 48 }\n\
+                [[site]]\nhost = \"*\"\norigin = \"http://a\"";
+    let limits = parse(text).unwrap().limits;
+    let clients = &limits.per_client;
+    assert_eq!((limits.min_rate, clients.burst, clients.connections), (1024, 10, Some(4)));
+    assert_eq!((clients.ipv4_prefix, clients.ipv6_prefix, clients.exempt.len()), (32, 48, 2));
+    assert!(clients.are_set() && !Limits::default().per_client.are_set());
+    let settings = parse(text).unwrap();
+    let shown = &shown(&settings)["limits"];
+    let clients = &shown["per_client"];
+    assert_eq!((&shown["min_rate"], &clients["requests"]), (&"1KiB/s".into(), &"600/m".into()));
+    assert_eq!(clients["bandwidth"], "1MiB/s");
+    assert_eq!(clients["exempt"], serde_json::json!(["10.0.0.0/8", "::1/128"]));
+    let mut other = settings.clone();
+    other.limits.min_rate = 1;
+    assert!(waiting(&settings, &other).is_empty());
+    other.limits.per_client.burst = 7;
+    assert_eq!(waiting(&settings, &other), ["limits.per_client.burst"]);
+}
+
+#[test]
 fn an_unknown_key_names_the_nearest_at_every_depth() {
     assert_eq!(
         mistakes("[node]\nlissen = \"http://:80\"\n[cached]\nmemory = \"1GiB\""),
@@ -270,12 +293,22 @@ fn values_that_are_none_say_what_to_write() {
         ("[node]\nadmin = \"0.0.0.0:1\"", "2:9", "others can reach this address"),
         ("[node]\nworkers = \"4\"", "2:11", "a whole number without quotes, from 1 to 1024"),
         ("[node]\nworkers = 0", "2:11", "from 1 to 1024"),
+        ("[node]\ngroup = \"a\"", "2:9", "say user = "),
         ("[node]\nlog_format = \"xml\"", "2:14", "combined or json"),
         ("[cache]\nmemory = 5", "2:10", "write it in quotes"),
         ("[cache]\nmemory = \"many\"", "2:10", "is no unit of size: use B, KiB"),
         ("[cache]\neviction = \"random\"", "2:12", "gdsf"),
         ("[cache]\nslice = \"1KiB\"", "2:9", "none"),
         ("[limits]\nmax_target = \"64KiB\"", "2:14", "at most 63KiB"),
+        ("[limits]\nmin_rate = \"fast\"", "2:12", "write 10MiB/s"),
+        ("[limits]\nbuffers = \"1KiB\"", "2:11", "1MiB at least"),
+        ("[limits]\nper_client = { requests = 5 }", "2:27", "write it in quotes"),
+        ("[limits]\nper_client = { requests = \"5\" }", "2:27", "write 100/s, 600/m"),
+        ("[limits]\nper_client = { requests = \"0/s\" }", "2:27", "no rate of requests"),
+        ("[limits]\nper_client = { burst = 5 }", "2:24", "say requests = "),
+        ("[limits]\nper_client = { exempt = \"10.0.0.1/8\" }", "2:25", "write 192.0.2.0/24"),
+        ("[limits]\nper_client = { ipv6_prefix = 129 }", "2:30", "from 16 to 128"),
+        ("[limits]\nper_client = { connection = 5 }", "2:16", "the nearest is `connections`"),
         ("[limits]\nhead_time = \"5w\"", "2:13", "use ms, s, m, h or d"),
         ("[tls]\ncert = \"a\"", "1:1", "has no `key`"),
         ("[tls]\ncert = \"a\"\nkey = { envs = \"A\" }", "3:9", "the nearest is `env`"),
@@ -367,7 +400,7 @@ fn every_key_that_was_written_is_shown() {
     );
     let mut all = Vec::new();
     keys("", &shown["limits"], &mut all);
-    assert_eq!(all.len(), 9);
+    assert_eq!(all.len(), 18);
     assert_eq!(shown["tls"]["key"], serde_json::json!({ "env": "SITE_KEY" }));
     assert_eq!(shown["site"][0]["timeouts"]["idle"], "9s");
 }

@@ -14,7 +14,7 @@ use super::{
 /// A running edge; dropping it kills it.
 #[derive(Debug)]
 pub(crate) struct Edge {
-    process: Process,
+    pub(crate) process: Process,
     /// Where it listens, in the order of its flags: clear HTTP first.
     pub(crate) addresses: Vec<SocketAddr>,
     admin: Option<SocketAddr>,
@@ -47,8 +47,9 @@ impl Edge {
         Self::run(shell, &["--to", &origin.url()], flags)
     }
 
+    /// An edge that `command` begins, to which the arguments are added.
     #[track_caller]
-    fn run(mut command: Command, role: &[&str], flags: &[&str]) -> Self {
+    pub(crate) fn run(mut command: Command, role: &[&str], flags: &[&str]) -> Self {
         command.arg("edge").args(role).args(["--listen", "http://127.0.0.1:0"]);
         if !flags.contains(&"--workers") {
             command.args(["--workers", "2"]);
@@ -82,8 +83,9 @@ impl Edge {
         Self::described(command, file)
     }
 
+    /// The same, begun by `command`.
     #[track_caller]
-    fn described(mut command: Command, file: &SettingsFile) -> Self {
+    pub(crate) fn described(mut command: Command, file: &SettingsFile) -> Self {
         let command = command.arg("run").arg(&file.path);
         let process = Process::start(command.stdout(Stdio::null()).stderr(Stdio::piped()));
         let mut edge = Self { process, addresses: Vec::new(), admin: None };
@@ -207,6 +209,24 @@ impl Edge {
                 return status;
             }
             assert!(Instant::now() < deadline, "this does not change: {status}");
+            std::thread::yield_now();
+        }
+    }
+
+    /// What `/metrics` says of this, labels included.
+    #[track_caller]
+    pub(crate) fn metric(&self, name: &str) -> u64 {
+        let page = self.ask_admin("/metrics");
+        let value = page.text().lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.and_then(|value| value.parse().ok()).expect("a number of this name")
+    }
+
+    /// The same, once it is as it should be.
+    #[track_caller]
+    pub(crate) fn metric_until(&self, name: &str, good: impl Fn(u64) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !good(self.metric(name)) {
+            assert!(Instant::now() < deadline, "{name} does not change");
             std::thread::yield_now();
         }
     }

@@ -8,6 +8,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -189,6 +190,24 @@ impl Exchange<'_> {
     pub(crate) fn send(&mut self, content: &'static str) {
         let _runtime = self.runtime.enter();
         self.content.send_data(Bytes::from_static(content.as_bytes()), true).expect("it is wanted");
+    }
+
+    /// Sends a byte of content each time this much has passed, until the answer is there.
+    pub(crate) fn answer_while_dripping(self, every: Duration) -> http::response::Parts {
+        let Self { runtime, mut response, mut content } = self;
+        let dripping = async {
+            let mut ticks = tokio::time::interval(every);
+            loop {
+                tokio::select! {
+                    answer = &mut response => break answer,
+                    _ = ticks.tick() => {
+                        content.send_data(Bytes::from_static(b"x"), false).expect("it is wanted");
+                    }
+                }
+            }
+        };
+        let answer = runtime.block_on(async { timeout(PATIENCE, dripping).await });
+        answer.expect("a response in time").expect("an answer").into_parts().0
     }
 
     /// The next interim response; `None` if the answer itself is next.
