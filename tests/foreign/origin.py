@@ -15,10 +15,14 @@ It prints the port it listens on, and then serves until it is killed:
     /upload         says how much content came, and its SHA-256
     /refuse         403, and the content of the request is never read
     /echo           what comes in WebSocket frames goes back
+    /large/N/NAME   N bytes in ranges as they are asked for, with a strong tag; fresh for an hour
+    /whole/N/NAME   the same, from one who has never heard of ranges
     /asked?PATH     how often PATH was asked for
+    /ranges?PATH    the ranges of PATH that were asked for, one a line, `-` for none
+    /sent?PATH      how many bytes of PATH were sent
 
 A line on standard input is a command: `down` refuses every request with 503 from then on, `up` ends
-that.
+that; `change` puts other bytes in the place of all that is /large/.
 """
 
 import base64
@@ -26,6 +30,7 @@ import gzip
 import hashlib
 import http.server
 import os
+import re
 import select
 import struct
 import sys
@@ -35,7 +40,13 @@ import time
 MODIFIED = "Sun, 06 Nov 1994 08:49:37 GMT"
 WEBSOCKET = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
+# What is large is sent in pieces of so many bytes, and no two of them are alike.
+PIECE = 65536
+
 asked = {}
+ranges = {}
+sent = {}
+version = 1
 lock = threading.Lock()
 down = threading.Event()
 
@@ -45,6 +56,12 @@ def content(length):
     seed = hashlib.sha256(str(length).encode()).digest()
     block = b"".join(hashlib.sha256(seed + bytes([n])).digest() for n in range(32))
     return (block * (length // len(block) + 1))[:length]
+
+
+def piece(name, version, number):
+    """A piece of what is large: it can be told from every other piece, version and name."""
+    seed = hashlib.sha256(b"%s %d" % (name.encode(), version)).digest()
+    return hashlib.sha256(seed + struct.pack("<Q", number)).digest() * (PIECE // 32)
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -150,6 +167,18 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 self.answer(str(self.headers).encode(), cache="no-store")
             case ["echo"]:
                 self.echo()
+            case ["large", length, name]:
+                self.large(int(length), name, self.headers.get("Range"))
+            case ["whole", length, name]:
+                self.large(int(length), name, None)
+            case ["ranges"]:
+                with lock:
+                    lines = "".join(line + "\n" for line in ranges.get(query, []))
+                self.answer(lines.encode(), cache="no-store")
+            case ["sent"]:
+                with lock:
+                    number = sent.get(query, 0)
+                self.answer(b"%d\n" % number, cache="no-store")
             case ["asked"]:
                 with lock:
                     number = asked.get(query, 0)
@@ -158,6 +187,33 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 self.answer(b"there is no such thing\n", status=404, cache=None)
 
     do_HEAD = do_GET
+
+    def large(self, length, name, range):
+        """RFC 9110, section 14.2: one range, with a first byte."""
+        served = version
+        with lock:
+            ranges.setdefault(self.path, []).append(range or "-")
+        first, last = 0, length - 1
+        found = re.fullmatch(r"bytes=(\d+)-(\d*)", range or "")
+        if found:
+            first = int(found[1])
+            last = min(last, int(found[2] or last))
+        self.send_response(206 if found else 200)
+        if found:
+            self.send_header("Content-Range", f"bytes {first}-{last}/{length}")
+        self.send_header("Cache-Control", "max-age=3600")
+        self.send_header("ETag", f'"{served}"')
+        if self.path.startswith("/large/"):
+            self.send_header("Accept-Ranges", "bytes")
+        self.send_header("Content-Length", str(last + 1 - first))
+        self.end_headers()
+        while first <= last and self.command != "HEAD":
+            number, skip = divmod(first, PIECE)
+            data = piece(name, served, number)[skip : skip + last + 1 - first]
+            self.wfile.write(data)
+            first += len(data)
+            with lock:
+                sent[self.path] = sent.get(self.path, 0) + len(data)
 
     def do_PUT(self):
         begun = self.begin()
@@ -250,15 +306,19 @@ class Server(http.server.ThreadingHTTPServer):
 
 
 def obey():
+    global version
     for line in sys.stdin:
         if line.strip() == "down":
             down.set()
         elif line.strip() == "up":
             down.clear()
+        elif line.strip() == "change":
+            version += 1
     os._exit(0)
 
 
-server = Server(("127.0.0.1", 0), Handler)
-print(server.server_address[1], flush=True)
-threading.Thread(target=obey, daemon=True).start()
-server.serve_forever()
+if __name__ == "__main__":
+    server = Server(("127.0.0.1", 0), Handler)
+    print(server.server_address[1], flush=True)
+    threading.Thread(target=obey, daemon=True).start()
+    server.serve_forever()

@@ -24,6 +24,7 @@ pub(crate) const NODE: Program = Program { name: "node", probe: &["--version"], 
 pub(crate) const PIP: Program =
     Program { name: "python3", probe: &["-m", "pip", "--version"], package: "python3-pip" };
 pub(crate) const NPM: Program = Program { name: "npm", probe: &["--version"], package: "npm" };
+const ARIA2: Program = Program { name: "aria2c", probe: &["--version"], package: "aria2" };
 const CURL: Program = Program { name: "curl", probe: &["--version"], package: "curl" };
 /// It has no way to ask for its version; without arguments it says how to use it.
 const HTPASSWD: Program = Program { name: "htpasswd", probe: &[], package: "apache2-utils" };
@@ -53,6 +54,7 @@ pub(crate) fn run() -> Result<(), Failure> {
     need(&[
         NODE,
         NPM,
+        ARIA2,
         CURL,
         H2LOAD,
         HTPASSWD,
@@ -129,7 +131,7 @@ pub(crate) fn need(programs: &[Program]) -> Result<(), Failure> {
 
 fn is_there(program: &Program) -> bool {
     if program.probe.is_empty() {
-        // Without arguments such a program prints how to use it; that it starts is enough.
+        // Without arguments it prints how to use it; that it starts is enough.
         return Command::new(program.name).output().is_ok();
     }
     command::answers(program.name, program.probe)

@@ -10,20 +10,27 @@
 //! machine that changes its speed changes it for all. What counts is processor time for a given
 //! number of requests: it hardly depends on who is the limit, the peer or the load.
 
+mod bulk;
 mod collapse;
 mod goals;
 mod load;
 mod memory;
 mod origin;
 mod peer;
+mod purge;
 mod rate;
 mod report;
+mod set;
+pub(crate) mod soak;
+mod start;
+mod test;
 
 use crate::host::{self, Program, Scratch, Turn, progress};
 use load::Load;
 use origin::EdgeOrigin;
 use peer::{Kind, Peer, Site};
 use std::{io, path::PathBuf, process::Command};
+pub(crate) use test::Test;
 
 /// What is measured, beside whom, and for how long.
 #[derive(clap::Args)]
@@ -43,6 +50,9 @@ pub(crate) struct Arguments {
     /// Objects of the memory test
     #[arg(long, default_value_t = 200_000)]
     objects: u32,
+    /// Objects that lie on the disk, or are stored, when starts and purges are measured
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u32).range(8..))]
+    stored: u32,
     /// The release binary of nigh, instead of one that cargo builds now
     #[arg(long, value_name = "PATH")]
     nigh: Option<PathBuf>,
@@ -51,95 +61,6 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
-/// One question that is put to all peers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Test {
-    /// Hits of 1 KiB, 64 connections
-    #[value(name = "hit-1k")]
-    Hit1k,
-    /// Hits of 10 KiB, 64 connections
-    #[value(name = "hit-10k")]
-    Hit10k,
-    /// Hits of 100 KiB, 64 connections
-    #[value(name = "hit-100k")]
-    Hit100k,
-    /// Hits of 10 MiB, 8 connections
-    #[value(name = "hit-10m")]
-    Hit10m,
-    /// Hits of 1 KiB at a rate that all keep up with: 64 connections, 320 requests a second on each
-    #[value(name = "steady-1k")]
-    Steady1k,
-    /// Hits of 10 KiB at that rate
-    #[value(name = "steady-10k")]
-    Steady10k,
-    /// Misses: 1 KiB, each key once, 64 connections
-    Miss,
-    /// HTTP/2 over TLS, hits of 1 KiB, 64 clients of 10 streams
-    #[value(name = "h2-10")]
-    Http2Many,
-    /// HTTP/2 over TLS, hits of 1 KiB, 64 clients of one stream
-    #[value(name = "h2-1")]
-    Http2One,
-    /// 200 clients at once on one cold object that the origin takes a second for
-    Collapse,
-    /// Bytes of memory for each of many objects of 1 KiB
-    Memory,
-}
-
-impl Test {
-    /// In the order of the report.
-    const ALL: [Self; 11] = [
-        Self::Hit1k,
-        Self::Hit10k,
-        Self::Hit100k,
-        Self::Hit10m,
-        Self::Steady1k,
-        Self::Steady10k,
-        Self::Miss,
-        Self::Http2Many,
-        Self::Http2One,
-        Self::Collapse,
-        Self::Memory,
-    ];
-
-    /// The name on the command line.
-    fn name(self) -> String {
-        let value = clap::ValueEnum::to_possible_value(&self).expect("no test is hidden");
-        value.get_name().to_owned()
-    }
-
-    /// The load, and the path that it asks for, if the test is of that kind.
-    fn load(self) -> Option<(Load, &'static str)> {
-        match self {
-            Self::Hit1k => Some((Load::Http1 { connections: CONNECTIONS }, "/o/1k")),
-            Self::Hit10k => Some((Load::Http1 { connections: CONNECTIONS }, "/o/10k")),
-            Self::Hit100k => Some((Load::Http1 { connections: CONNECTIONS }, "/o/100k")),
-            Self::Hit10m => Some((Load::Http1 { connections: CONNECTIONS_BULK }, "/o/10m")),
-            Self::Steady1k => Some((STEADY, "/o/1k")),
-            Self::Steady10k => Some((STEADY, "/o/10k")),
-            Self::Miss => {
-                let script = include_str!("../lua/distinct.lua");
-                let argument = String::new();
-                Some((Load::Scripted { connections: CONNECTIONS, script, argument }, "/"))
-            }
-            Self::Http2Many => {
-                Some((Load::Http2 { connections: CONNECTIONS, streams: 10 }, "/o/1k"))
-            }
-            Self::Http2One => Some((Load::Http2 { connections: CONNECTIONS, streams: 1 }, "/o/1k")),
-            Self::Collapse | Self::Memory => None,
-        }
-    }
-
-    fn needs_tls(self) -> bool {
-        matches!(self, Self::Http2Many | Self::Http2One)
-    }
-}
-
-const CONNECTIONS: usize = 64;
-const CONNECTIONS_BULK: usize = 8;
-/// About a third of what nginx serves here: latency under a load that saturates neither the peer nor
-/// the client that measures.
-const STEADY: Load = Load::Steady { connections: CONNECTIONS, each_per_second: 320 };
 /// Peers have this core to themselves.
 const PEER_CORE: usize = 0;
 /// Load and origin share this one.
@@ -180,6 +101,10 @@ pub(crate) enum Finding {
     Collapse(Vec<collapse::Try>),
     /// Memory.
     Memory(memory::Fill),
+    /// Starts.
+    Start(start::Starts),
+    /// Purges.
+    Purge(Vec<purge::Pause>),
     /// It does not serve, and why.
     Failed(String),
 }
@@ -189,7 +114,7 @@ pub(crate) type Row = (Test, Vec<(Kind, Finding)>);
 
 /// Measures, and returns what is to be printed.
 pub(crate) fn run(arguments: &Arguments) -> Result<String, Error> {
-    let mut programs = vec![load::WRK, load::H2LOAD, NGINX];
+    let mut programs = vec![load::WRK, load::H2LOAD, bulk::CURL, NGINX];
     programs.extend(TOOLS);
     programs.extend(arguments.peers.iter().filter_map(|peer| peer.program()));
     host::need(&programs)?;
@@ -206,6 +131,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<String, Error> {
     let site = Site { scratch: &scratch, nigh: &nigh, core: PEER_CORE, origin_port };
     site.write_certificate()?;
     let origin = EdgeOrigin::start(&site, LOAD_CORE)?;
+    if arguments.tests.iter().any(|test| test.needs_largest()) {
+        origin.make_largest().map_err(|error| Error::Silent("origin".to_owned(), error))?;
+    }
     let bench = Bench { arguments, site, origin };
     let results = arguments.tests.iter().map(|&test| Ok((test, bench.test(test)?)));
     let results: Vec<Row> = results.collect::<Result<_, Error>>()?;
@@ -229,10 +157,10 @@ struct Bench<'a> {
 
 impl Bench<'_> {
     fn test(&self, test: Test) -> Result<Vec<(Kind, Finding)>, Error> {
-        let able = |kind: &&Kind| kind.has_tls() || !test.needs_tls();
-        let kinds: Vec<Kind> = self.arguments.peers.iter().filter(able).copied().collect();
+        let takes_part = |kind: &Kind| test.takes(*kind);
+        let kinds: Vec<Kind> = self.arguments.peers.iter().copied().filter(takes_part).collect();
         match test.load() {
-            Some((load, path)) => self.rates(test, &kinds, &load, path),
+            Some(load) => self.rates(test, &kinds, &load),
             None => kinds.into_iter().map(|kind| Ok((kind, self.alone(test, kind)?))).collect(),
         }
     }
@@ -243,12 +171,11 @@ impl Bench<'_> {
         test: Test,
         kinds: &[Kind],
         load: &Load,
-        path: &str,
     ) -> Result<Vec<(Kind, Finding)>, Error> {
         let mut failed = Vec::new();
         let mut peers = Vec::new();
         for &kind in kinds {
-            match self.start(kind)? {
+            match self.start(kind, test)? {
                 Ok(peer) => peers.push((peer, Vec::new())),
                 Err(error) => failed.push((kind, Finding::Failed(error.to_string()))),
             }
@@ -257,14 +184,15 @@ impl Bench<'_> {
             // Back and forth, so that nobody always comes first.
             peers.reverse();
             for (peer, samples) in &mut peers {
-                let sample = self.sample(peer, load, path, run == 0)?;
+                let sample = self.sample(test, peer, load, run == 0)?;
                 progress(&format!(
-                    "{} {} of {}, {}: {:.2} CPU-s/100k, {:.0} req/s",
+                    "{} {} of {}, {}: {:.2} CPU-s/100k, {:.2} CPU-s/GiB, {:.0} req/s",
                     test.name(),
                     run + 1,
                     self.arguments.runs,
                     peer.kind,
                     sample.cpu_seconds_per_100k(),
+                    sample.cpu_seconds_per_gib(),
                     sample.rate(),
                 ));
                 samples.push(sample);
@@ -278,32 +206,37 @@ impl Bench<'_> {
 
     /// One peer by itself.
     fn alone(&self, test: Test, kind: Kind) -> Result<Finding, Error> {
-        let peer = match self.start(kind)? {
+        let mut peer = match self.start(kind, test)? {
             Ok(peer) => peer,
             Err(error) => return Ok(Finding::Failed(error.to_string())),
         };
         progress(&format!("{}, {kind}", test.name()));
         let silent = |error| Error::Silent(kind.to_string(), error);
         let _turn = Turn::take()?;
-        if test == Test::Collapse {
-            let tries = (0..self.arguments.runs)
-                .map(|number| collapse::attempt(&peer, &self.origin, number));
-            return tries.collect::<io::Result<_>>().map(Finding::Collapse).map_err(silent);
-        }
-        let fill = memory::fill(&peer, &self.origin, self.arguments.objects);
-        fill.map(Finding::Memory).map_err(silent)
+        let Arguments { runs, objects, stored, .. } = *self.arguments;
+        Ok(match test {
+            Test::Collapse => {
+                let tries = (0..runs).map(|number| collapse::attempt(&peer, &self.origin, number));
+                Finding::Collapse(tries.collect::<io::Result<_>>().map_err(silent)?)
+            }
+            Test::Start => {
+                Finding::Start(start::measure(&mut peer, &self.site, LOAD_CORE, stored, runs)?)
+            }
+            Test::Purge => Finding::Purge(purge::measure(&peer, stored).map_err(silent)?),
+            _ => Finding::Memory(memory::fill(&peer, &self.origin, objects).map_err(silent)?),
+        })
     }
 
-    fn start(&self, kind: Kind) -> Result<Result<Peer, peer::Error>, Error> {
+    fn start(&self, kind: Kind, test: Test) -> Result<Result<Peer, peer::Error>, Error> {
         let _turn = Turn::take()?;
-        Ok(Peer::start(kind, &self.site))
+        Ok(Peer::start(kind, &self.site, test.keeping()))
     }
 
     fn sample(
         &self,
+        test: Test,
         peer: &Peer,
         load: &Load,
-        path: &str,
         first: bool,
     ) -> Result<rate::Sample, Error> {
         let _turn = Turn::take()?;
@@ -312,10 +245,11 @@ impl Bench<'_> {
             origin: &self.origin,
             core: LOAD_CORE,
             scratch: &self.site.scratch.memory,
+            cold: test.is_cold(),
         };
         if first {
-            around.warm_up(load, path)?;
+            around.warm_up(load)?;
         }
-        around.sample(load, path, self.arguments.seconds)
+        around.sample(load, self.arguments.seconds)
     }
 }

@@ -35,20 +35,26 @@ impl Response {
 #[derive(Debug)]
 pub(crate) struct Connection {
     stream: TcpStream,
-    host: SocketAddr,
+    /// What requests name as their host.
+    host: String,
     /// What was read and not yet used.
     buffer: Vec<u8>,
     chunk: Box<[u8]>,
 }
 
 impl Connection {
-    /// Connects.
+    /// Connects, and asks the server by its address.
     pub(crate) fn open(server: SocketAddr) -> io::Result<Self> {
+        Self::open_to(server, server.to_string())
+    }
+
+    /// Connects, and asks for `host`.
+    pub(crate) fn open_to(server: SocketAddr, host: String) -> io::Result<Self> {
         let stream = TcpStream::connect_timeout(&server, SILENCE_LIMIT)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(SILENCE_LIMIT))?;
         let chunk = vec![0; READ_BYTES].into();
-        Ok(Self { stream, host: server, buffer: Vec::new(), chunk })
+        Ok(Self { stream, host, buffer: Vec::new(), chunk })
     }
 
     /// One request and its response.
@@ -77,13 +83,15 @@ impl Connection {
     pub(crate) fn receive(&mut self) -> io::Result<Response> {
         let response = self.read_head()?;
         let mut left = response.body_bytes;
+        let held = usize::try_from(left).unwrap_or(usize::MAX).min(self.buffer.len());
+        self.buffer.drain(..held);
+        left -= held as u64;
+        // What is only counted need not be gathered.
         while left > 0 {
-            if self.buffer.is_empty() {
-                self.read_more()?;
-            }
-            let held = usize::try_from(left).unwrap_or(usize::MAX).min(self.buffer.len());
-            self.buffer.drain(..held);
-            left -= held as u64;
+            let read = self.read()?;
+            let own = usize::try_from(left).unwrap_or(usize::MAX).min(read);
+            self.buffer.extend_from_slice(&self.chunk[own..read]);
+            left -= own as u64;
         }
         Ok(response)
     }
@@ -91,6 +99,18 @@ impl Connection {
     /// One request and the text of its response's body.
     pub(crate) fn text(&mut self, path: &str) -> io::Result<String> {
         self.send([(path, None)])?;
+        self.receive_text()
+    }
+
+    /// A request without a body that has something done, and what was said of it.
+    pub(crate) fn post(&mut self, path: &str) -> io::Result<String> {
+        let host = &self.host;
+        let text = format!("POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\n\r\n");
+        self.stream.write_all(text.as_bytes())?;
+        self.receive_text()
+    }
+
+    fn receive_text(&mut self) -> io::Result<String> {
         let response = self.read_head()?;
         let length = usize::try_from(response.body_bytes).map_err(io::Error::other)?;
         while self.buffer.len() < length {
@@ -120,12 +140,16 @@ impl Connection {
     }
 
     fn read_more(&mut self) -> io::Result<()> {
+        let read = self.read()?;
+        self.buffer.extend_from_slice(&self.chunk[..read]);
+        Ok(())
+    }
+
+    /// Reads into the chunk, and says how much; never nothing.
+    fn read(&mut self) -> io::Result<usize> {
         match self.stream.read(&mut self.chunk)? {
             0 => Err(io::ErrorKind::UnexpectedEof.into()),
-            read => {
-                self.buffer.extend_from_slice(&self.chunk[..read]);
-                Ok(())
-            }
+            read => Ok(read),
         }
     }
 }

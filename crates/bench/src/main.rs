@@ -23,7 +23,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Measurement {
-    /// Hits, misses, collapsing and memory beside nginx, HAProxy, Varnish and Traffic Server
+    /// Hits, misses, disks, large objects and memory beside nginx, HAProxy, Varnish and Traffic Server
     Edge(edge::Arguments),
     /// Hit ratios of the eviction policies on request traces, beside libcachesim's
     Eviction(eviction::Arguments),
@@ -33,6 +33,8 @@ enum Measurement {
     Reads(reads::Arguments),
     /// Chord rings of up to a million nodes in the simulator: inputs a second, bytes a node
     Sim(sim::Arguments),
+    /// nigh under churn for minutes: whether its memory stays where it was told to
+    Soak(edge::soak::Arguments),
     /// One end of `page`, in its network namespace
     #[command(hide = true)]
     PageClient(page::client::Arguments),
@@ -52,6 +54,7 @@ fn main() -> ExitCode {
         Measurement::Page(arguments) => page::run(&arguments).map_err(Into::into),
         Measurement::Reads(arguments) => reads::run(&arguments).map_err(Into::into),
         Measurement::Sim(arguments) => sim::run(&arguments).map_err(Into::into),
+        Measurement::Soak(arguments) => edge::soak::run(&arguments).map_err(Into::into),
         Measurement::PageClient(arguments) => page::client::run(&arguments).map_err(Into::into),
         Measurement::PageOrigin(arguments) => page::site::run(&arguments).map_err(Into::into),
     };

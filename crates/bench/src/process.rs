@@ -85,6 +85,12 @@ impl Process {
         tree(self.pid())
     }
 
+    /// Ends it and its descendants at once, without asking.
+    pub(crate) fn kill(&mut self) {
+        signal("-KILL", &self.tree());
+        let _ = self.child.wait();
+    }
+
     /// Ends it and its descendants: asked first, then made to.
     pub(crate) fn stop(&mut self) {
         if !self.is_running() {
@@ -155,6 +161,16 @@ pub(crate) fn memory_bytes(pids: &[u32]) -> f64 {
     let of = |pid: &u32| {
         let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
         kib(&text, "Pss:").unwrap_or(0.0) * 1024.0
+    };
+    pids.iter().map(of).sum()
+}
+
+/// Bytes that `pids` have had the device read for them.
+pub(crate) fn device_bytes(pids: &[u32]) -> f64 {
+    let of = |pid: &u32| {
+        let text = fs::read_to_string(format!("/proc/{pid}/io")).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix("read_bytes: "));
+        line.and_then(|bytes| bytes.parse::<f64>().ok()).unwrap_or(0.0)
     };
     pids.iter().map(of).sum()
 }

@@ -12,6 +12,8 @@
 //! restore  from a record back to an object
 //! ```
 
+#[doc(hidden)]
+pub mod fuzz;
 mod index;
 mod log;
 mod queue;

@@ -97,6 +97,9 @@ pub enum Failure {
     /// A further slice came, and is of another representation than the first.
     #[error("the origin's object changed in between")]
     Changed,
+    /// The origin answered the question for a further slice with something else.
+    #[error("the origin did not give the rest of its object")]
+    Withheld,
     /// There is no room for another answer to pass through nigh.
     #[error("this edge has no room for it now")]
     NoRoom,

@@ -63,11 +63,6 @@ impl Pilot {
         }
     }
 
-    /// Whether what it brings is kept, as far as is known.
-    pub fn keeps(&self) -> bool {
-        self.keeping.is_some()
-    }
-
     /// Whether others may join.
     pub fn can_be_joined(&self) -> bool {
         self.joinable
@@ -336,16 +331,28 @@ impl Pilot {
         self.flight.end(Ok(None));
     }
 
-    /// The master of slices for a response with this head; `None` if there is no room. It is not
-    /// stored yet: claim its first slices, then [`Self::found`] it.
+    /// The master of slices for a response with this head; `None` if there is no room. If slices of
+    /// the same representation are there, it is their master. It is not stored yet: claim its first
+    /// slices, then [`Self::found`] it.
     pub fn master(&self, head: &Head, length: u64, size: u64) -> Option<Object> {
         let key = self.store.key(&self.key);
+        let is_same = |held: &Object| {
+            let sliced = held.sliced().is_some_and(|it| it.length == length && it.size == size);
+            let variant = held.vary() == &*head.vary && *held.selecting() == *head.selecting;
+            sliced && variant && Self::is_same(held, head)
+        };
+        let held = self.store.variants(key).into_iter().find(is_same);
         let recipe = self.recipe(head);
         let prefix = recipe.prefix(|packed| self.store.share(packed))?;
         let charge = self.store.charge(key, object::cost(prefix.bytes.len()))?;
-        let sliced = Sliced { length, size, nonce: charge.nonce(length) };
-        let body = LargeBody::Sliced(sliced);
-        let large = Arc::new(Large { body, charge: self.store.charge(key, 0)? });
+        let large = match held.as_ref().and_then(Object::large) {
+            Some(large) => Arc::clone(large),
+            None => {
+                let sliced = Sliced { length, size, nonce: charge.nonce(length) };
+                let body = LargeBody::Sliced(sliced);
+                Arc::new(Large { body, charge: self.store.charge(key, 0)? })
+            }
+        };
         Some(recipe.build(prefix, Some(large), charge))
     }
 
@@ -375,6 +382,16 @@ impl Pilot {
         self.leave_board();
         self.flight.decide(Verdict::Alone, false);
         self.flight.end(Err(Truncated));
+    }
+
+    /// Whether what it brings is kept, so that nobody waits for anybody.
+    pub const fn keeps(&self) -> bool {
+        self.keeping.is_some()
+    }
+
+    /// Whether anybody is aboard beside the first asker.
+    pub fn is_awaited(&self) -> bool {
+        self.flight.readers() > 1
     }
 
     /// Waits until anybody has boarded beside the first asker.

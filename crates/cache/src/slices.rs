@@ -62,12 +62,19 @@ impl Sliced {
         self.length.div_ceil(self.size)
     }
 
-    /// Writes the key of a slice into `out`, which is cleared first. No URI has a space, so it is no
-    /// other object's.
-    pub fn write_key(&self, master: &[u8], index: u64, out: &mut Vec<u8>) {
-        out.clear();
-        out.extend_from_slice(master);
-        out.extend_from_slice(format!(" {:016x} {index}", self.nonce).as_bytes());
+    /// The key of a slice. No URI has a space, so it is no other object's.
+    pub fn key(&self, master: &[u8], index: u64) -> Box<[u8]> {
+        let mut key = self.key_prefix(master);
+        key.extend_from_slice(index.to_string().as_bytes());
+        key.into()
+    }
+
+    /// What the keys of all slices begin with.
+    pub(crate) fn key_prefix(&self, master: &[u8]) -> Vec<u8> {
+        let mut key = Vec::with_capacity(master.len() + 40);
+        key.extend_from_slice(master);
+        key.extend_from_slice(format!(" {:016x} ", self.nonce).as_bytes());
+        key
     }
 
     pub(crate) fn to_bytes(self) -> [u8; BYTES] {
@@ -109,9 +116,7 @@ mod tests {
 
     #[test]
     fn the_key_of_a_slice_begins_with_its_masters_and_is_no_uri() {
-        let mut key = Vec::new();
-        SLICED.write_key(b"http://a/b", 2, &mut key);
-        assert_eq!(key, b"http://a/b 00000000000000ab 2");
+        assert_eq!(&*SLICED.key(b"http://a/b", 2), b"http://a/b 00000000000000ab 2");
     }
 
     #[test]

@@ -27,7 +27,7 @@ use crate::{
     object::Object,
     pilot::{self, Pilot},
     purge::{self, Purges, Rule, Verdict},
-    slices::Slicing,
+    slices::{Sliced, Slicing},
     storable::WhyNot,
     vary,
 };
@@ -227,6 +227,22 @@ impl Store {
         self.settings.object_max.bytes()
     }
 
+    /// Remembers that responses of `key` are no good for slices: their ranges do not belong together.
+    pub fn note_unfit_for_slices(&self, key: Key<'_>) {
+        // Apart from why the last response was not kept, which the next one may change.
+        let (slot, tag) = self.refusal_slot(Self::as_slices(key));
+        slot.store(tag | (WhyNot::NoSlices as u64 + 1), Ordering::Relaxed);
+    }
+
+    /// Whether responses of `key` are known to be no good for slices.
+    pub fn is_unfit_for_slices(&self, key: Key<'_>) -> bool {
+        self.refusal(Self::as_slices(key)) == Some(WhyNot::NoSlices)
+    }
+
+    const fn as_slices(key: Key<'_>) -> Key<'_> {
+        Key { hash: key.hash.rotate_left(17), ..key }
+    }
+
     /// What is kept in slices; `None` if nothing is, or a slice would be longer than what is kept.
     pub fn slicing(&self) -> Option<Slicing> {
         self.settings.slicing.filter(|slicing| slicing.size <= self.settings.object_max)
@@ -235,6 +251,17 @@ impl Store {
     /// Whether memory holds something for `key`. It does not count as asking for it.
     pub fn holds(&self, key: Key<'_>) -> bool {
         self.shard(key).lock().chain(key).next().is_some()
+    }
+
+    /// Whether a flight brings something for `key`.
+    pub fn is_on_its_way(&self, key: Key<'_>) -> bool {
+        let shard = self.shard(key).lock();
+        shard.board.iter_hash(key.hash).any(|boarded| *boarded.key == *key.bytes)
+    }
+
+    /// Bytes that it may use.
+    pub fn ceiling(&self) -> u64 {
+        self.account.ceiling()
     }
 
     /// The key that `bytes` spell, for this store.
@@ -506,6 +533,7 @@ impl Store {
         let replaced = self.shard(key).lock().insert(key, object.clone());
         self.inserted.fetch_add(1, Ordering::Relaxed);
         self.removed.fetch_add(replaced.len() as u64, Ordering::Relaxed);
+        self.free_slices(&replaced, Some(&object));
         if let Some(disk) = self.disk.get() {
             disk.landed(&object, asked_again);
         }
@@ -545,6 +573,37 @@ impl Store {
         self.take_out(key, object);
     }
 
+    /// Makes the master of these slices stale for good, if it is still there.
+    pub fn outdate_slices(&self, key: Key<'_>, sliced: &Sliced) {
+        for object in self.variants(key) {
+            if object.sliced() == Some(*sliced) {
+                self.outdate(key, &object);
+            }
+        }
+    }
+
+    /// Slices whose master is gone are out of reach: their memory is given back. Those of a master that
+    /// took its place may be the same.
+    fn free_slices(&self, gone: &[Object], by: Option<&Object>) {
+        let kept = by.and_then(Object::sliced);
+        let masters = gone.iter().filter_map(|object| Some((object, object.sliced()?)));
+        for (object, sliced) in masters.filter(|(_, sliced)| kept != Some(*sliced)) {
+            let held: u64 = self.shards.iter().map(|shard| shard.lock().held).sum();
+            // Looked for by their keys, or among all that is held: whatever is less.
+            let keys: Vec<Box<[u8]>> = if sliced.count() <= held {
+                (0..sliced.count()).map(|index| sliced.key(object.key(), index)).collect()
+            } else {
+                let prefix = sliced.key_prefix(object.key());
+                self.shards.iter().flat_map(|shard| shard.lock().keys_below(&prefix)).collect()
+            };
+            for key in keys {
+                let key = self.key(&key);
+                let removed = self.shard(key).lock().remove_all(key);
+                self.removed.fetch_add(removed.len() as u64, Ordering::Relaxed);
+            }
+        }
+    }
+
     /// Takes an object out of the memory alone; nothing if it is not there any more.
     pub(crate) fn take_out(&self, key: Key<'_>, object: &Object) {
         let removed = {
@@ -553,6 +612,7 @@ impl Store {
             slot.and_then(|slot| shard.remove(slot))
         };
         self.removed.fetch_add(u64::from(removed.is_some()), Ordering::Relaxed);
+        self.free_slices(removed.as_slice(), None);
     }
 
     /// Removes every variant of a key; says how many there were. What is on its way for it is not
@@ -583,6 +643,7 @@ impl Store {
             shard.remove_all(key)
         };
         self.removed.fetch_add(removed.len() as u64, Ordering::Relaxed);
+        self.free_slices(&removed, None);
         removed.len()
     }
 
@@ -635,6 +696,13 @@ impl Shard {
             scratch.clear();
             true
         })
+    }
+
+    /// The keys that begin with `prefix`.
+    fn keys_below(&self, prefix: &[u8]) -> Vec<Box<[u8]>> {
+        let objects = self.cells.iter().filter_map(|cell| cell.object.as_ref());
+        let keys = objects.map(Object::key).filter(|key| key.starts_with(prefix));
+        keys.map(Into::into).collect()
     }
 
     fn object(&self, slot: u32) -> &Object {

@@ -180,10 +180,17 @@ pub fn plan<F: Fields>(
         if reason != Reason::Stale {
             status = status.detail(reason.as_str());
         }
-        // A range is asked for alone, but a whole object is confirmed for everyone, and then gives it.
-        let validates =
-            is_general && object.is_whole() && storable::has_validator(&object.fields());
-        let manner = if validates { Manner::Shared } else { manner() };
+        // A range is asked for alone, but a whole object is confirmed for everyone, and then gives it. Of
+        // slices, one is asked for in the same breath, and several ranges are never made.
+        let validates = is_general
+            && object.is_whole()
+            && object.sliced().is_none_or(|_| manner() != Manner::Alone)
+            && storable::has_validator(&object.fields());
+        let manner = match validates {
+            true if object.sliced().is_some() => manner(),
+            true => Manner::Shared,
+            false => manner(),
+        };
         let is_range = matches!(manner, Manner::Slice | Manner::Alone);
         let stale = (validates || is_range || object.is_whole()).then_some(object);
         return fetch(status, stale, manner);

@@ -145,6 +145,7 @@ impl Problem {
             Self::Origin(Failure::RequestBroken) => "request-broken",
             Self::Origin(Failure::GivenUp) => "given-up",
             Self::Origin(Failure::Changed) => "origin-changed",
+            Self::Origin(Failure::Withheld) => "origin-withheld",
             Self::Origin(Failure::NoRoom) => "no-room",
             Self::TooManyRequests(_) => "too-many-requests",
         }

@@ -9,6 +9,7 @@ mod compress_stored;
 mod fetch;
 mod incoming;
 mod links;
+mod slice_fit;
 mod slice_source;
 mod slices;
 
@@ -246,6 +247,8 @@ pub struct Service {
     compressing: carry::Compressing,
     /// Links that are being followed.
     following: Cell<usize>,
+    /// Slices that are being fetched ahead.
+    reading_ahead: Cell<u64>,
     /// Connections, each under its number, with whom to wake at the next phase.
     places: RefCell<Places>,
 }
@@ -273,6 +276,7 @@ impl Service {
             phase: Cell::new(Phase::Serving),
             compressing: carry::Compressing::default(),
             following: Cell::new(0),
+            reading_ahead: Cell::new(0),
             places: RefCell::default(),
         })
     }

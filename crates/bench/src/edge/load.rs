@@ -1,47 +1,77 @@
-//! Load from wrk and h2load, and what they say about it.
+//! Load from wrk, h2load, curl and clients of our own, and what they say about it.
 
+use super::{bulk, peer::Peer, rate::unique, set::Set};
 use crate::{host::Program, process::Place};
-use std::{fs, io, path::Path, process::Output};
+use std::{fs, io, path::Path, process::Output, time::Duration};
 
 /// wrk, for HTTP/1.1.
 pub(crate) const WRK: Program = Program { name: "wrk", package: "wrk" };
-/// h2load, for HTTP/2.
+/// h2load, for HTTP/2 and for HTTP/1.1 over TLS.
 pub(crate) const H2LOAD: Program = Program { name: "h2load", package: "nghttp2-client" };
 /// An answer that takes longer is an error.
 const TIMEOUT: &str = "20s";
 /// Servers differ in what they prefer; the client's choice makes the work the same.
-const CIPHER: &str = "TLS_AES_128_GCM_SHA256";
+pub(super) const CIPHER: &str = "TLS_AES_128_GCM_SHA256";
 
 /// What to do to a server.
 #[derive(Clone, Debug)]
 pub(crate) enum Load {
     /// Requests over persistent connections, one at a time on each.
     Http1 {
+        /// What is asked for.
+        path: &'static str,
+        /// How many connections.
+        connections: usize,
+    },
+    /// The same over TLS.
+    Tls {
+        /// What is asked for.
+        path: &'static str,
         /// How many connections.
         connections: usize,
     },
     /// The same at a fixed rate, however fast the answers come.
     Steady {
+        /// What is asked for.
+        path: &'static str,
         /// How many connections.
         connections: usize,
         /// Requests a second on each.
         each_per_second: usize,
     },
-    /// The same, with a wrk script and its argument.
+    /// The same, with a wrk script, which is given a word that no other run has.
     Scripted {
         /// How many connections.
         connections: usize,
         /// In Lua.
         script: &'static str,
-        /// What the script is told.
-        argument: String,
     },
     /// HTTP/2 over TLS.
     Http2 {
+        /// What is asked for.
+        path: &'static str,
         /// How many connections.
         connections: usize,
         /// Requests at a time on each.
         streams: usize,
+    },
+    /// Clients of our own, over persistent connections.
+    Set {
+        /// What is asked for.
+        set: Set,
+        /// How many connections.
+        connections: usize,
+        /// All of it once, instead of again and again.
+        once: bool,
+    },
+    /// Clients who get one large object once.
+    Bulk {
+        /// The object.
+        path: &'static str,
+        /// How many clients.
+        clients: usize,
+        /// Over TLS.
+        tls: bool,
     },
 }
 
@@ -57,6 +87,28 @@ pub(crate) struct Outcome {
     pub(crate) errors: f64,
 }
 
+impl Outcome {
+    /// Of requests that took so long, or failed; each brought `bytes`. None if all failed.
+    pub(super) fn of(times: &[Option<Duration>], bytes: u32, wall: Duration) -> Option<Self> {
+        let mut sorted: Vec<Duration> = times.iter().flatten().copied().collect();
+        sorted.sort_unstable();
+        let bytes = f64::from(bytes);
+        let count = |number: usize| f64::from(u32::try_from(number).unwrap_or(u32::MAX));
+        let percentile = |percent: usize| {
+            let index = (sorted.len() * percent / 100).min(sorted.len().checked_sub(1)?);
+            Some(sorted[index].as_secs_f64() * 1e3)
+        };
+        Some(Self {
+            requests: count(sorted.len()),
+            seconds: wall.as_secs_f64(),
+            p50_ms: percentile(50)?,
+            p99_ms: percentile(99)?,
+            bytes: count(sorted.len()) * bytes,
+            errors: count(times.len() - sorted.len()),
+        })
+    }
+}
+
 /// Why the load says nothing.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
@@ -69,29 +121,51 @@ pub(crate) enum Error {
 }
 
 impl Load {
-    /// Applies the load for so many seconds from `core`. `scratch` is on a tmpfs.
+    /// Applies the load to `peer` from `core`: for so many seconds, or once. `scratch` is on a tmpfs.
     pub(crate) fn run(
         &self,
-        url: &str,
+        peer: &Peer,
         seconds: u32,
         core: usize,
         scratch: &Path,
     ) -> Result<Outcome, Error> {
-        match self {
-            Self::Http1 { connections } => wrk(url, *connections, seconds, core, None),
-            Self::Scripted { connections, script, argument } => {
+        match *self {
+            Self::Http1 { path, connections } => {
+                wrk(&peer.http(path), connections, seconds, core, None)
+            }
+            Self::Scripted { connections, script } => {
                 let path = scratch.join("script.lua");
                 fs::write(&path, script).map_err(Error::Unusable)?;
-                wrk(url, *connections, seconds, core, Some((&path, argument)))
+                wrk(&peer.http("/"), connections, seconds, core, Some((&path, &unique())))
             }
-            Self::Steady { connections, each_per_second } => {
+            Self::Steady { path, connections, each_per_second } => {
                 let rate = format!("--rps={each_per_second}");
-                h2load(url, *connections, &["--h1", &rate], seconds, core, scratch)
+                h2load(&peer.http(path), connections, &["--h1", &rate], seconds, core, scratch)
             }
-            Self::Http2 { connections, streams } => {
+            Self::Tls { path, connections } => {
+                h2load(&peer.https(path), connections, &["--h1"], seconds, core, scratch)
+            }
+            Self::Http2 { path, connections, streams } => {
                 let streams = format!("--max-concurrent-streams={streams}");
-                h2load(url, *connections, &[&streams], seconds, core, scratch)
+                h2load(&peer.https(path), connections, &[&streams], seconds, core, scratch)
             }
+            Self::Set { set, connections, once } => {
+                let seconds = (!once).then_some(seconds);
+                set.read(peer.server.address(), connections, seconds).map_err(Error::Unusable)
+            }
+            Self::Bulk { path, clients, tls } => {
+                let url = if tls { peer.https(path) } else { peer.http(path) };
+                bulk::read(&url, clients, core)
+            }
+        }
+    }
+
+    /// The objects that have to be stored before, if a second of the load is not enough for that.
+    pub(crate) fn objects(&self) -> Option<Vec<String>> {
+        match *self {
+            Self::Set { set, .. } => Some(set.objects()),
+            Self::Bulk { path, .. } => Some(vec![path.to_owned()]),
+            _ => None,
         }
     }
 }
@@ -202,7 +276,7 @@ fn parse_h2load(text: &str, log: &str) -> Option<Outcome> {
     times_us.sort_unstable();
     let percentile = |percent: usize| {
         let index = (times_us.len() * percent / 100).min(times_us.len().checked_sub(1)?);
-        Some(std::time::Duration::from_micros(times_us[index]).as_secs_f64() * 1e3)
+        Some(Duration::from_micros(times_us[index]).as_secs_f64() * 1e3)
     };
     (outcome.p50_ms, outcome.p99_ms) = (percentile(50)?, percentile(99)?);
     (outcome.requests > 0.0 && outcome.seconds > 0.0).then_some(outcome)

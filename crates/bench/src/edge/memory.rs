@@ -1,14 +1,12 @@
 //! What a small object costs in memory beside its own bytes.
 
-use super::{origin::EdgeOrigin, peer::Peer, rate::unique};
+use super::{origin::EdgeOrigin, peer::Peer, rate::unique, set::get_all};
 use crate::{
     http1::Connection,
     process::{memory_bytes, shared_bytes},
 };
 use std::{io, thread, time::Duration};
 
-/// Clients that fill the cache.
-const CLIENTS: u32 = 8;
 /// So many of the objects are asked for again, to see whether they were kept.
 const CHECKED: u32 = 2_000;
 /// Time for a peer to finish what it does in the background.
@@ -44,16 +42,7 @@ pub(crate) fn fill(peer: &Peer, origin: &EdgeOrigin, objects: u32) -> io::Result
     Connection::open(address)?.get("/o/1k", None)?;
     thread::sleep(SETTLE);
     let (own_before, shared_before) = (memory_bytes(&processes), shared_bytes());
-    thread::scope(|scope| {
-        let ask = |client: u32| {
-            let mut connection = Connection::open(address)?;
-            let numbers = (client..objects).step_by(CLIENTS as usize);
-            numbers.map(path).try_for_each(|path| connection.get(&path, None).map(drop))
-        };
-        let clients: Vec<_> = (0..CLIENTS).map(|client| scope.spawn(move || ask(client))).collect();
-        let panicked = |_| Err(io::Error::other("a client panicked"));
-        clients.into_iter().try_for_each(|client| client.join().unwrap_or_else(panicked))
-    })?;
+    get_all(address, &address.to_string(), &(0..objects).map(path).collect::<Vec<_>>())?;
     thread::sleep(SETTLE);
     let (own, shared) = (memory_bytes(&processes), shared_bytes());
     let asked = origin.requests()?;

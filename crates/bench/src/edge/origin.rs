@@ -8,7 +8,8 @@ use crate::{
     process::Place,
 };
 use std::{
-    fs, io,
+    fs,
+    io::{self, Write},
     net::{Ipv4Addr, TcpListener},
     time::Duration,
 };
@@ -17,10 +18,15 @@ use std::{
 const SLOW_DELAY: Duration = Duration::from_secs(1);
 const SLOW_BODY_BYTES: usize = 1024;
 /// The objects below `/o/`.
-const OBJECTS: [(&str, usize); 4] =
-    [("1k", 1 << 10), ("10k", 10 << 10), ("100k", 100 << 10), ("10m", 10 << 20)];
+const OBJECTS: [(&str, usize); 5] =
+    [("1k", 1 << 10), ("10k", 10 << 10), ("100k", 100 << 10), ("1m", 1 << 20), ("10m", 10 << 20)];
+/// One that is made only if it is asked for: it takes its size in memory.
+const LARGEST: &str = "1g";
+/// Its length.
+pub(crate) const LARGEST_BYTES: u64 = 1 << 30;
 
-/// Serves `/o/1k`, `/o/10k`, `/o/100k`, `/o/10m` and `/slow/*`.
+/// Serves `/o/1k`, `/o/10k`, `/o/100k`, `/o/1m`, `/o/10m`, the same below `/tagged/` with a tag, and
+/// `/slow/*`.
 #[derive(Debug)]
 pub(crate) struct EdgeOrigin {
     server: Server,
@@ -33,18 +39,28 @@ impl EdgeOrigin {
         let setup = |error| Error::Setup("origin".to_owned(), error);
         let [slow_port] = free_ports().map_err(setup)?;
         let slow = slow_origin(slow_port).map_err(setup)?;
-        let folders = Folders::new(site.scratch, "origin").map_err(setup)?;
+        let folders = Folders::new(site.scratch, "origin", false).map_err(setup)?;
         for (name, bytes) in OBJECTS {
             let text: Vec<u8> = (b' '..=b'~').cycle().take(bytes).collect();
-            fs::write(folders.memory.join(name), text).map_err(setup)?;
+            fs::write(folders.cache.join(name), text).map_err(setup)?;
         }
-        let template =
-            Template { site, folders: &folders, port: site.origin_port, tls_port: slow_port };
+        let template = Template::of_origin(site, &folders, slow_port);
         let text = include_str!("../../conf/origin.nginx.conf");
         let settings = template.write("nginx.conf", text).map_err(setup)?;
         let command = nginx(Place::core(core), &folders.files, &settings);
         let server = Server::start("origin", folders, command, site.origin_port, "/o/1k")?;
         Ok(Self { server, slow })
+    }
+
+    /// From now on it has `/o/1g` too.
+    pub(crate) fn make_largest(&self) -> io::Result<()> {
+        let path = self.server.folders.cache.join(LARGEST);
+        let part: Vec<u8> = (b' '..=b'~').cycle().take(1 << 20).collect();
+        if path.exists() {
+            return Ok(());
+        }
+        let mut file = fs::File::create(path)?;
+        (0..LARGEST_BYTES / (1 << 20)).try_for_each(|_| file.write_all(&part))
     }
 
     /// How many requests it has had, this question among them: between two questions, one more

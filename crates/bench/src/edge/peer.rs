@@ -5,6 +5,7 @@ use crate::{
     http1::Connection,
     process::{Place, Process},
 };
+use rustix::fs::{Advice, fadvise};
 use std::{
     fmt, fs, io,
     net::{Ipv4Addr, SocketAddr, TcpListener},
@@ -18,12 +19,15 @@ use std::{
 /// How long a peer may take to answer for the first time.
 const START_LIMIT: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(50);
+/// What a peer is asked for first.
+const FIRST: &str = "/o/1k";
 /// Ports are looked for from here on; connections take theirs from 32768 on.
 const PORTS: std::ops::Range<u16> = 18_000..30_000;
-/// nigh's share of memory; the peers have as much or more.
-const NIGH_MEMORY: &str = "6GiB";
+/// What nigh and Traffic Server may take of a disk; nginx has as much.
+const DISK_MIB: u32 = 8 * 1024;
+/// What Traffic Server keeps in memory in front of its disk, at most.
+const TRAFFIC_SERVER_MEMORY_MIB: u32 = 2 * 1024;
 const VARNISH_STORAGE: &str = "malloc,6G";
-const TRAFFIC_SERVER_DISK: &str = "8G";
 /// Where Debian's package keeps the settings that a Traffic Server needs beside ours.
 const TRAFFIC_SERVER_SETTINGS: &str = "/etc/trafficserver";
 
@@ -84,6 +88,27 @@ impl fmt::Display for Kind {
             Self::Varnish => "varnish",
         })
     }
+}
+
+/// Where a peer keeps its objects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Keeping {
+    /// nigh's memory, and what Traffic Server has in front of its disk, if that is less than usual.
+    /// nginx has no memory of its own.
+    pub(crate) memory_mib: u32,
+    /// On the file system of the scratch files, instead of a tmpfs; nigh has a disk store then.
+    pub(crate) on_disk: bool,
+    /// What nigh's disk store may take.
+    pub(crate) disk_mib: u32,
+}
+
+impl Keeping {
+    /// In memory, or what looks like a disk to those who want one; the others have as much or more.
+    pub(crate) const MEMORY: Self = Self { memory_mib: 6 * 1024, on_disk: false, disk_mib: 0 };
+    /// On a disk, with little memory in front of it.
+    pub(crate) const DISK: Self = Self { memory_mib: 128, on_disk: true, disk_mib: DISK_MIB };
+    /// In memory, with a disk beneath.
+    pub(crate) const BOTH: Self = Self { on_disk: true, disk_mib: DISK_MIB, ..Self::MEMORY };
 }
 
 /// Why a peer does not serve.
@@ -147,7 +172,7 @@ impl Site<'_> {
 #[derive(Debug)]
 pub(crate) struct Server {
     process: Process,
-    folders: Folders,
+    pub(crate) folders: Folders,
     address: SocketAddr,
 }
 
@@ -165,15 +190,21 @@ impl Server {
         let process = Process::start(command, &log).map_err(setup)?;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let mut server = Self { process, folders, address };
+        server.wait(name, path, POLL)?;
+        Ok(server)
+    }
+
+    /// Waits until `path` is answered; looks every `poll`.
+    fn wait(&mut self, name: &str, path: &str, poll: Duration) -> Result<(), Error> {
         let deadline = Instant::now() + START_LIMIT;
-        while server.process.is_running() && Instant::now() < deadline {
-            let answer = Connection::open(address).and_then(|mut it| it.get(path, None));
+        while self.process.is_running() && Instant::now() < deadline {
+            let answer = Connection::open(self.address).and_then(|mut it| it.get(path, None));
             if answer.is_ok_and(|response| response.is_success()) {
-                return Ok(server);
+                return Ok(());
             }
-            thread::sleep(POLL);
+            thread::sleep(poll);
         }
-        Err(Error::Silent { name: name.to_owned(), said: server.folders.last_words() })
+        Err(Error::Silent { name: name.to_owned(), said: self.folders.last_words() })
     }
 
     /// Where it serves HTTP in clear.
@@ -192,20 +223,69 @@ impl Server {
 pub(crate) struct Peer {
     pub(crate) kind: Kind,
     pub(crate) server: Server,
-    tls: SocketAddr,
+    keeping: Keeping,
+    ports: Ports,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Ports {
+    clear: u16,
+    tls: u16,
+    /// nigh's admin address.
+    admin: u16,
+}
+
+/// How a server is ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// It is asked to.
+    Asked,
+    /// `kill -9`.
+    Killed,
 }
 
 impl Peer {
     /// Starts it with an empty cache.
-    pub(crate) fn start(kind: Kind, site: &Site<'_>) -> Result<Self, Error> {
+    pub(crate) fn start(kind: Kind, site: &Site<'_>, keeping: Keeping) -> Result<Self, Error> {
         let name = kind.to_string();
         let setup = |error| Error::Setup(name.clone(), error);
-        let folders = Folders::new(site.scratch, &name).map_err(setup)?;
-        let [port, tls_port] = free_ports().map_err(setup)?;
-        let template = Template { site, folders: &folders, port, tls_port };
-        let command = template.command(kind).map_err(setup)?;
-        let server = Server::start(&name, folders, command, port, "/o/1k")?;
-        Ok(Self { kind, server, tls: SocketAddr::from((Ipv4Addr::LOCALHOST, tls_port)) })
+        let folders = Folders::new(site.scratch, &name, keeping.on_disk).map_err(setup)?;
+        let [clear, tls, admin] = free_ports().map_err(setup)?;
+        let ports = Ports { clear, tls, admin };
+        let command = Template { site, folders: &folders, keeping, ports }.command(kind);
+        let server = Server::start(&name, folders, command.map_err(setup)?, clear, FIRST)?;
+        Ok(Self { kind, server, keeping, ports })
+    }
+
+    /// Ends it, leaving what it has on its disk.
+    pub(crate) fn end(&mut self, how: End) {
+        match how {
+            End::Asked => self.server.process.stop(),
+            End::Killed => self.server.process.kill(),
+        }
+    }
+
+    /// Starts it again with what it has on its disk, and says how long it took until it answered.
+    pub(crate) fn start_again(&mut self, site: &Site<'_>) -> Result<Duration, Error> {
+        /// Often: this is measured.
+        const OFTEN: Duration = Duration::from_millis(1);
+        let name = self.kind.to_string();
+        let setup = |error| Error::Setup(name.clone(), error);
+        let folders = &self.server.folders;
+        let template = Template { site, folders, keeping: self.keeping, ports: self.ports };
+        let command = template.command(self.kind).map_err(setup)?;
+        let log = folders.files.join("output.log");
+        let began = Instant::now();
+        self.server.process = Process::start(command, &log).map_err(setup)?;
+        self.server.wait(&name, FIRST, OFTEN)?;
+        Ok(began.elapsed())
+    }
+
+    /// Makes the device read again what the peer has written: its files are synced, and their pages
+    /// given up. Nobody else's are, so a machine that is shared goes on as it was, and it needs no
+    /// root. (What a file is called and where its blocks lie stays known.)
+    pub(crate) fn cool(&self) -> io::Result<()> {
+        cool(&self.server.folders.cache)
     }
 
     /// `path` on it as a URL, in clear.
@@ -215,31 +295,59 @@ impl Peer {
 
     /// `path` on it as a URL, over TLS.
     pub(crate) fn https(&self, path: &str) -> String {
-        format!("https://{}{path}", self.tls)
+        format!("https://{}:{}{path}", Ipv4Addr::LOCALHOST, self.ports.tls)
     }
+
+    /// Where nigh is asked about itself.
+    pub(crate) fn admin(&self) -> SocketAddr {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, self.ports.admin))
+    }
+
+    /// One of the numbers of nigh's `/metrics`.
+    pub(crate) fn metric(&self, name: &str) -> io::Result<f64> {
+        let page = Connection::open(self.admin())?.text("/metrics")?;
+        let value = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.and_then(|value| value.parse().ok()).ok_or_else(|| io::ErrorKind::InvalidData.into())
+    }
+}
+
+fn cool(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            cool(&entry.path())?;
+        } else if let Ok(file) = fs::File::open(entry.path()) {
+            file.sync_data()?;
+            fadvise(&file, 0, None, Advice::DontNeed)?;
+        }
+    }
+    Ok(())
 }
 
 /// The folders of one server, which go with it.
 #[derive(Debug)]
 pub(crate) struct Folders {
     pub(crate) files: PathBuf,
-    pub(crate) memory: PathBuf,
+    /// For objects.
+    pub(crate) cache: PathBuf,
 }
 
 impl Folders {
-    /// Makes them, empty.
-    pub(crate) fn new(scratch: &Scratch, name: &str) -> io::Result<Self> {
-        let folders = Self { files: scratch.files.join(name), memory: scratch.memory.join(name) };
+    /// Makes them, empty: that for objects on a disk or on a tmpfs.
+    pub(crate) fn new(scratch: &Scratch, name: &str, on_disk: bool) -> io::Result<Self> {
+        let files = scratch.files.join(name);
+        let cache = if on_disk { files.join("cache") } else { scratch.memory.join(name) };
+        let folders = Self { files, cache };
         folders.remove();
         fs::create_dir_all(&folders.files)?;
-        fs::create_dir_all(&folders.memory)?;
+        fs::create_dir_all(&folders.cache)?;
         Ok(folders)
     }
 
     fn remove(&self) {
         // What stays behind goes with the scratch folder.
         let _ = fs::remove_dir_all(&self.files);
-        let _ = fs::remove_dir_all(&self.memory);
+        let _ = fs::remove_dir_all(&self.cache);
     }
 
     fn last_words(&self) -> String {
@@ -261,11 +369,17 @@ impl Drop for Server {
 pub(crate) struct Template<'a> {
     pub(crate) site: &'a Site<'a>,
     pub(crate) folders: &'a Folders,
-    pub(crate) port: u16,
-    pub(crate) tls_port: u16,
+    keeping: Keeping,
+    ports: Ports,
 }
 
-impl Template<'_> {
+impl<'a> Template<'a> {
+    /// For the origin, which serves at the site's port; what is slow comes from `slow_port`.
+    pub(crate) fn of_origin(site: &'a Site<'a>, folders: &'a Folders, slow_port: u16) -> Self {
+        let ports = Ports { clear: site.origin_port, tls: slow_port, admin: slow_port };
+        Self { site, folders, keeping: Keeping::MEMORY, ports }
+    }
+
     fn command(&self, kind: Kind) -> io::Result<Command> {
         let place = Place::core(self.site.core);
         match kind {
@@ -285,7 +399,11 @@ impl Template<'_> {
                 let settings = self.write("varnish.vcl", include_str!("../../conf/varnish.vcl"))?;
                 let mut command = place.command("varnishd");
                 command.arg("-F").arg("-n").arg(self.folders.files.join("work"));
-                command.arg("-a").arg(format!("127.0.0.1:{}", self.port)).arg("-f").arg(settings);
+                command
+                    .arg("-a")
+                    .arg(format!("127.0.0.1:{}", self.ports.clear))
+                    .arg("-f")
+                    .arg(settings);
                 command.args(["-s", VARNISH_STORAGE, "-T", "none", "-p", "thread_pools=1"]);
                 command.args(["-p", "thread_pool_min=100", "-p", "thread_pool_max=1000"]);
                 Ok(command)
@@ -296,11 +414,17 @@ impl Template<'_> {
     fn nigh(&self, place: Place) -> Command {
         let mut command = place.command(self.site.nigh);
         command.arg("edge").arg("--to").arg(format!("http://127.0.0.1:{}", self.site.origin_port));
-        command.arg("--listen").arg(format!("http://127.0.0.1:{}", self.port));
-        command.arg("--listen").arg(format!("https://127.0.0.1:{}", self.tls_port));
+        command.arg("--listen").arg(format!("http://127.0.0.1:{}", self.ports.clear));
+        command.arg("--listen").arg(format!("https://127.0.0.1:{}", self.ports.tls));
         command.arg("--tls-cert").arg(self.site.certificate());
         command.arg("--tls-key").arg(self.site.key());
-        command.args(["--memory", NIGH_MEMORY, "--workers", "1"]);
+        command.arg("--admin").arg(format!("127.0.0.1:{}", self.ports.admin));
+        command.arg("--memory").arg(format!("{}MiB", self.keeping.memory_mib));
+        command.args(["--workers", "1"]);
+        if self.keeping.on_disk {
+            command.arg("--disk").arg(&self.folders.cache);
+            command.arg("--disk-size").arg(format!("{}MiB", self.keeping.disk_mib));
+        }
         command
     }
 
@@ -324,7 +448,7 @@ impl Template<'_> {
         let records = include_str!("../../conf/trafficserver.records.config");
         self.write("etc/records.config", records)?;
         self.write("etc/remap.config", "map / http://127.0.0.1:@ORIGIN_PORT@/\n")?;
-        self.write("etc/storage.config", &format!("@CACHE@ {TRAFFIC_SERVER_DISK}\n"))?;
+        self.write("etc/storage.config", &format!("@CACHE@ {DISK_MIB}M\n"))?;
         self.write("etc/ssl_multicert.config", "ssl_cert_name=both.pem dest_ip=*\n")?;
         fs::copy(self.site.both(), self.folders.files.join("both.pem"))?;
         let root = include_str!("../../conf/trafficserver.runroot.yaml");
@@ -337,12 +461,15 @@ impl Template<'_> {
     /// Writes a file of settings, with the places in it filled.
     pub(crate) fn write(&self, name: &str, text: &str) -> io::Result<PathBuf> {
         let path = self.folders.files.join(name);
+        let memory_mib = self.keeping.memory_mib.min(TRAFFIC_SERVER_MEMORY_MIB);
+        let traffic_server_memory = u64::from(memory_mib) << 20;
         let filled = text
             .replace("@DIR@", &self.folders.files.to_string_lossy())
-            .replace("@CACHE@", &self.folders.memory.to_string_lossy())
-            .replace("@PORT@", &self.port.to_string())
-            .replace("@TLS_PORT@", &self.tls_port.to_string())
-            .replace("@SLOW_PORT@", &self.tls_port.to_string())
+            .replace("@CACHE@", &self.folders.cache.to_string_lossy())
+            .replace("@MEMORY@", &traffic_server_memory.to_string())
+            .replace("@PORT@", &self.ports.clear.to_string())
+            .replace("@TLS_PORT@", &self.ports.tls.to_string())
+            .replace("@SLOW_PORT@", &self.ports.tls.to_string())
             .replace("@ORIGIN_PORT@", &self.site.origin_port.to_string())
             .replace("@CERTIFICATE@", &self.site.certificate().to_string_lossy())
             .replace("@KEY@", &self.site.key().to_string_lossy())

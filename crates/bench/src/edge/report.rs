@@ -6,14 +6,18 @@ use super::{
     goals::{Verdict, judge, median, middle},
     memory::Fill,
     peer::Kind,
+    purge::Pause,
     rate::Sample,
+    start::{Start, Starts},
 };
 use crate::markdown::Table;
 use serde_json::{Value, json};
+use std::time::Duration;
 
-const RATE_HEADINGS: [&str; 14] = [
+const RATE_HEADINGS: [&str; 16] = [
     "CPU-s/100k",
     "min-max",
+    "CPU-s/GiB",
     "req/s",
     "p50 ms",
     "p99 ms",
@@ -23,6 +27,7 @@ const RATE_HEADINGS: [&str; 14] = [
     "origin CPU",
     "other CPU",
     "origin reqs",
+    "device MiB",
     "errors",
     "CPU/nigh",
     "runs",
@@ -30,6 +35,16 @@ const RATE_HEADINGS: [&str; 14] = [
 const COLLAPSE_HEADINGS: [&str; 4] = ["origin requests", "served", "first s", "last s"];
 const MEMORY_HEADINGS: [&str; 5] =
     ["before, MiB", "after, MiB", "bytes an object", "tmpfs and kernel", "lost"];
+const START_HEADINGS: [&str; 6] = [
+    "objects",
+    "index bytes an object",
+    "first answer ms, warm/cold/killed",
+    "all found s, warm",
+    "cold",
+    "killed",
+];
+const PURGE_HEADINGS: [&str; 6] =
+    ["purge of", "objects", "swept in 3 s", "call ms", "longest answer ms", "answers"];
 
 /// Tables for people.
 pub(crate) fn text(rows: &[Row]) -> String {
@@ -39,19 +54,26 @@ pub(crate) fn text(rows: &[Row]) -> String {
         let headings: &[&str] = match test {
             Test::Collapse => &COLLAPSE_HEADINGS,
             Test::Memory => &MEMORY_HEADINGS,
+            Test::Start => &START_HEADINGS,
+            Test::Purge => &PURGE_HEADINGS,
             _ => &RATE_HEADINGS,
         };
         let mut table = Table::new([name.as_str()].into_iter().chain(headings.iter().copied()));
         for (kind, finding) in findings {
-            let mut cells = vec![kind.to_string()];
-            cells.extend(match finding {
-                Finding::Rate(samples) => rate(samples, nigh_cpu(findings)),
-                Finding::Collapse(tries) => collapse(tries),
-                Finding::Memory(fill) => memory(fill),
-                Finding::Failed(_) => vec!["failed".to_owned()],
-            });
-            cells.resize(headings.len() + 1, String::new());
-            table.row(cells);
+            let lines = match finding {
+                Finding::Rate(samples) => vec![rate(samples, nigh_cpu(findings))],
+                Finding::Collapse(tries) => vec![collapse(tries)],
+                Finding::Memory(fill) => vec![memory(fill)],
+                Finding::Start(starts) => vec![start(starts)],
+                Finding::Purge(pauses) => pauses.iter().map(purge).collect(),
+                Finding::Failed(_) => vec![vec!["failed".to_owned()]],
+            };
+            for line in lines {
+                let mut cells = vec![kind.to_string()];
+                cells.extend(line);
+                cells.resize(headings.len() + 1, String::new());
+                table.row(cells);
+            }
         }
         text.push_str(&table.text());
         for (kind, finding) in findings {
@@ -82,6 +104,7 @@ fn rate(samples: &[Sample], nigh: Option<f64>) -> Vec<String> {
     vec![
         figure(cost),
         format!("{}-{}", figure(least), figure(most)),
+        format!("{:.3}", median(samples, Sample::cpu_seconds_per_gib)),
         format!("{:.0}", median(samples, Sample::rate)),
         format!("{:.2}", median(samples, |sample| sample.outcome.p50_ms)),
         format!("{:.2}", median(samples, |sample| sample.outcome.p99_ms)),
@@ -91,6 +114,7 @@ fn rate(samples: &[Sample], nigh: Option<f64>) -> Vec<String> {
         percent(|sample| sample.origin_busy),
         percent(|sample| sample.others_busy),
         format!("{:.0}", median(samples, |sample| sample.origin_requests)),
+        format!("{:.0}", median(samples, |sample| sample.device_bytes / 1024.0 / 1024.0)),
         format!("{:.0}", samples.iter().map(|sample| sample.outcome.errors).sum::<f64>()),
         nigh.map_or_else(String::new, |nigh| format!("{:.2}", cost / nigh)),
         samples.len().to_string(),
@@ -126,10 +150,38 @@ fn memory(fill: &Fill) -> Vec<String> {
     ]
 }
 
+fn start(starts: &Starts) -> Vec<String> {
+    let ways = [&starts.warm, &starts.cold, &starts.killed];
+    let seconds = |starts: &[Start], of: fn(&Start) -> Duration| {
+        middle(starts.iter().map(|start| of(start).as_secs_f64()).collect())
+    };
+    let first = ways.map(|it| format!("{:.0}", seconds(it, |start| start.first) * 1e3));
+    let found = ways.map(|it| format!("{:.2}", seconds(it, |start| start.found)));
+    let mut cells = vec![
+        format!("{:.0}", starts.objects),
+        format!("{:.1}", starts.index_bytes_per_object()),
+        first.join("/"),
+    ];
+    cells.extend(found);
+    cells
+}
+
+fn purge(pause: &Pause) -> Vec<String> {
+    let ms = |time: Duration| format!("{:.2}", time.as_secs_f64() * 1e3);
+    vec![
+        pause.what.to_owned(),
+        format!("{:.0}", pause.objects),
+        format!("{:.0}", pause.gone),
+        ms(pause.call),
+        ms(pause.longest),
+        pause.requests.to_string(),
+    ]
+}
+
 fn goals(verdicts: &[Verdict]) -> String {
     let mut table = Table::new(["goal", "peer", "ratio", "at most", "met"]);
     for verdict in verdicts {
-        let digits = usize::from(verdict.peer.is_some()) * 2;
+        let digits = if verdict.at_most < 10.0 { 2 } else { 0 };
         table.row(vec![
             verdict.what.clone(),
             verdict.peer.map_or_else(|| "(absolute)".to_owned(), |kind| kind.to_string()),
@@ -187,10 +239,41 @@ fn finding_json(finding: &Finding) -> Value {
             };
             json!({ "runs": tries.iter().map(one).collect::<Vec<_>>() })
         }
+        Finding::Start(starts) => {
+            let one = |start: &Start| {
+                json!({
+                    "first_s": start.first.as_secs_f64(),
+                    "found_s": start.found.as_secs_f64(),
+                    "objects": start.objects,
+                })
+            };
+            let all = |starts: &[Start]| starts.iter().map(one).collect::<Vec<_>>();
+            json!({
+                "objects": starts.objects,
+                "index_bytes_per_object": starts.index_bytes_per_object(),
+                "warm": all(&starts.warm),
+                "cold": all(&starts.cold),
+                "killed": all(&starts.killed),
+            })
+        }
+        Finding::Purge(pauses) => {
+            let one = |pause: &Pause| {
+                json!({
+                    "what": pause.what,
+                    "objects": pause.objects,
+                    "gone": pause.gone,
+                    "call_s": pause.call.as_secs_f64(),
+                    "longest_s": pause.longest.as_secs_f64(),
+                    "requests": pause.requests,
+                })
+            };
+            json!({ "purges": pauses.iter().map(one).collect::<Vec<_>>() })
+        }
         Finding::Rate(samples) => {
             let one = |sample: &Sample| {
                 json!({
                     "cpu_s_per_100k": sample.cpu_seconds_per_100k(),
+                    "cpu_s_per_gib": sample.cpu_seconds_per_gib(),
                     "requests": sample.outcome.requests,
                     "requests_per_s": sample.rate(),
                     "p50_ms": sample.outcome.p50_ms,
@@ -201,6 +284,7 @@ fn finding_json(finding: &Finding) -> Value {
                     "origin_cpu": sample.origin_busy,
                     "other_cpu": sample.others_busy,
                     "origin_requests": sample.origin_requests,
+                    "device_bytes": sample.device_bytes,
                     "errors": sample.outcome.errors,
                 })
             };

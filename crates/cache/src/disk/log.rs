@@ -226,10 +226,14 @@ impl<S: Storage> Log<S> {
         Statistics { used: self.held(), unread, ..self.statistics }
     }
 
-    /// The files, for tests that read records.
-    #[cfg(test)]
+    /// The files, for those who read records as a disk would.
     pub(super) const fn storage(&mut self) -> &mut S {
         &mut self.storage
+    }
+
+    /// The files, without the log.
+    pub(super) fn into_storage(self) -> S {
+        self.storage
     }
 
     fn held(&self) -> u64 {

@@ -30,7 +30,8 @@ use super::{
     Answer, Ask, Incoming, Service, Streamed, Upgraded,
     beneath::Looked,
     carry::{Passage, Source},
-    slice_source::{Count, Fit},
+    slice_fit::Fit,
+    slice_source::Count,
 };
 use crate::{body::RequestBody, buffers, clock, origin::Fetched};
 
@@ -102,8 +103,12 @@ impl Service {
             Manner::Slice => self.first_slice(&ask),
             _ => None,
         };
-        if slice.is_none() {
-            fetch.manner = fetch.manner.not_sliced();
+        let is_sliced = fetch.stale.as_ref().is_some_and(|stale| stale.sliced().is_some());
+        match (fetch.manner, slice) {
+            (Manner::Slice, Some(_)) => {}
+            // It is confirmed for everyone, and then gives the range.
+            (Manner::Slice, None) if is_sliced => fetch.manner = Manner::Shared,
+            (manner, _) => fetch.manner = manner.not_sliced(),
         }
         let (reader, pilot) = match fetch.manner {
             Manner::Tunnel => return self.tunnel(ask, target, fetch).await,
@@ -136,7 +141,11 @@ impl Service {
         let task = Task {
             ask: Rc::clone(&ask),
             target: target.clone(),
-            validate: fetch.stale.clone().filter(|_| fetch.manner == Manner::Shared),
+            validate: fetch.stale.clone().filter(|_| match fetch.manner {
+                Manner::Shared => true,
+                Manner::Slice => is_sliced,
+                Manner::Alone | Manner::Tunnel => false,
+            }),
             manner: fetch.manner,
             conditions,
             slice: slice.filter(|_| fetch.manner == Manner::Slice),
@@ -155,7 +164,7 @@ impl Service {
         }
         // Others could not wait until it was read, or its first slice was no good: it is fetched again,
         // for this client.
-        fetch.manner = fetch.manner.not_sliced();
+        fetch.manner = Manner::Alone;
         let (reader, pilot) = self.store.fly_alone(key);
         let task = Task {
             ask: Rc::clone(&ask),
@@ -216,7 +225,14 @@ impl Service {
             Verdict::Object(object) => {
                 let usable = first || object.terms().reuse(&fetch.directives, now) == Reuse::Fresh;
                 let ttl = Some(object.terms().ttl(now));
-                let forward_status = fetch.stale.is_some().then_some(304);
+                let confirmed =
+                    fetch.stale.as_ref().is_some_and(|stale| stale.sliced() == object.sliced());
+                let forward_status = match fetch.manner {
+                    _ if confirmed => Some(304),
+                    _ if !first => None,
+                    Manner::Slice => Some(206),
+                    _ => Some(200),
+                };
                 let status = CacheStatus { forward_status, stored: true, ttl, ..status };
                 let hit = Hit::new(object, &ask.method, &ask.fields, status, now)?;
                 usable.then_some(Answer::Stored(hit))
@@ -335,16 +351,24 @@ impl Service {
         rule.arrive(&mut fields);
         let fit = match slice {
             Some(asked) if status == StatusCode::PARTIAL_CONTENT => {
-                Some(Fit::of(&fields, asked, &ask.fields))
+                Some(Fit::of(&fields, fetched.length(), asked, &ask.fields))
             }
             _ => None,
         };
         match fit {
-            Some(Fit::Nothing) => return pilot.for_nobody(WhyNot::NoSlices),
+            Some(Fit::Nothing) => {
+                self.store.note_unfit_for_slices(self.store.key(&ask.key));
+                return pilot.for_nobody(WhyNot::NoSlices);
+            }
             // Of a representation that was asked for without a range, this would be the 200.
             Some(Fit::Whole | Fit::Slice(_)) => {
                 status = StatusCode::OK;
                 fields.remove(header::CONTENT_RANGE);
+                if fit != Some(Fit::Whole) {
+                    // They were of this content alone (RFC 9530, section 2).
+                    fields.remove("content-digest");
+                    fields.remove("content-md5");
+                }
             }
             Some(Fit::Client) | None => {}
         }
@@ -401,7 +425,7 @@ impl Service {
         let (complete, count) = match fit {
             Some(Fit::Slice(complete)) => (Some(complete), Count::One),
             _ if manner == Manner::Shared && slice.is_none() && coder.is_none() => {
-                self.goes_on(&head, ask)
+                self.goes_on(&head, ask).await
             }
             _ => (None, Count::None),
         };

@@ -23,7 +23,7 @@ use nigh_cache::{
 };
 use nigh_edge::{
     cache_status::{CacheStatus, Forward},
-    plan::{Hit, Plan},
+    plan::{Fetch, Hit, Manner, Plan},
     problem::Problem,
     reply::{Content, Part},
 };
@@ -41,6 +41,16 @@ const GATHERED_MAX: u64 = 16;
 
 /// How far a reader that reads on has fetched what comes next, in slices.
 pub(super) const AHEAD_MAX: u64 = 4;
+
+/// Slices after which a reader looks ahead again, once what it had fetched ahead was gone before it
+/// was read.
+const RESUMED_AFTER: u64 = 8;
+
+/// The part of the memory that a core's slices may take which are being fetched ahead.
+const AHEAD_PART: u64 = 8;
+
+/// Slices that are looked for before an answer begins, to say of it whether it was a hit.
+const LOOKED_AT_MAX: usize = 1 << 14;
 
 /// How often a slice is asked for that breaks off or fails.
 const TRIES_MAX: u32 = 3;
@@ -63,6 +73,10 @@ pub(crate) struct Slices {
     tries: u32,
     /// Slices to be fetched ahead.
     ahead: u64,
+    /// The slice behind the last one that was.
+    asked_ahead: u64,
+    /// Where looking ahead begins again, after it was in vain.
+    resumes_at: u64,
     /// Why it broke off.
     failure: Failure,
     /// What it takes while it is sent.
@@ -116,7 +130,12 @@ impl Service {
             }
             let (ask, plan) = self.plan_again(&ask);
             answer = match plan {
-                Plan::Answer(hit) | Plan::Slices(hit) => Answer::Stored(hit),
+                Plan::Answer(hit) | Plan::Slices(hit) => {
+                    if hit.refresh {
+                        self.refresh((*ask).clone(), hit.object.clone());
+                    }
+                    Answer::Stored(hit)
+                }
                 Plan::Fetch(fetch) => {
                     self.fetch(ask, fetch, RequestBody::Empty, interims.clone()).await
                 }
@@ -156,18 +175,16 @@ impl Service {
             return Some(Answer::Stored(hit));
         }
         let is_held = |index| {
-            let mut key = Vec::new();
-            sliced.write_key(hit.object.key(), index, &mut key);
+            let key = sliced.key(hit.object.key(), index);
             let key = self.store.key(&key);
             self.store.holds(key) || self.store.may_lie_beneath(key)
         };
-        let last = sliced.index_of(span.end - 1);
-        if ask.asked().directives.only_if_cached
-            && !(sliced.index_of(span.start)..=last).all(is_held)
-        {
+        let slices = sliced.index_of(span.start)..=sliced.index_of(span.end - 1);
+        let is_here = slices.clone().count() <= LOOKED_AT_MAX && slices.into_iter().all(is_held);
+        if ask.asked().directives.only_if_cached && !is_here {
             return Some(Answer::Problem(Problem::OnlyIfCached, CacheStatus::EMPTY));
         }
-        if hit.status.hit && !is_held(sliced.index_of(span.start)) {
+        if hit.status.hit && !is_here {
             let ttl = hit.status.ttl;
             hit.status = CacheStatus { ttl, ..CacheStatus::forwarded(Forward::Partial) };
         }
@@ -185,6 +202,8 @@ impl Service {
             first: None,
             tries: 0,
             ahead: 1,
+            asked_ahead: 0,
+            resumes_at: 0,
             failure: Failure::GivenUp,
             _reserved: reserved,
         });
@@ -194,14 +213,24 @@ impl Service {
                 Some(Answer::Sliced(hit, slices))
             }
             Err(Truncated) if slices.failure == Failure::Changed => None,
+            // What the origin says instead is for this client to hear.
+            Err(Truncated) if slices.failure == Failure::Withheld => {
+                let fetch = Fetch {
+                    directives: ask.asked().directives,
+                    status: CacheStatus::forwarded(Forward::Partial),
+                    stale: None,
+                    manner: Manner::Alone,
+                };
+                let (unheard, _) = mpsc::channel(1);
+                Some(self.fetch(Rc::clone(ask), fetch, RequestBody::Empty, unheard).await)
+            }
             Err(Truncated) => Some(Answer::Problem(Problem::Origin(slices.failure), hit.status)),
         }
     }
 
     /// A slice in memory.
     fn find_slice(&self, master: &Object, sliced: &Sliced, index: u64) -> Option<Object> {
-        let mut key = Vec::with_capacity(master.key().len() + 32);
-        sliced.write_key(master.key(), index, &mut key);
+        let key = sliced.key(master.key(), index);
         let none = HeaderMap::new();
         let object = self.store.find(self.store.key(&key), &none, &mut Vec::new());
         object.filter(|object| object.length() == Some(sliced.span(index).len()))
@@ -215,8 +244,7 @@ impl Service {
         sliced: Sliced,
         index: u64,
     ) -> Result<Found, Failure> {
-        let mut key = Vec::new();
-        sliced.write_key(master.key(), index, &mut key);
+        let key = sliced.key(master.key(), index);
         let key = self.store.key(&key);
         let mut failure = Failure::GivenUp;
         let mut alone = false;
@@ -243,8 +271,9 @@ impl Service {
                 Verdict::Head(_) => return Ok(Found::Flying(reader)),
                 Verdict::Object(object) => return Ok(Found::Stored(object)),
                 Verdict::Alone => alone = true,
-                Verdict::Failed(Failure::Changed) => return Err(Failure::Changed),
-                Verdict::Failed(why) => failure = why,
+                // Perhaps it was given up for another reader's sake, or its connection was.
+                Verdict::Failed(why @ (Failure::Closed | Failure::GivenUp)) => failure = why,
+                Verdict::Failed(why) => return Err(why),
             }
         }
         Err(failure)
@@ -252,22 +281,27 @@ impl Service {
 
     /// Has a slice fetched that nobody waits for yet.
     fn read_ahead(self: &Rc<Self>, ask: &Rc<Ask>, master: &Object, sliced: &Sliced, index: u64) {
-        let mut key = Vec::new();
-        sliced.write_key(master.key(), index, &mut key);
+        let key = sliced.key(master.key(), index);
         let key = self.store.key(&key);
-        if self.store.holds(key) || !ask.route.upstream().has_many_connections(1) {
+        let taken = (self.reading_ahead.get() + 1).saturating_mul(sliced.size);
+        if self.store.holds(key)
+            || taken > self.store.ceiling() / AHEAD_PART
+            || !ask.route.upstream().has_many_connections(1)
+        {
             return;
         }
         if let Boarding::First(mut reader, pilot) = self.store.board(key, b"", None) {
             let service = Rc::clone(self);
             let (ask, master) = (Rc::clone(ask), master.clone());
+            self.reading_ahead.set(self.reading_ahead.get() + 1);
             tokio::task::spawn_local(async move {
                 // Somebody must want it until it is known whether the store does.
                 let wanted = async {
                     reader.verdict().await;
                     drop(reader);
                 };
-                tokio::join!(service.fly_slice(pilot, ask, master, index), wanted);
+                tokio::join!(Rc::clone(&service).fly_slice(pilot, ask, master, index), wanted);
+                service.reading_ahead.set(service.reading_ahead.get() - 1);
             });
         }
     }
@@ -304,6 +338,7 @@ impl Slices {
                     let (ask, master) = (Rc::clone(&self.ask), self.master.clone());
                     let mut seeking = Box::pin(service.seek_slice(ask, master, self.sliced, index));
                     // It is asked for before what comes behind it.
+                    self.missed(index);
                     let sought = seeking.as_mut().poll(cx);
                     self.look_ahead(index);
                     match sought {
@@ -385,12 +420,29 @@ impl Slices {
         Ok(Some(Chunk::Run(run)))
     }
 
-    /// Sees to it that what comes next will be there, the more of it the further this one has read.
+    /// The slice that comes next is not in memory: learns from that how far to look ahead.
+    fn missed(&mut self, index: u64) {
+        let key = self.sliced.key(self.master.key(), index);
+        let store = &self.service.store;
+        if index >= self.asked_ahead {
+            if self.ahead == 0 && index >= self.resumes_at {
+                self.ahead = 1;
+            }
+        } else if store.is_on_its_way(store.key(&key)) {
+            // This reader is faster than what was fetched for it.
+            self.ahead = (self.ahead * 2).clamp(1, AHEAD_MAX);
+        } else {
+            // It was gone before it was read: there is no room for more.
+            (self.ahead, self.resumes_at) = (0, index + RESUMED_AFTER);
+        }
+    }
+
+    /// Sees to it that what comes next will be there.
     fn look_ahead(&mut self, index: u64) {
         let last = self.sliced.index_of(self.end - 1);
         for next in index + 1..=(index + self.ahead).min(last) {
             self.service.read_ahead(&self.ask, &self.master, &self.sliced, next);
+            self.asked_ahead = self.asked_ahead.max(next + 1);
         }
-        self.ahead = (self.ahead * 2).min(AHEAD_MAX);
     }
 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use clap::Parser;
+use nigh_base::Rng;
 use serde_json::Value;
 
 use super::*;
@@ -479,4 +480,78 @@ fn sites_are_the_same_if_they_share_a_host() {
     assert_eq!(difference.sites_removed, ["c"]);
     assert_eq!(difference.sites_changed[0].site, "b");
     assert_eq!(difference.sites_changed[0].keys[0].key, "host");
+}
+
+/// A file that was cut, copied into and mistyped in a few places.
+fn mistyped(rng: &mut Rng) -> String {
+    const TYPED: [&str; 20] = [
+        "\"",
+        "[",
+        "]",
+        "{",
+        "}",
+        "=",
+        "\n",
+        ",",
+        ".",
+        "*",
+        "-1",
+        "0",
+        "1e9",
+        "99999999999999999999",
+        "\u{e4}",
+        "\0",
+        "''",
+        "\"\"\"",
+        "[[site]]",
+        "inf",
+    ];
+    let mut text = WHOLE.to_owned();
+    let place = |rng: &mut Rng, text: &str| {
+        let places: Vec<usize> = text.char_indices().map(|(at, _)| at).collect();
+        if places.is_empty() { 0 } else { places[rng.index(places.len())] }
+    };
+    for _ in 0..=rng.below(4) {
+        let (a, b) = (place(rng, &text), place(rng, &text));
+        match rng.below(12) {
+            0 => text.truncate(a),
+            1 => drop(text.drain(a.min(b)..a.max(b).min(a.min(b) + 20))),
+            2 => {
+                let lines: Vec<&str> = WHOLE.lines().collect();
+                let line = format!("\n{}\n", lines[rng.index(lines.len())]);
+                text.insert_str(a, &line);
+            }
+            3..6 => text.insert_str(a, TYPED[rng.index(TYPED.len())]),
+            // What stays TOML: another letter or digit.
+            _ if text[a..].starts_with(|it: char| it.is_ascii_alphanumeric()) => {
+                let typed = [b"0189", b"asmz"][rng.index(2)][rng.index(4)];
+                text.replace_range(a..=a, &char::from(typed).to_string());
+            }
+            _ => {}
+        }
+    }
+    text
+}
+
+#[test]
+fn any_text_is_settings_or_mistakes_that_have_a_place_in_it() {
+    let mut rng = Rng::new(1);
+    let (mut right, mut wrong) = (0, 0);
+    for _ in 0..5_000 {
+        let text = mistyped(&mut rng);
+        match file::parse(&text, Path::new("/etc/nigh")) {
+            Ok(settings) => {
+                right += 1;
+                assert!(!settings.sites.is_empty(), "{text}");
+            }
+            Err(mistakes) => {
+                wrong += 1;
+                assert!(!mistakes.is_empty(), "{text}");
+                let lines = text.split('\n').count();
+                assert!(mistakes.iter().all(|it| (1..=lines).contains(&it.line)), "{text}");
+                assert!(mistakes.iter().all(|it| it.column > 0 && !it.message.is_empty()));
+            }
+        }
+    }
+    assert!(right > 200 && wrong > 1_000, "{right} right, {wrong} wrong");
 }

@@ -17,6 +17,8 @@ use crate::support::{
 const SLICE: usize = 64 * 1024;
 /// Ten slices and a half.
 const LENGTH: usize = SLICE * 10 + SLICE / 2;
+/// What a large response is proven by.
+const PROOF: &str = "bytes=0-0";
 const FLAGS: [&str; 4] = ["--slice", "64KiB", "--slice-above", "256KiB"];
 
 /// An object of so many bytes, another one for each version.
@@ -107,7 +109,7 @@ fn a_large_response_is_kept_in_slices_and_answers_as_a_whole() {
     let first = client.get("/");
     assert_eq!((first.status(), first.text()), (200, &*object(1)));
     assert_eq!(first.first("content-length"), LENGTH.to_string());
-    assert_eq!(asked(&origin), [""], "one request brings all slices");
+    assert_eq!(asked(&origin), ["", PROOF], "one request brings all slices");
     let second = client.get("/");
     assert!(second.says("hit"), "{}", second.cache());
     assert_eq!(second.text(), &*object(1));
@@ -121,7 +123,7 @@ fn a_large_response_is_kept_in_slices_and_answers_as_a_whole() {
     assert_eq!(range(&mut client, &format!("{LENGTH}-")).status(), 416);
     let other = client.get_with("/", "Range: bytes=0-9\r\nIf-Range: \"other\"\r\n");
     assert_eq!((other.status(), other.text()), (200, &*object(1)));
-    assert_eq!(origin.requests(), 1);
+    assert_eq!(origin.requests(), 2);
 }
 
 #[test]
@@ -346,5 +348,172 @@ fn stale_slices_are_confirmed_with_one_question() {
     let part = range(&mut client, &format!("{}-", SLICE + 7));
     assert!(part.says("fwd=stale") && part.says("fwd-status=304"), "{}", part.cache());
     assert_eq!((part.status(), part.text()), (206, &object(1)[SLICE + 7..]));
-    assert_eq!(origin.requests(), 2);
+    assert_eq!(origin.requests(), 3);
+}
+
+#[test]
+fn an_object_whose_ranges_have_no_tag_is_kept_as_a_whole() {
+    let body = object(1);
+    let origin = Origin::answering(move |head| {
+        serve(head, &body, if head.has("range") { "" } else { "ETag: \"a\"\r\n" })
+    });
+    let edge = Edge::start(&origin, &FLAGS);
+    for _ in 0..2 {
+        assert_eq!(edge.get("/").text(), &*object(1));
+    }
+    assert_eq!(asked(&origin), ["", PROOF]);
+    let part = range(&mut edge.client(), "70000-");
+    assert!(part.says("hit"), "{}", part.cache());
+    assert_eq!((part.status(), part.text()), (206, &object(1)[70_000..]));
+}
+
+#[test]
+fn an_object_whose_slices_have_tags_of_their_own_breaks_off_once_and_is_then_kept_as_a_whole() {
+    let body = object(1);
+    let origin = Origin::answering(move |head| {
+        let tag = if head.first("range") == known(4) { "\"b\"" } else { "\"a\"" };
+        serve(head, &body, &format!("ETag: {tag}\r\n"))
+    });
+    let edge = Edge::start(&origin, &FLAGS);
+    let mut client = edge.client();
+    assert_eq!(range(&mut client, "0-9").text(), &object(1)[..10]);
+    let mut torn = edge.client();
+    torn.ask("GET", "/", "");
+    torn.final_head();
+    let came = torn.rest();
+    assert_eq!(came, object(1).as_bytes()[..came.len()]);
+    for _ in 0..3 {
+        assert_eq!(edge.get("/").text(), &*object(1));
+    }
+}
+
+#[test]
+fn a_client_whose_condition_fails_gets_the_whole_and_no_range() {
+    let body = object(1);
+    let origin = Origin::answering(move |head| {
+        let lines = "ETag: W/\"new\"\r\n";
+        if head.has("if-range") {
+            let whole = Head { start: head.start.clone(), fields: Vec::new() };
+            return serve(&whole, &body, lines);
+        }
+        serve(head, &body, lines)
+    });
+    let edge = Edge::start(&origin, &FLAGS);
+    let lines = format!("Range: {}\r\nIf-Range: \"old\"\r\n", known(10));
+    let whole = edge.client().get_with("/", &lines);
+    assert_eq!((whole.status(), whole.text()), (200, &*object(1)));
+}
+
+#[test]
+fn a_part_that_is_shorter_than_it_says_is_never_kept_as_the_whole() {
+    let origin = Origin::answering(|head| {
+        if head.has("range") {
+            let lines = "Cache-Control: max-age=1000\r\nETag: \"a\"\r\nContent-Range: bytes 0-9/10\r\n\
+                         Transfer-Encoding: chunked\r\n";
+            return format!("HTTP/1.1 206 Partial Content\r\n{lines}\r\n4\r\nabcd\r\n0\r\n\r\n");
+        }
+        answer("Cache-Control: max-age=1000\r\nETag: \"a\"\r\n", "abcdefghij")
+    });
+    let edge = Edge::start(&origin, &FLAGS);
+    let mut client = edge.client();
+    range(&mut client, "0-2");
+    let whole = edge.get("/");
+    assert_eq!((whole.status(), whole.text()), (200, "abcdefghij"));
+}
+
+#[test]
+fn several_ranges_of_stale_slices_go_to_the_origin_as_they_came() {
+    let body = object(1);
+    let origin = Origin::answering(move |head| {
+        let mut head = head.clone();
+        if head.first("range").contains(',') {
+            // It may answer with the whole (RFC 9110, section 14.2).
+            head.fields.retain(|(name, _)| name != "range");
+        }
+        match head.first("if-none-match") {
+            "\"a\"" => "HTTP/1.1 304 Not Modified\r\nETag: \"a\"\r\n\r\n".to_owned(),
+            _ => serve(&head, &body, "ETag: \"a\"\r\n").replacen("max-age=1000", "max-age=0", 1),
+        }
+    });
+    let edge = Edge::start(&origin, &FLAGS);
+    let mut client = edge.client();
+    assert_eq!(client.get("/").text(), &*object(1));
+    let whole = range(&mut client, "0-9,200000-200009");
+    assert_eq!((whole.status(), whole.text()), (200, &*object(1)));
+}
+
+#[test]
+fn what_one_client_is_refused_stays_there_for_the_others() {
+    let body = object(1);
+    let origin = Origin::answering(move |head| {
+        if head.has("x-stranger") {
+            return "HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno".to_owned();
+        }
+        serve(head, &body, "ETag: \"a\"\r\n")
+    });
+    let edge = Edge::start(&origin, &FLAGS);
+    let mut client = edge.client();
+    assert_eq!(range(&mut client, "0-9").text(), &object(1)[..10]);
+    let refused = client.get_with("/", "Range: bytes=400000-400009\r\nX-Stranger: 1\r\n");
+    assert_eq!((refused.status(), refused.text()), (403, "no"));
+    let held = range(&mut client, "10-19");
+    assert!(held.says("hit"), "{}", held.cache());
+}
+
+#[test]
+fn a_new_answer_about_the_same_object_keeps_its_slices() {
+    let (origin, _) = versions();
+    let edge = Edge::start(&origin, &FLAGS);
+    let mut client = edge.client();
+    assert_eq!(client.get("/").text(), &*object(1));
+    let before = origin.requests();
+    // The origin knows no conditions, and answers with all of it.
+    let again = client.get_with("/", "Cache-Control: max-age=0\r\n");
+    assert_eq!(again.text(), &*object(1));
+    assert_eq!(asked(&origin).len() - before, 2, "the answer and its proof: {:?}", asked(&origin));
+}
+
+#[test]
+fn purged_slices_give_their_memory_back() {
+    let (origin, _) = versions();
+    let edge = Edge::start(&origin, &[&FLAGS[..], &["--admin", "127.0.0.1:0"]].concat());
+    assert_eq!(edge.get("/").text(), &*object(1));
+    edge.status_until(|status| status["store"]["objects"] == 12);
+    let mut admin = Wire::connect(edge.admin());
+    let url = "/v1/purge?url=http://www.example/";
+    admin.send(format!("POST {url} HTTP/1.1\r\nHost: {}\r\n\r\n", edge.admin()));
+    assert_eq!(admin.response().status(), 200);
+    edge.status_until(|status| status["store"]["objects"] == 0);
+}
+
+#[test]
+fn who_waits_for_a_later_slice_does_not_wait_for_those_before_it() {
+    let (origin, body) = (Origin::start(), object(1));
+    let edge = Edge::start(&origin, &FLAGS);
+    let mut slow = edge.client();
+    slow.ask("GET", "/", "");
+    let mut first = origin.asked();
+    let whole = serve(&first.head, &body, "ETag: \"v1\"\r\n");
+    let head_length = whole.find("\r\n\r\n").unwrap() + 4;
+    // The rest never comes.
+    first.send(&whole[..head_length + 10]);
+    let proof = origin.asked();
+    assert_eq!(proof.head.first("range"), PROOF);
+    let answered = serve(&proof.head, &body, "ETag: \"v1\"\r\n");
+    proof.answer(answered);
+    assert_eq!(slow.final_head().status(), 200);
+    let mut seeker = edge.client();
+    seeker.ask("GET", "/", &format!("Range: bytes={}-{}\r\n", 3 * SLICE, 4 * SLICE - 1));
+    let third = loop {
+        // The one that is read first may look ahead meanwhile.
+        let asked = origin.asked();
+        if asked.head.first("range") == known(3) {
+            break asked;
+        }
+        let answered = serve(&asked.head, &body, "ETag: \"v1\"\r\n");
+        asked.answer(answered);
+    };
+    let answered = serve(&third.head, &body, "ETag: \"v1\"\r\n");
+    third.answer(answered);
+    assert_eq!(seeker.response().text(), &body[3 * SLICE..4 * SLICE]);
 }

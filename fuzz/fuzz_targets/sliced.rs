@@ -1,0 +1,4 @@
+//! How an object is sliced, as it lies on a disk.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| nigh_cache::disk::fuzz::sliced(bytes));
