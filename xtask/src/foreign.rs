@@ -36,11 +36,13 @@ const NGHTTP: Program =
     Program { name: "nghttp", probe: &["--version"], package: "nghttp2-client" };
 const OPENSSL: Program = Program { name: "openssl", probe: &["version"], package: "openssl" };
 const PYTHON: Program = Program { name: "python3", probe: &["--version"], package: "python3" };
+/// What makes a Python environment: Debian has it apart.
+const VENV: Program =
+    Program { name: "python3", probe: &["-c", "import ensurepip"], package: "python3-venv" };
+/// wrk prints its version beside its usage, and ends with a status of failure.
+const WRK: Program = Program { name: "wrk", probe: &[], package: "wrk" };
 /// varnishtest has no way to ask for its version; its options end with a status of failure.
 const VARNISHTEST: Program = Program { name: "varnishtest", probe: &[], package: "varnish" };
-
-/// wrk has no way to ask for its version either.
-const WRK: Program = Program { name: "wrk", probe: &[], package: "wrk" };
 
 /// A script that takes longer has failed.
 const SCRIPT_LIMIT: &str = "300";
@@ -61,6 +63,7 @@ pub(crate) fn run() -> Result<(), Failure> {
         NGHTTP,
         OPENSSL,
         PYTHON,
+        VENV,
         VARNISHTEST,
         WRK,
     ])?;

@@ -70,7 +70,7 @@ pub struct Interim {
     pub fields: Arc<HeaderMap>,
 }
 
-/// Why a fetch brought no answer. Says who can act: all of these are the origin's.
+/// Why a fetch brought no answer. Says who can act: the origin, if nothing else is said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
     /// No connection to the origin: refused, unreachable, no such name, TLS failed.
@@ -100,6 +100,9 @@ pub enum Failure {
     /// The origin answered the question for a further slice with something else.
     #[error("the origin did not give the rest of its object")]
     Withheld,
+    /// There is no room for another answer to pass through nigh.
+    #[error("this edge has no room for it now")]
+    NoRoom,
 }
 
 /// What a reader learns first.

@@ -6,6 +6,7 @@
 //! whatever is charged to it, was charged before it was allocated.
 
 mod beneath;
+mod listing;
 mod slices;
 
 use std::sync::{
@@ -32,6 +33,8 @@ use crate::{
     storable::WhyNot,
     vary,
 };
+
+pub use listing::Position;
 
 /// Shards of a store: enough that two cores seldom meet, few enough that each sees a fair sample.
 const SHARDS: usize = 16;

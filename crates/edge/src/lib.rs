@@ -16,6 +16,7 @@
 //! ```
 
 pub mod cache_status;
+pub mod client;
 pub mod forward;
 pub mod forward_proxy;
 pub mod plan;

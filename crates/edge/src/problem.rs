@@ -67,6 +67,10 @@ pub enum Problem {
     /// A forward proxy's word; who can act is in it.
     #[error(transparent)]
     Proxy(#[from] forward_proxy::Refusal),
+    /// The client's: its network asks for more than it may; after so many seconds it may again (RFC
+    /// 6585, section 4).
+    #[error("too many requests from your network")]
+    TooManyRequests(u32),
     /// The origin's.
     #[error("the origin gave no usable answer")]
     Origin(#[from] Failure),
@@ -94,7 +98,19 @@ impl Problem {
             Self::Proxy(refusal) => refusal.status(),
             Self::Origin(Failure::OutOfReach) => forward_proxy::Refusal::Destination.status(),
             Self::BadTarget | Self::Origin(Failure::RequestBroken) => StatusCode::BAD_REQUEST,
+            Self::TooManyRequests(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::Origin(Failure::NoRoom) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Origin(_) => StatusCode::BAD_GATEWAY,
+        }
+    }
+
+    /// The seconds after which the same request may be answered, where that is known: Retry-After (RFC
+    /// 9110, section 10.2.3).
+    pub const fn retry_after(self) -> Option<u32> {
+        match self {
+            Self::TooManyRequests(seconds) => Some(seconds),
+            Self::Origin(Failure::NoRoom) => Some(1),
+            _ => None,
         }
     }
 
@@ -130,6 +146,8 @@ impl Problem {
             Self::Origin(Failure::GivenUp) => "given-up",
             Self::Origin(Failure::Changed) => "origin-changed",
             Self::Origin(Failure::Withheld) => "origin-withheld",
+            Self::Origin(Failure::NoRoom) => "no-room",
+            Self::TooManyRequests(_) => "too-many-requests",
         }
     }
 }

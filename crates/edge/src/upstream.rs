@@ -175,6 +175,13 @@ impl Upstream {
         self.members[origin].is_available(now)
     }
 
+    /// Whether nothing is known against it: the probes, if any, say that it is up, and it has answered
+    /// since it was last put out. One that is on trial is available, and not well.
+    pub fn is_well(&self, origin: usize) -> bool {
+        let member = &self.members[origin];
+        !member.down && member.outs == 0
+    }
+
     /// A request comes: retries are a share of these.
     pub fn count_request(&mut self, now: Time) {
         self.budget.count_request(now);

@@ -11,7 +11,11 @@ use std::{
     net::SocketAddr,
     path::PathBuf,
     str::FromStr,
-    sync::mpsc::{SyncSender, TrySendError, sync_channel},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{SyncSender, TrySendError, sync_channel},
+    },
     thread::JoinHandle,
 };
 
@@ -33,6 +37,16 @@ pub enum Format {
     Combined,
     /// One JSON object a line.
     Json,
+}
+
+impl Format {
+    /// Its name, as [`FromStr`] reads it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Combined => "combined",
+            Self::Json => "json",
+        }
+    }
 }
 
 /// There is no such format.
@@ -59,6 +73,15 @@ pub enum Place {
     Standard,
     /// The end of a file.
     File(PathBuf),
+}
+
+impl Place {
+    fn open(&self) -> io::Result<Box<dyn Write + Send>> {
+        Ok(match self {
+            Self::Standard => Box::new(io::stdout()),
+            Self::File(path) => Box::new(OpenOptions::new().create(true).append(true).open(path)?),
+        })
+    }
 }
 
 /// What one line says.
@@ -94,8 +117,35 @@ pub struct Line<'a> {
 /// The thread that writes, and the queue to it.
 #[derive(Debug)]
 pub struct Writer {
-    queue: SyncSender<Vec<u8>>,
+    queue: SyncSender<Order>,
+    reopen: Arc<AtomicBool>,
     thread: JoinHandle<()>,
+}
+
+/// What the thread is told.
+#[derive(Debug)]
+enum Order {
+    Write(Vec<u8>),
+    /// Look whether the file is to be opened anew.
+    Look,
+    End,
+}
+
+/// Has the log's file opened anew.
+#[derive(Clone, Debug)]
+pub struct Reopener {
+    queue: SyncSender<Order>,
+    reopen: Arc<AtomicBool>,
+}
+
+impl Reopener {
+    /// Lines that are handed over from now on go to the file that has the log's name then: whoever
+    /// rotates logs has renamed the old one. If there can be none, they go where they went.
+    pub fn reopen(&self) {
+        self.reopen.store(true, Ordering::Release);
+        // So that a writer that has nothing to do does it at once; a full queue keeps it awake anyway.
+        let _ = self.queue.try_send(Order::Look);
+    }
 }
 
 impl Writer {
@@ -104,20 +154,36 @@ impl Writer {
     /// # Errors
     /// If the file cannot be opened.
     pub fn start(place: &Place) -> io::Result<Self> {
-        let mut out: Box<dyn Write + Send> = match place {
-            Place::Standard => Box::new(io::stdout()),
-            Place::File(path) => Box::new(OpenOptions::new().create(true).append(true).open(path)?),
-        };
-        let (queue, lines) = sync_channel::<Vec<u8>>(WAITING_BUFFERS);
+        let place = place.clone();
+        let mut out = place.open()?;
+        let reopen = Arc::new(AtomicBool::new(false));
+        let wanted = Arc::clone(&reopen);
+        let (queue, lines) = sync_channel(WAITING_BUFFERS);
         let thread =
             std::thread::Builder::new().name("access-log".to_owned()).spawn(move || {
-                for buffer in lines {
+                for order in lines {
+                    if wanted.swap(false, Ordering::Acquire) {
+                        match place.open() {
+                            Ok(new) => out = new,
+                            Err(error) => error!(%error, "the access log cannot be opened anew"),
+                        }
+                    }
+                    let buffer = match order {
+                        Order::Write(buffer) => buffer,
+                        Order::Look => continue,
+                        Order::End => return,
+                    };
                     if let Err(error) = out.write_all(&buffer).and_then(|()| out.flush()) {
                         error!(%error, "access log lines were lost");
                     }
                 }
             })?;
-        Ok(Self { queue, thread })
+        Ok(Self { queue, reopen, thread })
+    }
+
+    /// What has its file opened anew.
+    pub fn reopener(&self) -> Reopener {
+        Reopener { queue: self.queue.clone(), reopen: Arc::clone(&self.reopen) }
     }
 
     /// One core's end of the log.
@@ -127,7 +193,8 @@ impl Writer {
 
     /// Waits until everything that was handed over is written. Every [`Log`] must be gone.
     pub fn finish(self) {
-        drop(self.queue);
+        // A thread that is gone has nothing left to write.
+        let _ = self.queue.send(Order::End);
         drop(self.thread.join());
     }
 }
@@ -136,7 +203,7 @@ impl Writer {
 #[derive(Debug)]
 pub struct Log {
     format: Format,
-    queue: SyncSender<Vec<u8>>,
+    queue: SyncSender<Order>,
     buffer: RefCell<Buffer>,
 }
 
@@ -168,7 +235,7 @@ impl Log {
         if lines == 0 {
             return 0;
         }
-        match self.queue.try_send(std::mem::take(&mut buffer.bytes)) {
+        match self.queue.try_send(Order::Write(std::mem::take(&mut buffer.bytes))) {
             Ok(()) => 0,
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => lines,
         }
@@ -310,6 +377,29 @@ mod tests {
         assert!(text.ends_with("}\n"), "{text}");
         assert!(text.contains("\"agent\":\"a \\\"quoted\\\" \\u000a agent \u{fffd}\""), "{text}");
         assert!(text.contains("\"status\":200,\"bytes\":12"), "{text}");
+    }
+
+    #[test]
+    fn lines_after_a_rotation_go_to_the_new_file() {
+        let path = std::env::temp_dir().join(format!("nigh-log-turned-{}", std::process::id()));
+        let old = path.with_extension("1");
+        let writer = Writer::start(&Place::File(path.clone())).unwrap();
+        let (log, reopener) = (writer.log(Format::Combined), writer.reopener());
+        log.add(&line());
+        log.flush();
+        // In the old one until it is opened anew, though it has another name already.
+        std::fs::rename(&path, &old).unwrap();
+        reopener.reopen();
+        log.add(&line());
+        log.add(&line());
+        drop((log, reopener));
+        writer.finish();
+        let lines = |path| std::fs::read_to_string(path).unwrap().lines().count();
+        let counts = (lines(&old), lines(&path));
+        std::fs::remove_file(&path).unwrap();
+        std::fs::remove_file(&old).unwrap();
+        assert_eq!(counts.0 + counts.1, 3);
+        assert!(counts.1 >= 2, "{counts:?}");
     }
 
     #[test]

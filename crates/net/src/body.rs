@@ -6,15 +6,14 @@ use std::{
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
-    time::Instant,
 };
 
 use bytes::Bytes;
 use h2::RecvStream;
 use hyper::body::{Body, Frame, SizeHint};
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 
-use crate::http1::trailers;
+use crate::{flow::KeptUp, http1::trailers, service::Limits};
 
 /// Parts of a body that may wait between client and origin. One more is read only when one went.
 const WAITING_PARTS: usize = 2;
@@ -33,25 +32,28 @@ pub(crate) enum BodyBroken {
 /// What has become of a body, for whoever waits for the answer to its request.
 #[derive(Debug)]
 pub(crate) struct Progress {
-    moved: Cell<Instant>,
+    kept: Cell<KeptUp>,
+    /// Bytes a second below which nothing moves.
+    least: u64,
     broken: Cell<Option<BodyBroken>>,
     complete: Cell<bool>,
     wanted: Cell<bool>,
 }
 
 impl Progress {
-    fn new() -> Rc<Self> {
+    fn new(least: u64) -> Rc<Self> {
         Rc::new(Self {
-            moved: Cell::new(Instant::now()),
+            kept: Cell::new(KeptUp::from(Instant::now())),
+            least,
             broken: Cell::new(None),
             complete: Cell::new(false),
             wanted: Cell::new(false),
         })
     }
 
-    /// When a part of the body last came, or its end.
+    /// When the body last came fast enough, or its end did.
     pub(crate) fn moved(&self) -> Instant {
-        self.moved.get()
+        self.kept.get().at()
     }
 
     /// Why it did not come to its end, if that is known already.
@@ -70,8 +72,14 @@ impl Progress {
     }
 
     /// Notes what came.
-    fn note<T>(&self, part: Option<Result<T, BodyBroken>>) -> Option<Result<T, BodyBroken>> {
-        self.moved.set(Instant::now());
+    fn note(&self, part: Noted) -> Noted {
+        let now = Instant::now();
+        let mut kept = self.kept.get();
+        match part.as_ref().and_then(|part| part.as_ref().ok()?.data_ref()) {
+            Some(data) => drop(kept.moved(data.len(), self.least, now)),
+            None => kept = KeptUp::from(now),
+        }
+        self.kept.set(kept);
         self.wanted.set(false);
         if part.is_none() {
             self.complete.set(true);
@@ -82,6 +90,9 @@ impl Progress {
         part
     }
 }
+
+/// What came, for whoever asked.
+type Noted = Option<Result<Frame<Bytes>, BodyBroken>>;
 
 /// The body of a request to the origin.
 #[derive(Debug)]
@@ -130,15 +141,16 @@ impl RequestBody {
     /// A body that a task pumps.
     pub(crate) fn pumped(length: Option<u64>) -> (Pump, Self) {
         let (pump, parts) = mpsc::channel(WAITING_PARTS);
-        (pump, Self::Pumped { parts, ended: false, length, progress: Progress::new() })
+        (pump, Self::Pumped { parts, ended: false, length, progress: Progress::new(0) })
     }
 
-    /// A body from an HTTP/2 stream, of at most `limit` bytes.
-    pub(crate) fn stream(incoming: RecvStream, length: Option<u64>, limit: u64) -> Self {
+    /// A body from an HTTP/2 stream, within these limits.
+    pub(crate) fn stream(incoming: RecvStream, length: Option<u64>, limits: &Limits) -> Self {
         if incoming.is_end_stream() {
             return Self::Empty;
         }
-        Self::Stream { incoming, length, left: limit, progress: Progress::new() }
+        let progress = Progress::new(limits.min_rate);
+        Self::Stream { incoming, length, left: limits.body_bytes, progress }
     }
 
     /// Whether there is no body at all.

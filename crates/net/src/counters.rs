@@ -70,6 +70,16 @@ counters! {
     closed: "nigh_connections_closed_total", "Connections ended.";
     /// Accepting paused for want of file descriptors or connections.
     paused: "nigh_accept_pauses_total", "Times that accepting paused: out of descriptors or connections.";
+    /// A request beyond its client network's limit.
+    request_limited: "nigh_limited_total{limit=\"client-requests\"}", "Times that a limit was hit.";
+    /// A connection beyond its client network's limit.
+    connection_limited: "nigh_limited_total{limit=\"client-connections\"}", "Times that a limit was hit.";
+    /// A write that waited because of its client network's limit.
+    bandwidth_limited: "nigh_limited_total{limit=\"client-bandwidth\"}", "Times that a limit was hit.";
+    /// A client that was cut because it moved too slowly.
+    slow_client: "nigh_limited_total{limit=\"min-rate\"}", "Times that a limit was hit.";
+    /// Something that the ceiling of all buffers left no room for.
+    no_room: "nigh_limited_total{limit=\"buffers\"}", "Times that a limit was hit.";
     /// A TLS handshake that failed.
     tls_failed: "nigh_tls_failures_total", "TLS handshakes that failed.";
     /// A request from a network that is not let in.

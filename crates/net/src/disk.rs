@@ -49,6 +49,8 @@ const IDLE: Duration = Duration::from_secs(1);
 /// After a failure the writer pauses, each time twice as long.
 const PAUSE_MIN: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(60);
+/// How often the end of the writer is looked for.
+const LET_GO_LOOK: Duration = Duration::from_millis(1);
 /// Who holds the directory holds this file's lock.
 const LOCK: &str = "lock";
 
@@ -120,8 +122,8 @@ pub struct Disk {
     damaged: AtomicU64,
     /// Keys that are being read, and who waits for each.
     reading: Mutex<BTreeMap<Box<[u8]>, Waiting>>,
-    /// Held for its lock.
-    _lock: File,
+    /// Held for its lock, until nothing is written any more.
+    lock: Mutex<Option<File>>,
 }
 
 /// The thread that writes.
@@ -162,7 +164,7 @@ impl Disk {
             unreadable: AtomicU64::new(0),
             damaged: AtomicU64::new(0),
             reading: Mutex::default(),
-            _lock: lock,
+            lock: Mutex::new(Some(lock)),
         });
         let writing = Arc::clone(&disk);
         let thread = std::thread::Builder::new()
@@ -296,6 +298,8 @@ impl Disk {
             warn!(%error, "the end of the disk store could not be written");
         }
         *self.log.lock() = log.statistics();
+        // Whoever takes the directory up from here on only adds to what this process still reads.
+        self.lock.lock().take();
     }
 
     /// Lets `pause` pass, unless somebody waits for the writer.
@@ -319,6 +323,17 @@ impl Writer {
     pub fn finish(self) {
         self.disk.queue.close();
         drop(self.thread.join());
+    }
+
+    /// Writes what waits, ends, and lets go of the directory; false if that takes longer than `limit`.
+    /// What was written can still be read.
+    pub fn let_go(self, limit: Duration) -> bool {
+        self.disk.queue.close();
+        let deadline = Instant::now() + limit;
+        while !self.thread.is_finished() && Instant::now() < deadline {
+            std::thread::sleep(LET_GO_LOOK);
+        }
+        self.thread.is_finished()
     }
 }
 

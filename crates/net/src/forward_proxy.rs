@@ -43,6 +43,9 @@ use self::{
     users::Credentials,
 };
 use crate::{
+    board::{Core, FORWARD},
+    buffers::{Account, Reserved, TUNNEL},
+    clients::Pace,
     counters::Counters,
     serve_http1::Client,
     sites::{Route, Sites},
@@ -224,11 +227,11 @@ pub(crate) struct Proof {
 
 impl Forward {
     /// One core's half; its idle destinations are let go of for as long as it lives.
-    pub(crate) fn start(proxy: Arc<Proxy>, counters: Arc<Counters>) -> Rc<Self> {
+    pub(crate) fn start(proxy: Arc<Proxy>, counters: Arc<Counters>, core: &Core) -> Rc<Self> {
         let egress = Rc::new(Egress::new(Arc::clone(&proxy), Arc::clone(&counters)));
         let connect_limit = proxy.settings.connect_time;
         let forward = Rc::new(Self {
-            destinations: Destinations::new(Rc::clone(&egress), connect_limit),
+            destinations: Destinations::new(Rc::clone(&egress), connect_limit, core.tally(FORWARD)),
             proxy,
             egress,
             found: RefCell::default(),
@@ -385,11 +388,19 @@ impl Forward {
         Proof { tag, verdict }
     }
 
-    /// Opens a tunnel.
+    /// Opens a tunnel, for which there must be room in `buffers`.
     ///
     /// # Errors
     /// The problem that tells the client why there is none.
-    pub(crate) async fn open_tunnel(&self, to: &Destination) -> Result<Opened, Problem> {
+    pub(crate) async fn open_tunnel(
+        &self,
+        to: &Destination,
+        buffers: &Arc<Account>,
+    ) -> Result<Opened, Problem> {
+        let Some(reserved) = buffers.reserve(TUNNEL) else {
+            self.counters.no_room();
+            return Err(Failure::NoRoom.into());
+        };
         let place = self.proxy.enter_tunnel().ok_or(Problem::Proxy(Refusal::Tunnels))?;
         let connecting = self.egress.connect(&to.host, to.port);
         let stream = match timeout(self.proxy.settings.connect_time, connecting).await {
@@ -399,7 +410,12 @@ impl Forward {
         self.counters.tunnel();
         let Settings { tunnel_idle, tunnel_time, .. } = self.proxy.settings;
         let limits = tunnel::Limits { idle: tunnel_idle, total: Some(tunnel_time) };
-        Ok(Opened { stream, limits, counters: Arc::clone(&self.counters), _place: place })
+        Ok(Opened {
+            stream,
+            limits,
+            counters: Arc::clone(&self.counters),
+            _held: (place, reserved),
+        })
     }
 
     /// The file for a browser that reached this proxy as `authority`.
@@ -437,16 +453,22 @@ pub(crate) struct Opened {
     stream: TcpStream,
     limits: tunnel::Limits,
     counters: Arc<Counters>,
-    _place: Place,
+    /// Its place among those that may be open, and what it takes.
+    _held: (Place, Reserved),
 }
 
 impl Opened {
     /// Brings both sides together until it ends; `first` is what the client sent already.
-    pub(crate) async fn run<S>(self, client: &mut S, first: &[u8]) -> tunnel::Moved
+    pub(crate) async fn run<S>(
+        self,
+        client: &mut S,
+        first: &[u8],
+        pace: Option<&Pace>,
+    ) -> tunnel::Moved
     where
         S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
     {
-        let moved = tunnel::relay(client, first, self.stream, self.limits).await;
+        let moved = tunnel::relay(client, first, self.stream, self.limits, pace).await;
         self.counters.tunnelled(moved.up, moved.down);
         moved
     }

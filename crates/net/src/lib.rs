@@ -9,7 +9,10 @@
 //! Conversations with peers are machines (`nigh_base::machine`), which [`driver`] runs.
 
 pub mod access_log;
+pub mod board;
 mod body;
+pub mod buffers;
+pub mod clients;
 pub mod clock;
 mod compress;
 pub mod counters;
@@ -17,8 +20,10 @@ pub mod disk;
 pub mod driver;
 pub mod entropy;
 mod executor;
+mod flow;
 pub mod forward_proxy;
 pub mod http1;
+pub mod inherited;
 pub mod listen;
 pub mod origin;
 mod serve_http1;

@@ -4,7 +4,7 @@
 use std::{
     future::poll_fn,
     io,
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     pin::pin,
     rc::Rc,
     sync::{
@@ -16,12 +16,18 @@ use std::{
 };
 
 use nigh_cache::key::Scheme;
+use nigh_edge::client::Network;
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    io::DuplexStream,
+    net::{TcpListener, TcpStream},
+};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tracing::{debug, warn};
 
 use crate::{
+    buffers,
+    clients::Guest,
     forward_proxy::{self, Mode, Redirected},
     serve_http1::{self, Client, Ended},
     serve_http2,
@@ -33,6 +39,9 @@ const BACKLOG: i32 = 4096;
 
 /// How long accepting pauses when there are no file descriptors left.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// The client's address on connections that the edge makes to itself.
+const INWARD: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// How often such a pause is told of.
 const TOLD_EVERY: Duration = Duration::from_secs(5);
@@ -155,13 +164,17 @@ impl Drop for Entered {
 /// At the limit of connections, or out of file descriptors, it pauses: waiting clients stay in the
 /// kernel's queue, and nothing spins.
 pub async fn accept(listener: TcpListener, door: Door, service: Rc<Service>, open: Open) {
-    let limit = service.limits().connections;
+    let cost = buffers::CONNECTION + if matches!(door, Door::Tls(_)) { buffers::TLS } else { 0 };
     let mut told: Option<tokio::time::Instant> = None;
     loop {
         // Each listener may see the last place free at once: the limit is exceeded by their number at
         // most.
-        if open.count() >= limit {
+        if open.count() >= service.limits().connections {
             pause(&service, &mut told, "as many connections as allowed are open").await;
+            continue;
+        }
+        if !service.shared().buffers.has_room(cost) {
+            pause(&service, &mut told, "all buffers together are at their ceiling").await;
             continue;
         }
         let (stream, address) = match listener.accept().await {
@@ -178,15 +191,36 @@ pub async fn accept(listener: TcpListener, door: Door, service: Rc<Service>, ope
                 continue;
             }
         };
+        let clients = service.shared().clients.as_ref();
+        let Ok(guest) = clients.map_or(Ok(None), |clients| clients.open(address.ip())) else {
+            service.counters().connection_limited();
+            continue;
+        };
+        let Some(reserved) = service.reserve(cost) else { continue };
         let entered = open.enter();
         service.counters().accepted();
         let (door, service) = (door.clone(), Rc::clone(&service));
         tokio::task::spawn_local(async move {
-            serve(stream, address, door, &service).await;
+            let network = guest.as_ref().map(Guest::network);
+            serve(stream, address, network, door, &service).await;
             service.counters().closed();
-            drop(entered);
+            drop((entered, guest, reserved));
         });
     }
+}
+
+/// Serves a connection that the edge makes to itself, as if it had come in by `scheme`, until it ends.
+pub(crate) async fn serve_inward(
+    stream: DuplexStream,
+    scheme: Scheme,
+    service: Rc<Service>,
+    open: Open,
+) {
+    let Some(_reserved) = service.reserve(buffers::CONNECTION) else { return };
+    let entered = open.enter();
+    let client = Client::new(INWARD, scheme);
+    drop(serve_http1::serve(stream, client, service).await);
+    drop(entered);
 }
 
 async fn pause(service: &Service, told: &mut Option<tokio::time::Instant>, why: &str) {
@@ -202,20 +236,26 @@ fn is_out_of_descriptors(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
 }
 
-async fn serve(stream: TcpStream, address: SocketAddr, door: Door, service: &Rc<Service>) {
+async fn serve(
+    stream: TcpStream,
+    address: SocketAddr,
+    network: Option<Network>,
+    door: Door,
+    service: &Rc<Service>,
+) {
     if let Err(error) = stream.set_nodelay(true) {
         return debug!(%error, "a connection ended at once");
     }
     let tls = match door {
         Door::Redirected(mode) => {
-            return forward_proxy::serve_redirected(stream, address, mode, service).await;
+            return forward_proxy::serve_redirected(stream, address, network, mode, service).await;
         }
         Door::Clear => None,
         Door::Tls(tls) => Some(tls),
     };
     let service = Rc::clone(service);
     let Some(tls) = tls else {
-        let client = Client::new(address, Scheme::Http);
+        let client = Client { network, ..Client::new(address, Scheme::Http) };
         match serve_http1::serve(stream, client, Rc::clone(&service)).await {
             Ended::Http2(stream, read) => {
                 serve_http2::serve(Rewound { read, at: 0, stream }, client, service).await;
@@ -228,7 +268,7 @@ async fn serve(stream: TcpStream, address: SocketAddr, door: Door, service: &Rc<
         }
         return;
     };
-    let client = Client::new(address, Scheme::Https);
+    let client = Client { network, ..Client::new(address, Scheme::Https) };
     match shake_hands(&tls, stream, &service).await {
         Some(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => {
             serve_http2::serve(stream, client, service).await;

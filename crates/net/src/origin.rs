@@ -423,7 +423,7 @@ impl Origin {
         loop {
             match tokio::time::timeout_at(deadline.into(), &mut sending).await {
                 Ok(done) => return Ok(done),
-                Err(_) => match progress.map(|progress| progress.moved() + limit) {
+                Err(_) => match progress.map(|progress| progress.moved().into_std() + limit) {
                     Some(later) if later > deadline => deadline = later,
                     _ => return Err(Failure::TimedOut.into()),
                 },

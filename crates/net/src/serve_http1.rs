@@ -26,7 +26,10 @@ use std::{
 use bytes::Bytes;
 use http::StatusCode;
 use nigh_cache::key::Scheme;
-use nigh_edge::{cache_status::CacheStatus, problem, reply::Content, respond::Sink, site::Methods};
+use nigh_edge::{
+    cache_status::CacheStatus, client::Network, problem, reply::Content, respond::Sink,
+    site::Methods,
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt},
     time::Instant,
@@ -39,10 +42,12 @@ use self::{
 };
 use crate::{
     access_log::Line,
+    buffers::Reserved,
     clock,
+    flow::Flow,
     forward_proxy::{Proof, Proving},
     http1::{self, Refusal, write},
-    service::{IdlePlace, Service},
+    service::{IdlePlace, Phase, Service},
 };
 
 /// Bytes that a connection's buffers keep while it waits; larger ones are given back.
@@ -61,6 +66,8 @@ const LINGER_BYTES: usize = 1 << 20;
 pub(crate) struct Client {
     pub(crate) address: SocketAddr,
     pub(crate) scheme: Scheme,
+    /// Whose limits it is held to, if there are any.
+    pub(crate) network: Option<Network>,
     /// Where it was going, if it was redirected here.
     pub(crate) original: Option<SocketAddr>,
     /// What was last found out of it, for a forward proxy.
@@ -68,9 +75,9 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// A client that came here of its own will, and of which nothing is known.
+    /// A client that came here of its own will, that is not limited, and of which nothing is known.
     pub(crate) const fn new(address: SocketAddr, scheme: Scheme) -> Self {
-        Self { address, scheme, original: None, proof: None }
+        Self { address, scheme, network: None, original: None, proof: None }
     }
 }
 
@@ -116,7 +123,10 @@ struct Connection<S> {
     output: Output,
     buffers: Buffers,
     timer: Timer,
+    flow: Flow,
     place: IdlePlace,
+    /// What its buffers take beyond what they keep while it is idle.
+    grown: Reserved,
 }
 
 /// What a plan and an answer are worked out in; kept, so that nothing is allocated.
@@ -133,6 +143,8 @@ where
 {
     fn new(stream: S, client: Client, service: Rc<Service>) -> Self {
         let place = service.idle_place();
+        let flow = service.flow(&client);
+        let grown = service.reserve(0).expect("nothing fits always");
         Self {
             stream,
             client,
@@ -142,7 +154,9 @@ where
             output: Output::default(),
             buffers: Buffers::default(),
             timer: Timer::new(),
+            flow,
             place,
+            grown,
         }
     }
 
@@ -182,9 +196,13 @@ where
                 match http1::parse(input.unread(), &service.limits().http1, progress, &mut scratch)
                 {
                     Ok(Some(head)) => {
-                        let begun =
-                            begin(&head, *client, &service, Position::Last, output, buffers);
                         let length = head.len;
+                        // What came with it was sent before its sender could know that this ends.
+                        let is_followed =
+                            service.phase() == Phase::Leaving && input.unread().len() > length;
+                        let position =
+                            if is_followed { Position::Followed } else { Position::Last };
+                        let begun = begin(&head, *client, &service, position, output, buffers);
                         // What has to be proved first is read again.
                         if !matches!(begun, Begun::Prove(_)) {
                             input.consume(length);
@@ -234,6 +252,10 @@ where
         if !begun {
             self.rest();
             self.timer.set(self.service.limits().idle_time);
+        } else if !self.has_room() {
+            let detail = "this edge has no room for it now";
+            self.own_and_close(StatusCode::SERVICE_UNAVAILABLE, detail).await?;
+            return Ok(false);
         } else if self.timer.deadline > Instant::now() + self.service.limits().head_time {
             // The head has begun: from now on it is the whole head that is late, not its bytes.
             self.timer.set(self.service.limits().head_time);
@@ -281,6 +303,19 @@ where
     fn rest(&mut self) {
         self.input.bytes.shrink_to(RESTING_BUFFER);
         self.output.0.shrink_to(RESTING_BUFFER);
+        self.grown.resize(0);
+    }
+
+    /// Reserves what its buffers have grown by; false if there is no room for that.
+    fn has_room(&mut self) -> bool {
+        let beyond = |capacity: usize| capacity.saturating_sub(RESTING_BUFFER) as u64;
+        let has_room = self
+            .grown
+            .resize(beyond(self.input.bytes.capacity()) + beyond(self.output.0.capacity()));
+        if !has_room {
+            self.service.counters().no_room();
+        }
+        has_room
     }
 
     async fn refuse(&mut self, refusal: Refusal) -> std_io::Result<()> {
@@ -326,15 +361,24 @@ where
         if self.output.0.is_empty() {
             return Ok(());
         }
-        let Self { stream, output, timer, .. } = self;
-        send(stream, timer, self.service.limits().write_time, &mut output.0, Bytes::new()).await
+        self.grow()?;
+        let Self { stream, output, timer, flow, .. } = self;
+        send(stream, timer, flow, &mut output.0, Bytes::new()).await
     }
 
     /// Sends the gathered output and stored content behind it.
     async fn send_content(&mut self, content: Content) -> std_io::Result<()> {
-        let limit = self.service.limits().write_time;
-        let Self { stream, output, timer, .. } = self;
-        send(stream, timer, limit, &mut output.0, content).await
+        self.grow()?;
+        let Self { stream, output, timer, flow, .. } = self;
+        send(stream, timer, flow, &mut output.0, content).await
+    }
+
+    /// Reserves what it holds while the client takes its time.
+    fn grow(&mut self) -> std_io::Result<()> {
+        if self.output.0.capacity() > RESTING_BUFFER && !self.has_room() {
+            return Err(ErrorKind::OutOfMemory.into());
+        }
+        Ok(())
     }
 
     /// Says goodbye: what is gathered goes out, and what still comes in is thrown away for a while.

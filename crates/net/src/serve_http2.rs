@@ -24,8 +24,9 @@ use self::{
     streams::{Step, Streams},
 };
 use crate::{
+    buffers,
     serve_http1::{Buffers, Client},
-    service::Service,
+    service::{Phase, Service},
 };
 
 /// Bytes of a stream, and of a connection, that a client may send ahead of what is read.
@@ -56,8 +57,13 @@ where
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buffer_size(SEND_BUFFER);
+    // One that there is no room for is closed: nothing was promised to it.
+    let Some(_reserved) = service.reserve(buffers::HTTP2) else { return };
     let place = service.idle_place();
-    let cork = Cork::new(stream);
+    let flow = service.flow(&client);
+    // What nigh itself makes slow is not held against the client.
+    let least = if flow.pace.is_some() { 0 } else { flow.least };
+    let cork = Cork::new(stream, flow);
     let mut timer = pin!(tokio::time::sleep(limits.head_time));
     let mut handshake = pin!(builder.handshake::<_, Piece>(cork.clone()));
     let shaken = std::future::poll_fn(|cx| {
@@ -68,7 +74,7 @@ where
         shaken.map(Result::ok)
     });
     let Some(mut connection) = shaken.await else { return };
-    let streams = Streams::new();
+    let streams = Streams::new(least);
     let mut answering = Answering {
         service: Rc::clone(&service),
         client,
@@ -78,7 +84,8 @@ where
     let (mut told, mut calmed) = (None, false);
     std::future::poll_fn(|cx| {
         loop {
-            if told.is_none() && place.is_over(cx) {
+            // Being told is no harm here: the client's streams end as they began.
+            if told.is_none() && place.has_come(Phase::Leaving, cx) {
                 told = Some(Instant::now());
                 connection.graceful_shutdown();
             }
@@ -108,8 +115,13 @@ where
                 return Poll::Pending;
             }
             let now = Instant::now();
-            let due = match streams.next(told, cork.stuck(), limits) {
-                Some((due, Step::End)) if due <= now => return Poll::Ready(()),
+            let due = match streams.next(told, cork.stuck(), &limits) {
+                Some((due, Step::End)) if due <= now => {
+                    if streams.are_waited_for() || cork.stuck().is_some() {
+                        service.counters().slow_client();
+                    }
+                    return Poll::Ready(());
+                }
                 Some((due, Step::Goodbye)) if due <= now => {
                     told = Some(now);
                     connection.graceful_shutdown();
@@ -149,7 +161,7 @@ mod tests {
     use crate::{
         counters::Registry,
         origin::{self, Origin},
-        service::Limits,
+        service::{Limits, Shared},
         sites::Sites,
     };
 
@@ -209,7 +221,7 @@ mod tests {
                     None,
                 )),
                 Identity::new(1),
-                limits,
+                Shared::new(limits),
                 Registry::default().register(),
                 None,
                 None,
@@ -262,6 +274,25 @@ mod tests {
             client.until(HEADERS).await;
             let mut rest = Vec::new();
             client.0.read_to_end(&mut rest).await.unwrap();
+        });
+        assert!(ended);
+    }
+
+    #[test]
+    fn content_that_a_client_lets_come_in_drops_ends_the_connection() {
+        let limits = Limits { write_time: SOON, min_rate: 1 << 40, ..Limits::default() };
+        let ended = serving(limits, async |client| {
+            client.begin(0).await;
+            client.ask().await;
+            client.until(HEADERS).await;
+            // Each is progress within the limit, and all together are not enough.
+            let one_more = [0, 0, 4, WINDOW_UPDATE, 0, 0, 0, 0, 1, 0, 0, 0, 1];
+            for _ in 0..400 {
+                if client.0.write_all(&one_more).await.is_err() {
+                    return;
+                }
+                tokio::time::sleep(SOON / 4).await;
+            }
         });
         assert!(ended);
     }

@@ -3,7 +3,11 @@
 use std::{
     io,
     net::SocketAddr,
-    sync::Arc,
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
     thread::JoinHandle,
     time::{Duration, Instant},
 };
@@ -13,26 +17,41 @@ use nigh_cache::{
     store::{Store, Sweep},
 };
 use nigh_edge::forward::Identity;
-use tokio::{net::TcpListener, sync::watch, task::LocalSet, time::MissedTickBehavior};
+use tokio::{
+    io::DuplexStream,
+    net::TcpListener,
+    runtime::Runtime,
+    sync::{mpsc, watch},
+    task::LocalSet,
+    time::MissedTickBehavior,
+};
 use tokio_rustls::TlsAcceptor;
 
 use crate::{
     access_log::{Format, Writer},
+    board::{Board, Core},
     counters::Registry,
     disk::Disk,
-    forward_proxy::{Forward, Proxy, Redirected},
+    forward_proxy::{Forward, Mode, Proxy, Redirected},
+    inherited::Inherited,
     listen::{self, Door, Open},
-    service::{Limits, Service},
+    service::{Limits, Phase, Service, Shared},
     sites::{Sites, Snapshot},
 };
 
-/// How often a core hands over its log lines, however few.
-const LOG_FLUSH: Duration = Duration::from_millis(500);
+/// How often a worker goes round at least, and hands over its log lines, however few.
+pub const BEAT: Duration = Duration::from_millis(500);
 
 /// How often a part of the memory is held against purge rules, if there are any, and how many
 /// objects each time: a fifth of a millisecond's work.
 const SWEEP: Duration = Duration::from_millis(50);
 const SWEPT: usize = 1000;
+
+/// Connections of the edge to itself that may wait for one core to take them.
+const INWARD_MAX: usize = 64;
+
+/// Bytes on their way on such a connection, in each direction.
+const INWARD_BUFFER: usize = 64 * 1024;
 
 /// How often the end of the last connection is looked for.
 const DRAIN_LOOK: Duration = Duration::from_millis(20);
@@ -46,6 +65,12 @@ pub struct Listen {
     pub tls: Option<Arc<rustls::ServerConfig>>,
 }
 
+impl Listen {
+    fn scheme(&self) -> Scheme {
+        if self.tls.is_some() { Scheme::Https } else { Scheme::Http }
+    }
+}
+
 /// What an edge is made of.
 #[derive(Debug)]
 pub struct Settings {
@@ -53,16 +78,90 @@ pub struct Settings {
     pub listen: Vec<Listen>,
     /// Threads that serve, each with sockets of its own.
     pub workers: usize,
-    /// Whose requests are answered, and where their misses go.
-    pub sites: Snapshot,
+    /// What can be exchanged while it runs.
+    pub terms: Terms,
     /// What takes requests for other hosts, if anything does.
     pub forward: Option<Arc<Proxy>>,
-    /// What one client may take.
-    pub limits: Limits,
     /// Tells this edge from every other in CDN-Loop.
     pub nonce: u32,
     /// How the access log looks, if there is one.
     pub log_format: Option<Format>,
+}
+
+/// Whom an edge serves, and on which terms: all that can be exchanged while it runs.
+#[derive(Clone, Debug)]
+pub struct Terms {
+    /// Whose requests are answered, and where their misses go.
+    pub sites: Snapshot,
+    /// What one client may take.
+    pub limits: Limits,
+}
+
+/// What can be told to a running edge, from any thread.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    terms: watch::Sender<Arc<Terms>>,
+    inward: Arc<[mpsc::Sender<(Scheme, DuplexStream)>]>,
+    turn: Arc<AtomicUsize>,
+}
+
+impl Handle {
+    /// From now on, requests are these sites', on these terms; what is on its way ends as it began.
+    pub fn exchange(&self, terms: Terms) {
+        self.terms.send_replace(Arc::new(terms));
+    }
+
+    /// A connection to the edge from inside, to one core after the other: what a client that speaks
+    /// HTTP/1 by `scheme` would get. `None` if that core has too many to take, or has ended.
+    pub fn connect(&self, scheme: Scheme) -> Option<DuplexStream> {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed) % self.inward.len();
+        let (near, far) = tokio::io::duplex(INWARD_BUFFER);
+        self.inward[turn].try_send((scheme, far)).ok()?;
+        Some(near)
+    }
+}
+
+/// The sockets of one address.
+#[derive(Debug)]
+struct Listening {
+    /// By which another process finds them again.
+    name: &'static str,
+    address: SocketAddr,
+    /// At least one a worker. Those that were inherited may be more.
+    sockets: Vec<std::net::TcpListener>,
+}
+
+/// Whom a socket is for, and so how it is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Public,
+    Redirected(Mode),
+}
+
+impl Kind {
+    fn assert_free(self, address: SocketAddr) -> io::Result<()> {
+        match self {
+            Self::Public => listen::assert_free(address),
+            Self::Redirected(_) => listen::assert_redirected_free(address),
+        }
+    }
+
+    fn bind(self, address: SocketAddr) -> io::Result<std::net::TcpListener> {
+        match self {
+            Self::Public => listen::bind(address),
+            Self::Redirected(mode) => listen::bind_redirected(Redirected { address, mode }),
+        }
+    }
+}
+
+/// An edge whose sockets are bound and whose workers are about to be started.
+#[derive(Debug)]
+pub struct Bound {
+    settings: Arc<Settings>,
+    /// The public addresses, and then those of redirected clients.
+    listening: Vec<Listening>,
+    runtimes: Vec<Runtime>,
+    shared: Shared,
 }
 
 /// A running edge.
@@ -72,9 +171,12 @@ pub struct Server {
     pub addresses: Vec<(Scheme, SocketAddr)>,
     /// Where redirected clients come in.
     pub redirected: Vec<SocketAddr>,
-    drain: watch::Sender<bool>,
-    sites: watch::Sender<Snapshot>,
+    /// Each socket once more, to be handed over.
+    sockets: Vec<(&'static str, std::net::TcpListener)>,
+    phase: watch::Sender<Phase>,
+    handle: Handle,
     threads: Vec<JoinHandle<()>>,
+    beats: Vec<Arc<AtomicU64>>,
     open: Open,
 }
 
@@ -89,97 +191,207 @@ pub enum StartError {
         /// Why.
         source: io::Error,
     },
+    /// The port is not for this user.
+    #[error(
+        "cannot listen on {address}: a port below 1024 is for root, for CAP_NET_BIND_SERVICE, or \
+         for sockets that systemd opens"
+    )]
+    NotAllowed {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
     /// A thread or its runtime could not be made.
     #[error("cannot start a worker thread")]
     Thread(#[from] io::Error),
 }
 
-impl Server {
-    /// Binds every socket, then starts the workers.
+impl Bound {
+    /// What all cores count together.
+    pub const fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// Binds every socket that is not among those that were inherited.
     ///
     /// # Errors
-    /// If an address cannot be bound or a thread cannot be made.
+    /// If an address cannot be bound or a worker's runtime cannot be made.
+    pub fn new(settings: Settings, inherited: &mut Inherited) -> Result<Self, StartError> {
+        let mut listening = Vec::new();
+        let workers = settings.workers;
+        for one in &settings.listen {
+            let name = one.scheme().as_str();
+            let sockets = inherited.take(name, one.address);
+            listening.push(Listening::new(name, Kind::Public, one.address, sockets, workers)?);
+        }
+        for one in settings.forward.iter().flat_map(|proxy| proxy.redirected()) {
+            let (name, kind) = (one.mode.as_str(), Kind::Redirected(one.mode));
+            let sockets = inherited.take_named(name, one.address);
+            listening.push(Listening::new(name, kind, one.address, sockets, workers)?);
+        }
+        if let Some(proxy) = &settings.forward {
+            proxy.listens_on(listening.iter().map(|one| one.address.port()).collect());
+        }
+        let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtimes = (0..workers).map(|_| runtime()).collect::<Result<_, _>>()?;
+        let shared = Shared::new(settings.terms.limits.clone());
+        Ok(Self { settings: Arc::new(settings), listening, runtimes, shared })
+    }
+
+    /// Starts the workers.
+    ///
+    /// # Errors
+    /// If a thread cannot be made.
     pub fn start(
-        settings: Settings,
+        self,
         store: &Arc<Store>,
         registry: &Registry,
         log: Option<&Writer>,
         open: &Open,
         disk: Option<&Arc<Disk>>,
-    ) -> Result<Self, StartError> {
+        board: &Board,
+    ) -> Result<Server, StartError> {
+        let Self { settings, listening, runtimes, shared } = self;
         if let Some(disk) = disk {
             store.put_beneath(Arc::clone(disk.queue()));
         }
-        let (drain, draining) = watch::channel(false);
-        let (sites_out, sites) = watch::channel(Arc::clone(&settings.sites));
-        let mut sockets: Vec<Vec<std::net::TcpListener>> = Vec::new();
-        let mut addresses = Vec::new();
-        let settings = Arc::new(settings);
-        for one in &settings.listen {
-            let taken = |source| StartError::Bind { address: one.address, source };
-            listen::assert_free(one.address).map_err(taken)?;
-            let bind = |address| {
-                listen::bind(address).map_err(|source| StartError::Bind { address, source })
-            };
-            let first = bind(one.address)?;
-            let address = first.local_addr()?;
-            let rest = (1..settings.workers).map(|_| bind(address));
-            sockets.push(std::iter::once(Ok(first)).chain(rest).collect::<Result<_, _>>()?);
-            let scheme = if one.tls.is_some() { Scheme::Https } else { Scheme::Http };
-            addresses.push((scheme, address));
-        }
-        let mut redirected = Vec::new();
-        if let Some(proxy) = &settings.forward {
-            for one in proxy.redirected() {
-                let taken = |source| StartError::Bind { address: one.address, source };
-                listen::assert_redirected_free(one.address).map_err(taken)?;
-                let first = listen::bind_redirected(*one).map_err(taken)?;
-                let to = Redirected { address: first.local_addr()?, ..*one };
-                let rest =
-                    (1..settings.workers).map(|_| listen::bind_redirected(to).map_err(taken));
-                sockets.push(std::iter::once(Ok(first)).chain(rest).collect::<Result<_, _>>()?);
-                redirected.push(to.address);
+        let (phase, phases) = watch::channel(Phase::Serving);
+        let (terms_out, terms) = watch::channel(Arc::new(settings.terms.clone()));
+        let (public, inner) = listening.split_at(settings.listen.len());
+        let with_scheme = settings.listen.iter().zip(public);
+        let addresses = with_scheme.map(|(one, held)| (one.scheme(), held.address)).collect();
+        let redirected = inner.iter().map(|held| held.address).collect();
+        let mut copies = Vec::new();
+        for one in &listening {
+            for socket in &one.sockets {
+                copies.push((one.name, socket.try_clone()?));
             }
-            let listening = addresses.iter().map(|(_, address)| address).chain(&redirected);
-            proxy.listens_on(listening.map(SocketAddr::port).collect());
         }
-        let mut threads = Vec::new();
-        for number in 0..settings.workers {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            let mine: Vec<_> = sockets.iter_mut().filter_map(Vec::pop).collect();
+        let mut shares = shares(listening, settings.workers);
+        let (mut threads, mut beats, mut inward) = (Vec::new(), Vec::new(), Vec::new());
+        for (number, runtime) in runtimes.into_iter().enumerate() {
+            let beat = Arc::new(AtomicU64::new(0));
+            beats.push(Arc::clone(&beat));
+            let (inward_out, inward_in) = mpsc::channel(INWARD_MAX);
+            inward.push(inward_out);
             let worker = Worker {
                 settings: Arc::clone(&settings),
-                sockets: mine,
+                sockets: std::mem::take(&mut shares[number]),
                 store: Arc::clone(store),
                 counters: registry.register(),
                 log: log.zip(settings.log_format).map(|(log, format)| log.log(format)),
                 open: open.clone(),
-                draining: draining.clone(),
+                phases: phases.clone(),
                 disk: disk.cloned(),
                 sweeps: number == 0,
-                sites: sites.clone(),
+                terms: terms.clone(),
+                inward: inward_in,
+                board: board.core(),
+                beat,
+                shared: shared.clone(),
             };
             let thread = std::thread::Builder::new().name(format!("edge-{number}"));
             threads.push(thread.spawn(move || runtime.block_on(worker.run()))?);
         }
-        Ok(Self { addresses, redirected, drain, sites: sites_out, threads, open: open.clone() })
+        let handle = Handle { terms: terms_out, inward: inward.into(), turn: Arc::default() };
+        let (sockets, open) = (copies, open.clone());
+        Ok(Server { addresses, redirected, sockets, phase, handle, threads, beats, open })
+    }
+}
+
+impl Listening {
+    /// The sockets of `address`: `inherited` ones, each of which is accepted from whatever their
+    /// number, and further ones up to one a worker.
+    fn new(
+        name: &'static str,
+        kind: Kind,
+        address: SocketAddr,
+        inherited: Vec<std::net::TcpListener>,
+        workers: usize,
+    ) -> Result<Self, StartError> {
+        let failed = |source: io::Error| match source.kind() {
+            io::ErrorKind::PermissionDenied if kind == Kind::Public => {
+                StartError::NotAllowed { address, source }
+            }
+            _ => StartError::Bind { address, source },
+        };
+        let mut sockets = inherited;
+        let were_inherited = !sockets.is_empty();
+        if !were_inherited {
+            kind.assert_free(address).map_err(failed)?;
+            sockets.push(kind.bind(address).map_err(failed)?);
+        }
+        let address = sockets[0].local_addr()?;
+        while sockets.len() < workers {
+            let further = kind.bind(address);
+            // Whoever opened the inherited ones need not have allowed others on the port, and was
+            // perhaps allowed what this process is not: workers then accept from the same socket.
+            let further = match further {
+                Err(_) if were_inherited => sockets[0].try_clone(),
+                further => further,
+            };
+            sockets.push(further.map_err(failed)?);
+        }
+        Ok(Self { name, address, sockets })
+    }
+}
+
+/// What each worker accepts from: numbers of addresses, and sockets.
+fn shares(listening: Vec<Listening>, workers: usize) -> Vec<Vec<(usize, std::net::TcpListener)>> {
+    let mut shares: Vec<Vec<_>> = (0..workers).map(|_| Vec::new()).collect();
+    for (place, one) in listening.into_iter().enumerate() {
+        for (number, socket) in one.sockets.into_iter().enumerate() {
+            shares[number % workers].push((place, socket));
+        }
+    }
+    shares
+}
+
+impl Server {
+    /// The way to tell it something while it runs.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
     }
 
-    /// From now on, requests are these sites'; what is on its way ends as it began.
-    pub fn exchange_sites(&self, sites: Snapshot) {
-        self.sites.send_replace(sites);
+    /// Stops accepting; idle connections end, and requests in flight are the last of theirs.
+    pub fn begin_drain(&mut self) {
+        self.phase.send_replace(Phase::Ending);
+        self.sockets.clear();
+    }
+
+    /// Its listening sockets with their names, for another process to accept from.
+    pub fn sockets(&self) -> impl Iterator<Item = (&'static str, &std::net::TcpListener)> {
+        self.sockets.iter().map(|(name, socket)| (*name, socket))
+    }
+
+    /// How often each worker has gone round, which each that is well does once in [`BEAT`] at least.
+    pub fn beats(&self) -> Vec<u64> {
+        self.beats.iter().map(|beat| beat.load(Ordering::Relaxed)).collect()
+    }
+
+    /// Stops accepting. Connections stay open for one more request each, whose answer says that it is
+    /// the last.
+    pub fn leave(&mut self) {
+        self.phase.send_replace(Phase::Leaving);
+        self.sockets.clear();
+    }
+
+    /// Whether no connection is open.
+    pub fn is_empty(&self) -> bool {
+        self.open.count() == 0
     }
 
     /// Stops accepting, lets every request in flight end, and waits for it; says how many
     /// connections were left when `limit` had passed.
-    pub fn drain(self, limit: Duration) -> usize {
-        let _ = self.drain.send(true);
+    pub fn drain(mut self, limit: Duration) -> usize {
+        self.begin_drain();
         let deadline = Instant::now() + limit;
         while self.open.count() > 0 && Instant::now() < deadline {
             std::thread::sleep(DRAIN_LOOK);
         }
         let left = self.open.count();
-        drop(self.drain);
+        drop(self.phase);
         for thread in self.threads {
             drop(thread.join());
         }
@@ -189,16 +401,21 @@ impl Server {
 
 struct Worker {
     settings: Arc<Settings>,
-    sockets: Vec<std::net::TcpListener>,
+    /// Each with the number of its address.
+    sockets: Vec<(usize, std::net::TcpListener)>,
     store: Arc<Store>,
     counters: Arc<crate::counters::Counters>,
     log: Option<crate::access_log::Log>,
     open: Open,
-    draining: watch::Receiver<bool>,
+    phases: watch::Receiver<Phase>,
     disk: Option<Arc<Disk>>,
     /// Whether it is the one who holds the memory against purge rules.
     sweeps: bool,
-    sites: watch::Receiver<Snapshot>,
+    terms: watch::Receiver<Arc<Terms>>,
+    inward: mpsc::Receiver<(Scheme, DuplexStream)>,
+    board: Core,
+    beat: Arc<AtomicU64>,
+    shared: Shared,
 }
 
 impl Worker {
@@ -209,54 +426,69 @@ impl Worker {
 
     async fn serve(&mut self) {
         let settings = Arc::clone(&self.settings);
-        let sites = Arc::clone(&self.sites.borrow_and_update());
-        let forward = settings
-            .forward
-            .as_ref()
-            .map(|proxy| Forward::start(Arc::clone(proxy), Arc::clone(&self.counters)));
+        let terms = Arc::clone(&self.terms.borrow_and_update());
+        let forward = settings.forward.as_ref().map(|proxy| {
+            Forward::start(Arc::clone(proxy), Arc::clone(&self.counters), &self.board)
+        });
         let service = Service::new(
             Arc::clone(&self.store),
-            Sites::new(&sites, None, forward.clone()),
+            Sites::new(&terms.sites, None, forward.clone(), &self.board),
             Identity::new(settings.nonce),
-            settings.limits.clone(),
+            self.shared.clone(),
             Arc::clone(&self.counters),
             self.log.take(),
             self.disk.take(),
         );
+        service.exchange_limits(terms.limits.clone());
         let mut accepting = Vec::new();
         let asked = settings.listen.iter().map(|listen| match &listen.tls {
             Some(tls) => Door::Tls(TlsAcceptor::from(Arc::clone(tls))),
             None => Door::Clear,
         });
         let redirected = settings.forward.iter().flat_map(|proxy| proxy.redirected());
-        let doors = asked.chain(redirected.map(|one| Door::Redirected(one.mode)));
-        for (socket, door) in self.sockets.drain(..).zip(doors) {
+        let redirected = redirected.map(|one| Door::Redirected(one.mode));
+        let doors: Vec<Door> = asked.chain(redirected).collect();
+        for (place, socket) in self.sockets.drain(..) {
             let listener = TcpListener::from_std(socket).expect("the socket was made non-blocking");
-            let accept = listen::accept(listener, door, service.clone(), self.open.clone());
+            let accept = listen::accept(
+                listener,
+                doors[place].clone(),
+                Rc::clone(&service),
+                self.open.clone(),
+            );
             accepting.push(tokio::task::spawn_local(accept));
         }
-        let mut flush = tokio::time::interval(LOG_FLUSH);
+        let mut flush = tokio::time::interval(BEAT);
         let (mut sweeps, mut sweep) = (tokio::time::interval(SWEEP), Sweep::default());
         sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                _ = flush.tick() => service.flush_log(),
+                _ = flush.tick() => {
+                    self.beat.fetch_add(1, Ordering::Relaxed);
+                    service.flush_log();
+                }
                 _ = sweeps.tick(), if self.sweeps => {
                     if !self.store.purges().is_empty() {
                         self.store.sweep(&mut sweep, SWEPT);
                     }
                 }
-                Ok(()) = self.sites.changed() => {
-                    let sites = Arc::clone(&self.sites.borrow_and_update());
-                    service.exchange_sites(Sites::new(
-                        &sites,
-                        Some(&service.sites()),
-                        forward.clone(),
-                    ));
+                Ok(()) = self.terms.changed() => {
+                    let terms = Arc::clone(&self.terms.borrow_and_update());
+                    let before = service.sites();
+                    let sites =
+                        Sites::new(&terms.sites, Some(&before), forward.clone(), &self.board);
+                    service.exchange_sites(sites);
+                    service.exchange_limits(terms.limits.clone());
+                    drop(before);
+                    self.board.forget_sites();
                 }
-                changed = self.draining.changed() => {
+                Some((scheme, stream)) = self.inward.recv() => {
+                    let (service, open) = (Rc::clone(&service), self.open.clone());
+                    tokio::task::spawn_local(listen::serve_inward(stream, scheme, service, open));
+                }
+                changed = self.phases.changed() => {
                     accepting.drain(..).for_each(|task| task.abort());
-                    service.drain();
+                    service.enter(*self.phases.borrow_and_update());
                     // The server lets go of its end when every connection is gone, or late.
                     if changed.is_err() {
                         service.flush_log();

@@ -39,6 +39,7 @@ use nigh_cache::{
 };
 use nigh_edge::{
     cache_status::CacheStatus,
+    client,
     forward::Identity,
     forward_proxy::pac,
     plan::{self, Hit, Plan},
@@ -51,10 +52,14 @@ pub(crate) use self::incoming::{Chunk, Incoming};
 use self::pieces::Gathered;
 use crate::{
     access_log::{Line, Log},
+    buffers::{Account, Reserved},
+    clients::Clients,
     clock,
     counters::Counters,
     disk::Disk,
+    flow::Flow,
     http1,
+    serve_http1::Client,
     sites::{Route, Sites},
 };
 
@@ -80,6 +85,12 @@ pub struct Limits {
     pub body_time: Duration,
     /// A tunnel without a byte in either direction.
     pub tunnel_idle: Duration,
+    /// Bytes a second, on average over the two times above, below which there is no progress.
+    pub min_rate: u64,
+    /// Bytes of all buffers, and of what passes through unkept.
+    pub buffers: u64,
+    /// What a client network may take.
+    pub clients: client::Limits,
     /// Bytes of a request's body.
     pub body_bytes: u64,
     /// Connections at once, in all.
@@ -96,12 +107,27 @@ impl Default for Limits {
             idle_time: Duration::from_secs(75),
             write_time: Duration::from_secs(60),
             body_time: Duration::from_secs(60),
+            min_rate: 256,
+            buffers: 512 << 20,
+            clients: client::Limits::default(),
             tunnel_idle: Duration::from_secs(600),
             body_bytes: u64::MAX,
             connections: 10_000,
             http2_streams: 128,
         }
     }
+}
+
+/// How far a core is on its way to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// It serves.
+    Serving,
+    /// Another process serves in its place: a connection may ask once more, and the answer says that
+    /// it is the last. To close an idle one could cut off a request that is on its way.
+    Leaving,
+    /// Idle connections end, busy ones after their answer.
+    Ending,
 }
 
 /// A request in its own right, for when it must outlive the connection's buffer.
@@ -160,6 +186,8 @@ pub(crate) struct Streamed {
     pub(crate) first: bool,
     /// The client gets only this range of it.
     pub(crate) range: Option<ContentRange>,
+    /// What it takes while it is sent.
+    pub(crate) reserved: Option<Reserved>,
 }
 
 impl Streamed {
@@ -184,6 +212,25 @@ pub(crate) struct Upgraded {
     pub(crate) fields: HeaderMap,
     pub(crate) upgrade: hyper::upgrade::OnUpgrade,
     pub(crate) status: CacheStatus,
+    /// What it takes while it is open.
+    pub(crate) reserved: Option<Reserved>,
+}
+
+/// What clients may take, as it was at the start, and what all cores together count of it.
+#[derive(Clone, Debug)]
+pub struct Shared {
+    limits: Limits,
+    /// What client networks take; `None` if they are not limited.
+    pub clients: Option<Arc<Clients>>,
+    /// What all buffers take.
+    pub buffers: Arc<Account>,
+}
+
+impl Shared {
+    pub(crate) fn new(limits: Limits) -> Self {
+        let (clients, buffers) = (Clients::new(&limits.clients), Account::new(limits.buffers));
+        Self { limits, clients, buffers }
+    }
 }
 
 /// One core's half of the edge.
@@ -192,18 +239,19 @@ pub struct Service {
     store: Arc<Store>,
     sites: RefCell<Rc<Sites>>,
     identity: Identity,
-    limits: Limits,
+    limits: RefCell<Rc<Limits>>,
+    shared: Shared,
     counters: Arc<Counters>,
     log: Option<Log>,
     disk: Option<Arc<Disk>>,
-    draining: Cell<bool>,
+    phase: Cell<Phase>,
     /// What is compressed here.
     compressing: carry::Compressing,
     /// Links that are being followed.
     following: Cell<usize>,
     /// Slices that are being fetched ahead.
     reading_ahead: Cell<u64>,
-    /// Connections, each under its number, with whom to wake when the draining begins.
+    /// Connections, each under its number, with whom to wake at the next phase.
     places: RefCell<Places>,
 }
 
@@ -213,7 +261,7 @@ impl Service {
         store: Arc<Store>,
         sites: Rc<Sites>,
         identity: Identity,
-        limits: Limits,
+        shared: Shared,
         counters: Arc<Counters>,
         log: Option<Log>,
         disk: Option<Arc<Disk>>,
@@ -222,11 +270,12 @@ impl Service {
             store,
             sites: RefCell::new(sites),
             identity,
-            limits,
+            limits: RefCell::new(Rc::new(shared.limits.clone())),
+            shared,
             counters,
             log,
             disk,
-            draining: Cell::new(false),
+            phase: Cell::new(Phase::Serving),
             compressing: carry::Compressing::default(),
             following: Cell::new(0),
             reading_ahead: Cell::new(0),
@@ -234,12 +283,51 @@ impl Service {
         })
     }
 
-    pub(crate) fn limits(&self) -> &Limits {
-        &self.limits
+    /// The limits as they are now.
+    pub(crate) fn limits(&self) -> Rc<Limits> {
+        Rc::clone(&self.limits.borrow())
+    }
+
+    /// From here on, these limits hold; what waits already goes on waiting as long as it was to.
+    pub(crate) fn exchange_limits(&self, limits: Limits) {
+        *self.limits.borrow_mut() = Rc::new(limits);
     }
 
     pub(crate) fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// What all cores count together.
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// Whether a request is one too many of its client's network. That counts it.
+    pub(crate) fn refusal(&self, client: &Client) -> Option<Problem> {
+        let (clients, network) = (self.shared.clients.as_ref()?, client.network?);
+        let seconds = clients.request(network).err()?;
+        self.counters.request_limited();
+        Some(Problem::TooManyRequests(seconds))
+    }
+
+    /// How a client is written to.
+    pub(crate) fn flow(&self, client: &Client) -> Flow {
+        let limited = self.shared.clients.as_ref().zip(client.network);
+        Flow {
+            limit: self.limits().write_time,
+            least: self.limits().min_rate,
+            pace: limited.and_then(|(clients, network)| clients.pace(network)),
+            counters: Arc::clone(&self.counters),
+        }
+    }
+
+    /// Reserves memory for buffers; that there is none is counted.
+    pub(crate) fn reserve(&self, bytes: u64) -> Option<Reserved> {
+        let reserved = self.shared.buffers.reserve(bytes);
+        if reserved.is_none() {
+            self.counters.no_room();
+        }
+        reserved
     }
 
     /// The sites as they are now.
@@ -273,19 +361,24 @@ impl Service {
         }
     }
 
-    /// No new requests from here on: idle connections end, busy ones after their answer.
-    pub fn drain(&self) {
-        self.draining.set(true);
+    /// Goes on to a later phase, and lets every connection know.
+    pub(crate) fn enter(&self, phase: Phase) {
+        self.phase.set(phase);
         for waker in self.places.borrow_mut().wakers.iter_mut().filter_map(Option::take) {
             waker.wake();
         }
     }
 
-    pub(crate) fn is_draining(&self) -> bool {
-        self.draining.get()
+    pub(crate) fn phase(&self) -> Phase {
+        self.phase.get()
     }
 
-    /// A place where a connection can be found by [`Self::drain`].
+    /// Whether the answer that is written next is its connection's last.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.phase() > Phase::Serving
+    }
+
+    /// A place where a connection can be found by [`Self::enter`].
     pub(crate) fn idle_place(self: &Rc<Self>) -> IdlePlace {
         let mut places = self.places.borrow_mut();
         let at = places.free.pop().unwrap_or_else(|| {
@@ -446,9 +539,14 @@ pub(crate) struct IdlePlace {
 }
 
 impl IdlePlace {
-    /// Whether the draining has begun; if not, whoever asks is woken when it does.
+    /// Whether idle connections are to end; if not, whoever asks is woken at the next phase.
     pub(crate) fn is_over(&self, cx: &Context<'_>) -> bool {
-        if self.service.is_draining() {
+        self.has_come(Phase::Ending, cx)
+    }
+
+    /// Whether this phase has come; if not, whoever asks is woken at the next.
+    pub(crate) fn has_come(&self, phase: Phase, cx: &Context<'_>) -> bool {
+        if self.service.phase() >= phase {
             return true;
         }
         let waker = &mut self.service.places.borrow_mut().wakers[self.at];

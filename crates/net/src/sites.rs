@@ -11,6 +11,7 @@ use nigh_edge::{
 };
 
 use crate::{
+    board::{Core, Tally},
     forward_proxy::Forward,
     origin::Origin,
     upstream::{Member, Upstream},
@@ -45,6 +46,7 @@ pub(crate) struct Sites {
 pub(crate) struct Site {
     rules: Rules,
     upstream: Rc<Upstream>,
+    tally: Arc<Tally>,
 }
 
 /// Whose a request is, and under which rule.
@@ -67,26 +69,30 @@ enum Reach {
 }
 
 impl Site {
-    pub(crate) const fn new(rules: Rules, upstream: Rc<Upstream>) -> Self {
-        Self { rules, upstream }
+    pub(crate) const fn new(rules: Rules, upstream: Rc<Upstream>, tally: Arc<Tally>) -> Self {
+        Self { rules, upstream, tally }
     }
 }
 
 impl Sites {
     /// The sites of a snapshot. Origins that `before` had too keep their connections, and what is
-    /// known of their health. `forward` takes what is no site's.
+    /// known of their health. `forward` takes what is no site's. What they do shows on the board,
+    /// through `core`.
     pub(crate) fn new(
         snapshot: &[Settings],
         before: Option<&Self>,
         forward: Option<Rc<Forward>>,
+        core: &Core,
     ) -> Rc<Self> {
         let mut held = Held::default();
         before.into_iter().flat_map(|before| before.table.iter()).for_each(|site| {
             held.take(&site.upstream);
         });
         let sites = snapshot.iter().map(|settings| {
-            let upstream = held.upstream(settings);
-            let site = Site { rules: settings.rules.clone(), upstream };
+            let upstream = held.upstream(settings, core);
+            let name = settings.hosts.first().map(ToString::to_string).unwrap_or_default();
+            let tally = core.tally(&name);
+            let site = Site { rules: settings.rules.clone(), upstream, tally };
             (settings.hosts.clone(), Rc::new(site))
         });
         let table = site::Sites::new(sites);
@@ -122,8 +128,10 @@ impl Sites {
     pub(crate) fn under(rule: Rule, origin: Rc<Origin>) -> Rc<Self> {
         let settings = crate::origin::Settings::parse("http://origin.invalid").unwrap();
         let member = Member { settings, tls: None, weight: 1 };
-        let upstream = Upstream::start(vec![member], None, vec![origin]);
-        let site = Rc::new(Site { rules: Rules::everywhere(rule), upstream });
+        let core = crate::board::Board::default().core();
+        let upstream = Upstream::start(vec![member], None, vec![origin], Some(&core));
+        let tally = core.tally("*");
+        let site = Rc::new(Site { rules: Rules::everywhere(rule), upstream, tally });
         Rc::new(Self { table: site::Sites::new([(vec![Host::Any], site)]), forward: None })
     }
 }
@@ -213,6 +221,11 @@ impl Route {
         Self { rule: self.site.rules.find(path_and_query), ..self.clone() }
     }
 
+    /// An answer was given, from the store or not, with so many bytes of content.
+    pub(crate) fn answered(&self, hit: bool, bytes: u64) {
+        self.site.tally.answered(hit, bytes);
+    }
+
     /// The origins.
     pub(crate) fn upstream(&self) -> &Upstream {
         &self.site.upstream
@@ -251,7 +264,7 @@ impl Held {
         self.upstreams.entry(all).or_default().push(Rc::clone(upstream));
     }
 
-    fn upstream(&mut self, settings: &Settings) -> Rc<Upstream> {
+    fn upstream(&mut self, settings: &Settings, core: &Core) -> Rc<Upstream> {
         let Settings { origins: members, probe, .. } = settings;
         let held = self.upstreams.get(&urls(members.iter()));
         let same = held.into_iter().flatten().find(|held| held.is_of(members, probe.as_ref()));
@@ -259,7 +272,7 @@ impl Held {
             return Rc::clone(same);
         }
         let origins = members.iter().map(|member| self.origin(member)).collect();
-        let upstream = Upstream::start(members.clone(), probe.clone(), origins);
+        let upstream = Upstream::start(members.clone(), probe.clone(), origins, Some(core));
         self.take(&upstream);
         upstream
     }
@@ -306,9 +319,11 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         LocalSet::new().block_on(&runtime, async {
             let (a, b) = ("http://a.example", "http://b.example");
-            let before = Sites::new(&[settings("x", &[a, b]), settings("y", &[a])], None, None);
-            let after =
-                Sites::new(&[settings("z", &[a, b]), settings("y", &[b])], Some(&before), None);
+            let core = crate::board::Board::default().core();
+            let before =
+                Sites::new(&[settings("x", &[a, b]), settings("y", &[a])], None, None, &core);
+            let new = [settings("z", &[a, b]), settings("y", &[b])];
+            let after = Sites::new(&new, Some(&before), None, &core);
             assert!(before.route("z", "/").is_none() && after.route("x", "/").is_none());
             assert!(Rc::ptr_eq(&upstream(&before, "x"), &upstream(&after, "z")));
             let origins = |sites: &Sites, host: &str| -> Vec<Rc<Origin>> {
@@ -324,10 +339,11 @@ mod tests {
     fn an_origin_that_is_spoken_to_otherwise_is_another() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         LocalSet::new().block_on(&runtime, async {
-            let before = Sites::new(&[settings("x", &["http://a.example"])], None, None);
+            let core = crate::board::Board::default().core();
+            let before = Sites::new(&[settings("x", &["http://a.example"])], None, None, &core);
             let mut other = settings("x", &["http://a.example"]);
             other.origins[0].settings.keep_host = true;
-            let after = Sites::new(&[other], Some(&before), None);
+            let after = Sites::new(&[other], Some(&before), None, &core);
             assert!(!Rc::ptr_eq(&upstream(&before, "x"), &upstream(&after, "x")));
         });
     }

@@ -7,9 +7,13 @@ use std::{
     sync::Arc,
 };
 
+use parking_lot::RwLock;
 use rustls::{
     ClientConfig, RootCertStore, ServerConfig,
+    crypto::CryptoProvider,
     pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject},
+    server::{ClientHello, ResolvesServerCert},
+    sign::CertifiedKey,
 };
 use tracing::warn;
 
@@ -82,37 +86,67 @@ impl PrivateKey<'_> {
     }
 }
 
-/// A server configuration from a PEM file with the chain, leaf first, and its key.
+/// A certificate with its key, ready to be shown to clients.
+pub type Certified = Arc<CertifiedKey>;
+
+/// A certificate from a PEM file with the chain, leaf first, and its key.
 ///
 /// # Errors
 /// If a file or a variable cannot be read or used.
-pub fn server(certificate: &Path, key: PrivateKey<'_>) -> Result<Arc<ServerConfig>, TlsError> {
+pub fn certified(certificate: &Path, key: PrivateKey<'_>) -> Result<Certified, TlsError> {
     let chain = certificates(certificate)?;
-    build(chain, key.read()?)
+    certify(chain, key.read()?)
         .map_err(|source| TlsError::Mismatch { path: certificate.to_owned(), source })
 }
 
-/// A server configuration with a fresh certificate for `localhost`, 127.0.0.1 and ::1 that nobody
-/// else vouches for; also the certificate in PEM, for clients that are told to trust it.
+/// The certificate that clients see: new connections see what it is then.
+#[derive(Debug)]
+pub struct Presented(RwLock<Certified>);
+
+impl Presented {
+    /// This one for now.
+    pub fn new(certified: Certified) -> Arc<Self> {
+        Arc::new(Self(RwLock::new(certified)))
+    }
+
+    /// From now on, new connections see this one; says whether it is another.
+    pub fn exchange(&self, certified: Certified) -> bool {
+        let before = std::mem::replace(&mut *self.0.write(), certified);
+        before.cert != self.0.read().cert
+    }
+}
+
+impl ResolvesServerCert for Presented {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Certified> {
+        Some(Arc::clone(&self.0.read()))
+    }
+}
+
+/// A server configuration that shows what is presented.
+pub fn server(presented: Arc<Presented>) -> Arc<ServerConfig> {
+    let mut config = ServerConfig::builder().with_no_client_auth().with_cert_resolver(presented);
+    config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).into();
+    Arc::new(config)
+}
+
+/// A fresh certificate for `localhost`, 127.0.0.1 and ::1 that nobody else vouches for.
 ///
 /// # Errors
 /// If none can be made.
-pub fn self_signed() -> Result<(Arc<ServerConfig>, String), TlsError> {
+pub fn self_signed() -> Result<Certified, TlsError> {
     let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
     let made = rcgen::generate_simple_self_signed(names)?;
     let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
-    let config = build(vec![made.cert.der().clone()], key.into());
-    let config = config.expect("a certificate and the key it was made with fit");
-    Ok((config, made.cert.pem()))
+    let certified = certify(vec![made.cert.der().clone()], key.into());
+    Ok(certified.expect("a certificate and the key it was made with fit"))
 }
 
-fn build(
+fn certify(
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
-) -> Result<Arc<ServerConfig>, rustls::Error> {
-    let mut config = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key)?;
-    config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).into();
-    Ok(Arc::new(config))
+) -> Result<Certified, rustls::Error> {
+    let provider = CryptoProvider::get_default().expect("the program installs one first of all");
+    CertifiedKey::from_der(chain, key, provider).map(Arc::new)
 }
 
 /// A client configuration for origins: this machine's roots, and those in `extra`; and the certificate

@@ -7,9 +7,11 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf},
-    time::{Instant, sleep_until, timeout},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 use tracing::debug;
+
+use crate::clients::Pace;
 
 /// Bytes in each direction that may lie in between.
 const BUFFER: usize = 16 * 1024;
@@ -34,13 +36,19 @@ pub(crate) struct Moved {
 
 /// Tunnels until both sides have ended, one fails, or nothing has moved in either direction for
 /// `idle`. `first` is what the client sent already.
-pub(crate) async fn run<S>(client: &mut S, first: &[u8], upgrade: OnUpgrade, idle: Duration)
-where
+pub(crate) async fn run<S>(
+    client: &mut S,
+    first: &[u8],
+    upgrade: OnUpgrade,
+    idle: Duration,
+    pace: Option<&Pace>,
+) where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     match timeout(idle, upgrade).await {
         Ok(Ok(upgraded)) => {
-            relay(client, first, TokioIo::new(upgraded), Limits { idle, total: None }).await;
+            let limits = Limits { idle, total: None };
+            relay(client, first, TokioIo::new(upgraded), limits, pace).await;
         }
         Ok(Err(error)) => debug!(%error, "the origin's upgrade failed"),
         Err(_) => debug!("the origin's upgrade took too long"),
@@ -48,7 +56,13 @@ where
 }
 
 /// Tunnels to `origin`, as [`run`] does, and within `limits`; says how much went through.
-pub(crate) async fn relay<C, O>(client: &mut C, first: &[u8], origin: O, limits: Limits) -> Moved
+pub(crate) async fn relay<C, O>(
+    client: &mut C,
+    first: &[u8],
+    origin: O,
+    limits: Limits,
+    pace: Option<&Pace>,
+) -> Moved
 where
     C: AsyncRead + AsyncWrite + Unpin,
     O: AsyncRead + AsyncWrite,
@@ -58,13 +72,13 @@ where
     let activity = Activity::new(limits.idle);
     let (upward, downward) = (Cell::new(0), Cell::new(0));
     let up = async {
-        write(&mut origin_write, first, &activity, &upward).await?;
-        copy(client_read, origin_write, &activity, &upward).await
+        write(&mut origin_write, first, &activity, &upward, None).await?;
+        copy(client_read, origin_write, &activity, &upward, None).await
     };
-    let down = copy(origin_read, client_write, &activity, &downward);
+    let down = copy(origin_read, client_write, &activity, &downward, pace);
     let over = async {
         match limits.total {
-            Some(total) => tokio::time::sleep(total).await,
+            Some(total) => sleep(total).await,
             None => std::future::pending().await,
         }
     };
@@ -115,6 +129,7 @@ async fn copy<R, W>(
     mut to: WriteHalf<W>,
     activity: &Activity,
     moved: &Cell<u64>,
+    pace: Option<&Pace>,
 ) -> io::Result<()>
 where
     R: AsyncRead,
@@ -127,7 +142,7 @@ where
         if read == 0 {
             return to.shutdown().await;
         }
-        write(&mut to, &buffer[..read], activity, moved).await?;
+        write(&mut to, &buffer[..read], activity, moved, pace).await?;
         to.flush().await?;
     }
 }
@@ -137,9 +152,18 @@ async fn write<W: AsyncWrite>(
     mut bytes: &[u8],
     activity: &Activity,
     moved: &Cell<u64>,
+    pace: Option<&Pace>,
 ) -> io::Result<()> {
     while !bytes.is_empty() {
-        let written = to.write(bytes).await?;
+        let mut piece = bytes;
+        if let Some(pace) = pace {
+            piece = &bytes[..bytes.len().min(pace.piece())];
+            sleep(pace.reserve(piece.len())).await;
+        }
+        let written = to.write(piece).await?;
+        if let Some(pace) = pace {
+            pace.give_back(piece.len() - written);
+        }
         if written == 0 {
             return Err(io::ErrorKind::WriteZero.into());
         }
@@ -171,7 +195,7 @@ mod tests {
     fn tunnel_within(limits: Limits) -> (DuplexStream, DuplexStream, impl Future<Output = Moved>) {
         let (client, mut near) = duplex(16);
         let (origin, far) = duplex(16);
-        (client, origin, async move { relay(&mut near, b"first ", far, limits).await })
+        (client, origin, async move { relay(&mut near, b"first ", far, limits, None).await })
     }
 
     #[test]

@@ -14,6 +14,7 @@ use tokio::{sync::mpsc, time::timeout};
 use tracing::{info, warn};
 
 use crate::{
+    board::{Core, View},
     body::RequestBody,
     clock::Monotonic,
     origin::{self, Failed, Fetched, Origin, copy_if_idempotent},
@@ -46,6 +47,8 @@ pub(crate) struct Upstream {
     members: Vec<Member>,
     probe: Option<Probe>,
     origins: Vec<Rc<Origin>>,
+    /// What this core tells of each; nothing of those that clients chose.
+    views: Vec<View>,
     turns: RefCell<Turns>,
     clock: Monotonic,
 }
@@ -56,10 +59,14 @@ impl Upstream {
         members: Vec<Member>,
         probe: Option<Probe>,
         origins: Vec<Rc<Origin>>,
+        core: Option<&Core>,
     ) -> Rc<Self> {
         let weights: Vec<u32> = members.iter().map(|member| member.weight).collect();
+        let view = |core: &Core| members.iter().map(|it| core.view(it.settings.url())).collect();
+        let views = core.map(view).unwrap_or_default();
         let turns = RefCell::new(Turns::new(&weights));
-        let upstream = Rc::new(Self { members, probe, origins, turns, clock: Monotonic::start() });
+        let clock = Monotonic::start();
+        let upstream = Rc::new(Self { members, probe, origins, views, turns, clock });
         if let Some(probe) = &upstream.probe {
             for (at, member) in upstream.members.iter().enumerate() {
                 let probing = probe_on(Rc::downgrade(&upstream), at, prober(member), probe.clone());
@@ -103,7 +110,16 @@ impl Upstream {
     ) -> Result<Fetched, Failure> {
         if let [only] = &self.origins[..] {
             address(&mut request, only);
-            return only.send(request, interim).await.map_err(Failure::from);
+            return match only.send(request, interim).await {
+                Ok(fetched) => {
+                    self.succeeded(0);
+                    Ok(fetched)
+                }
+                Err(Failed { failure, .. }) => {
+                    self.note(0, failure);
+                    Err(failure)
+                }
+            };
         }
         self.turns.borrow_mut().count_request(self.clock.now());
         let mut at = self.choose(Tried::default()).expect("there are origins");
@@ -114,7 +130,7 @@ impl Upstream {
             address(&mut request, origin);
             let Failed { failure, unheard } = match origin.send(request, interim.clone()).await {
                 Ok(fetched) => {
-                    self.turns.borrow_mut().succeeded(at);
+                    self.succeeded(at);
                     return Ok(fetched);
                 }
                 Err(failed) => failed,
@@ -134,20 +150,40 @@ impl Upstream {
         self.turns.borrow_mut().choose(tried, self.clock.now())
     }
 
+    fn succeeded(&self, at: usize) {
+        self.turns.borrow_mut().succeeded(at);
+        self.show(at);
+    }
+
+    /// Tells the others how this core sees an origin.
+    fn show(&self, at: usize) {
+        if let Some(view) = self.views.get(at) {
+            view.set(self.turns.borrow().is_well(at));
+        }
+    }
+
     /// A request failed; whether that says something of the origin is another question.
     fn note(&self, at: usize, failure: Failure) {
-        if matches!(failure, Failure::RequestBroken | Failure::GivenUp) {
+        let is_chosen = self.views.is_empty();
+        let is_ours =
+            matches!(failure, Failure::RequestBroken | Failure::GivenUp | Failure::NoRoom);
+        if is_chosen || is_ours {
             return;
         }
         let out = self.turns.borrow_mut().failed(at, self.clock.now());
         if let Some(out) = out {
             let origin = self.origins[at].authority();
-            warn!(origin, secs = out.as_secs(), "an origin fails: left out for a while");
+            match self.origins.len() {
+                1 => warn!(origin, "an origin fails, and there is no other"),
+                _ => warn!(origin, secs = out.as_secs(), "an origin fails: left out for a while"),
+            }
+            self.show(at);
         }
     }
 
     fn probed(&self, at: usize, good: bool) {
         let change = self.turns.borrow_mut().probed(at, good);
+        self.show(at);
         let origin = self.origins[at].authority();
         match change {
             Some(Change::Down) => warn!(origin, "an origin fails its probes: left out"),

@@ -1,165 +1,121 @@
-//! The admin API, on loopback: `/metrics`, `/healthz`, `/v1/status`, `/v1/explain?url=`, and
-//! `POST /v1/purge?…`.
+//! The admin API: what a running edge is asked and told by those who run it. docs/admin.md.
+//!
+//! ```text
+//! listen -> guard: Host, Origin, token -> router -> one file a question
+//! ```
 
-use std::{net::SocketAddr, sync::Arc};
+mod body;
+mod config;
+mod drain;
+mod events;
+mod explain;
+mod guard;
+mod listen;
+mod metrics;
+mod objects;
+mod openapi;
+mod prefetch;
+mod problem;
+mod purge;
+mod query;
+mod recent;
+mod status;
+mod token;
 
-use anyhow::{Context, bail};
-use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode};
-use http_body_util::Full;
-use hyper::body::Incoming;
-use serde_json::{Value, json};
-use tokio::net::TcpListener;
+use std::sync::Arc;
 
-use crate::{ask, edge::Running, metrics, purge, settings, small_http};
+use anyhow::Context;
+use axum::{
+    Router,
+    extract::State,
+    http::{Method, Uri, header},
+    middleware,
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use nigh_net::inherited::Inherited;
+use serde::Serialize;
+use tracing::info;
 
-/// Listens and answers from now on, on the runtime that this is called in; says where.
-pub(crate) fn serve(address: SocketAddr, running: Arc<Running>) -> anyhow::Result<SocketAddr> {
-    let socket = std::net::TcpListener::bind(address)
-        .and_then(|socket| socket.set_nonblocking(true).map(|()| socket))
-        .with_context(|| format!("cannot listen on the admin address {address}"))?;
-    let listener = TcpListener::from_std(socket)?;
-    let address = listener.local_addr()?;
-    tokio::spawn(small_http::serve(listener, move |request| {
-        let running = Arc::clone(&running);
-        async move { answer(&request, &running).await }
-    }));
-    Ok(address)
+use self::{guard::Guard, problem::Problem};
+use crate::{edge::Running, settings::AdminAddress};
+
+pub(crate) use self::{
+    drain::Drain,
+    events::{Events, watch},
+    listen::Bound,
+    prefetch::{CONCURRENCY_MAX, URLS_MAX},
+    recent::Recent,
+    token::Token,
+};
+
+/// Opens the admin address. Whoever connects waits until [`serve`].
+pub(crate) fn bind(address: &AdminAddress) -> anyhow::Result<Bound> {
+    listen::bind(address).with_context(|| format!("cannot listen on the admin address {address}"))
 }
 
-/// What a running edge answers to a question at its admin address.
-pub(crate) fn ask(method: Method, address: SocketAddr, path: &str) -> anyhow::Result<Value> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let got = runtime
-        .block_on(small_http::ask(method, address, path))
-        .with_context(|| format!("no edge answers: is it running with --admin {address}?"))?;
-    let answer: Value = serde_json::from_slice(&got.body).context("that is no nigh edge")?;
-    if !got.status.is_success() {
-        bail!("{}", answer["detail"].as_str().unwrap_or("the edge refused the question"));
+/// The socket of an admin address that somebody else has opened, if it is among `sockets`.
+pub(crate) fn inherited(
+    address: &AdminAddress,
+    sockets: &mut Inherited,
+) -> anyhow::Result<Option<Bound>> {
+    listen::inherited(address, sockets)
+        .with_context(|| format!("cannot listen on the admin address {address}"))
+}
+
+/// Answers there from now on, on the runtime that this is called in.
+pub(crate) fn serve(bound: &Bound, running: &Arc<Running>) -> anyhow::Result<()> {
+    listen::serve(bound, |via| router(running, via))?;
+    info!("admin on {}", bound.address().url());
+    Ok(())
+}
+
+fn router(running: &Arc<Running>, via: guard::Via) -> Router {
+    let guard = Guard { running: Arc::clone(running), via };
+    Router::new()
+        .route("/healthz", get(drain::health))
+        .route("/metrics", get(metrics::metrics))
+        .route("/v1/openapi.json", get(openapi::document))
+        .route("/v1/status", get(status::status))
+        .route("/v1/sites", get(status::sites))
+        .route("/v1/objects", get(objects::objects))
+        .route("/v1/explain", get(explain::explain))
+        .route("/v1/config", get(config::config).put(config::put))
+        .route("/v1/config/diff", post(config::diff))
+        .route("/v1/purge", post(purge::purge))
+        .route("/v1/prefetch", post(prefetch::prefetch))
+        .route("/v1/drain", post(drain::drain))
+        .route("/v1/events", get(events::events))
+        .fallback(unknown)
+        .method_not_allowed_fallback(not_allowed)
+        .layer(middleware::from_fn_with_state(guard, guard::guard))
+        .with_state(Arc::clone(running))
+}
+
+async fn unknown(uri: Uri) -> Problem {
+    let known = openapi::paths();
+    let nearest = nigh_base::nearest(uri.path(), known.iter().map(String::as_str));
+    Problem::not_found(format!("there is no such path; the nearest is {}", nearest.unwrap_or("/")))
+}
+
+/// The router says in Allow what is.
+async fn not_allowed(method: Method) -> Problem {
+    Problem::method_not_allowed(format!("{method} is none of this path's methods: see Allow"))
+}
+
+/// The edge that is asked.
+type Asked = State<Arc<Running>>;
+
+/// An answer as JSON.
+struct Json<T>(T);
+
+impl<T: Serialize> IntoResponse for Json<T> {
+    fn into_response(self) -> Response {
+        let text =
+            serde_json::to_string(&self.0).expect("keys are text, and nothing else can fail");
+        ([(header::CONTENT_TYPE, "application/json")], text + "\n").into_response()
     }
-    Ok(answer)
 }
 
-async fn answer(request: &Request<Incoming>, running: &Running) -> Response<Full<Bytes>> {
-    let problem = |status, detail: &str| {
-        small_http::text(
-            status,
-            nigh_edge::problem::CONTENT_TYPE,
-            nigh_edge::problem::body(status, detail),
-        )
-    };
-    // A page in a browser on this machine must not read this by a name of its own (DNS rebinding).
-    let host = request.headers().get(http::header::HOST).and_then(|host| host.to_str().ok());
-    if !host.is_some_and(is_loopback) {
-        return problem(StatusCode::FORBIDDEN, "ask by a loopback address");
-    }
-    let path = request.uri().path();
-    // Nor may one write: a form of its own would carry its origin along.
-    if request.headers().contains_key(http::header::ORIGIN) {
-        return problem(StatusCode::FORBIDDEN, "this API is not for pages in browsers");
-    }
-    if *request.method() == Method::POST && path == "/v1/purge" {
-        let query = request.uri().query().unwrap_or_default();
-        return match purge::answer(running, query).await {
-            Ok(answer) => json_text(&answer),
-            Err(error) => problem(StatusCode::BAD_REQUEST, &error.to_string()),
-        };
-    }
-    if !matches!(*request.method(), Method::GET | Method::HEAD) || path == "/v1/purge" {
-        return problem(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "this API is read by GET, and POST is for /v1/purge",
-        );
-    }
-    match path {
-        "/healthz" => small_http::text(StatusCode::OK, "text/plain", "ok\n".to_owned()),
-        "/metrics" => {
-            small_http::text(StatusCode::OK, metrics::CONTENT_TYPE, metrics::page(running))
-        }
-        "/v1/status" => json_text(&status(running)),
-        "/v1/explain" => {
-            let url = request.uri().query().and_then(|query| {
-                query.split('&').find_map(|pair| pair.strip_prefix("url=")).map(ask::percent_decode)
-            });
-            match url.as_deref().map(|url| ask::explain(running, url, nigh_net::clock::now())) {
-                Some(Ok(answer)) => json_text(&answer),
-                Some(Err(error)) => problem(StatusCode::BAD_REQUEST, &error.to_string()),
-                None => problem(StatusCode::BAD_REQUEST, "say which: /v1/explain?url=URL"),
-            }
-        }
-        _ => problem(
-            StatusCode::NOT_FOUND,
-            "there are /healthz, /metrics, /v1/status, /v1/explain?url=URL and /v1/purge",
-        ),
-    }
-}
-
-fn is_loopback(host: &str) -> bool {
-    let name = match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
-        _ => host,
-    };
-    let name = name.trim_start_matches('[').trim_end_matches(']');
-    name == "localhost" || name.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
-}
-
-fn json_text(value: &Value) -> Response<Full<Bytes>> {
-    small_http::text(StatusCode::OK, "application/json", format!("{value}\n"))
-}
-
-fn site(site: &settings::Site) -> Value {
-    let hosts: Vec<_> = site.hosts.iter().map(ToString::to_string).collect();
-    let origins: Vec<_> = site.origins.iter().map(|origin| origin.settings.url()).collect();
-    json!({ "hosts": hosts, "origins": origins })
-}
-
-fn status(running: &Running) -> Value {
-    let store = running.store.statistics();
-    let totals = running.registry.totals();
-    let listen: Vec<String> = running
-        .addresses
-        .iter()
-        .map(|(scheme, address)| format!("{}://{address}", scheme.as_str()))
-        .collect();
-    json!({
-        "version": env!("CARGO_PKG_VERSION"),
-        "uptime_seconds": running.since.elapsed().as_secs(),
-        "name": running.name,
-        "sites": running.sites().iter().map(site).collect::<Vec<_>>(),
-        "listen": listen,
-        "connections": running.open.count(),
-        "requests": { "hit": totals.hit, "forwarded": totals.forwarded, "own": totals.own },
-        "collapsed": totals.collapsed,
-        "stale": totals.stale,
-        "origin_requests": totals.origin_request,
-        "origin_failures": totals.origin_failure,
-        "store": {
-            "objects": store.objects,
-            "used_bytes": store.used,
-            "ceiling_bytes": store.ceiling,
-            "inserted": store.inserted,
-            "evicted": store.evicted,
-            "removed": store.removed,
-            "refused": store.refused,
-            "purge_rules": running.store.purges().len(),
-        },
-        "disk": running.disk.as_ref().map(|disk| {
-            let numbers = disk.numbers();
-            json!({
-                "objects": numbers.objects,
-                "used_bytes": numbers.log.used,
-                "ceiling_bytes": numbers.size,
-                "unread_segments": numbers.log.unread,
-                "read": numbers.read,
-                "written": numbers.log.written,
-                "rewritten": numbers.log.rewritten,
-                "evicted": numbers.log.evicted,
-                "lost": numbers.log.lost,
-                "dropped": numbers.dropped,
-                "unreadable": numbers.unreadable,
-                "damaged": numbers.damaged,
-                "failures": numbers.log.failed,
-            })
-        }),
-    })
-}
+#[cfg(test)]
+mod tests;

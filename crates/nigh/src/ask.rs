@@ -1,108 +1,162 @@
-//! What the edge knows of a URL, as data: the answer behind `/v1/explain` and `nigh explain`.
+//! Asking a running edge at its admin address: what `nigh status`, `top`, `explain`, `purge` and
+//! `prefetch` have in common.
 
-use anyhow::{Context, bail};
-use http::Uri;
-use nigh_base::Wall;
-use nigh_cache::{
-    key::{self, Scheme},
-    object::Object,
+use std::{fmt, io, path::PathBuf, str::FromStr, time::Duration};
+
+use anyhow::{Context, bail, ensure};
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::{body::Incoming, client::conn::http1};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpStream, UnixStream},
+    time::timeout,
 };
-use serde_json::{Value, json};
 
-use crate::edge::Running;
+use crate::{admin::Token, settings::Secret};
 
-/// Everything that is known of `url` now.
-pub(crate) fn explain(running: &Running, url: &str, now: Wall) -> anyhow::Result<Value> {
-    let (bytes, bypass) = key_of(running, url)?;
-    let key = running.store.key(&bytes);
-    let variants: Vec<Value> =
-        running.store.variants(key).iter().map(|object| variant(object, now)).collect();
-    let refusal = running.store.refusal(key);
-    Ok(json!({
-        "url": url,
-        "key": String::from_utf8_lossy(&bytes),
-        "bypass": bypass,
-        "stored": !variants.is_empty(),
-        "variants": variants,
-        "not_stored_because": refusal.map(|why| why.as_str()),
-    }))
+/// The variable that holds the token, if no file does.
+const TOKEN_VARIABLE: &str = "NIGH_ADMIN_TOKEN";
+
+/// How long one question may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Bytes of an answer that are read.
+const ANSWER_MAX: usize = 64 << 20;
+
+/// Where an edge is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Address {
+    /// A host and a port.
+    Tcp(String),
+    /// A socket in the file system.
+    Unix(PathBuf),
 }
 
-/// The key under which the answer to a URL is stored, as clients ask for it, and whether its rule
-/// has it pass the store by.
-pub(crate) fn key_of(running: &Running, url: &str) -> anyhow::Result<(Vec<u8>, bool)> {
-    let (scheme, authority, path) = parts(url)?;
-    let sites = running.sites();
-    let mut bytes = Vec::new();
-    let Some(site) = sites.find(&authority) else {
-        // A forward proxy keeps http under its own URL.
-        if running.forward.is_some() && scheme == Scheme::Http {
-            key::write(scheme, &authority, &path, &mut bytes);
-            return Ok((bytes, false));
+impl FromStr for Address {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Some(path) = text.strip_prefix("unix:") {
+            return match path {
+                "" => Err("a socket has a name: write unix:/run/nigh.sock".to_owned()),
+                path => Ok(Self::Unix(path.into())),
+            };
         }
-        bail!("no site of this edge has the host {authority}");
-    };
-    let rule = site.rules.rule(site.rules.find(&path));
-    rule.write_key(scheme, &authority, &path, &mut bytes);
-    Ok((bytes, rule.bypass))
+        let authority = text.strip_prefix("http://").unwrap_or(text).trim_end_matches('/');
+        let port = authority.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
+        let is_authority = authority.parse::<http::uri::Authority>().is_ok();
+        if text.starts_with("https://") || port.is_none() || !is_authority {
+            return Err(format!(
+                "`{text}` is no admin address: write 127.0.0.1:9000, http://HOST:PORT or unix:PATH"
+            ));
+        }
+        Ok(Self::Tcp(authority.to_owned()))
+    }
 }
 
-/// The beginning of the keys of all that is stored under URLs which begin so.
-pub(crate) fn prefix_of(url: &str) -> anyhow::Result<Vec<u8>> {
-    let (scheme, authority, path) = parts(url)?;
-    let mut bytes = Vec::new();
-    key::write(scheme, &authority, &path, &mut bytes);
-    Ok(bytes)
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(authority) => f.write_str(authority),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
 }
 
-/// Scheme, authority, and path with query.
-fn parts(url: &str) -> anyhow::Result<(Scheme, String, String)> {
-    let uri: Uri = url.parse().with_context(|| "that is no URL".to_owned())?;
-    let scheme = match uri.scheme_str() {
-        Some("http") => Scheme::Http,
-        Some("https") => Scheme::Https,
-        _ => bail!("the URL must begin with http:// or https://, as clients ask for it"),
-    };
-    let authority = uri.authority().context("the URL names no host")?.as_str();
-    let path = uri.path_and_query().map_or("/", |path| path.as_str());
-    Ok((scheme, authority.to_owned(), path.to_owned()))
+/// An edge that is asked, and by which right.
+#[derive(Debug)]
+pub(crate) struct Edge {
+    address: Address,
+    token: Option<Token>,
 }
 
-fn variant(object: &Object, now: Wall) -> Value {
-    let sum = object.terms().explain(&object.fields(), now);
-    let names: Vec<&str> = object.vary().iter().map(|name| name.as_str()).collect();
-    let fields: Vec<[String; 2]> = object
-        .fields()
-        .iter()
-        .map(|(name, value)| [name.to_owned(), String::from_utf8_lossy(value).into_owned()])
-        .collect();
-    json!({
-        "status": object.status().as_u16(),
-        "length": object.length(),
-        "whole": object.is_whole(),
-        "charged_bytes": object.charged(),
-        "vary": names,
-        "selecting": String::from_utf8_lossy(object.selecting()),
-        "freshness": {
-            "fresh": sum.ttl > 0 && !sum.no_cache,
-            "ttl": sum.ttl,
-            "lifetime": sum.lifetime,
-            "lifetime_from": sum.source.as_str(),
-            "targeted": sum.targeted,
-            "age": sum.age,
-            "age_field": sum.age_value,
-            "apparent_age": sum.apparent_age,
-            "response_delay": sum.response_delay,
-            "initial_age": sum.initial_age,
-            "resident": sum.resident,
-            "stale_while_revalidate": sum.stale_while_revalidate,
-            "stale_if_error": sum.stale_if_error,
-            "never_stale": sum.never_stale,
-            "no_cache": sum.no_cache,
-        },
-        "fields": fields,
-    })
+impl Edge {
+    /// The edge at an address; the token lies in a file, or in the environment, if it wants one.
+    pub(crate) fn at(address: Address, token_file: Option<PathBuf>) -> anyhow::Result<Self> {
+        let variable = || Secret::Environment(TOKEN_VARIABLE.to_owned());
+        let there = || std::env::var_os(TOKEN_VARIABLE).map(|_| variable());
+        let secret = token_file.map(Secret::File).or_else(there);
+        Ok(Self { address, token: secret.as_ref().map(Token::read).transpose()? })
+    }
+
+    /// What it answers to a question.
+    pub(crate) fn ask(&self, method: Method, path: &str) -> anyhow::Result<Value> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(self.answer(method, path))
+    }
+
+    /// The same, within a runtime.
+    pub(crate) async fn answer(&self, method: Method, path: &str) -> anyhow::Result<Value> {
+        let asking = async {
+            let response = self.send(method, path, Bytes::new()).await?;
+            let content = Limited::new(response.into_body(), ANSWER_MAX).collect().await;
+            content.map_err(|error| anyhow::anyhow!("the answer broke off: {error}"))
+        };
+        let content = timeout(PATIENCE, asking).await;
+        let content = content.with_context(|| format!("{} does not answer", self.address))??;
+        serde_json::from_slice(&content.to_bytes()).context("that is no nigh edge")
+    }
+
+    /// Sends a question; its answer has a good status, and is still to be read.
+    pub(crate) async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        content: Bytes,
+    ) -> anyhow::Result<Response<Incoming>> {
+        let Self { address, token } = self;
+        let stream = timeout(PATIENCE, self.connect()).await.map_err(io::Error::from);
+        let stream = stream
+            .and_then(|connected| connected)
+            .with_context(|| format!("no edge answers: is it running with --admin {address}?"))?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+        tokio::spawn(connection);
+        let host = match address {
+            Address::Tcp(authority) => authority,
+            Address::Unix(_) => "localhost",
+        };
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::HOST, host)
+            .body(Full::<Bytes>::from(content))
+            .context("no valid request")?;
+        if let Some(token) = token {
+            let mut shown = HeaderValue::try_from(token.shown()).context("the token is no text")?;
+            shown.set_sensitive(true);
+            request.headers_mut().insert(header::AUTHORIZATION, shown);
+        }
+        let response = sender.send_request(request).await?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let status = response.status();
+        let content = Limited::new(response.into_body(), ANSWER_MAX).collect().await;
+        let content = content.map(|content| content.to_bytes()).unwrap_or_default();
+        let problem: Value = serde_json::from_slice(&content).unwrap_or_default();
+        ensure!(
+            status != StatusCode::UNAUTHORIZED,
+            "the edge wants its token: give --token-file, or set {TOKEN_VARIABLE}"
+        );
+        bail!("{}", problem["detail"].as_str().unwrap_or("the edge refused the question"))
+    }
+
+    async fn connect(&self) -> io::Result<Box<dyn Connection>> {
+        Ok(match &self.address {
+            Address::Tcp(authority) => Box::new(TcpStream::connect(authority).await?),
+            Address::Unix(path) => Box::new(UnixStream::connect(path).await?),
+        })
+    }
 }
+
+/// What both kinds of addresses give.
+trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection for S {}
 
 /// Undoes percent-encoding; what is malformed stays as it is.
 pub(crate) fn percent_decode(text: &str) -> String {
@@ -140,6 +194,21 @@ mod tests {
     fn a_url_survives_the_query_it_travels_in() {
         for url in ["http://a/b?c=d&e=%20f", "http://a/%", "http://a/ü+%zz"] {
             assert_eq!(percent_decode(&percent_encode(url)), url);
+        }
+    }
+
+    #[test]
+    fn an_admin_address_is_a_host_with_a_port_or_a_socket() {
+        for (text, address) in [
+            ("127.0.0.1:9000", "127.0.0.1:9000"),
+            ("http://edge.example:9000/", "edge.example:9000"),
+            ("[::1]:9000", "[::1]:9000"),
+            ("unix:/run/nigh.sock", "unix:/run/nigh.sock"),
+        ] {
+            assert_eq!(text.parse::<Address>().unwrap().to_string(), address);
+        }
+        for text in ["", "unix:", "127.0.0.1", "https://a:1", "a:b", "http://a:1/x", "a:70000"] {
+            assert!(text.parse::<Address>().is_err(), "{text}");
         }
     }
 }

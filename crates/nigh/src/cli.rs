@@ -7,6 +7,7 @@ mod sign;
 use std::{
     fmt,
     net::{Ipv4Addr, SocketAddr},
+    num::NonZeroU64,
     ops::RangeInclusive,
     path::PathBuf,
     str::FromStr,
@@ -22,6 +23,12 @@ use nigh_cache::{
 };
 use nigh_lab::Experiment;
 use nigh_net::{access_log, origin};
+
+use crate::{
+    admin::CONCURRENCY_MAX,
+    ask,
+    settings::{self, AdminAddress},
+};
 
 pub(crate) use forward::{ForwardFlags, redirected};
 pub(crate) use overlay::{Fetch, Locate, Node, Overlay, Put, Sought, Visit};
@@ -44,6 +51,9 @@ pub(crate) enum Verb {
     /// Have a running edge forget what it has stored, by URL, prefix, host or tag.
     Purge(Purge),
     Sign(Sign),
+    Prefetch(Prefetch),
+    Status(Status),
+    Top(Top),
     Demo(Demo),
     Node(Box<Node>),
     Locate(Locate),
@@ -84,7 +94,7 @@ pub(crate) struct Edge {
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     pub(crate) tls_key: Option<PathBuf>,
     /// Memory for the cache, metadata and bodies on their way into it included: never exceeded. What
-    /// only passes through takes at most 256 KiB a request beside it.
+    /// only passes through counts for `--buffers`.
     #[arg(long, value_name = "SIZE", default_value = "256MiB")]
     pub(crate) memory: ByteSize,
     /// A directory for what is asked for again: it outlives restarts, and may be larger than the
@@ -109,9 +119,13 @@ pub(crate) struct Edge {
     /// Threads that serve [default: one a core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) workers: Option<u16>,
-    /// Where /metrics, /healthz, /v1/status and /v1/explain are served: a loopback address.
-    #[arg(long, value_name = "ADDR:PORT", value_parser = loopback)]
-    pub(crate) admin: Option<SocketAddr>,
+    /// Where the admin API is served: a loopback address, `unix:PATH` for a socket that only this
+    /// user may open, or any address with --admin-token-file.
+    #[arg(long, value_name = "ADDR:PORT|unix:PATH")]
+    pub(crate) admin: Option<AdminAddress>,
+    /// The token that whoever asks there must show, in a file.
+    #[arg(long, value_name = "FILE", requires = "admin")]
+    pub(crate) admin_token_file: Option<PathBuf>,
     /// Write a line a request to FILE, or to standard output with `-`.
     #[arg(long, value_name = "FILE")]
     pub(crate) access_log: Option<PathBuf>,
@@ -124,6 +138,40 @@ pub(crate) struct Edge {
     pub(crate) forward: ForwardFlags,
     #[command(flatten)]
     pub(crate) limits: LimitFlags,
+}
+
+impl Edge {
+    /// Ends with 2 if the admin address would be open to everybody.
+    pub(crate) fn check(&self) {
+        let open = self.admin.as_ref().is_some_and(AdminAddress::is_open);
+        if open && self.admin_token_file.is_none() {
+            let message = "others can reach it: the admin address must be loopback or unix:PATH, or \
+                           have a --admin-token-file";
+            used_wrongly("edge", ErrorKind::ValueValidation, message);
+        }
+    }
+}
+
+/// A running edge that is asked.
+#[derive(Debug, Args)]
+pub(crate) struct AskedEdge {
+    /// The edge's admin address.
+    #[arg(long, value_name = "ADDR:PORT|unix:PATH", default_value = "127.0.0.1:9000")]
+    admin: ask::Address,
+    /// The token that the edge wants, in a file; otherwise it is taken from NIGH_ADMIN_TOKEN, if that
+    /// is set.
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// Print JSON, for scripts.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+impl AskedEdge {
+    /// The edge, and the token to show it.
+    pub(crate) fn edge(&self) -> anyhow::Result<ask::Edge> {
+        ask::Edge::at(self.admin.clone(), self.token_file.clone())
+    }
 }
 
 /// How the origin is spoken to.
@@ -189,6 +237,13 @@ pub(crate) struct LimitFlags {
     /// Time without progress while an answer is sent or a body is read.
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
     pub(crate) stall_time: Duration,
+    /// Bytes a second, on average over the time above, below which a client is too slow; 0 for none.
+    #[arg(long, value_name = "RATE", default_value = "256B/s", value_parser = settings::min_rate)]
+    pub(crate) min_rate: u64,
+    /// Memory for the buffers of all connections and for what only passes through, never exceeded:
+    /// at the ceiling accepting pauses, and what would need more is answered 503.
+    #[arg(long, value_name = "SIZE", default_value = "512MiB", value_parser = settings::buffers)]
+    pub(crate) buffers: ByteSize,
     /// Time that requests in flight have to end after SIGTERM.
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
     pub(crate) drain_time: Duration,
@@ -225,12 +280,56 @@ pub(crate) struct Check {
 pub(crate) struct Explain {
     /// The URL as a client would ask the edge for it.
     pub(crate) url: String,
-    /// The edge's admin address.
-    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:9000")]
-    pub(crate) admin: SocketAddr,
-    /// Print JSON, for scripts.
-    #[arg(long)]
-    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) edge: AskedEdge,
+}
+
+/// Say how a running edge is: its addresses, its sites and how their origins are, its memory and disk,
+/// and how many requests the cache answers.
+#[derive(Debug, Args)]
+pub(crate) struct Status {
+    #[command(flatten)]
+    pub(crate) edge: AskedEdge,
+}
+
+/// Watch a running edge: requests, hits, bytes, what the origins are asked, and the busiest sites.
+///
+/// In a terminal the view is redrawn; elsewhere there is a line each time.
+#[derive(Debug, Args)]
+pub(crate) struct Top {
+    #[command(flatten)]
+    pub(crate) edge: AskedEdge,
+    /// Time from one look to the next.
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = positive)]
+    pub(crate) interval: Duration,
+    /// End after so many looks [default: never]
+    #[arg(long, value_name = "N")]
+    pub(crate) count: Option<NonZeroU64>,
+}
+
+/// Have a running edge fetch URLs into its store before clients ask for them.
+///
+/// Each is fetched as if a client had asked for it with GET and no special fields. Ends with 0 if all
+/// are stored, and with 1 if one is not.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  nigh prefetch https://example.com/a https://example.com/b
+  nigh prefetch --from urls.txt --concurrency 32
+  sort -u access.urls | nigh prefetch --from - --json")]
+pub(crate) struct Prefetch {
+    /// URLs as clients ask the edge for them.
+    #[arg(value_name = "URL", required_unless_present = "from")]
+    pub(crate) urls: Vec<String>,
+    /// Read URLs from a file, or from standard input with `-`: one a line; empty lines, and lines that
+    /// begin with #, do not count.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) from: Option<PathBuf>,
+    /// So many at once.
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = concurrency)]
+    pub(crate) concurrency: usize,
+    #[command(flatten)]
+    pub(crate) edge: AskedEdge,
 }
 
 /// A site and an edge on this machine: watch a miss become a hit, and an origin die unnoticed.
@@ -262,12 +361,8 @@ pub(crate) struct Purge {
     /// Make it stale instead of removing it.
     #[arg(long)]
     pub(crate) soft: bool,
-    /// The edge's admin address.
-    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:9000")]
-    pub(crate) admin: SocketAddr,
-    /// Print JSON, for scripts.
-    #[arg(long)]
-    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) edge: AskedEdge,
 }
 
 /// What is to be forgotten.
@@ -387,15 +482,16 @@ impl ListenAddress {
     }
 }
 
-pub(crate) fn loopback(text: &str) -> Result<SocketAddr, String> {
-    let address: SocketAddr = text
-        .parse()
-        .map_err(|_| format!("`{text}` is no address and port, such as 127.0.0.1:9000"))?;
-    if address.ip().is_loopback() {
-        Ok(address)
-    } else {
-        Err(format!("{} is open to others: the admin address must be loopback", address.ip()))
+fn positive(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        Duration::ZERO => Err("it must take some time: write 1s".to_owned()),
+        time => Ok(time),
     }
+}
+
+fn concurrency(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| (1..=CONCURRENCY_MAX).contains(number));
+    number.ok_or_else(|| format!("`{text}` is no number from 1 to {CONCURRENCY_MAX}"))
 }
 
 /// `A..B`, both included, or one number.
@@ -516,9 +612,13 @@ mod tests {
     }
 
     #[test]
-    fn the_admin_address_stays_on_this_machine() {
-        assert!(loopback("127.0.0.1:9000").is_ok());
-        assert!(loopback("0.0.0.0:9000").is_err());
+    fn an_admin_address_is_open_unless_it_stays_on_this_machine() {
+        let is_open = |text: &str| text.parse::<AdminAddress>().map(|address| address.is_open());
+        assert_eq!(is_open("127.0.0.1:9000"), Ok(false));
+        assert_eq!(is_open("[::1]:9000"), Ok(false));
+        assert_eq!(is_open("unix:/run/nigh.sock"), Ok(false));
+        assert_eq!(is_open("0.0.0.0:9000"), Ok(true));
+        assert!(is_open("unix:").is_err() && is_open("localhost:9000").is_err());
     }
 
     #[test]

@@ -17,16 +17,19 @@ use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use nigh_base::ByteSize;
-use nigh_cache::store::{self, Store};
-use nigh_net::{
-    entropy, origin,
-    server::{Listen, Settings},
-    service::Limits,
-};
+use nigh_cache::key::Scheme;
+use nigh_net::origin;
 use serde_json::json;
 use tokio::{net::TcpListener, runtime::Runtime};
 
-use crate::{admin, cli, edge, settings, small_http as small};
+use crate::{
+    admin,
+    cli::{self, ListenAddress},
+    edge::{Edge, Opened},
+    handover::Given,
+    settings::{self, AdminAddress, Settings},
+    small_http as small,
+};
 
 /// Any free port of this machine's own address.
 const ANYWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
@@ -47,22 +50,28 @@ pub(crate) fn run(flags: &cli::Demo) -> anyhow::Result<()> {
     let address = site.address;
     let runtime = Runtime::new()?;
     let to = origin::Settings::parse(&format!("http://{address}"))?;
-    let shown = settings::Site::for_every_host(to);
     let settings = Settings {
-        listen: vec![Listen { address: ANYWHERE, tls: None }],
-        workers: 1,
-        sites: edge::snapshot(std::slice::from_ref(&shown), &mut edge::Roots::default())?,
+        node: settings::Node {
+            name: "demo".to_owned(),
+            listen: vec![ListenAddress { scheme: Scheme::Http, address: ANYWHERE }],
+            admin: Some(AdminAddress::Tcp(ANYWHERE)),
+            workers: Some(1),
+            ..settings::Node::default()
+        },
+        cache: settings::Cache { memory: MEMORY, ..settings::Cache::default() },
+        tls: None,
+        limits: settings::Limits::default(),
         forward: None,
-        limits: Limits::default(),
-        nonce: edge::nonce(),
-        log_format: None,
+        sites: vec![settings::Site::for_every_host(to)],
     };
-    let store = Store::new(store::Settings::new(MEMORY, entropy::seed()));
-    let edge = edge::Edge::start("demo", vec![shown], settings, store, None, None)?;
+    let mut given = Given::default();
+    let opened = Opened::new(&settings, &mut given)?;
+    let edge = Edge::start(settings, None, opened, given)?;
     let (_, front) = edge.running.addresses[0];
     let admin = {
         let _entered = runtime.enter();
-        admin::serve(ANYWHERE, Arc::clone(&edge.running))?
+        edge.serve_admin()?;
+        edge.admin().and_then(admin::Bound::socket).expect("it is an address")
     };
     let mut stage = Stage { json: flags.json, front, asked: Arc::clone(&site.asked) };
     stage.say("site", &format!("a slow site answers on http://{address}"))?;

@@ -3,9 +3,10 @@
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
-    sync::{Arc, RwLock},
-    time::Instant,
+    sync::Arc,
+    time::{Duration, Instant},
 };
 
 use anyhow::Context;
@@ -17,24 +18,30 @@ use nigh_cache::{
 use nigh_edge::site::{self, signed::Key};
 use nigh_net::{
     access_log::{Place, Writer},
+    board::Board,
     counters::Registry,
     disk::{self, Disk},
     entropy,
-    forward_proxy::{Mode, Proxy},
+    forward_proxy::Proxy,
     http1,
     listen::Open,
-    server::{self, Listen, Server},
-    service::Limits,
+    server::{self, Bound, Listen, Server, Terms},
+    service::{Limits, Shared},
     sites::{self, Snapshot},
-    tls,
+    tls::{self, Certified, Presented},
     upstream::Member,
 };
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use crate::{
-    admin, cli,
+    admin::{self, Drain, Events, Recent, Token},
+    cli,
+    control::{self, Control, Lines, Now},
+    handover::{self, Given, Program, Successor},
+    lifecycle::{self, End, Signals},
+    privileges::Intended,
     settings::{self, Forward, Secret, Settings, Site},
+    systemd::Manager,
 };
 
 /// Everything that the admin API looks at.
@@ -43,18 +50,27 @@ pub(crate) struct Running {
     pub(crate) store: Arc<Store>,
     pub(crate) registry: Registry,
     pub(crate) open: Open,
-    pub(crate) name: String,
+    pub(crate) shared: Shared,
     pub(crate) addresses: Vec<(Scheme, SocketAddr)>,
     pub(crate) since: Instant,
     pub(crate) disk: Option<Arc<Disk>>,
     pub(crate) forward: Option<Arc<Proxy>>,
-    sites: RwLock<Arc<site::Sites<Site>>>,
+    pub(crate) board: Board,
+    pub(crate) control: Control,
+    pub(crate) events: Events,
+    pub(crate) recent: Recent,
+    pub(crate) drain: Drain,
 }
 
 impl Running {
-    /// The sites as they are now.
-    pub(crate) fn sites(&self) -> Arc<site::Sites<Site>> {
-        Arc::clone(&self.sites.read().expect("nobody panics while holding it"))
+    /// The settings as they are now.
+    pub(crate) fn now(&self) -> Arc<Now> {
+        self.control.now()
+    }
+
+    /// Whether what is no site's may be asked for: http, where there is a forward proxy.
+    pub(crate) fn passes_on(&self, scheme: Scheme) -> bool {
+        self.forward.is_some() && scheme == Scheme::Http
     }
 }
 
@@ -65,52 +81,128 @@ pub(crate) struct Edge {
     server: Server,
     log: Option<Writer>,
     disk: Option<disk::Writer>,
+    /// Held to the end: with it goes the socket's file.
+    admin: Option<admin::Bound>,
+}
+
+/// What an edge opens before it serves, as whoever started it: addresses, the log, certificates, keys
+/// and the token.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    bound: Bound,
+    admin: Option<admin::Bound>,
+    log: Option<Writer>,
+    roots: Roots,
+    presented: Option<Arc<Presented>>,
+    forward: Option<Arc<Proxy>>,
+    token: Option<Token>,
+}
+
+impl Opened {
+    /// Opens what the settings name, but for the sockets that were given.
+    pub(crate) fn new(settings: &Settings, given: &mut Given) -> anyhow::Result<Self> {
+        let log = settings.node.access_log.as_deref().map(open_log).transpose()?;
+        let mut roots = Roots::default();
+        let snapshot = snapshot(&settings.sites, &mut roots)?;
+        let presented = presented(settings)?;
+        let forward = settings.forward.as_ref().map(Forward::proxy).transpose()?;
+        let server = server_settings(settings, snapshot, presented.as_ref(), forward.clone());
+        let bound = Bound::new(server, &mut given.sockets)?;
+        let admin = settings.node.admin.as_ref().map(|address| given.admin(address)).transpose()?;
+        let token = settings.node.admin_token.as_ref().map(Token::read).transpose()?;
+        Ok(Self { bound, admin, log, roots, presented, forward, token })
+    }
 }
 
 impl Edge {
-    /// Starts an edge; `sites` are those of `settings`, as the admin API shows them.
+    /// Starts an edge with these settings, which stand in `file` if they stand anywhere, and with what
+    /// was opened for it.
     pub(crate) fn start(
-        name: &str,
-        sites: Vec<Site>,
-        settings: server::Settings,
-        store: Arc<Store>,
-        log: Option<Writer>,
-        disk: Option<&disk::Settings>,
+        settings: Settings,
+        file: Option<&Path>,
+        opened: Opened,
+        given: Given,
     ) -> anyhow::Result<Self> {
         without_huge_pages();
-        let (disk, writer) =
-            disk.map(|disk| Disk::open(disk, Arc::clone(store.purges()))).transpose()?.unzip();
-        let registry = Registry::default();
-        let open = Open::default();
-        let forward = settings.forward.clone();
-        let server =
-            Server::start(settings, &store, &registry, log.as_ref(), &open, disk.as_ref())?;
-        let addresses = server.addresses.clone();
-        let (name, since) = (name.to_owned(), Instant::now());
-        let sites = RwLock::new(by_host(sites));
-        let running =
-            Running { store, registry, open, name, addresses, since, disk, forward, sites };
-        Ok(Self { running: Arc::new(running), server, log, disk: writer })
-    }
-
-    /// From here on, requests are these sites'.
-    fn exchange_sites(&self, sites: Vec<Site>, snapshot: Snapshot) {
-        self.server.exchange_sites(snapshot);
-        *self.running.sites.write().expect("nobody panics while holding it") = by_host(sites);
+        let Opened { bound, admin, log, roots, presented, forward, token } = opened;
+        let store = Store::new(store_settings(&settings.cache));
+        let disk = settings.cache.disk.as_ref();
+        let (disk, writer) = handover::disk::take_over(given, disk, store.purges())?.unzip();
+        let (registry, open, board) = (Registry::default(), Open::default(), Board::default());
+        let shared = bound.shared().clone();
+        let server = bound.start(&store, &registry, log.as_ref(), &open, disk.as_ref(), &board)?;
+        let lines =
+            Lines { server: server.handle(), presented, log: log.as_ref().map(Writer::reopener) };
+        let running = Running {
+            store,
+            registry,
+            open,
+            shared,
+            addresses: server.addresses.clone(),
+            since: Instant::now(),
+            disk,
+            forward,
+            board,
+            control: Control::new(settings, file, roots, token, lines),
+            events: Events::default(),
+            recent: Recent::default(),
+            drain: Drain::default(),
+        };
+        Ok(Self { running: Arc::new(running), server, log, disk: writer, admin })
     }
 
     /// Where redirected clients come in, and how.
-    fn redirected(&self, settings: &Settings) -> impl Iterator<Item = (&'static str, SocketAddr)> {
-        let modes = settings.forward.iter().flat_map(|forward| &forward.transparent);
-        let modes = modes.map(|one| match one.mode {
-            Mode::Redirect => "redirect",
-            Mode::Tproxy => "tproxy",
-        });
+    fn redirected(
+        &self,
+        forward: Option<&Forward>,
+    ) -> impl Iterator<Item = (&'static str, SocketAddr)> {
+        let modes = forward.into_iter().flat_map(|forward| &forward.transparent);
+        let modes = modes.map(|one| one.mode.as_str());
         modes.zip(self.server.redirected.iter().copied())
     }
 
+    /// Copies of its listening sockets, each with its name.
+    pub(crate) fn descriptors(&self) -> std::io::Result<Vec<(&'static str, OwnedFd)>> {
+        let clients = self.server.sockets();
+        let clients = clients.map(|(name, socket)| Ok((name, socket.try_clone()?.into())));
+        let admin = self.admin.iter().map(|admin| Ok(("admin", admin.descriptor()?)));
+        clients.chain(admin).collect()
+    }
+
+    /// The admin address, if there is one.
+    pub(crate) const fn admin(&self) -> Option<&admin::Bound> {
+        self.admin.as_ref()
+    }
+
+    /// Answers at the admin address from now on, on the runtime that this is called in.
+    pub(crate) fn serve_admin(&self) -> anyhow::Result<()> {
+        self.admin.iter().try_for_each(|admin| admin::serve(admin, &self.running))
+    }
+
+    /// How often each worker has gone round.
+    pub(crate) fn beats(&self) -> Vec<u64> {
+        self.server.beats()
+    }
+
+    /// Whether no connection is open.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.server.is_empty()
+    }
+
+    /// Makes room for another process: nothing is accepted and nothing is written to the disk store
+    /// any more. Connections that are open may ask once more.
+    fn leave(&mut self) {
+        self.server.leave();
+        if let Some(admin) = self.admin.take() {
+            admin.leave();
+        }
+        if let Some(disk) = self.disk.take() {
+            handover::disk::let_go(disk);
+        }
+    }
+
     /// Ends it when every request in flight has ended, or after `limit`.
-    pub(crate) fn drain(self, limit: std::time::Duration) -> usize {
+    pub(crate) fn drain(self, limit: Duration) -> usize {
         let left = self.server.drain(limit);
         if let Some(log) = self.log {
             log.finish();
@@ -120,10 +212,6 @@ impl Edge {
         }
         left
     }
-}
-
-fn by_host(sites: Vec<Site>) -> Arc<site::Sites<Site>> {
-    Arc::new(site::Sites::new(sites.into_iter().map(|site| (site.hosts.clone(), site))))
 }
 
 /// A cache that fills touches new memory all the time, and a core that serves would stand still
@@ -136,104 +224,99 @@ fn without_huge_pages() {
     }
 }
 
-/// Runs the edge that the flags describe until SIGTERM or Ctrl-C.
+/// Runs the edge that the flags describe until SIGTERM, Ctrl-C, or until SIGUSR2 has replaced it.
 pub(crate) fn run(flags: &cli::Edge) -> anyhow::Result<()> {
-    serve(&Settings::from(flags), None)
+    flags.check();
+    serve(Settings::from(flags), None)
 }
 
-/// Runs the edge that a file describes until SIGTERM or Ctrl-C; SIGHUP reads the file again.
+/// The same for the edge that a file describes; SIGHUP reads the file again.
 pub(crate) fn run_file(file: &Path) -> anyhow::Result<()> {
-    serve(&settings::read(file)?, Some(file))
+    serve(settings::read(file)?, Some(file))
 }
 
-fn serve(settings: &Settings, file: Option<&Path>) -> anyhow::Result<()> {
+fn serve(settings: Settings, file: Option<&Path>) -> anyhow::Result<()> {
+    let mut given = Given::from_environment()?;
+    let manager = Manager::from_environment();
+    let intended = Intended::of(&settings.node)?;
+    let program = Program::this()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let log = match &settings.node.access_log {
-        None => None,
-        Some(path) => Some(open_log(path)?),
+    // Signals are heard from before anyone is told that the edge is there.
+    let signals = {
+        let _entered = runtime.enter();
+        Signals::new(file)?
     };
-    let mut roots = Roots::default();
-    let snapshot = snapshot(&settings.sites, &mut roots)?;
     if settings.forward.as_ref().is_some_and(Forward::is_open) {
         warn!("this forward proxy asks for no password and serves everyone who can reach it");
     }
-    let store = Store::new(store_settings(&settings.cache));
-    let name = &settings.node.name;
-    let server = server_settings(settings, snapshot)?;
-    let edge = Edge::start(
-        name,
-        settings.sites.clone(),
-        server,
-        store,
-        log,
-        settings.cache.disk.as_ref(),
-    )?;
-    runtime.block_on(async {
-        // Signals are heard from before anyone is told that the edge is there.
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        // Without a file there is nothing to read again, and the signal ends the process as ever.
-        let mut hangup = match file {
-            Some(file) => Some((signal(SignalKind::hangup())?, file)),
-            None => None,
-        };
-        for (scheme, address) in &edge.running.addresses {
-            info!("listening on {}://{address} for {}", scheme.as_str(), served(settings));
+    let served = served(&settings);
+    let opened = Opened::new(&settings, &mut given)?;
+    if let Some(intended) = intended {
+        intended.become_it(&settings)?;
+    }
+    let edge = Edge::start(settings, file, opened, given)?;
+    let running = Arc::clone(&edge.running);
+    let end = runtime.block_on(async {
+        for (scheme, address) in &running.addresses {
+            info!("listening on {}://{address} for {served}", scheme.as_str());
         }
-        for (mode, address) in edge.redirected(settings) {
+        for (mode, address) in edge.redirected(running.now().settings.forward.as_ref()) {
             info!("redirected clients on {mode}://{address}");
         }
-        if let Some(address) = settings.node.admin {
-            let address = admin::serve(address, Arc::clone(&edge.running))?;
-            info!("admin on http://{address}");
-        }
-        loop {
-            tokio::select! {
-                _ = terminate.recv() => return anyhow::Ok(()),
-                _ = interrupt.recv() => return Ok(()),
-                file = hung_up(&mut hangup) => reload(&edge, file, settings, &mut roots),
-            }
-        }
+        edge.serve_admin()?;
+        tokio::spawn(admin::watch(Arc::clone(&running)));
+        manager.ready(&lifecycle::status(&edge));
+        let reload = || reload(&running);
+        anyhow::Ok(lifecycle::run(&edge, signals, &manager, &program, reload).await)
     })?;
-    info!(open = edge.running.open.count(), "draining");
-    let left = edge.drain(settings.limits.drain_time);
-    if left > 0 {
-        warn!(connections = left, "the drain time is over: cut what was left");
+    match end {
+        End::Told => {
+            manager.stopping();
+            runtime.block_on(finish(edge))
+        }
+        End::Replaced(successor) => {
+            // The admin API ends here: what it answered is done, and the next process knows of it.
+            drop(runtime);
+            make_room(edge, successor, &manager)
+        }
     }
+}
+
+/// Lets what is in flight end; the admin address goes on answering.
+async fn finish(mut edge: Edge) -> anyhow::Result<()> {
+    let running = Arc::clone(&edge.running);
+    edge.server.begin_drain();
+    running.drain.begin(&running.events);
+    let limit = running.now().settings.limits.drain_time;
+    tokio::task::spawn_blocking(move || drained(edge, limit)).await?;
     Ok(())
 }
 
-/// Waits for SIGHUP, and says which file is meant.
-async fn hung_up<'f>(hangup: &mut Option<(Signal, &'f Path)>) -> &'f Path {
-    match hangup {
-        Some((signal, file)) => {
-            signal.recv().await;
-            file
-        }
-        None => std::future::pending().await,
+/// Lets whoever takes this edge's place begin, and what is in flight end.
+fn make_room(mut edge: Edge, successor: Successor, manager: &Manager) -> anyhow::Result<()> {
+    edge.leave();
+    manager.replaced_by(successor.id());
+    // There is no way back from here: what is in flight is finished in any case.
+    let went = successor.go();
+    info!(open = edge.running.open.count(), "the new process serves");
+    let limit = edge.running.now().settings.limits.drain_time;
+    lifecycle::linger(&edge, limit)?;
+    drained(edge, limit);
+    went.context("the new process has ended: nobody serves")
+}
+
+fn drained(edge: Edge, limit: Duration) {
+    info!(open = edge.running.open.count(), "draining");
+    let left = edge.drain(limit);
+    if left > 0 {
+        warn!(connections = left, "the drain time is over: cut what was left");
     }
 }
 
-/// Reads the file again, and exchanges the sites if nothing is wrong. `started` is what the edge was
-/// started with.
-fn reload(edge: &Edge, file: &Path, started: &Settings, roots: &mut Roots) {
-    let mut read = || {
-        let settings = settings::read(file)?;
-        let snapshot = snapshot(&settings.sites, roots)?;
-        anyhow::Ok((settings, snapshot))
-    };
-    match read() {
-        Ok((settings, snapshot)) => {
-            let differences = started.fixed_differences(&settings);
-            let sites = settings.sites.len();
-            edge.exchange_sites(settings.sites, snapshot);
-            info!(sites, "the settings were read again: the sites are new");
-            if !differences.is_empty() {
-                warn!("{} differ from what runs: restart for that", differences.join(", "));
-            }
-        }
-        Err(error) => error!("nothing is changed: {error:#}"),
-    }
+fn reload(running: &Running) {
+    let came = running.control.reload();
+    control::log(&came, running.now().settings.sites.len(), running.control.file());
+    running.events.reloaded(&came);
 }
 
 /// What is served in a few words, for the log.
@@ -325,52 +408,73 @@ pub(crate) fn snapshot(sites: &[Site], roots: &mut Roots) -> anyhow::Result<Snap
     Ok(snapshot.into())
 }
 
-fn server_settings(settings: &Settings, sites: Snapshot) -> anyhow::Result<server::Settings> {
-    let Settings { node, limits, .. } = settings;
-    let bytes = |size: ByteSize| usize::try_from(size.bytes()).unwrap_or(usize::MAX);
-    let server_tls = if node.listen.iter().all(|listen| listen.scheme == Scheme::Http) {
-        None
-    } else if let Some(settings::Tls { certificate, key }) = &settings.tls {
-        Some(tls::server(certificate, private_key(key))?)
-    } else {
-        info!("no certificate was named: made one for localhost that only this machine trusts");
-        Some(tls::self_signed()?.0)
+/// The certificate with its key that these settings name.
+pub(crate) fn certified(tls: &settings::Tls) -> anyhow::Result<Certified> {
+    Ok(tls::certified(&tls.certificate, private_key(&tls.key))?)
+}
+
+/// What clients see over https, if anybody listens for it.
+fn presented(settings: &Settings) -> anyhow::Result<Option<Arc<Presented>>> {
+    if settings.node.listen.iter().all(|listen| listen.scheme == Scheme::Http) {
+        return Ok(None);
+    }
+    let certified = match &settings.tls {
+        Some(tls) => certified(tls)?,
+        None => {
+            info!("no certificate was named: made one for localhost that only this machine trusts");
+            tls::self_signed()?
+        }
     };
-    let listen = node
-        .listen
-        .iter()
-        .map(|listen| Listen {
-            address: listen.address,
-            tls: server_tls.clone().filter(|_| listen.scheme == Scheme::Https),
-        })
-        .collect();
-    Ok(server::Settings {
-        listen,
-        workers: node.workers.map_or_else(cores, usize::from),
-        sites,
-        forward: settings.forward.as_ref().map(Forward::proxy).transpose()?,
-        limits: Limits {
-            http1: http1::Limits {
-                head_bytes: bytes(limits.max_head),
-                target_bytes: bytes(limits.max_target),
-                fields: usize::from(limits.max_fields),
-                ..http1::Limits::default()
-            },
-            head_time: limits.head_time,
-            idle_time: limits.idle_time,
-            write_time: limits.stall_time,
-            body_time: limits.stall_time,
-            body_bytes: limits.max_body.map_or(u64::MAX, ByteSize::bytes),
-            connections: limits.max_connections,
-            ..Limits::default()
+    Ok(Some(Presented::new(certified)))
+}
+
+/// The limits as the server takes them.
+pub(crate) fn limits(limits: &settings::Limits) -> Limits {
+    let bytes = |size: ByteSize| usize::try_from(size.bytes()).unwrap_or(usize::MAX);
+    Limits {
+        http1: http1::Limits {
+            head_bytes: bytes(limits.max_head),
+            target_bytes: bytes(limits.max_target),
+            fields: usize::from(limits.max_fields),
+            ..http1::Limits::default()
         },
+        head_time: limits.head_time,
+        idle_time: limits.idle_time,
+        write_time: limits.stall_time,
+        body_time: limits.stall_time,
+        min_rate: limits.min_rate,
+        buffers: limits.buffers.bytes(),
+        clients: limits.per_client.clone(),
+        body_bytes: limits.max_body.map_or(u64::MAX, ByteSize::bytes),
+        connections: limits.max_connections,
+        ..Limits::default()
+    }
+}
+
+fn server_settings(
+    settings: &Settings,
+    sites: Snapshot,
+    presented: Option<&Arc<Presented>>,
+    forward: Option<Arc<Proxy>>,
+) -> server::Settings {
+    let node = &settings.node;
+    let server_tls = presented.map(|presented| tls::server(Arc::clone(presented)));
+    let listen = node.listen.iter().map(|listen| Listen {
+        address: listen.address,
+        tls: server_tls.clone().filter(|_| listen.scheme == Scheme::Https),
+    });
+    server::Settings {
+        listen: listen.collect(),
+        workers: node.workers.map_or_else(cores, usize::from),
+        terms: Terms { sites, limits: limits(&settings.limits) },
+        forward,
         nonce: nonce(),
         log_format: node.access_log.as_ref().map(|_| node.log_format),
-    })
+    }
 }
 
 /// Tells this process from every other edge in CDN-Loop.
-pub(crate) fn nonce() -> u32 {
+fn nonce() -> u32 {
     u32::try_from(entropy::seed() >> 32).expect("the upper half")
 }
 

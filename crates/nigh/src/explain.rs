@@ -5,14 +5,14 @@ use std::io::Write;
 use http::Method;
 use serde_json::Value;
 
-use crate::{admin, ask, cli};
+use crate::{ask, cli};
 
 /// Asks the edge's admin address and prints what it says.
 pub(crate) fn run(flags: &cli::Explain) -> anyhow::Result<()> {
     let path = format!("/v1/explain?url={}", ask::percent_encode(&flags.url));
-    let answer = admin::ask(Method::GET, flags.admin, &path)?;
+    let answer = flags.edge.edge()?.ask(Method::GET, &path)?;
     let mut out = std::io::stdout().lock();
-    if flags.json {
+    if flags.edge.json {
         writeln!(out, "{answer}")?;
     } else {
         out.write_all(in_words(&answer).as_bytes())?;

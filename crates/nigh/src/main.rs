@@ -4,17 +4,25 @@ mod admin;
 mod ask;
 mod check;
 mod cli;
+mod control;
 mod demo;
 mod edge;
 mod explain;
+mod handover;
+mod lifecycle;
 mod locate;
-mod metrics;
 mod node;
+mod persist;
+mod prefetch;
+mod privileges;
 mod purge;
 mod settings;
 mod sign;
 mod sim;
 mod small_http;
+mod status;
+mod systemd;
+mod top;
 
 use std::{io::IsTerminal, process::ExitCode};
 
@@ -49,6 +57,9 @@ fn main() -> ExitCode {
         Verb::Explain(flags) => explain::run(&flags),
         Verb::Purge(flags) => purge::run(&flags),
         Verb::Sign(flags) => sign::run(&flags),
+        Verb::Prefetch(flags) => prefetch::run(&flags),
+        Verb::Status(flags) => status::run(&flags),
+        Verb::Top(flags) => top::run(&flags),
         Verb::Demo(flags) => demo::run(&flags),
         Verb::Node(flags) => node::run(&flags),
         Verb::Locate(flags) => locate::run(&flags),

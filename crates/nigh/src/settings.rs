@@ -1,21 +1,26 @@
 //! What an edge is made of, wherever it was said: in flags (`nigh edge`) or in a file (`nigh run`).
 //! The file is described in docs/settings.md.
 
+mod admin;
+mod clients;
 mod compression;
+mod difference;
 mod document;
 mod file;
 mod flags;
 mod forward;
 mod mistake;
 mod protection;
+mod shown;
 mod sites;
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use anyhow::Context;
 use nigh_base::ByteSize;
 use nigh_cache::{evict, slices::Slicing};
 use nigh_edge::{
+    client,
     site::{Host, Rules},
     upstream::Probe,
 };
@@ -23,10 +28,14 @@ use nigh_net::{access_log, disk, origin};
 
 use crate::cli::ListenAddress;
 
-pub(crate) use file::{Unusable, read};
+pub(crate) use admin::AdminAddress;
+pub(crate) use clients::min_rate;
+pub(crate) use difference::{Difference, waiting};
+pub(crate) use file::{FILE_MAX, Unusable, buffers, parse, read};
 pub(crate) use forward::Forward;
 pub(crate) use mistake::Mistake;
 pub(crate) use protection::SigningKeys;
+pub(crate) use shown::{name_of, shown};
 
 /// Everything that can be set. Where a value exists, it can be used, as far as that can be known
 /// without the machine: whether a file is there shows when it is opened.
@@ -47,7 +56,13 @@ pub(crate) struct Settings {
 pub(crate) struct Node {
     pub(crate) name: String,
     pub(crate) listen: Vec<ListenAddress>,
-    pub(crate) admin: Option<SocketAddr>,
+    pub(crate) admin: Option<AdminAddress>,
+    /// What is asked for at the admin address, if anything.
+    pub(crate) admin_token: Option<Secret>,
+    /// Whom the process becomes once its ports are open.
+    pub(crate) user: Option<String>,
+    /// `None` for the user's own.
+    pub(crate) group: Option<String>,
     /// `None` for one a core.
     pub(crate) workers: Option<u16>,
     pub(crate) access_log: Option<PathBuf>,
@@ -60,6 +75,9 @@ impl Default for Node {
             name: "nigh".to_owned(),
             listen: vec![ListenAddress::default()],
             admin: None,
+            admin_token: None,
+            user: None,
+            group: None,
             workers: None,
             access_log: None,
             log_format: access_log::Format::Combined,
@@ -118,7 +136,12 @@ pub(crate) struct Limits {
     pub(crate) head_time: Duration,
     pub(crate) idle_time: Duration,
     pub(crate) stall_time: Duration,
+    /// Bytes a second; 0 for none.
+    pub(crate) min_rate: u64,
     pub(crate) drain_time: Duration,
+    /// Of all buffers, and of what passes through unkept.
+    pub(crate) buffers: ByteSize,
+    pub(crate) per_client: client::Limits,
 }
 
 impl Default for Limits {
@@ -132,7 +155,10 @@ impl Default for Limits {
             head_time: Duration::from_secs(10),
             idle_time: Duration::from_secs(75),
             stall_time: Duration::from_secs(60),
+            min_rate: 256,
             drain_time: Duration::from_secs(30),
+            buffers: ByteSize::mib(512),
+            per_client: client::Limits::default(),
         }
     }
 }
@@ -186,20 +212,6 @@ impl Site {
             rules: Rules::default(),
             signing: Vec::new(),
         }
-    }
-}
-
-impl Settings {
-    /// The sections whose difference from `other` only a start makes good.
-    pub(crate) fn fixed_differences(&self, other: &Self) -> Vec<&'static str> {
-        let differs = [
-            ("[node]", self.node != other.node),
-            ("[cache]", self.cache != other.cache),
-            ("[tls]", self.tls != other.tls),
-            ("[limits]", self.limits != other.limits),
-            ("[forward]", self.forward != other.forward),
-        ];
-        differs.into_iter().filter(|(_, differs)| *differs).map(|(section, _)| section).collect()
     }
 }
 

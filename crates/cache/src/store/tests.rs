@@ -107,6 +107,36 @@ fn what_was_put_is_found_byte_for_byte_whatever_its_length() {
     assert_eq!(get(&store, "http://a/2", &none), None);
 }
 
+/// Every key that a listing shows, page by page, and how many pages there were.
+fn listed(store: &Store, prefix: &str, limit: usize, budget: usize) -> (Vec<String>, usize) {
+    let (mut keys, mut pages, mut from) = (Vec::new(), 0, Some(Position::default()));
+    while let Some(at) = from {
+        let (page, next) = store.page(at, prefix.as_bytes(), limit, budget);
+        assert!(page.len() <= limit);
+        keys.extend(page.iter().map(|object| String::from_utf8_lossy(object.key()).into_owned()));
+        (pages, from) = (pages + 1, next);
+    }
+    keys.sort();
+    (keys, pages)
+}
+
+#[test]
+fn a_listing_shows_what_begins_so_once_whatever_the_size_of_its_pages() {
+    let store = store(4 << 10);
+    for n in 0..300 {
+        put(&store, &format!("http://a/{n}"), &HeaderMap::new(), "", b"x");
+        put(&store, &format!("http://b/{n}"), &HeaderMap::new(), "", b"x");
+    }
+    let mut expected: Vec<String> = (0..300).map(|n| format!("http://b/{n}")).collect();
+    expected.sort();
+    for (limit, budget) in [(1000, 1_000_000), (7, 1_000_000), (1000, 13), (1, 1)] {
+        assert_eq!(listed(&store, "http://b/", limit, budget).0, expected, "{limit} {budget}");
+    }
+    assert!(listed(&store, "", 100, 1000).1 >= 6);
+    store.purge(Rule { what: What::Host((*b"b").into()), soft: false, at: Wall::from_secs(1) });
+    assert_eq!(listed(&store, "http://b/", 100, 1000).0, Vec::<String>::new());
+}
+
 #[test]
 fn variants_are_found_by_what_selected_them_and_the_oldest_make_room() {
     let store = store(1 << 10);

@@ -1,7 +1,10 @@
 //! The file that tells a browser what to ask the proxy for, and what not: a function in JavaScript,
 //! as Netscape's "Navigator Proxy Auto-Config File Format" of 1996 has it.
 
-use std::{fmt::Write, str::FromStr};
+use std::{
+    fmt::{self, Write},
+    str::FromStr,
+};
 
 use super::{Network, PRIVATE};
 use crate::site::Host;
@@ -27,6 +30,15 @@ pub enum Exception {
     "`{0}` is no exception: write a name (a.example, *.example) or an IPv4 network (10.0.0.0/8)"
 )]
 pub struct ExceptionError(String);
+
+impl fmt::Display for Exception {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Network(network) => network.fmt(f),
+            Self::Host(host) => host.fmt(f),
+        }
+    }
+}
 
 impl FromStr for Exception {
     type Err = ExceptionError;

@@ -1,7 +1,7 @@
 //! Who may use a proxy, and where it may go. Addresses are judged as they are connected to, never
 //! by the name that led to them: a name may mean something else a moment later.
 
-use std::{net::IpAddr, str::FromStr};
+use std::{fmt, net::IpAddr, str::FromStr};
 
 use super::{
     Network,
@@ -22,6 +22,15 @@ pub enum Destination {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is no destination: write a network (10.0.0.0/8) or a name (a.example, *.example)")]
 pub struct DestinationError(String);
+
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Network(network) => network.fmt(f),
+            Self::Host(host) => host.fmt(f),
+        }
+    }
+}
 
 impl FromStr for Destination {
     type Err = DestinationError;

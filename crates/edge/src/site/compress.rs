@@ -107,6 +107,21 @@ impl Compress {
         }
     }
 
+    /// The codings, best first.
+    pub fn codings(&self) -> &[Coding] {
+        &self.codings
+    }
+
+    /// The types.
+    pub fn types(&self) -> &[Box<str>] {
+        &self.types
+    }
+
+    /// Bytes from which on a response is compressed.
+    pub const fn least(&self) -> u64 {
+        self.least
+    }
+
     /// What a request's fields are taken to say. Allocates nothing.
     ///
     /// A range is one of the content as it is. A client that goes on with If-Range and a date may hold

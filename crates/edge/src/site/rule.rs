@@ -106,6 +106,16 @@ impl Rules {
         Self::new(Vec::new(), rule)
     }
 
+    /// All of them with their patterns, in their order.
+    pub fn iter(&self) -> impl Iterator<Item = &(Pattern, Rule)> {
+        self.list.iter()
+    }
+
+    /// The one for paths that no pattern matches.
+    pub const fn rest(&self) -> &Rule {
+        &self.rest
+    }
+
     /// Which rule is for a path with its query. Where one protects something, the path's plain form
     /// counts: written in another way it is the same to many origins.
     pub fn find(&self, path_and_query: &str) -> RuleNumber {

@@ -5,6 +5,7 @@ use std::{
     cell::RefCell,
     collections::BTreeMap,
     rc::Rc,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -13,6 +14,7 @@ use nigh_edge::site::{Rule, Rules};
 
 use super::Egress;
 use crate::{
+    board::Tally,
     origin::{self, Origin},
     sites::Site,
     upstream::{Member, Upstream},
@@ -33,6 +35,8 @@ const CONNECTIONS: usize = 256;
 pub(super) struct Destinations {
     egress: Rc<Egress>,
     connect_limit: Duration,
+    /// What they have answered, all in all.
+    tally: Arc<Tally>,
     held: RefCell<BTreeMap<Box<str>, Held>>,
 }
 
@@ -52,8 +56,8 @@ pub(super) enum Caching {
 }
 
 impl Destinations {
-    pub(super) fn new(egress: Rc<Egress>, connect_limit: Duration) -> Self {
-        Self { egress, connect_limit, held: RefCell::default() }
+    pub(super) fn new(egress: Rc<Egress>, connect_limit: Duration, tally: Arc<Tally>) -> Self {
+        Self { egress, connect_limit, tally, held: RefCell::default() }
     }
 
     /// A destination; `host` is without brackets.
@@ -93,12 +97,12 @@ impl Destinations {
         };
         let origin = Origin::through(settings.clone(), Rc::clone(&self.egress));
         let member = Member { settings, tls: None, weight: 1 };
-        let upstream = Upstream::start(vec![member], None, vec![origin]);
+        let upstream = Upstream::start(vec![member], None, vec![origin], None);
         let rules = match caching {
             Caching::Shared => Rules::default(),
             Caching::Never => Rules::everywhere(Rule { bypass: true, ..Rule::default() }),
         };
-        Rc::new(Site::new(rules, upstream))
+        Rc::new(Site::new(rules, upstream, Arc::clone(&self.tally)))
     }
 
     #[cfg(test)]

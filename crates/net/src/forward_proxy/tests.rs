@@ -4,7 +4,7 @@ use nigh_edge::forward_proxy::Network;
 use tokio::task::LocalSet;
 
 use super::{destinations::KEPT_MAX, *};
-use crate::counters::Registry;
+use crate::{board::Board, counters::Registry};
 
 /// From the test vectors of Openwall's crypt_blowfish: ann's password is U*U.
 const ANN: &str = "ann:$2y$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW";
@@ -28,9 +28,14 @@ fn with(users: Option<&str>, allow: &[&str], test: impl AsyncFnOnce(&Forward)) {
             redirected: Vec::new(),
         });
         proxy.listens_on(vec![3128]);
-        let forward = Forward::start(proxy, Registry::default().register());
+        let forward = Forward::start(proxy, Registry::default().register(), &core());
         test(&forward).await;
     });
+}
+
+/// A core's end of a board that nobody looks at.
+fn core() -> Core {
+    Board::default().core()
 }
 
 fn neighbour() -> Client {
@@ -47,7 +52,7 @@ fn judge(
     let method = if form == Form::Connect { &Method::CONNECT } else { &Method::GET };
     let path_and_query = if form == Form::Connect { "" } else { "/proxy.pac" };
     let asked = Asked { method, form, authority, path_and_query, credentials, client };
-    forward.judge(&asked, &Sites::new(&[], None, None))
+    forward.judge(&asked, &Sites::new(&[], None, None, &core()))
 }
 
 const HTTP: Form = Form::Absolute(Scheme::Http);
@@ -170,7 +175,7 @@ fn a_redirected_client_goes_to_the_host_it_names_only_where_that_host_is() {
 fn a_name_that_leads_inside_is_refused_when_it_is_connected_to() {
     with(None, &[], async |forward| {
         let to = Destination { host: "localhost".into(), port: 443 };
-        let problem = forward.open_tunnel(&to).await.unwrap_err();
+        let problem = forward.open_tunnel(&to, &Account::new(TUNNEL)).await.unwrap_err();
         assert_eq!((problem.word(), problem.status().as_u16()), ("destination-refused", 403));
     });
 }

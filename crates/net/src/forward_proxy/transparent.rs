@@ -7,6 +7,7 @@ use http::StatusCode;
 use nigh_cache::key::Scheme;
 use nigh_edge::{
     cache_status::CacheStatus,
+    client::Network,
     forward_proxy::{
         Refusal,
         client_hello::{self, Read},
@@ -44,6 +45,14 @@ pub enum Mode {
 }
 
 impl Mode {
+    /// Its name in settings.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Redirect => "redirect",
+            Self::Tproxy => "tproxy",
+        }
+    }
+
     /// Where a connection was going. Fails for one that was not redirected.
     fn original(self, stream: &TcpStream) -> io::Result<SocketAddr> {
         let local = stream.local_addr()?;
@@ -65,6 +74,7 @@ impl Mode {
 pub(crate) async fn serve(
     stream: TcpStream,
     address: SocketAddr,
+    network: Option<Network>,
     mode: Mode,
     service: &Rc<Service>,
 ) {
@@ -74,7 +84,7 @@ pub(crate) async fn serve(
         Ok(original) => original,
         Err(error) => return debug!(%error, %address, "a connection was not redirected here"),
     };
-    let client = Client { original: Some(original), ..Client::new(address, Scheme::Http) };
+    let client = Client { network, original: Some(original), ..Client::new(address, Scheme::Http) };
     match first_byte(&stream, service).await {
         // What a handshake begins with, and what a method does.
         Some(22) => Redirection { stream, client, original, service, forward }.tunnel().await,
@@ -133,9 +143,14 @@ impl Redirection<'_> {
             return self.refused(name, Problem::Proxy(Refusal::Destination), since);
         }
         let (host, port) = (self.original.ip().to_string().into(), self.original.port());
-        match self.forward.open_tunnel(&Destination { host, port }).await {
+        match self
+            .forward
+            .open_tunnel(&Destination { host, port }, &self.service.shared().buffers)
+            .await
+        {
             Ok(tunnel) => {
-                let moved = tunnel.run(&mut self.stream, &first).await;
+                let flow = self.service.flow(&self.client);
+                let moved = tunnel.run(&mut self.stream, &first, flow.pace.as_ref()).await;
                 self.log(name, StatusCode::OK, moved.down, CacheStatus::EMPTY, since);
             }
             Err(problem) => self.refused(name, problem, since),

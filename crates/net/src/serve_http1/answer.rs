@@ -4,7 +4,6 @@ use std::{
     future::poll_fn,
     io::{self, ErrorKind},
     task::Poll,
-    time::Duration,
 };
 
 use bytes::{Buf, Bytes};
@@ -19,6 +18,7 @@ use super::{
     output::{Framed, Output, end_head, write_hit, write_problem},
 };
 use crate::{
+    flow::Flow,
     http1::write,
     service::{Answer, Chunk, Incoming, Service, Streamed},
 };
@@ -38,7 +38,7 @@ pub(super) struct Record {
 pub(super) struct Out<'a, W> {
     pub(super) writer: &'a mut W,
     pub(super) timer: &'a mut Timer,
-    pub(super) limit: Duration,
+    pub(super) flow: &'a Flow,
     pub(super) output: &'a mut Output,
 }
 
@@ -57,7 +57,7 @@ impl<W: AsyncWrite + Unpin> Out<'_, W> {
                 record.cache = hit.status;
                 record.bytes = hit.reply.content.remaining() as u64;
                 let content = write_hit(self.output, hit, service, *framed, text);
-                send(self.writer, self.timer, self.limit, &mut self.output.0, content).await
+                send(self.writer, self.timer, self.flow, &mut self.output.0, content).await
             }
             Answer::Gathered(hit, content) => {
                 record.status = hit.reply.shape.status(&hit.object);
@@ -75,7 +75,7 @@ impl<W: AsyncWrite + Unpin> Out<'_, W> {
                 record.status = problem.status();
                 record.cache = status;
                 record.bytes = write_problem(self.output, problem, status, service, *framed, text);
-                send(self.writer, self.timer, self.limit, &mut self.output.0, Bytes::new()).await
+                send(self.writer, self.timer, self.flow, &mut self.output.0, Bytes::new()).await
             }
             Answer::Upgraded(_) => unreachable!("upgrades were taken out before"),
         };
@@ -115,7 +115,7 @@ impl<W: AsyncWrite + Unpin> Out<'_, W> {
         }
         end_head(self.output, *framed);
         if bodiless {
-            return send(self.writer, self.timer, self.limit, &mut self.output.0, Bytes::new())
+            return send(self.writer, self.timer, self.flow, &mut self.output.0, Bytes::new())
                 .await;
         }
         match self.content(content, chunked, &mut record.bytes).await {
@@ -139,7 +139,7 @@ impl<W: AsyncWrite + Unpin> Out<'_, W> {
     }
 
     async fn send(&mut self, content: impl Buf) -> io::Result<()> {
-        send(self.writer, self.timer, self.limit, &mut self.output.0, content).await
+        send(self.writer, self.timer, self.flow, &mut self.output.0, content).await
     }
 
     /// Sends what is gathered, and content as it comes.

@@ -259,6 +259,10 @@ pub(super) fn begin_early(
     };
     let judged = Judged::new(head, client, &sites, route);
     match judged.plan(service, buffers) {
+        // What is one too many is told so in its turn; what is not begun now is counted then.
+        Plan::Fetch(_) if service.refusal(&client).is_some() => {
+            Early::Nothing { persistent: judged.persists_refusal() }
+        }
         Plan::Fetch(fetch) => Early::Fetch(judged.fetching(Work::Fetch(fetch), buffers)),
         Plan::Answer(_) | Plan::Gather(_) => {
             Early::Nothing { persistent: judged.framed.persistent }
@@ -288,6 +292,9 @@ pub(super) fn begin(
     let sites = service.sites();
     let may_stay = position == Position::Followed || !service.is_draining();
     let route = match way(head, &client, &sites) {
+        // It is counted when it comes again.
+        Way::Prove(proving) => return Begun::Prove(proving),
+        _ if let Some(problem) = service.refusal(&client) => Err(problem),
         Way::Follow(route) => Ok(route),
         Way::Refuse(problem) => {
             service.counters().refuse(problem);
@@ -307,7 +314,6 @@ pub(super) fn begin(
                 framed: judged.framed,
             }));
         }
-        Way::Prove(proving) => return Begun::Prove(proving),
     };
     let mut judged = Judged::new(head, client, &sites, route);
     judged.framed.persistent &= may_stay;
@@ -317,6 +323,9 @@ pub(super) fn begin(
                 service.refresh(judged.ask(buffers), hit.object.clone());
             }
             let bytes = hit.reply.content.remaining() as u64;
+            if let Ok(route) = &judged.route {
+                route.answered(hit.status.hit, bytes);
+            }
             judged.log(service, hit.reply.shape.status(&hit.object), bytes, hit.status);
             let persistent = judged.framed.persistent;
             let mut content = write_hit(output, hit, service, judged.framed, &mut buffers.text);

@@ -1,14 +1,17 @@
 //! A request's body: read as the codec says, passed on as fast as the origin takes it.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::StatusCode;
 use hyper::body::Frame;
 use nigh_edge::respond;
-use tokio::{io::AsyncRead, sync::Notify};
+use tokio::{io::AsyncRead, sync::Notify, time::Instant};
 
 use super::io::Input;
 use crate::{
     body::{Part, Pump},
+    flow::keeps_up,
     http1::{self, Refusal, Trailers},
     service::Limits,
 };
@@ -52,6 +55,8 @@ pub(super) async fn pump_body<R: AsyncRead + Unpin>(
         Err(why)
     };
     let mut passed = 0;
+    // Since the client last kept up: what has come, and how long it was waited for.
+    let (mut came, mut waited) = (0, Duration::ZERO);
     loop {
         let step = match body.step(input.unread()) {
             Ok(step) => step,
@@ -71,8 +76,16 @@ pub(super) async fn pump_body<R: AsyncRead + Unpin>(
             }
             http1::Part::More(used) => {
                 input.consume(used);
-                match tokio::time::timeout(limits.body_time, input.fill(reader, BODY_READ)).await {
-                    Ok(Ok(n)) if n > 0 => {}
+                let since = Instant::now();
+                let left = limits.body_time.saturating_sub(waited);
+                match tokio::time::timeout(left, input.fill(reader, BODY_READ)).await {
+                    Ok(Ok(n)) if n > 0 => {
+                        came += n as u64;
+                        waited += since.elapsed();
+                        if keeps_up(came, waited, limits.min_rate) {
+                            (came, waited) = (0, Duration::ZERO);
+                        }
+                    }
                     Ok(_) => return refuse(&pump, BodyRefused::Gone).await,
                     Err(_) => return refuse(&pump, BodyRefused::Late).await,
                 }

@@ -38,7 +38,9 @@ where
         let since = Instant::now();
         let sites = self.service.sites();
         let opened = match sites.forward() {
-            Some(forward) => forward.open_tunnel(&tunnelling.to).await,
+            Some(forward) => {
+                forward.open_tunnel(&tunnelling.to, &self.service.shared().buffers).await
+            }
             None => Err(Problem::ConnectRefused),
         };
         match opened {
@@ -46,10 +48,9 @@ where
                 // Neither length nor coding: everything that follows is the tunnel's.
                 self.output.status(StatusCode::OK);
                 write::end_of_head(&mut self.output.0);
-                let limit = self.service.limits().write_time;
-                let Self { stream, output, timer, input, .. } = self;
-                send(stream, timer, limit, &mut output.0, Bytes::new()).await?;
-                let moved = tunnel.run(stream, input.unread()).await;
+                let Self { stream, output, timer, input, flow, .. } = self;
+                send(stream, timer, flow, &mut output.0, Bytes::new()).await?;
+                let moved = tunnel.run(stream, input.unread(), flow.pace.as_ref()).await;
                 input.discard();
                 let status = CacheStatus::EMPTY;
                 self.log_tunnel(&tunnelling, StatusCode::OK, moved.down, status, since);

@@ -30,6 +30,7 @@ use crate::{
     body::{Pump, RequestBody},
     http1::{self, Framing, write},
     service::{Answer, Ask, CONTINUE_WAIT},
+    sites::Route,
     tunnel,
 };
 
@@ -39,6 +40,7 @@ pub(super) struct Asked {
     pub(super) interim: mpsc::Receiver<Interim>,
     /// What the log will say of it, if there is one.
     pub(super) logged: Option<Rc<Ask>>,
+    pub(super) route: Route,
     pub(super) since: Instant,
 }
 
@@ -84,7 +86,8 @@ where
         };
         let (interims, interim) = mpsc::channel(INTERIM_MAX);
         let logged = service.is_logging().then(|| Rc::clone(&ask));
-        let asked = Asked { framed, interim, logged, since: Instant::now() };
+        let route = ask.route.clone();
+        let asked = Asked { framed, interim, logged, route, since: Instant::now() };
         let answering = pin!(service.answer(ask, work, request_body, interims));
         self.finish(asked, answering, meanwhile).await
     }
@@ -97,7 +100,7 @@ where
         meanwhile: Meanwhile<'_>,
     ) -> io::Result<bool> {
         self.flush().await?;
-        let Asked { mut framed, mut interim, logged, since } = asked;
+        let Asked { mut framed, mut interim, logged, route, since } = asked;
         let service = Rc::clone(&self.service);
         let limits = service.limits();
         let go = Notify::new();
@@ -108,7 +111,8 @@ where
         let turns =
             if let Meanwhile::Requests(turns, _) = &meanwhile { Some(*turns) } else { None };
         let is_followed = || turns.is_some_and(|turns| !turns.borrow().is_empty());
-        let Self { stream, client, input, progress, output, timer, buffers, .. } = self;
+        let Self { stream, client, input, progress, output, timer, flow, buffers, .. } = self;
+        let flow = &*flow;
         let (mut reader, mut writer) = tokio::io::split(&mut *stream);
         let may_follow = framed.persistent;
         let mut pumped = !matches!(meanwhile, Meanwhile::Body(_));
@@ -118,7 +122,7 @@ where
             let mut reading = pin!(async {
                 match meanwhile {
                     Meanwhile::Body(Upload { mut body, pump, .. }) => {
-                        let pumping = pump_body(&mut reader, input, &mut body, pump, &go, limits);
+                        let pumping = pump_body(&mut reader, input, &mut body, pump, &go, &limits);
                         pumping.await.map_err(Failed::Body)
                     }
                     Meanwhile::Requests(turns, key) if may_follow => {
@@ -141,14 +145,19 @@ where
                         } else if framed.http1_1 {
                             write_interim(&interim, output);
                         }
-                        send(&mut writer, timer, limits.write_time, &mut output.0, Bytes::new()).await?;
+                        send(&mut writer, timer, flow, &mut output.0, Bytes::new()).await?;
                     }
                     // Before the answer: a body that has ended leaves the connection open.
                     done = &mut reading, if !read => {
                         (read, pumped) = (true, true);
                         match done {
                             Ok(()) => {}
-                            Err(Failed::Body(why)) => refused = Some(why),
+                            Err(Failed::Body(why)) => {
+                                if matches!(why, BodyRefused::Late) {
+                                    service.counters().slow_client();
+                                }
+                                refused = Some(why);
+                            }
                             // Nobody is left to be answered.
                             Err(Failed::Connection(error)) => {
                                 if let Some(ask) = &logged {
@@ -162,7 +171,7 @@ where
                     () = &mut patience, if waiting => {
                         waiting = false;
                         output.0.extend_from_slice(write::CONTINUE);
-                        send(&mut writer, timer, limits.write_time, &mut output.0, Bytes::new()).await?;
+                        send(&mut writer, timer, flow, &mut output.0, Bytes::new()).await?;
                         go.notify_one();
                     }
                 }
@@ -182,7 +191,7 @@ where
                 && (is_followed() || !service.is_draining());
             if let Answer::Upgraded(upgraded) = answer {
                 write_upgrade(&upgraded, &service, output, &mut buffers.text);
-                send(&mut writer, timer, limits.write_time, &mut output.0, Bytes::new()).await?;
+                send(&mut writer, timer, flow, &mut output.0, Bytes::new()).await?;
                 if let Some(ask) = &logged {
                     let status = StatusCode::SWITCHING_PROTOCOLS;
                     service.log(&ask.line(status, 0, upgraded.status, since.elapsed()));
@@ -195,7 +204,7 @@ where
                 }
                 None => answer,
             };
-            let out = Out { writer: &mut writer, timer, limit: limits.write_time, output };
+            let out = Out { writer: &mut writer, timer, flow, output };
             let mut sending = pin!(out.answer(answer, &mut framed, &service, &mut buffers.text));
             loop {
                 tokio::select! {
@@ -209,10 +218,13 @@ where
             Ok(sent) => sent,
             Err(upgraded) => {
                 let idle = limits.tunnel_idle;
-                tunnel::run(stream, input.unread(), upgraded.upgrade, idle).await;
+                tunnel::run(stream, input.unread(), upgraded.upgrade, idle, flow.pace.as_ref())
+                    .await;
+                drop(upgraded.reserved);
                 return Ok(false);
             }
         };
+        route.answered(record.cache.hit, record.bytes);
         if let Some(ask) = &logged {
             service.log(&ask.line(record.status, record.bytes, record.cache, since.elapsed()));
         }

@@ -14,6 +14,11 @@ use tokio::{
     time::{Instant, Sleep},
 };
 
+use crate::{
+    clients::Pace,
+    flow::{Flow, KeptUp},
+};
+
 /// Slices of a large body that one write takes.
 const SLICES: usize = 64;
 
@@ -104,18 +109,26 @@ impl Timer {
     }
 }
 
-/// Sends what is gathered and `content` behind it, in as few writes as the kernel takes; each must
-/// make progress within `limit`.
+/// Sends what is gathered and `content` behind it, in as few writes as the kernel takes, as `flow` says.
 pub(super) async fn send<W: AsyncWrite + Unpin, B: Buf>(
     writer: &mut W,
     timer: &mut Timer,
-    limit: Duration,
+    flow: &Flow,
     gathered: &mut Vec<u8>,
     mut content: B,
 ) -> io::Result<()> {
     let mut done = 0;
+    timer.set(flow.limit);
+    let mut kept = KeptUp::from(timer.deadline - flow.limit);
     while done < gathered.len() || content.has_remaining() {
-        timer.set(limit);
+        let mut turn = usize::MAX;
+        if let Some(pace) = &flow.pace {
+            turn = pace.piece().min(gathered.len() - done + content.remaining());
+            // Boxed: a clock of its own would otherwise lie in every connection.
+            let waited = Box::pin(wait_for_turn(pace, turn, flow)).await;
+            kept.excuse(waited);
+            timer.deadline += waited;
+        }
         let written = poll_fn(|cx| {
             let mut slices = [IoSlice::new(&[]); SLICES];
             let mut filled = 0;
@@ -125,25 +138,46 @@ pub(super) async fn send<W: AsyncWrite + Unpin, B: Buf>(
             }
             filled += content.chunks_vectored(&mut slices[filled..]);
             let writing = match &slices[..filled] {
-                [one] => Pin::new(&mut *writer).poll_write(cx, one),
+                [one] if one.len() <= turn => Pin::new(&mut *writer).poll_write(cx, one),
+                [one, ..] if turn < usize::MAX => {
+                    Pin::new(&mut *writer).poll_write(cx, &one[..one.len().min(turn)])
+                }
                 several => Pin::new(&mut *writer).poll_write_vectored(cx, several),
             };
             match writing {
                 Poll::Pending if timer.poll_expired(cx) => {
+                    flow.counters.slow_client();
                     Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
                 }
                 other => other,
             }
         });
         let written = written.await?;
+        if let Some(pace) = &flow.pace {
+            pace.give_back(turn - written);
+        }
         if written == 0 {
             return Err(io::ErrorKind::WriteZero.into());
         }
         let from_gathered = written.min(gathered.len() - done);
         done += from_gathered;
         content.advance(written - from_gathered);
+        let is_over = done == gathered.len() && !content.has_remaining();
+        if !is_over && kept.moved(written, flow.least, Instant::now()) {
+            timer.set(flow.limit);
+        }
     }
     gathered.clear();
     // A TCP stream has nothing to flush; TLS may.
     writer.flush().await
+}
+
+/// Waits until so many bytes may be written; says for how long.
+async fn wait_for_turn(pace: &Pace, bytes: usize, flow: &Flow) -> Duration {
+    let wait = pace.reserve(bytes);
+    if !wait.is_zero() {
+        flow.counters.bandwidth_limited();
+        tokio::time::sleep(wait).await;
+    }
+    wait
 }

@@ -75,6 +75,9 @@ pub(super) fn write_problem(
     let body = problem.body();
     service.count_problem(problem);
     service.write_own(output, problem.status(), body.len(), problem.allowed(), status, text);
+    if let Some(seconds) = problem.retry_after() {
+        write::number_field(&mut output.0, "retry-after", u64::from(seconds));
+    }
     end_head(output, framed);
     if framed.head_only {
         return 0;

@@ -25,8 +25,9 @@ use super::{
 };
 use crate::{
     body::RequestBody,
+    buffers::Reserved,
     http1,
-    service::{Answer, Service},
+    service::{Answer, Phase, Service},
 };
 
 /// Requests of one connection that are worked on at once. Further ones wait in the kernel, and so
@@ -45,7 +46,7 @@ pub(super) type Turns = RefCell<VecDeque<Turn>>;
 /// A request whose turn to be answered will come.
 pub(super) enum Turn {
     /// Its head, to be read again: what is stored is answered with as it is then.
-    Read { head: Box<[u8]>, persistent: bool },
+    Read { head: Box<[u8]>, persistent: bool, reserved: Reserved },
     /// The origin was asked.
     Asked { asked: Asked, key: Box<[u8]>, answering: Ahead },
 }
@@ -75,7 +76,8 @@ impl Turn {
         let Fetching { ask, work, framed, .. } = fetching;
         let (interims, interim) = mpsc::channel(INTERIM_MAX);
         let logged = service.is_logging().then(|| Rc::clone(&ask));
-        let asked = Asked { framed, interim, logged, since: Instant::now() };
+        let route = ask.route.clone();
+        let asked = Asked { framed, interim, logged, route, since: Instant::now() };
         let key = ask.key.clone();
         let service = Rc::clone(service);
         let mut fetch: Pin<Box<dyn Future<Output = Answer>>> =
@@ -112,7 +114,7 @@ where
         let mut next = Some(Turn::ask(first, &self.service));
         while let Some(turn) = next {
             let persistent = match turn {
-                Turn::Read { head, persistent } => {
+                Turn::Read { head, persistent, reserved } => {
                     let is_last = turns.borrow().is_empty();
                     let position = if is_last { Position::Last } else { Position::Followed };
                     match self.answer_again(&head, position) {
@@ -129,7 +131,7 @@ where
                         Begun::Tunnel(tunnelling) => Box::pin(self.connect(*tunnelling)).await?,
                         Begun::Prove(proving) => {
                             self.prove(*proving).await;
-                            next = Some(Turn::Read { head, persistent });
+                            next = Some(Turn::Read { head, persistent, reserved });
                             continue;
                         }
                     }
@@ -154,8 +156,8 @@ where
     fn answer_again(&mut self, head: &[u8], position: Position) -> Begun {
         let service = Rc::clone(&self.service);
         let mut scratch = http1::Scratch::new();
-        let (limits, progress) = (&service.limits().http1, &mut http1::Progress::default());
-        let head = http1::parse(head, limits, progress, &mut scratch);
+        let (limits, progress) = (service.limits(), &mut http1::Progress::default());
+        let head = http1::parse(head, &limits.http1, progress, &mut scratch);
         let head = head.ok().flatten().expect("it was a whole head before");
         begin(&head, self.client, &service, position, &mut self.output, &mut self.buffers)
     }
@@ -213,12 +215,13 @@ impl LookAhead<'_> {
     ) -> Step {
         let mut turns = self.turns.borrow_mut();
         let is_last = turns.back().is_some_and(|turn| !turn.is_persistent());
-        if is_last || turns.len() >= AHEAD || self.service.is_draining() {
+        if is_last || turns.len() >= AHEAD || self.service.phase() == Phase::Ending {
             return Step::Stop;
         }
         let mut scratch = http1::Scratch::new();
-        let limits = &self.service.limits().http1;
-        let (early, length) = match http1::parse(input.unread(), limits, progress, &mut scratch) {
+        let limits = self.service.limits();
+        let parsed = http1::parse(input.unread(), &limits.http1, progress, &mut scratch);
+        let (early, length) = match parsed {
             Ok(Some(head)) => (begin_early(&head, self.client, self.service, buffers), head.len),
             Ok(None) => return Step::Incomplete,
             // It is read again, and refused, when its turn comes.
@@ -230,7 +233,9 @@ impl LookAhead<'_> {
         let turn = match early {
             Early::Nothing { .. } if length > READ_AGAIN => return Step::Stop,
             Early::Nothing { persistent } => {
-                Turn::Read { head: input.unread()[..length].into(), persistent }
+                let Some(reserved) = self.service.reserve(length as u64) else { return Step::Stop };
+                let head = input.unread()[..length].into();
+                Turn::Read { head, persistent, reserved }
             }
             Early::Fetch(fetching) => {
                 let key = &fetching.ask.key;

@@ -22,7 +22,7 @@ use super::{Client, serve};
 use crate::{
     counters::Registry,
     origin::{self, Origin},
-    service::{Limits, Service},
+    service::{Limits, Service, Shared},
     sites::Sites,
 };
 
@@ -60,9 +60,9 @@ impl Asking {
             });
             let store = Store::new(store::Settings::new(ByteSize::new(16 << 20), 1));
             let (identity, counters) = (Identity::new(1), Registry::default().register());
-            let limits = Limits::default();
+            let shared = Shared::new(Limits::default());
             let sites = Sites::under(rule, origin);
-            let service = Service::new(store, sites, identity, limits, counters, None, None);
+            let service = Service::new(store, sites, identity, shared, counters, None, None);
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
             let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
             let (near, address) = listener.accept().unwrap();

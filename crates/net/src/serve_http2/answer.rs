@@ -77,6 +77,13 @@ impl Answering {
         let has_body = !body.is_end_stream();
         let sites = service.sites();
         let route = match way(&head, read, client, &sites) {
+            // It is counted when it is begun anew.
+            Way::Prove(proving) => {
+                let request = Request::from_parts(head, body);
+                tokio::task::spawn_local(self.proved().begin_later(*proving, request, to, open));
+                return;
+            }
+            _ if let Some(problem) = service.refusal(client) => Err(problem),
             Way::Follow(route) => Ok(route),
             Way::Refuse(problem) => {
                 service.counters().refuse(problem);
@@ -98,11 +105,6 @@ impl Answering {
                     streams: Rc::clone(streams),
                 };
                 tokio::task::spawn_local(tunnelling.run(body, to, open));
-                return;
-            }
-            Way::Prove(proving) => {
-                let request = Request::from_parts(head, body);
-                tokio::task::spawn_local(self.proved().begin_later(*proving, request, to, open));
                 return;
             }
         };
@@ -179,7 +181,7 @@ impl Answering {
                 let fetching = Fetching {
                     ask: Rc::new(ask()),
                     work,
-                    body: RequestBody::stream(body, length, limits.body_bytes),
+                    body: RequestBody::stream(body, length, &limits),
                     service: Rc::clone(service),
                     streams: Rc::clone(streams),
                     started: Instant::now(),
@@ -209,6 +211,9 @@ impl Answering {
             });
         }
         let content = answer.body().remaining();
+        if let Ok(route) = &route {
+            route.answered(cache.hit, content as u64);
+        }
         if content > LONG || has_body {
             let (streams, service) = (Rc::clone(streams), Rc::clone(service));
             tokio::task::spawn_local(async move {
@@ -344,7 +349,7 @@ impl Fetching {
     async fn run(self, mut to: SendResponse<Piece>, open: Open) {
         let Self { ask, work, body, service, streams, started } = self;
         let logged = service.is_logging().then(|| Rc::clone(&ask));
-        let method = ask.method.clone();
+        let (method, route) = (ask.method.clone(), ask.route.clone());
         let progress = body.progress();
         let mut expects = progress.is_some() && ask.fields.contains_key(header::EXPECT);
         let answer = {
@@ -412,8 +417,9 @@ impl Fetching {
                 (send_watched(&mut to, answer, &streams, limit).await, record)
             }
         };
+        let (status, bytes, cache) = record;
+        route.answered(cache.hit, bytes);
         if let Some(ask) = logged {
-            let (status, bytes, cache) = record;
             service.log(&ask.line(status, bytes, cache, started.elapsed()));
         }
         drop(open);
@@ -591,6 +597,9 @@ impl Out<'_> {
         self.service.count_problem(problem);
         let (status, allowed) = (problem.status(), problem.allowed());
         self.service.write_own(&mut head, status, body.len(), allowed, cache, self.text);
+        if let Some(seconds) = problem.retry_after() {
+            head.fields.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
         let body = if *self.method == Method::HEAD { Bytes::new() } else { Bytes::from(body) };
         (response(head, Data::Bytes(body)), cache)
     }

@@ -41,7 +41,7 @@ impl Tunnelling {
         let since = Instant::now();
         let sites = self.service.sites();
         let opened = match sites.forward() {
-            Some(forward) => forward.open_tunnel(&self.to).await,
+            Some(forward) => forward.open_tunnel(&self.to, &self.service.shared().buffers).await,
             None => Err(Problem::ConnectRefused),
         };
         self.streams.answered();
@@ -50,7 +50,8 @@ impl Tunnelling {
                 let Ok(sending) = to.send_response(Response::new(()), false) else { return };
                 let streams = Rc::clone(&self.streams);
                 let mut stream = Content { body, sending, left: Bytes::new(), streams };
-                let moved = tunnel.run(&mut stream, b"").await;
+                // The connection has a pace of its own.
+                let moved = tunnel.run(&mut stream, b"", None).await;
                 self.log(StatusCode::OK, moved.down, CacheStatus::EMPTY, since);
             }
             Err(problem) => {

@@ -7,7 +7,7 @@ use nigh_edge::reply::Content;
 use tokio::{sync::oneshot, time::Instant};
 
 use super::streams::{Streams, Waiting};
-use crate::service::Chunk;
+use crate::{flow::KeptUp, service::Chunk};
 
 /// Content that is there already.
 #[derive(Debug)]
@@ -32,14 +32,15 @@ pub(super) struct Piece {
 /// The end of a watch that is within the piece.
 #[derive(Debug)]
 struct Watched {
-    moved: Rc<Cell<Instant>>,
+    kept: Rc<Cell<KeptUp>>,
+    least: u64,
     _gone: oneshot::Sender<Infallible>,
 }
 
 /// Watches over a piece from without.
 #[derive(Debug)]
 pub(super) struct Watch {
-    moved: Rc<Cell<Instant>>,
+    kept: Rc<Cell<KeptUp>>,
     gone: oneshot::Receiver<Infallible>,
 }
 
@@ -51,23 +52,23 @@ impl Piece {
     /// A piece, and how it fares.
     pub(super) fn watched(data: Data, streams: &Rc<Streams>) -> (Self, Watch) {
         let (held, gone) = oneshot::channel();
-        let moved = Rc::new(Cell::new(Instant::now()));
-        let watched = Watched { moved: Rc::clone(&moved), _gone: held };
+        let kept = Rc::new(Cell::new(KeptUp::from(Instant::now())));
+        let watched = Watched { kept: Rc::clone(&kept), least: streams.least(), _gone: held };
         let piece = Self { data, waiting: streams.piece(), watched: Some(watched) };
-        (piece, Watch { moved, gone })
+        (piece, Watch { kept, gone })
     }
 }
 
 impl Watch {
-    /// Waits until the client has taken the piece, or wants it no more; false if it did not move for
+    /// Waits until the client has taken the piece, or wants it no more; false if it did not keep up for
     /// `limit`.
     pub(super) async fn moves(mut self, limit: Duration) -> bool {
         loop {
-            let due = self.moved.get() + limit;
+            let due = self.kept.get().at() + limit;
             if tokio::time::timeout_at(due, &mut self.gone).await.is_ok() {
                 return true;
             }
-            if self.moved.get() + limit == due {
+            if self.kept.get().at() + limit == due {
                 return false;
             }
         }
@@ -122,9 +123,11 @@ impl Buf for Piece {
     }
 
     fn advance(&mut self, count: usize) {
-        self.waiting.moved();
+        self.waiting.moved(count);
         if let Some(watched) = &self.watched {
-            watched.moved.set(Instant::now());
+            let mut kept = watched.kept.get();
+            kept.moved(count, watched.least, Instant::now());
+            watched.kept.set(kept);
         }
         self.data.advance(count);
     }

@@ -11,8 +11,10 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::Instant,
+    time::{Instant, Sleep, sleep},
 };
+
+use crate::flow::{Flow, KeptUp};
 
 /// Bytes that are gathered before they are sent in any case.
 const GATHERED: usize = 64 * 1024;
@@ -32,8 +34,13 @@ struct Corked<S> {
     sent: usize,
     /// The stream holds bytes back that it was given.
     unflushed: bool,
-    /// When the stream last took something, or was first given something to take.
-    moved: Instant,
+    /// When the stream last took enough, or was first given something to take.
+    kept: KeptUp,
+    flow: Flow,
+    /// Bytes that may be written before it is another connection's turn.
+    turn: usize,
+    /// Until when to wait for that turn.
+    waiting: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> Clone for Cork<S> {
@@ -43,21 +50,25 @@ impl<S> Clone for Cork<S> {
 }
 
 impl<S> Cork<S> {
-    pub(super) fn new(stream: S) -> Self {
-        let moved = Instant::now();
+    pub(super) fn new(stream: S, flow: Flow) -> Self {
+        let kept = KeptUp::from(Instant::now());
         Self(Rc::new(RefCell::new(Corked {
             stream,
             gathered: Vec::new(),
             sent: 0,
             unflushed: false,
-            moved,
+            kept,
+            flow,
+            turn: 0,
+            waiting: None,
         })))
     }
 
-    /// While something waits to be sent: since when nothing was.
+    /// While something waits for the client to take it: since when it takes too little.
     pub(super) fn stuck(&self) -> Option<Instant> {
         let corked = self.0.borrow();
-        (corked.unflushed || !corked.gathered.is_empty()).then_some(corked.moved)
+        let is_stuck = corked.unflushed || !corked.gathered.is_empty();
+        (is_stuck && corked.waiting.is_none()).then_some(corked.kept.at())
     }
 }
 
@@ -74,16 +85,42 @@ impl<S: AsyncWrite + Unpin> Cork<S> {
 }
 
 impl<S: AsyncWrite + Unpin> Corked<S> {
+    /// Waits until something may be written.
+    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.turn == 0 {
+            let unsent = self.gathered.len() - self.sent;
+            let Some(pace) = &self.flow.pace else {
+                self.turn = unsent;
+                return Poll::Ready(());
+            };
+            self.turn = unsent.min(pace.piece());
+            let wait = pace.reserve(self.turn);
+            if !wait.is_zero() {
+                self.flow.counters.bandwidth_limited();
+                self.waiting = Some(Box::pin(sleep(wait)));
+            }
+        }
+        if let Some(waiting) = &mut self.waiting {
+            ready!(waiting.as_mut().poll(cx));
+            self.waiting = None;
+            self.kept = KeptUp::from(Instant::now());
+        }
+        Poll::Ready(())
+    }
+
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.sent < self.gathered.len() {
+            ready!(self.poll_turn(cx));
             let unsent = &self.gathered[self.sent..];
+            let unsent = &unsent[..unsent.len().min(self.turn)];
             let count = ready!(Pin::new(&mut self.stream).poll_write(cx, unsent))?;
             if count == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.sent += count;
             self.unflushed = true;
-            self.moved = Instant::now();
+            self.turn -= count;
+            self.kept.moved(count, self.flow.least, Instant::now());
         }
         self.gathered.clear();
         self.gathered.shrink_to(RESTING);
@@ -117,7 +154,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Cork<S> {
             ready!(corked.poll_send(cx))?;
         }
         if corked.gathered.is_empty() && !corked.unflushed {
-            corked.moved = Instant::now();
+            corked.kept = KeptUp::from(Instant::now());
         }
         let room = GATHERED - corked.gathered.len();
         let taken = &bytes[..bytes.len().min(room)];
@@ -138,11 +175,21 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Cork<S> {
 
 #[cfg(test)]
 mod tests {
-    use std::{future::poll_fn, task::Waker};
+    use std::{future::poll_fn, task::Waker, time::Duration};
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
     use super::*;
+    use crate::counters::Registry;
+
+    fn flow() -> Flow {
+        Flow {
+            limit: Duration::from_secs(60),
+            least: 0,
+            pace: None,
+            counters: Registry::default().register(),
+        }
+    }
 
     fn block_on<T>(future: impl Future<Output = T>) -> T {
         tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
@@ -152,7 +199,7 @@ mod tests {
     fn nothing_leaves_before_it_is_sent() {
         block_on(async {
             let (near, mut far) = duplex(1024);
-            let mut cork = Cork::new(near);
+            let mut cork = Cork::new(near, flow());
             for word in ["one ", "two ", "three"] {
                 cork.write_all(word.as_bytes()).await.unwrap();
                 cork.flush().await.unwrap();
@@ -173,7 +220,7 @@ mod tests {
     fn what_is_gathered_is_bounded_and_arrives_whole() {
         block_on(async {
             let (near, mut far) = duplex(1000);
-            let mut cork = Cork::new(near);
+            let mut cork = Cork::new(near, flow());
             let sent: Vec<u8> = (0..300_000_u32).map(|n| n.to_le_bytes()[0]).collect();
             let writing = async {
                 cork.write_all(&sent).await.unwrap();

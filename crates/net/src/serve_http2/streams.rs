@@ -4,7 +4,7 @@ use std::{cell::Cell, rc::Rc, time::Duration};
 
 use tokio::time::Instant;
 
-use crate::service::Limits;
+use crate::{flow::KeptUp, service::Limits};
 
 /// How long a connection on which nothing is open may take to end once it was told to.
 const GOODBYE: Duration = Duration::from_secs(5);
@@ -24,8 +24,10 @@ pub(super) struct Streams {
     asked: Cell<bool>,
     /// Requests that were withdrawn, less those that were answered.
     withdrawn: Cell<u32>,
-    /// While pieces wait: when one last moved. Else, while no stream is open: since when.
-    moved: Cell<Instant>,
+    /// While pieces wait: when they last moved fast enough. Else, while no stream is open: since when.
+    kept: Cell<KeptUp>,
+    /// Bytes a second below which they do not.
+    least: u64,
 }
 
 /// What is to be done with a connection.
@@ -38,13 +40,14 @@ pub(super) enum Step {
 }
 
 impl Streams {
-    pub(super) fn new() -> Rc<Self> {
+    pub(super) fn new(least: u64) -> Rc<Self> {
         Rc::new(Self {
             open: Cell::new(0),
             waiting: Cell::new(0),
             asked: Cell::new(false),
             withdrawn: Cell::new(0),
-            moved: Cell::new(Instant::now()),
+            kept: Cell::new(KeptUp::from(Instant::now())),
+            least,
         })
     }
 
@@ -56,7 +59,7 @@ impl Streams {
         stuck: Option<Instant>,
         limits: &Limits,
     ) -> Option<(Instant, Step)> {
-        let moved = self.moved.get();
+        let moved = self.kept.get().at();
         if let Some(stuck) = stuck {
             return Some((stuck + limits.write_time, Step::End));
         }
@@ -85,7 +88,7 @@ impl Streams {
     pub(super) fn piece(self: &Rc<Self>) -> Waiting {
         // More content is no progress while older content is stuck.
         if self.waiting.get() == 0 {
-            self.moved.set(Instant::now());
+            self.restart();
         }
         self.waiting.set(self.waiting.get() + 1);
         Waiting(Rc::clone(self))
@@ -106,6 +109,20 @@ impl Streams {
         self.withdrawn.get() > WITHDRAWN_MAX
     }
 
+    /// Whether content waits for the client to take it.
+    pub(super) fn are_waited_for(&self) -> bool {
+        self.waiting.get() > 0
+    }
+
+    /// Bytes a second below which the client is too slow.
+    pub(super) const fn least(&self) -> u64 {
+        self.least
+    }
+
+    fn restart(&self) {
+        self.kept.set(KeptUp::from(Instant::now()));
+    }
+
     fn is_quiet(&self) -> bool {
         self.open.get() == 0 && self.waiting.get() == 0
     }
@@ -121,7 +138,7 @@ impl Drop for Open {
     fn drop(&mut self) {
         self.0.open.set(self.0.open.get() - 1);
         if self.0.is_quiet() {
-            self.0.moved.set(Instant::now());
+            self.0.restart();
         }
     }
 }
@@ -132,8 +149,10 @@ pub(super) struct Waiting(Rc<Streams>);
 
 impl Waiting {
     /// Some of it was written.
-    pub(super) fn moved(&self) {
-        self.0.moved.set(Instant::now());
+    pub(super) fn moved(&self, bytes: usize) {
+        let mut kept = self.0.kept.get();
+        kept.moved(bytes, self.0.least, Instant::now());
+        self.0.kept.set(kept);
     }
 }
 
@@ -141,7 +160,7 @@ impl Drop for Waiting {
     fn drop(&mut self) {
         self.0.waiting.set(self.0.waiting.get() - 1);
         if self.0.is_quiet() {
-            self.0.moved.set(Instant::now());
+            self.0.restart();
         }
     }
 }
@@ -152,8 +171,8 @@ mod tests {
 
     /// Streams, and when they began.
     fn begun() -> (Rc<Streams>, Instant) {
-        let streams = Streams::new();
-        let begun = streams.moved.get();
+        let streams = Streams::new(0);
+        let begun = streams.kept.get().at();
         (streams, begun)
     }
 
@@ -175,7 +194,7 @@ mod tests {
         assert_eq!(streams.next(None, None, &limits), None);
         assert_eq!(streams.next(Some(Instant::now()), None, &limits), None);
         drop(second);
-        let idle = streams.moved.get() + limits.idle_time;
+        let idle = streams.kept.get().at() + limits.idle_time;
         assert_eq!(streams.next(None, None, &limits), Some((idle, Step::Goodbye)));
     }
 
@@ -201,16 +220,16 @@ mod tests {
         // The whole content was handed over; it still waits.
         let other = streams.open();
         drop(open);
-        let stuck = streams.moved.get();
+        let stuck = streams.kept.get().at();
         assert_eq!(streams.next(None, None, &limits), None, "something else is going on");
         // Neither another stream nor its content is progress.
         let more = streams.piece();
         drop(other);
-        assert_eq!(streams.moved.get(), stuck);
+        assert_eq!(streams.kept.get().at(), stuck);
         assert_eq!(streams.next(None, None, &limits), Some((stuck + limits.write_time, Step::End)));
         while Instant::now() == stuck {}
-        piece.moved();
-        assert!(streams.moved.get() > stuck);
+        piece.moved(1);
+        assert!(streams.kept.get().at() > stuck);
         drop((piece, more));
         assert!(matches!(streams.next(None, None, &limits), Some((_, Step::Goodbye))));
     }

@@ -14,7 +14,7 @@ use nigh_edge::site::{self, Coding};
 use tokio::{sync::Semaphore, time::Instant};
 
 use super::{Ask, Service};
-use crate::{compress::Encoder, http1::trailers, origin::Fetched};
+use crate::{buffers::Reserved, compress::Encoder, http1::trailers, origin::Fetched};
 
 /// How long, in all, the readers of a response that is not kept wait for those who are behind.
 pub(super) const HELD_UP_MAX: Duration = Duration::from_secs(10);
@@ -146,10 +146,26 @@ impl Coder {
     }
 }
 
+/// A body's passage through this edge: what it takes as far as the store does not keep it, and how long
+/// readers that are behind may still make the others wait.
+pub(super) struct Passage {
+    bytes: u64,
+    reserved: Option<Reserved>,
+    patience: Duration,
+}
+
+impl Passage {
+    /// Of a body that takes so many bytes if it is not kept.
+    pub(super) const fn of(bytes: u64) -> Self {
+        Self { bytes, reserved: None, patience: HELD_UP_MAX }
+    }
+}
+
 /// Why a body does not come to its end.
-enum Broken {
+pub(super) enum Broken {
     Origin(Failure),
     Here,
+    NoRoom,
     Unwanted,
 }
 
@@ -192,13 +208,20 @@ impl Service {
     }
 
     /// Brings a body to its end, or the flight.
-    pub(super) async fn carry(&self, mut pilot: Pilot, mut source: Source, coder: Option<Coder>) {
-        match self.carry_all(&mut pilot, &mut source, coder).await {
+    pub(super) async fn carry(
+        &self,
+        mut pilot: Pilot,
+        mut source: Source,
+        coder: Option<Coder>,
+        passage: Passage,
+    ) {
+        match self.carry_all(&mut pilot, &mut source, coder, passage).await {
             Ok(trailers) => pilot.land(trailers),
             Err(Broken::Origin(failure)) => {
                 self.counters.origin_failure();
                 pilot.fail(failure);
             }
+            Err(Broken::NoRoom) => pilot.fail(Failure::NoRoom),
             Err(Broken::Here) => pilot.fail(Failure::GivenUp),
             Err(Broken::Unwanted) => {}
         }
@@ -209,9 +232,9 @@ impl Service {
         pilot: &mut Pilot,
         source: &mut Source,
         mut coder: Option<Coder>,
+        mut passage: Passage,
     ) -> Result<Option<HeaderMap>, Broken> {
         let mut trailer = None;
-        let mut patience = HELD_UP_MAX;
         loop {
             let holds_back = coder.as_ref().is_some_and(|coder| coder.holds_back);
             let frame = tokio::select! {
@@ -220,18 +243,18 @@ impl Service {
                 () = pilot.abandoned() => return Err(Broken::Unwanted),
                 () = tokio::time::sleep(HOLD_BACK), if holds_back => {
                     let held = coder.as_mut().map(Coder::flush).transpose()?.unwrap_or_default();
-                    self.push(pilot, &held, &mut patience).await?;
+                    self.push(pilot, &held, &mut passage).await?;
                     continue;
                 }
             };
             let Some(frame) = frame.map_err(Broken::Origin)? else { break };
             match (frame.into_data(), &mut coder) {
-                (Ok(data), None) => self.push(pilot, &data, &mut patience).await?,
+                (Ok(data), None) => self.push(pilot, &data, &mut passage).await?,
                 (Ok(mut data), Some(coder)) => {
                     while !data.is_empty() {
                         let piece = data.split_to(data.len().min(PIECE));
                         let out = coder.write(piece, &self.compressing.elsewhere).await?;
-                        self.push(pilot, &out, &mut patience).await?;
+                        self.push(pilot, &out, &mut passage).await?;
                         tokio::task::yield_now().await;
                     }
                 }
@@ -242,7 +265,7 @@ impl Service {
             }
         }
         if let Some(coder) = coder {
-            self.push(pilot, &coder.finish()?, &mut patience).await?;
+            self.push(pilot, &coder.finish()?, &mut passage).await?;
             trailer.iter_mut().for_each(site::remove_digests);
         }
         Ok(trailer.filter(|kept| !kept.is_empty()))
@@ -253,13 +276,23 @@ impl Service {
         &self,
         pilot: &mut Pilot,
         bytes: &Bytes,
-        patience: &mut Duration,
-    ) -> Result<(), Abandoned> {
+        passage: &mut Passage,
+    ) -> Result<(), Broken> {
         if bytes.is_empty() {
             return Ok(());
         }
         pilot.push(bytes);
-        self.wait_for_room(pilot, patience).await
+        // The store had no room for it, or has none for the rest.
+        if passage.reserved.is_none() && !pilot.keeps() {
+            self.widen(passage)?;
+        }
+        Ok(self.wait_for_room(pilot, &mut passage.patience).await?)
+    }
+
+    /// Reserves what a body takes that is not kept.
+    pub(super) fn widen(&self, passage: &mut Passage) -> Result<(), Broken> {
+        passage.reserved = self.reserve(passage.bytes);
+        passage.reserved.as_ref().map(|_| ()).ok_or(Broken::NoRoom)
     }
 
     /// Waits until the readers have taken enough; `patience` is how long those who are behind may

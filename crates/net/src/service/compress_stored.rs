@@ -16,9 +16,9 @@ use nigh_cache::{
 
 use super::{
     Ask, Service,
-    carry::{Coder, Source},
+    carry::{Coder, Passage, Source},
 };
-use crate::clock;
+use crate::{buffers, clock};
 
 impl Service {
     /// Compresses what is stored as it is for a flight that stands on the board, so that a purge finds
@@ -48,7 +48,8 @@ impl Service {
             selecting: selecting.into(),
             from_store: true,
         });
-        self.carry(pilot, Source::Stored(Run::whole(object)), Some(coder)).await;
+        let passage = Passage::of(buffers::passing(None));
+        self.carry(pilot, Source::Stored(Run::whole(object)), Some(coder), passage).await;
         Ok(())
     }
 

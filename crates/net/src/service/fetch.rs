@@ -27,10 +27,13 @@ use nigh_edge::{
 use tokio::sync::mpsc;
 
 use super::{
-    Answer, Ask, Incoming, Service, Streamed, Upgraded, beneath::Looked, carry::Source,
-    slice_fit::Fit, slice_source::Count,
+    Answer, Ask, Incoming, Service, Streamed, Upgraded,
+    beneath::Looked,
+    carry::{Passage, Source},
+    slice_fit::Fit,
+    slice_source::Count,
 };
-use crate::{body::RequestBody, clock, origin::Fetched};
+use crate::{body::RequestBody, buffers, clock, origin::Fetched};
 
 impl Service {
     /// Validates a stale object that was answered with, if nobody does so already.
@@ -62,6 +65,26 @@ impl Service {
 
     /// Asks the origin, or waits for whoever does.
     pub(super) async fn fetch(
+        self: &Rc<Self>,
+        ask: Rc<Ask>,
+        fetch: Fetch,
+        body: RequestBody,
+        interims: mpsc::Sender<Interim>,
+    ) -> Answer {
+        let cost = buffers::fetch(ask.version, ask.has_content);
+        let Some(taken) = self.reserve(cost) else {
+            return Answer::Problem(Problem::Origin(Failure::NoRoom), fetch.status);
+        };
+        let mut answer = self.fetch_with_room(ask, fetch, body, interims).await;
+        if let Answer::Streamed(Streamed { reserved, .. })
+        | Answer::Upgraded(Upgraded { reserved, .. }) = &mut answer
+        {
+            *reserved = Some(taken);
+        }
+        answer
+    }
+
+    async fn fetch_with_room(
         self: &Rc<Self>,
         ask: Rc<Ask>,
         fetch: Fetch,
@@ -243,7 +266,9 @@ impl Service {
                 let not_modified = is_shared && outcome == conditional::Outcome::NotModified;
                 let range = if is_shared { range_of(&head, ask) } else { None };
                 let content = Incoming::flight(reader, range.map(|range| range.span));
-                let streamed = Streamed { head, content, status, not_modified, first, range };
+                let reserved = None;
+                let streamed =
+                    Streamed { head, content, status, not_modified, first, range, reserved };
                 Some(Answer::Streamed(streamed))
             }
         }
@@ -372,6 +397,12 @@ impl Service {
             self.learn_from_head(ask, status, &fields, requested, received);
         }
         let length = fetched.length().filter(|_| ask.method != Method::HEAD && coder.is_none());
+        let is_empty = ask.method == Method::HEAD || status == StatusCode::NO_CONTENT;
+        let passing = if is_empty { 0 } else { buffers::passing(length) };
+        let mut passage = Passage::of(passing);
+        if stored.is_err() && self.widen(&mut passage).is_err() {
+            return pilot.fail(Failure::NoRoom);
+        }
         let announced = fields.get(header::CONTENT_LENGTH).cloned();
         let for_first = take_qualified(&mut fields, &directives);
         storable::strip(&mut fields, &directives, received);
@@ -409,7 +440,7 @@ impl Service {
             }
         }
         pilot.head(head);
-        self.carry(pilot, Source::Origin(fetched), coder).await;
+        self.carry(pilot, Source::Origin(fetched), coder, passage).await;
     }
 
     /// RFC 9111, section 4.4.
@@ -534,7 +565,8 @@ impl Service {
             Ok(mut fetched) if fetched.head.status == StatusCode::SWITCHING_PROTOCOLS => {
                 let fields = std::mem::take(&mut fetched.head.headers);
                 let status = CacheStatus { forward_status: Some(101), ..fetch.status };
-                Answer::Upgraded(Upgraded { fields, upgrade: fetched.into_upgrade(), status })
+                let upgrade = fetched.into_upgrade();
+                Answer::Upgraded(Upgraded { fields, upgrade, status, reserved: None })
             }
             // It declined, and its answer is an answer like any other.
             Ok(fetched) => {

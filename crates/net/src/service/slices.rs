@@ -32,6 +32,7 @@ use tokio::sync::mpsc;
 use super::{Answer, Ask, Incoming, Service, Work, incoming::Chunk};
 use crate::{
     body::RequestBody,
+    buffers::{self, Reserved},
     disk::{Lost, Reading},
 };
 
@@ -79,6 +80,8 @@ pub(crate) struct Slices {
     resumes_at: u64,
     /// Why it broke off.
     failure: Failure,
+    /// What it takes while it is sent.
+    _reserved: Reserved,
 }
 
 enum State {
@@ -201,6 +204,9 @@ impl Service {
             let ttl = hit.status.ttl;
             hit.status = CacheStatus { ttl, ..CacheStatus::forwarded(Forward::Partial) };
         }
+        let Some(reserved) = self.reserve(buffers::fetch(ask.version, false)) else {
+            return Some(Answer::Problem(Problem::Origin(Failure::NoRoom), hit.status));
+        };
         let mut slices = Box::new(Slices {
             service: Rc::clone(self),
             ask: Rc::clone(ask),
@@ -215,6 +221,7 @@ impl Service {
             asked_ahead: 0,
             resumes_at: 0,
             failure: Failure::GivenUp,
+            _reserved: reserved,
         });
         match poll_fn(|cx| slices.poll_chunk(cx)).await {
             Ok(first) => {

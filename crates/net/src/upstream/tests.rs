@@ -29,7 +29,8 @@ fn two() -> (Rc<Upstream>, DuplexStream, DuplexStream) {
     let origins: Vec<_> =
         members.iter().map(|member| Origin::new(member.settings.clone(), None)).collect();
     let (a, b) = (origins[0].far_end(), origins[1].far_end());
-    (Upstream::start(members, None, origins), a, b)
+    let core = crate::board::Board::default().core();
+    (Upstream::start(members, None, origins, Some(&core)), a, b)
 }
 
 fn request(method: Method, body: RequestBody) -> Request<RequestBody> {

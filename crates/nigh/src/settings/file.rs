@@ -13,13 +13,13 @@ use nigh_net::disk;
 use toml::de::DeTable;
 
 use super::{
-    Cache, Limits, Mistake, Node, Secret, Settings, Tls, document::Section, forward,
-    mistake::Mistakes, sites,
+    AdminAddress, Cache, Limits, Mistake, Node, Secret, Settings, Tls, clients, document::Section,
+    forward, mistake::Mistakes, sites,
 };
-use crate::cli::{ListenAddress, SliceSize, duration, loopback, target_size};
+use crate::cli::{ListenAddress, SliceSize, duration, target_size};
 
 /// Bytes of the longest settings file: tens of thousands of sites.
-const FILE_MAX: u64 = 16 << 20;
+pub(crate) const FILE_MAX: u64 = 16 << 20;
 
 /// Why a file gives no settings.
 #[derive(Debug, thiserror::Error)]
@@ -59,7 +59,7 @@ pub(crate) fn read(path: &Path) -> Result<Settings, Unusable> {
 }
 
 /// Reads settings; files that they name lie in `beside` if they do not say where.
-pub(super) fn parse(text: &str, beside: &Path) -> Result<Settings, Vec<Mistake>> {
+pub(crate) fn parse(text: &str, beside: &Path) -> Result<Settings, Vec<Mistake>> {
     let (document, errors) = DeTable::parse_recoverable(text);
     let mistakes = Mistakes::new(text);
     for error in &errors {
@@ -105,14 +105,37 @@ fn node(mut section: Section<'_>, folder: &Path) -> Node {
     if listen.as_ref().is_some_and(Vec::is_empty) {
         section.mistake("listen", "nobody could come in: name an address, such as \"http://:80\"");
     }
+    let admin = section.parsed("admin", |text| match text.parse() {
+        Ok(AdminAddress::Unix(path)) => Ok(AdminAddress::Unix(folder.join(path))),
+        parsed => parsed,
+    });
+    let admin_token = match section.is_table("admin_token") {
+        true => secret_in(section.inline("admin_token"), "admin_token", folder),
+        false => section.parsed("admin_token", |_| {
+            Err::<Secret, _>(format!(
+                "a token does not stand in this file: {}",
+                places("admin_token")
+            ))
+        }),
+    };
+    if admin.as_ref().is_some_and(AdminAddress::is_open) && !section.has("admin_token") {
+        let message = format!("others can reach this address: {}", places("admin_token"));
+        section.mistake("admin", message);
+    }
     let node = Node {
         name: section.parsed("name", name).unwrap_or(default.name),
         listen: listen.unwrap_or(default.listen),
-        admin: section.parsed("admin", loopback),
+        admin,
+        admin_token,
+        user: section.parsed("user", name),
+        group: section.parsed("group", name),
         workers: section.number("workers", 1..=1024).and_then(|count| u16::try_from(count).ok()),
         access_log: section.parsed("access_log", log),
         log_format: section.parsed("log_format", FromStr::from_str).unwrap_or(default.log_format),
     };
+    if section.has("group") && !section.has("user") {
+        section.mistake("group", "a group goes with a user: say user = \"nigh\" too");
+    }
     section.finish();
     node
 }
@@ -180,7 +203,7 @@ fn tls(mut section: Section<'_>, folder: &Path, node: &Node) -> Option<Tls> {
     Some(Tls { certificate: certificate?, key: key? })
 }
 
-/// A file that holds a secret, or a variable.
+/// A secret that a key of `section` names: a file, or a table that says where it lies.
 pub(super) fn secret(
     section: &mut Section<'_>,
     key: &'static str,
@@ -189,13 +212,36 @@ pub(super) fn secret(
     if !section.is_table(key) {
         return section.parsed(key, beside(folder)).map(Secret::File);
     }
-    let mut inner = section.inline(key);
-    let variable = inner.parsed("env", name).map(Secret::Environment);
-    if variable.is_none() && !inner.has("env") {
-        inner.mistake("", format!("name the variable: write {key} = {{ env = \"NAME\" }}"));
+    secret_in(section.inline(key), key, folder)
+}
+
+/// Where a secret lies, as a table says.
+fn secret_in(mut table: Section<'_>, key: &str, folder: &Path) -> Option<Secret> {
+    let variable = table.parsed("env", name).map(Secret::Environment);
+    let file = table.parsed("file", beside(folder)).map(Secret::File);
+    match (table.has("env"), table.has("file")) {
+        (true, true) => table.mistake("file", "a secret lies in one place: leave out env or file"),
+        (false, false) => table.mistake("", format!("say where it lies: {}", places(key))),
+        _ => {}
     }
-    inner.finish();
-    variable
+    table.finish();
+    variable.or(file)
+}
+
+/// How the places of a secret are written.
+fn places(key: &str) -> String {
+    format!("write {key} = {{ file = \"PATH\" }} or {key} = {{ env = \"NAME\" }}")
+}
+
+/// The least ceiling: some connections, each with a response in passing.
+const BUFFERS_MIN: ByteSize = ByteSize::mib(1);
+
+pub(crate) fn buffers(text: &str) -> Result<ByteSize, String> {
+    let size = ByteSize::from_str(text).map_err(|error| error.to_string())?;
+    match size < BUFFERS_MIN {
+        true => Err(format!("buffers take {BUFFERS_MIN} at least")),
+        false => Ok(size),
+    }
 }
 
 fn limits(mut section: Section<'_>) -> Limits {
@@ -212,7 +258,10 @@ fn limits(mut section: Section<'_>) -> Limits {
         head_time: section.parsed("head_time", duration).unwrap_or(default.head_time),
         idle_time: section.parsed("idle_time", duration).unwrap_or(default.idle_time),
         stall_time: section.parsed("stall_time", duration).unwrap_or(default.stall_time),
+        min_rate: section.parsed("min_rate", clients::min_rate).unwrap_or(default.min_rate),
         drain_time: section.parsed("drain_time", duration).unwrap_or(default.drain_time),
+        buffers: section.parsed("buffers", buffers).unwrap_or(default.buffers),
+        per_client: clients::read(section.inline("per_client")),
     };
     section.finish();
     limits

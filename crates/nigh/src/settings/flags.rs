@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use nigh_cache::{key::Scheme, slices::Slicing};
+use nigh_edge::client;
 use nigh_net::{disk, origin};
 
 use super::{Cache, Forward, Limits, Node, Secret, Settings, Site, Tls};
@@ -29,7 +30,8 @@ impl From<&cli::Edge> for Settings {
         Self {
             node: Node {
                 listen: flags.listen.clone(),
-                admin: flags.admin,
+                admin: flags.admin.clone(),
+                admin_token: flags.admin_token_file.clone().map(Secret::File),
                 workers: flags.workers,
                 access_log: flags.access_log.clone(),
                 log_format: flags.log_format,
@@ -56,7 +58,10 @@ impl From<&cli::Edge> for Settings {
                 head_time: limits.head_time,
                 idle_time: limits.idle_time,
                 stall_time: limits.stall_time,
+                min_rate: limits.min_rate,
                 drain_time: limits.drain_time,
+                buffers: limits.buffers,
+                per_client: client::Limits::default(),
             },
             forward: flags.forward.forward.then(|| Forward::from(&flags.forward)),
             sites: site.into_iter().collect(),

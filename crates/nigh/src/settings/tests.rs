@@ -4,6 +4,7 @@ use std::path::Path;
 
 use clap::Parser;
 use nigh_base::Rng;
+use serde_json::Value;
 
 use super::*;
 use crate::cli::{Cli, Verb};
@@ -28,6 +29,7 @@ const WHOLE: &str = r#"
 name = "eu-1"
 listen = ["http://:80", "https://[::1]:443"]
 admin = "127.0.0.1:9000"
+admin_token = { env = "TOKEN" }
 workers = 4
 access_log = "access.log"
 log_format = "json"
@@ -228,6 +230,29 @@ fn a_forward_proxy_that_cannot_be_says_why() {
 }
 
 #[test]
+fn limits_for_clients_are_read() {
+    let text = "[limits]\nmin_rate = \"1KiB/s\"\nper_client = { requests = \"600/m\", connections = 4, \
+                bandwidth = \"1MiB/s\", exempt = [\"10.0.0.0/8\", \"::1\"], ipv6_prefix = 48 }\n\
+                [[site]]\nhost = \"*\"\norigin = \"http://a\"";
+    let limits = parse(text).unwrap().limits;
+    let clients = &limits.per_client;
+    assert_eq!((limits.min_rate, clients.burst, clients.connections), (1024, 10, Some(4)));
+    assert_eq!((clients.ipv4_prefix, clients.ipv6_prefix, clients.exempt.len()), (32, 48, 2));
+    assert!(clients.are_set() && !Limits::default().per_client.are_set());
+    let settings = parse(text).unwrap();
+    let shown = &shown(&settings)["limits"];
+    let clients = &shown["per_client"];
+    assert_eq!((&shown["min_rate"], &clients["requests"]), (&"1KiB/s".into(), &"600/m".into()));
+    assert_eq!(clients["bandwidth"], "1MiB/s");
+    assert_eq!(clients["exempt"], serde_json::json!(["10.0.0.0/8", "::1/128"]));
+    let mut other = settings.clone();
+    other.limits.min_rate = 1;
+    assert!(waiting(&settings, &other).is_empty());
+    other.limits.per_client.burst = 7;
+    assert_eq!(waiting(&settings, &other), ["limits.per_client.burst"]);
+}
+
+#[test]
 fn an_unknown_key_names_the_nearest_at_every_depth() {
     assert_eq!(
         mistakes("[node]\nlissen = \"http://:80\"\n[cached]\nmemory = \"1GiB\""),
@@ -266,15 +291,25 @@ fn values_that_are_none_say_what_to_write() {
         ("[node]\nlisten = \"ftp://a\"", "2:10", "`ftp` is neither http nor https"),
         ("[node]\nlisten = [\"http://:80\", 3]", "2:25", "`listen` is text: write it in quotes"),
         ("[node]\nlisten = []", "2:10", "name an address"),
-        ("[node]\nadmin = \"0.0.0.0:1\"", "2:9", "must be loopback"),
+        ("[node]\nadmin = \"0.0.0.0:1\"", "2:9", "others can reach this address"),
         ("[node]\nworkers = \"4\"", "2:11", "a whole number without quotes, from 1 to 1024"),
         ("[node]\nworkers = 0", "2:11", "from 1 to 1024"),
+        ("[node]\ngroup = \"a\"", "2:9", "say user = "),
         ("[node]\nlog_format = \"xml\"", "2:14", "combined or json"),
         ("[cache]\nmemory = 5", "2:10", "write it in quotes"),
         ("[cache]\nmemory = \"many\"", "2:10", "is no unit of size: use B, KiB"),
         ("[cache]\neviction = \"random\"", "2:12", "gdsf"),
         ("[cache]\nslice = \"1KiB\"", "2:9", "none"),
         ("[limits]\nmax_target = \"64KiB\"", "2:14", "at most 63KiB"),
+        ("[limits]\nmin_rate = \"fast\"", "2:12", "write 10MiB/s"),
+        ("[limits]\nbuffers = \"1KiB\"", "2:11", "1MiB at least"),
+        ("[limits]\nper_client = { requests = 5 }", "2:27", "write it in quotes"),
+        ("[limits]\nper_client = { requests = \"5\" }", "2:27", "write 100/s, 600/m"),
+        ("[limits]\nper_client = { requests = \"0/s\" }", "2:27", "no rate of requests"),
+        ("[limits]\nper_client = { burst = 5 }", "2:24", "say requests = "),
+        ("[limits]\nper_client = { exempt = \"10.0.0.1/8\" }", "2:25", "write 192.0.2.0/24"),
+        ("[limits]\nper_client = { ipv6_prefix = 129 }", "2:30", "from 16 to 128"),
+        ("[limits]\nper_client = { connection = 5 }", "2:16", "the nearest is `connections`"),
         ("[limits]\nhead_time = \"5w\"", "2:13", "use ms, s, m, h or d"),
         ("[tls]\ncert = \"a\"", "1:1", "has no `key`"),
         ("[tls]\ncert = \"a\"\nkey = { envs = \"A\" }", "3:9", "the nearest is `env`"),
@@ -331,14 +366,120 @@ fn what_is_no_toml_is_reported_by_line() {
     assert!(twice[0].starts_with("3:1: "), "{twice:#?}");
 }
 
+/// The paths of all keys of a table, but for those of lists.
+fn keys(path: &str, value: &Value, out: &mut Vec<String>) {
+    match value.as_object() {
+        Some(map) => map.iter().for_each(|(key, value)| keys(&format!("{path}.{key}"), value, out)),
+        None => out.push(path.to_owned()),
+    }
+}
+
 #[test]
-fn what_only_a_start_changes_is_named() {
-    let (one, mut other) = (parse(WHOLE).unwrap(), parse(WHOLE).unwrap());
-    other.sites.pop();
-    assert!(one.fixed_differences(&other).is_empty());
-    other.node.listen.pop();
-    other.cache.memory = ByteSize::mib(1);
-    assert_eq!(one.fixed_differences(&other), ["[node]", "[cache]"]);
+fn every_key_that_was_written_is_shown() {
+    let shown = shown(&parse(WHOLE).unwrap());
+    let mut lines = WHOLE.lines().scan(String::new(), |section, line| {
+        if let Some(title) = line.strip_prefix('[') {
+            *section = title.trim_matches(['[', ']']).to_owned();
+        }
+        Some((section.clone(), line))
+    });
+    let mut rule = shown["site"][0]["path"].as_array().unwrap().iter();
+    let mut current = &Value::Null;
+    lines.by_ref().take_while(|(_, line)| !line.contains("host = \"*\"")).for_each(
+        |(section, line)| {
+            if line == "[[site.path]]" {
+                current = rule.next().unwrap();
+            }
+            let Some((key, _)) = line.split_once(" = ") else { return };
+            let table = match section.as_str() {
+                "site" => &shown["site"][0],
+                "site.path" => current,
+                section => &shown[section],
+            };
+            assert!(!table[key].is_null(), "{key} of [{section}] is not shown");
+        },
+    );
+    let mut all = Vec::new();
+    keys("", &shown["limits"], &mut all);
+    assert_eq!(all.len(), 18);
+    assert_eq!(shown["tls"]["key"], serde_json::json!({ "env": "SITE_KEY" }));
+    assert_eq!(shown["site"][0]["timeouts"]["idle"], "9s");
+}
+
+#[test]
+fn what_is_written_is_what_is_shown() {
+    let shown = shown(&parse(WHOLE).unwrap());
+    let site = &shown["site"][0];
+    assert_eq!(shown["cache"]["slice"], "2MiB");
+    assert_eq!(site["origin_key"], serde_json::json!({ "env": "EDGE_KEY" }));
+    assert_eq!((&site["deny"][0], &site["allow"]), (&"192.0.2.0/24".into(), &Value::Null));
+    let path = &site["path"][0];
+    assert_eq!(path["allow"], serde_json::json!(["10.0.0.0/8", "2001:db8::/32"]));
+    assert_eq!(path["deny"], Value::Null, "the site's are the site's");
+    assert_eq!(path["remove_response_fields"], Value::Null);
+    assert_eq!(path["methods"], serde_json::json!(["GET", "HEAD"]));
+    assert_eq!(path["set_response_fields"], serde_json::json!(["x-a: b"]));
+    assert_eq!(path["strip"], Value::Null, "it follows from `signed`");
+    assert_eq!(path["signed"][0], serde_json::json!({ "id": "new", "file": "/etc/nigh/url.key" }));
+    assert_eq!(path["compress"], serde_json::json!(["br", "gzip"]));
+    assert_eq!((&path["deception_guard"], &path["follow_links"]), (&false.into(), &true.into()));
+}
+
+#[test]
+fn a_forward_proxy_is_shown_with_its_defaults_and_waits_for_a_restart() {
+    let site = "[[site]]\nhost = \"a\"\norigin = \"http://o\"\n";
+    let before = parse(site).unwrap();
+    let after = format!(
+        "[forward]\ndeny = [\"*.example\", \"192.0.2.0/24\"]\nusers = \"users\"\n\
+         transparent = \"tproxy://[::]:3129\"\n{site}"
+    );
+    let after = parse(&after).unwrap();
+    let forward = &shown(&after)["forward"];
+    assert_eq!(forward["deny"], serde_json::json!(["*.example", "192.0.2.0/24"]));
+    assert_eq!(forward["transparent"], serde_json::json!(["tproxy://[::]:3129"]));
+    assert_eq!(
+        (&forward["users"], &forward["max_tunnels"]),
+        (&"/etc/nigh/users".into(), &4096.into())
+    );
+    assert!(!forward["clients"].as_array().unwrap().is_empty());
+    let all = waiting(&before, &after);
+    assert!(
+        all.contains(&"forward.deny".to_owned()) && all.contains(&"forward.clients".to_owned())
+    );
+    assert_eq!(waiting(&after, &after), Vec::<String>::new());
+}
+
+#[test]
+fn a_difference_is_told_by_key_and_what_no_key_tells_is_told_all_the_same() {
+    let before = parse(WHOLE).unwrap();
+    assert_eq!(Difference::between(&before, &before), Difference::default());
+    let mut after = before.clone();
+    after.limits.max_fields = 60;
+    after.cache.memory = ByteSize::mib(1);
+    // A time that no key shows.
+    after.sites[0].origins[0].settings.keep_alive += Duration::from_secs(1);
+    let difference = Difference::between(&before, &after);
+    let keys: Vec<_> = difference.keys.iter().map(|it| (it.key.as_str(), it.restart)).collect();
+    assert_eq!(keys, [("cache.memory", true), ("limits.max_fields", false)]);
+    assert_eq!(difference.sites_changed[0].site, "www.example.com");
+    assert_eq!(difference.sites_changed[0].keys[0].key, "*");
+    assert_eq!(waiting(&before, &after), ["cache.memory"]);
+    after.node.admin_token = Some(Secret::File("/token".into()));
+    assert_eq!(waiting(&before, &after), ["cache.memory"], "another token is taken at once");
+    after.node.admin_token = None;
+    assert_eq!(waiting(&before, &after), ["node.admin_token.env", "cache.memory"]);
+}
+
+#[test]
+fn sites_are_the_same_if_they_share_a_host() {
+    let site = |hosts: &str| format!("[[site]]\nhost = {hosts}\norigin = \"http://o\"\n");
+    let before = parse(&(site("[\"a\", \"b\"]") + &site("\"c\""))).unwrap();
+    let after = parse(&(site("\"d\"") + &site("[\"b\", \"e\"]"))).unwrap();
+    let difference = Difference::between(&before, &after);
+    assert_eq!(difference.sites_added, ["d"]);
+    assert_eq!(difference.sites_removed, ["c"]);
+    assert_eq!(difference.sites_changed[0].site, "b");
+    assert_eq!(difference.sites_changed[0].keys[0].key, "host");
 }
 
 /// A file that was cut, copied into and mistyped in a few places.

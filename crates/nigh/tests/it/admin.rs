@@ -1,6 +1,12 @@
 //! The admin address: health, metrics and status, for this machine only.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use crate::support::{Edge, Origin, Wire, ok, process::nigh};
 
@@ -34,7 +40,7 @@ fn samples(page: &str) -> BTreeMap<String, f64> {
         } else {
             let (name, value) = line.rsplit_once(' ').expect("a sample");
             assert_eq!(name.split('{').next(), Some(&*family), "{line}");
-            let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_{}=\"-,".contains(&byte);
+            let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_{}=\"-,:/.*".contains(&byte);
             assert!(name.bytes().all(plain), "{line}");
             let before = samples.insert(name.to_owned(), value.parse().expect("a number"));
             assert!(before.is_none(), "twice: {line}");
@@ -62,6 +68,10 @@ fn metrics_are_text_that_prometheus_reads_and_they_count() {
         ("nigh_refused_total", 1.0),
         ("nigh_store_objects", 1.0),
         ("nigh_connections_accepted_total", 2.0),
+        ("nigh_site_requests_total{site=\"*\",cache=\"hit\"}", 1.0),
+        ("nigh_site_requests_total{site=\"*\",cache=\"other\"}", 1.0),
+        ("nigh_site_bytes_total{site=\"*\"}", 1.0),
+        (&*format!("nigh_origin_up{{origin=\"{}\"}}", origin.url()), 1.0),
     ] {
         assert_eq!(samples.get(name), Some(&value), "{name} in {samples:#?}");
     }
@@ -74,7 +84,8 @@ fn the_status_says_where_it_listens_and_what_it_has_done() {
     let edge = Edge::start(&origin, &["--admin", "127.0.0.1:0", "--memory", "64MiB"]);
     edge.fill("/");
     let status = edge.status_until(|status| status["connections"] == 0);
-    assert_eq!(status["sites"][0]["origins"][0], origin.url());
+    assert_eq!(status["sites"][0]["origins"][0]["url"], origin.url());
+    assert_eq!(status["sites"][0]["requests"], 2);
     assert_eq!(status["listen"][0], format!("http://{}", edge.addresses[0]));
     assert_eq!(status["requests"]["hit"], 1);
     assert_eq!(status["origin_requests"], 1);
@@ -103,16 +114,119 @@ fn a_foreign_host_is_refused_so_that_no_web_page_reads_it() {
 }
 
 #[test]
-fn it_is_read_only() {
+fn a_method_that_a_path_has_not_is_refused_and_allow_says_which_it_has() {
     let origin = Origin::saying(ok("max-age=100", "x"));
     let edge = Edge::start(&origin, &ADMIN);
-    for method in ["POST", "PUT", "DELETE"] {
-        let mut wire = Wire::connect(edge.admin());
-        wire.send(format!(
-            "{method} /v1/status HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n"
-        ));
-        assert_eq!(wire.response().status(), 405, "{method}");
+    for (method, path, allowed) in [
+        ("POST", "/v1/status", "GET,HEAD"),
+        ("DELETE", "/v1/config", "GET,HEAD,PUT"),
+        ("GET", "/v1/purge?all", "POST"),
+        ("OPTIONS", "/v1/drain", "POST"),
+        ("TRACE", "/healthz", "GET,HEAD"),
+    ] {
+        let refused = edge.tell_admin(method, path, "", "");
+        refused.assert_problem(405);
+        assert_eq!(refused.first("allow"), allowed, "{method} {path}");
     }
+    edge.tell_admin("POST", "/v1/purgatory", "", "").assert_problem(404);
+}
+
+#[test]
+fn the_api_describes_itself_and_every_operation_of_it() {
+    let origin = Origin::saying(ok("max-age=100", "x"));
+    let edge = Edge::start(&origin, &ADMIN);
+    let answer = edge.ask_admin("/v1/openapi.json");
+    let document: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+    assert_eq!(document["openapi"], "3.1.0");
+    let operations = document["paths"].as_object().unwrap().values();
+    let operations: Vec<_> = operations.flat_map(|path| path.as_object().unwrap()).collect();
+    assert_eq!(operations.len(), 14);
+    for (method, operation) in operations {
+        assert!(operation["summary"].is_string(), "{method}: {operation}");
+        assert!(operation["responses"]["default"].is_object(), "{method}: {operation}");
+    }
+}
+
+#[test]
+fn what_is_stored_is_listed_page_by_page() {
+    let origin = Origin::saying(ok("max-age=100", "x"));
+    let edge = Edge::start(&origin, &ADMIN);
+    for target in ["/a/1", "/a/2", "/a/3", "/b"] {
+        edge.fill(target);
+    }
+    let (mut keys, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let path = format!("/v1/objects?prefix=http://www.example/a/&limit=2{cursor}");
+        let page = edge.ask_admin(&path);
+        let page: serde_json::Value = serde_json::from_slice(&page.body).unwrap();
+        let objects = page["objects"].as_array().unwrap();
+        assert!(objects.len() <= 2);
+        for object in objects {
+            assert_eq!((&object["status"], &object["whole"]), (&200.into(), &true.into()));
+            keys.push(object["key"].as_str().unwrap().to_owned());
+        }
+        match page["next"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => break,
+        }
+    }
+    keys.sort();
+    let expected = ["1", "2", "3"].map(|n| format!("http://www.example/a/{n}"));
+    assert_eq!(keys, expected);
+    for wrong in ["limit=0", "limit=1001", "cursor=x", "prefix=www", "limits=1", "limit=1&limit=2"]
+    {
+        edge.ask_admin(&format!("/v1/objects?{wrong}")).assert_problem(400);
+    }
+}
+
+#[test]
+fn an_origin_that_fails_is_down_until_it_answers_again() {
+    let well = Arc::new(AtomicBool::new(false));
+    let is_well = Arc::clone(&well);
+    let origin = Origin::answering(move |_| match is_well.load(Ordering::Relaxed) {
+        true => ok("no-store", "x"),
+        false => "nonsense\r\n\r\n".to_owned(),
+    });
+    let edge = Edge::start(&origin, &["--admin", "127.0.0.1:0", "--workers", "1"]);
+    let mut events = edge.events();
+    for _ in 0..3 {
+        assert_eq!(edge.get("/").status(), 502);
+    }
+    let told = String::from_utf8(events.chunk().unwrap()).unwrap();
+    assert!(told.starts_with("event: origin-down\n") && told.contains(&origin.url()), "{told}");
+    let status = edge.status_until(|_| true);
+    let seen = &status["sites"][0]["origins"][0];
+    assert_eq!(
+        (&seen["up"], &seen["workers"], &seen["workers_up"]),
+        (&false.into(), &1.into(), &0.into())
+    );
+    let metrics = edge.ask_admin("/metrics");
+    let line = format!("nigh_origin_up{{origin=\"{}\"}} 0\n", origin.url());
+    assert!(metrics.text().contains(&line), "{}", metrics.text());
+    well.store(true, Ordering::Relaxed);
+    assert_eq!(edge.get("/").status(), 200);
+    let told = String::from_utf8(events.chunk().unwrap()).unwrap();
+    assert!(told.starts_with("event: origin-up\n"), "{told}");
+    assert_eq!(edge.status_until(|_| true)["sites"][0]["origins"][0]["up"], true);
+}
+
+#[test]
+fn a_drain_that_is_asked_for_lets_requests_end_and_health_says_so_meanwhile() {
+    let origin = Origin::start();
+    let mut edge = Edge::start(&origin, &ADMIN);
+    let mut client = edge.client();
+    client.ask("GET", "/", "");
+    let asked = origin.asked();
+    let mut events = edge.events();
+    let begun = edge.tell_admin("POST", "/v1/drain", "", "");
+    assert_eq!(begun.status(), 202);
+    assert!(begun.text().contains("\"draining\":true,\"connections\":1"), "{}", begun.text());
+    assert!(String::from_utf8(events.chunk().unwrap()).unwrap().starts_with("event: draining\n"));
+    edge.ask_admin("/healthz").assert_problem(503);
+    assert_eq!(edge.status_until(|_| true)["draining"], true);
+    asked.answer(ok("max-age=100", "whole"));
+    assert_eq!(client.response().text(), "whole");
+    assert!(edge.ended().success());
 }
 
 #[test]

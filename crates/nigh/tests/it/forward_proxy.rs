@@ -2,7 +2,7 @@
 //! told. RFC 9110, sections 3.7 and 9.3.6.
 
 use crate::support::{
-    Directory, Edge, Origin, Response, SettingsFile, Wire, edge::summary, h2, ok,
+    Directory, Edge, Origin, Response, SettingsFile, Wire, edge::summary, h2, ok, process::nigh,
 };
 
 const FAR: &str = "max-age=100";
@@ -307,7 +307,7 @@ fn a_site_and_a_proxy_stand_side_by_side() {
         site.url()
     )));
     edge.hang_up();
-    edge.line("[forward] differ from what runs");
+    edge.line("forward.no_proxy differ from what runs");
     assert_eq!(fetch(&mut edge.client(), &url, "").text(), "elsewhere");
     assert_eq!(summary(&edge.get("/").head).0, 421);
 }
@@ -321,6 +321,25 @@ fn what_a_proxy_keeps_is_explained_and_purged_by_its_url() {
     fetch(&mut edge.client(), &url, "");
     let explained = edge.ask_admin(&format!("/v1/explain?url={url}"));
     assert!(explained.text().contains("\"stored\":true"), "{}", explained.text());
+}
+
+#[test]
+fn what_clients_will_ask_a_proxy_for_is_prefetched_and_counted_as_one_line() {
+    let origin = Origin::saying(ok(FAR, "page"));
+    let edge = proxy(&["--admin", "127.0.0.1:0"]);
+    let (url, admin) = (format!("{}/", origin.url()), edge.admin().to_string());
+    let fetched = nigh(&["prefetch", &url, "--admin", &admin]);
+    assert!(fetched.stdout.starts_with("stored"), "{} {}", fetched.stdout, fetched.stderr);
+    let answer = fetch(&mut edge.client(), &url, "");
+    assert!(answer.says("hit"), "{answer:?}");
+    let refused = nigh(&["prefetch", "https://127.0.0.1/", "--admin", &admin]);
+    assert!(refused.stdout.contains("no site of this edge"), "{}", refused.stdout);
+    let status = edge.status_until(|status| status["forward"]["requests"] == 2);
+    assert_eq!(status["forward"]["hits"], 1);
+    assert_eq!(status["sites"].as_array().map(Vec::len), Some(0));
+    let page = edge.ask_admin("/metrics");
+    assert!(page.text().contains("nigh_site_requests_total{site=\"[forward]\",cache=\"hit\"} 1"));
+    assert!(!page.text().contains("nigh_origin_up{"), "clients' choices are nobody's origins");
 }
 
 #[test]

@@ -131,8 +131,11 @@ fn wrong_questions_are_refused_with_what_is_right() {
         ("POST /v1/purge?tag= HTTP/1.1", 400, "wants a value"),
         ("POST /v1/purge?tag=a&host=b HTTP/1.1", 400, "one prefix, host or tag at a time"),
         ("POST /v1/purge?url=/x HTTP/1.1", 400, "must begin with http"),
-        ("POST /v1/purge?everything HTTP/1.1", 400, "none of url, prefix"),
-        ("GET /v1/purge?all HTTP/1.1", 405, "POST is for /v1/purge"),
+        ("POST /v1/purge?everything HTTP/1.1", 400, "none of: url, prefix"),
+        ("GET /v1/purge?all HTTP/1.1", 405, "none of this path's methods"),
+        ("POST /v1/purge?all=perhaps HTTP/1.1", 400, "true or false"),
+        ("POST /v1/purge?all=false HTTP/1.1", 400, "say what"),
+        ("POST /v1/purge?url=http://www.example/&url=x HTTP/1.1", 400, "must begin with http"),
         ("POST /v1/purge?all HTTP/1.1\r\nOrigin: http://evil.example", 403, "browsers"),
     ] {
         let answer = ask(head);

@@ -165,6 +165,6 @@ fn a_reload_says_what_waits_for_a_start() {
     let edge = Edge::of(&file);
     file.rewrite(&format!("{}[cache]\nmemory = \"1MiB\"\n", before(&origin, "www.example")));
     edge.hang_up();
-    edge.line("[cache] differ from what runs: restart for that");
+    edge.line("cache.memory differ from what runs: restart for that");
     assert_eq!(edge.get("/").text(), "x");
 }

@@ -14,7 +14,7 @@ use super::{
 /// A running edge; dropping it kills it.
 #[derive(Debug)]
 pub(crate) struct Edge {
-    process: Process,
+    pub(crate) process: Process,
     /// Where it listens, in the order of its flags: clear HTTP first.
     pub(crate) addresses: Vec<SocketAddr>,
     admin: Option<SocketAddr>,
@@ -47,8 +47,9 @@ impl Edge {
         Self::run(shell, &["--to", &origin.url()], flags)
     }
 
+    /// An edge that `command` begins, to which the arguments are added.
     #[track_caller]
-    fn run(mut command: Command, role: &[&str], flags: &[&str]) -> Self {
+    pub(crate) fn run(mut command: Command, role: &[&str], flags: &[&str]) -> Self {
         command.arg("edge").args(role).args(["--listen", "http://127.0.0.1:0"]);
         if !flags.contains(&"--workers") {
             command.args(["--workers", "2"]);
@@ -63,7 +64,7 @@ impl Edge {
         }
         if flags.contains(&"--admin") {
             let line = edge.line("admin on ");
-            edge.admin = Some(address_in(&line));
+            edge.admin = socket_in(&line);
         }
         edge
     }
@@ -82,14 +83,15 @@ impl Edge {
         Self::described(command, file)
     }
 
+    /// The same, begun by `command`.
     #[track_caller]
-    fn described(mut command: Command, file: &SettingsFile) -> Self {
+    pub(crate) fn described(mut command: Command, file: &SettingsFile) -> Self {
         let command = command.arg("run").arg(&file.path);
         let process = Process::start(command.stdout(Stdio::null()).stderr(Stdio::piped()));
         let mut edge = Self { process, addresses: Vec::new(), admin: None };
         edge.addresses.push(address_in(&edge.line("listening on ")));
         if file.has_admin {
-            edge.admin = Some(address_in(&edge.line("admin on ")));
+            edge.admin = socket_in(&edge.line("admin on "));
         }
         edge
     }
@@ -165,6 +167,34 @@ impl Edge {
         wire.response()
     }
 
+    /// Tells its admin address something; `lines` are more field lines, each with its line end.
+    #[track_caller]
+    pub(crate) fn tell_admin(
+        &self,
+        method: &str,
+        path: &str,
+        lines: &str,
+        content: &str,
+    ) -> Response {
+        let mut wire = Wire::connect(self.admin());
+        let (host, length) = (self.admin(), content.len());
+        wire.send(format!(
+            "{method} {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {length}\r\n{lines}\
+             Connection: close\r\n\r\n{content}"
+        ));
+        wire.response()
+    }
+
+    /// What happens to it from now on: each chunk is an event.
+    #[track_caller]
+    pub(crate) fn events(&self) -> Wire {
+        let mut wire = Wire::connect(self.admin());
+        wire.send(format!("GET /v1/events HTTP/1.1\r\nHost: {}\r\n\r\n", self.admin()));
+        assert_eq!(wire.head().first("content-type"), "text/event-stream");
+        assert_eq!(wire.chunk().expect("a chunk"), b": listening\n\n");
+        wire
+    }
+
     /// `/v1/status`, once it is as it should be.
     #[track_caller]
     pub(crate) fn status_until(
@@ -179,6 +209,24 @@ impl Edge {
                 return status;
             }
             assert!(Instant::now() < deadline, "this does not change: {status}");
+            std::thread::yield_now();
+        }
+    }
+
+    /// What `/metrics` says of this, labels included.
+    #[track_caller]
+    pub(crate) fn metric(&self, name: &str) -> u64 {
+        let page = self.ask_admin("/metrics");
+        let value = page.text().lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.and_then(|value| value.parse().ok()).expect("a number of this name")
+    }
+
+    /// The same, once it is as it should be.
+    #[track_caller]
+    pub(crate) fn metric_until(&self, name: &str, good: impl Fn(u64) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !good(self.metric(name)) {
+            assert!(Instant::now() < deadline, "{name} does not change");
             std::thread::yield_now();
         }
     }
@@ -222,6 +270,11 @@ impl Edge {
 fn address_in(line: &str) -> SocketAddr {
     let (_, behind) = line.split_once("://").expect("the line names an address");
     behind.split_whitespace().next().and_then(|text| text.parse().ok()).expect("an address")
+}
+
+/// The address of the network in a line, if there is one.
+fn socket_in(line: &str) -> Option<SocketAddr> {
+    line.contains("://").then(|| address_in(line))
 }
 
 /// The parts of a head that a test compares in one go.

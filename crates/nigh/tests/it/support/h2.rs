@@ -8,6 +8,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -82,6 +83,18 @@ impl Client {
     pub(crate) fn send(&self, request: Request<Content>) -> Got {
         self.runtime.block_on(exchange(self.sender.clone(), request)).expect("an answer")
     }
+}
+
+/// The certificate that is shown at an address, over TLS.
+pub(crate) fn certificate(address: SocketAddr) -> Vec<u8> {
+    runtime().block_on(async {
+        let tcp = TcpStream::connect(address).await.expect("someone listens");
+        let connector = TlsConnector::from(tls(&[b"http/1.1"]));
+        let name = ServerName::try_from("localhost").expect("a name");
+        let stream = connector.connect(name, tcp).await.expect("it speaks TLS");
+        let shown = stream.get_ref().1.peer_certificates().expect("it shows one");
+        shown[0].to_vec()
+    })
 }
 
 async fn handshake<S>(stream: S) -> SendRequest<Content>
@@ -177,6 +190,24 @@ impl Exchange<'_> {
     pub(crate) fn send(&mut self, content: &'static str) {
         let _runtime = self.runtime.enter();
         self.content.send_data(Bytes::from_static(content.as_bytes()), true).expect("it is wanted");
+    }
+
+    /// Sends a byte of content each time this much has passed, until the answer is there.
+    pub(crate) fn answer_while_dripping(self, every: Duration) -> http::response::Parts {
+        let Self { runtime, mut response, mut content } = self;
+        let dripping = async {
+            let mut ticks = tokio::time::interval(every);
+            loop {
+                tokio::select! {
+                    answer = &mut response => break answer,
+                    _ = ticks.tick() => {
+                        content.send_data(Bytes::from_static(b"x"), false).expect("it is wanted");
+                    }
+                }
+            }
+        };
+        let answer = runtime.block_on(async { timeout(PATIENCE, dripping).await });
+        answer.expect("a response in time").expect("an answer").into_parts().0
     }
 
     /// The next interim response; `None` if the answer itself is next.

@@ -17,6 +17,8 @@ pub(crate) const NIGH: &str = env!("CARGO_BIN_EXE_nigh");
 pub(crate) struct Process {
     child: Child,
     lines: Receiver<String>,
+    /// Those that have taken its place, one after the other; they write to the same outputs.
+    successors: Vec<u32>,
 }
 
 impl Process {
@@ -36,7 +38,7 @@ impl Process {
         if let Some(stderr) = child.stderr.take() {
             pass_lines_on(stderr, out);
         }
-        Self { child, lines }
+        Self { child, lines, successors: Vec::new() }
     }
 
     /// The next of its lines that contains `words`.
@@ -65,10 +67,43 @@ impl Process {
         self.signal("-HUP");
     }
 
+    /// Sends it SIGUSR2.
+    pub(crate) fn ask_to_be_replaced(&self) {
+        self.signal("-USR2");
+    }
+
+    /// Has a new process take its place, which gets the signals from then on.
+    #[track_caller]
+    pub(crate) fn replace(&mut self) {
+        self.ask_to_be_replaced();
+        let line = self.line("a new process is started");
+        let (_, id) = line.rsplit_once("pid=").expect("the line names the process");
+        self.successors.push(id.trim().parse().expect("a number"));
+        self.line("the new process serves");
+    }
+
+    /// The process that serves.
+    pub(crate) fn id(&self) -> u32 {
+        self.successors.last().copied().unwrap_or_else(|| self.child.id())
+    }
+
     fn signal(&self, name: &str) {
-        let pid = self.child.id().to_string();
+        let pid = self.id().to_string();
         let sent = Command::new("kill").args([name, &pid]).status().expect("kill runs");
         assert!(sent.success());
+    }
+
+    /// Waits for the end of the process that was started first, whatever became of its successors.
+    #[track_caller]
+    pub(crate) fn first_ended(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("it can be waited for") {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "the first process does not end");
+            std::thread::yield_now();
+        }
     }
 
     /// Waits for its end.
@@ -105,6 +140,11 @@ impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        for id in &self.successors {
+            let mut kill = Command::new("kill");
+            // Most have ended.
+            let _ = kill.args(["-KILL", &id.to_string()]).stderr(Stdio::null()).status();
+        }
     }
 }
 

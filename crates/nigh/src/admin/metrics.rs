@@ -2,13 +2,28 @@
 
 use std::fmt::Write;
 
+use axum::{extract::State, http::header, response::IntoResponse};
+use nigh_net::board::Health;
+
+use super::Asked;
 use crate::edge::Running;
 
 /// The media type.
-pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Every number, in the text format that Prometheus reads.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    responses((status = 200, description = "Version 0.0.4 of the format.", body = String,
+               content_type = "text/plain"))
+)]
+pub(super) async fn metrics(State(running): Asked) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, CONTENT_TYPE)], page(&running))
+}
 
 /// Every number, with its help.
-pub(crate) fn page(running: &Running) -> String {
+fn page(running: &Running) -> String {
     let mut page = String::with_capacity(4096);
     let mut told = "";
     for (name, help, value) in running.registry.totals().iter() {
@@ -93,6 +108,24 @@ pub(crate) fn page(running: &Running) -> String {
             "counter",
             disk.log.failed,
         ),
+        (
+            "nigh_buffers_bytes",
+            "Bytes reserved for the buffers of connections and for what passes through.",
+            "gauge",
+            running.shared.buffers.used(),
+        ),
+        (
+            "nigh_buffers_ceiling_bytes",
+            "Bytes that may be reserved for these.",
+            "gauge",
+            running.shared.buffers.ceiling(),
+        ),
+        (
+            "nigh_clients_uncounted_total",
+            "Times that a client network was let through for want of a place to count it.",
+            "counter",
+            running.shared.clients.as_ref().map_or(0, |clients| clients.uncounted()),
+        ),
         ("nigh_connections", "Connections open.", "gauge", running.open.count() as u64),
         (
             "nigh_tunnels",
@@ -110,7 +143,45 @@ pub(crate) fn page(running: &Running) -> String {
         head(&mut page, name, help, kind);
         let _ = writeln!(page, "{name} {value}");
     }
+    sites(&mut page, running);
+    origins(&mut page, running);
     page
+}
+
+/// What each site has answered. A site that a reload takes away takes its numbers along.
+fn sites(page: &mut String, running: &Running) {
+    let sites = running.board.sites();
+    let name = "nigh_site_requests_total";
+    head(page, name, "Requests answered, by site and by whether the store had it.", "counter");
+    for (site, numbers) in &sites {
+        let rest = numbers.requests.saturating_sub(numbers.hits);
+        let _ = writeln!(page, "{name}{{site=\"{site}\",cache=\"hit\"}} {}", numbers.hits);
+        let _ = writeln!(page, "{name}{{site=\"{site}\",cache=\"other\"}} {rest}");
+    }
+    let name = "nigh_site_bytes_total";
+    head(page, name, "Bytes of content sent, of answers that have ended, by site.", "counter");
+    for (site, numbers) in &sites {
+        let _ = writeln!(page, "{name}{{site=\"{site}\"}} {}", numbers.bytes);
+    }
+}
+
+/// How the workers see each origin.
+fn origins(page: &mut String, running: &Running) {
+    let origins = running.board.origins();
+    type Number = fn(&Health) -> usize;
+    let families: [(&str, &str, Number); 3] = [
+        ("nigh_origin_up", "Whether most workers see the origin well.", |seen| {
+            usize::from(seen.is_up())
+        }),
+        ("nigh_origin_workers", "Workers that ask the origin.", |seen| seen.cores),
+        ("nigh_origin_workers_up", "Of these, who see it well.", |seen| seen.cores_up),
+    ];
+    for (name, help, number) in families {
+        head(page, name, help, "gauge");
+        for (url, health) in &origins {
+            let _ = writeln!(page, "{name}{{origin=\"{url}\"}} {}", number(health));
+        }
+    }
 }
 
 fn head(page: &mut String, name: &str, help: &str, kind: &str) {
