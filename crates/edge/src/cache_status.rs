@@ -39,6 +39,55 @@ impl Forward {
     }
 }
 
+/// What became of a request, as it is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Answered from the store.
+    Hit,
+    /// Answered from the store, with what was stale.
+    StaleHit,
+    /// Went on to the origin.
+    Forwarded(Forward),
+    /// Answered in our own name.
+    Own,
+}
+
+impl Outcome {
+    /// Every outcome, in the order of their numbers.
+    pub const ALL: [Self; 10] = [
+        Self::Hit,
+        Self::StaleHit,
+        Self::Forwarded(Forward::Bypass),
+        Self::Forwarded(Forward::Method),
+        Self::Forwarded(Forward::UriMiss),
+        Self::Forwarded(Forward::VaryMiss),
+        Self::Forwarded(Forward::Request),
+        Self::Forwarded(Forward::Stale),
+        Self::Forwarded(Forward::Partial),
+        Self::Own,
+    ];
+
+    /// Its place in [`Self::ALL`].
+    pub const fn number(self) -> usize {
+        match self {
+            Self::Hit => 0,
+            Self::StaleHit => 1,
+            Self::Forwarded(why) => 2 + why as usize,
+            Self::Own => 9,
+        }
+    }
+
+    /// A stable word: RFC 9211's token where it has one.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Hit => "hit",
+            Self::StaleHit => "stale-hit",
+            Self::Forwarded(why) => why.as_str(),
+            Self::Own => "own",
+        }
+    }
+}
+
 /// What happened to one request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CacheStatus {
@@ -78,6 +127,16 @@ impl CacheStatus {
     /// Went on to the origin.
     pub const fn forwarded(why: Forward) -> Self {
         Self { forward: Some(why), ..Self::EMPTY }
+    }
+
+    /// What became of a request, for whoever counts: how the cache answered it, or why it did not.
+    pub fn outcome(&self) -> Outcome {
+        match (self.hit, self.forward) {
+            (true, _) if self.ttl.is_some_and(|ttl| ttl <= 0) => Outcome::StaleHit,
+            (true, _) => Outcome::Hit,
+            (false, Some(why)) => Outcome::Forwarded(why),
+            (false, None) => Outcome::Own,
+        }
     }
 
     /// The same, with a detail.
@@ -148,6 +207,24 @@ pub fn write_number(number: i64, out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_outcome_has_its_number_and_a_word_of_its_own() {
+        for (number, outcome) in Outcome::ALL.into_iter().enumerate() {
+            assert_eq!(outcome.number(), number, "{outcome:?}");
+            let same = Outcome::ALL.iter().filter(|other| other.as_str() == outcome.as_str());
+            assert_eq!(same.count(), 1, "{outcome:?}");
+        }
+    }
+
+    #[test]
+    fn a_hit_whose_time_is_over_is_a_stale_one() {
+        assert_eq!(CacheStatus::hit(5).outcome(), Outcome::Hit);
+        assert_eq!(CacheStatus::hit(0).outcome(), Outcome::StaleHit);
+        assert_eq!(CacheStatus::EMPTY.outcome(), Outcome::Own);
+        let forwarded = CacheStatus::forwarded(Forward::Partial);
+        assert_eq!(forwarded.outcome(), Outcome::Forwarded(Forward::Partial));
+    }
 
     #[test]
     fn a_hit_says_how_long_it_stays_fresh() {

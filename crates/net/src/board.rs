@@ -9,8 +9,10 @@ use std::{
         Arc, Weak,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
+use nigh_edge::cache_status::Outcome;
 use parking_lot::Mutex;
 use tokio::sync::broadcast;
 
@@ -34,19 +36,47 @@ struct Shared {
     sites: Mutex<BTreeMap<OfCore, Arc<Tally>>>,
     /// By the origin's URL. A core may have several: sites that share an origin
     /// with different others each have their own.
-    origins: Mutex<BTreeMap<OfCore, Vec<Weak<AtomicBool>>>>,
+    origins: Mutex<BTreeMap<OfCore, Vec<Weak<Seen>>>>,
     changes: broadcast::Sender<Change>,
 }
 
 /// What one site has answered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SiteNumbers {
+    /// Requests that were answered, by [`Outcome::number`].
+    pub requests_by: [u64; Outcome::ALL.len()],
+    /// Bytes of content, of answers that have ended, likewise.
+    pub bytes_by: [u64; Outcome::ALL.len()],
+}
+
+impl SiteNumbers {
     /// Requests that were answered.
-    pub requests: u64,
+    pub fn requests(&self) -> u64 {
+        self.requests_by.iter().sum()
+    }
+
     /// Of these, from the store.
-    pub hits: u64,
+    pub const fn hits(&self) -> u64 {
+        self.requests_by[Outcome::Hit.number()] + self.requests_by[Outcome::StaleHit.number()]
+    }
+
     /// Bytes of content, of answers that have ended.
-    pub bytes: u64,
+    pub fn bytes(&self) -> u64 {
+        self.bytes_by.iter().sum()
+    }
+}
+
+/// The upper bounds of [`Times`], in milliseconds.
+pub const BOUNDS_MS: [u64; 10] = [2, 5, 10, 25, 50, 100, 250, 500, 1_000, 5_000];
+
+/// How long an origin takes to the head of its answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Times {
+    /// Answers that took at most so long, by [`BOUNDS_MS`]; then those that took longer. Each is counted
+    /// once.
+    pub counts: [u64; BOUNDS_MS.len() + 1],
+    /// All of them together, in microseconds.
+    pub sum_micros: u64,
 }
 
 /// How the cores see an origin.
@@ -98,9 +128,8 @@ impl Board {
         let mut sites = BTreeMap::<String, SiteNumbers>::new();
         for ((name, _), tally) in &*self.0.sites.lock() {
             let sum = sites.entry(name.to_string()).or_default();
-            sum.requests += tally.requests.load(Ordering::Relaxed);
-            sum.hits += tally.hits.load(Ordering::Relaxed);
-            sum.bytes += tally.bytes.load(Ordering::Relaxed);
+            take_in(&mut sum.requests_by, &tally.requests);
+            take_in(&mut sum.bytes_by, &tally.bytes);
         }
         sites
     }
@@ -116,18 +145,42 @@ impl Board {
         origins
     }
 
+    /// How long each origin takes, by its URL.
+    pub fn origin_times(&self) -> BTreeMap<String, Times> {
+        let mut times = BTreeMap::<String, Times>::new();
+        for ((url, _), views) in &*self.0.origins.lock() {
+            for seen in views.iter().filter_map(Weak::upgrade) {
+                let sum = times.entry(url.to_string()).or_default();
+                take_in(&mut sum.counts, &seen.counts);
+                sum.sum_micros += seen.sum_micros.load(Ordering::Relaxed);
+            }
+        }
+        times
+    }
+
     /// Hears of every origin that goes down or comes up from now on.
     pub fn changes(&self) -> broadcast::Receiver<Change> {
         self.0.changes.subscribe()
     }
 }
 
+fn take_in<const N: usize>(sums: &mut [u64; N], counters: &[AtomicU64; N]) {
+    for (sum, counter) in sums.iter_mut().zip(counters) {
+        *sum += counter.load(Ordering::Relaxed);
+    }
+}
+
+/// Adds to a counter that has one writer: no lock is taken.
+fn increase(counter: &AtomicU64, by: u64) {
+    counter.store(counter.load(Ordering::Relaxed).wrapping_add(by), Ordering::Relaxed);
+}
+
 /// Adds how one core sees an origin: well, if none of its sites sees it otherwise.
-fn add(sum: &mut Health, views: &[Weak<AtomicBool>]) {
+fn add(sum: &mut Health, views: &[Weak<Seen>]) {
     let mut views = views.iter().filter_map(Weak::upgrade).peekable();
     if views.peek().is_some() {
         sum.cores += 1;
-        sum.cores_up += usize::from(views.all(|view| view.load(Ordering::Relaxed)));
+        sum.cores_up += usize::from(views.all(|seen| seen.up.load(Ordering::Relaxed)));
     }
 }
 
@@ -153,7 +206,7 @@ impl Core {
 
     /// How this core sees an origin from now on, until it is told otherwise: well.
     pub(crate) fn view(&self, origin: String) -> View {
-        let seen = Arc::new(AtomicBool::new(true));
+        let seen = Arc::new(Seen { up: AtomicBool::new(true), ..Seen::default() });
         let mut origins = self.board.0.origins.lock();
         let views = origins.entry((origin.as_str().into(), self.number)).or_default();
         views.retain(|view| view.strong_count() > 0);
@@ -165,35 +218,46 @@ impl Core {
 /// What one core has answered for one site. One writer: additions take no lock.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
-    requests: AtomicU64,
-    hits: AtomicU64,
-    bytes: AtomicU64,
+    requests: [AtomicU64; Outcome::ALL.len()],
+    bytes: [AtomicU64; Outcome::ALL.len()],
 }
 
 impl Tally {
-    /// A request was answered, from the store or not, with so many bytes of content.
-    pub(crate) fn answered(&self, hit: bool, bytes: u64) {
-        let add = |counter: &AtomicU64, by: u64| {
-            counter.store(counter.load(Ordering::Relaxed).wrapping_add(by), Ordering::Relaxed);
-        };
-        add(&self.requests, 1);
-        add(&self.hits, u64::from(hit));
-        add(&self.bytes, bytes);
+    /// A request was answered, with so many bytes of content.
+    pub(crate) fn answered(&self, outcome: Outcome, bytes: u64) {
+        increase(&self.requests[outcome.number()], 1);
+        increase(&self.bytes[outcome.number()], bytes);
     }
+}
+
+/// What one core has seen of one origin of one site.
+#[derive(Debug, Default)]
+struct Seen {
+    up: AtomicBool,
+    counts: [AtomicU64; BOUNDS_MS.len() + 1],
+    sum_micros: AtomicU64,
 }
 
 /// How one core sees one origin of one site.
 #[derive(Debug)]
 pub(crate) struct View {
     origin: String,
-    seen: Arc<AtomicBool>,
+    seen: Arc<Seen>,
     board: Board,
 }
 
 impl View {
+    /// The head of an answer came after so long.
+    pub(crate) fn took(&self, time: Duration) {
+        let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        let at = BOUNDS_MS.partition_point(|bound| bound * 1000 < micros);
+        increase(&self.seen.counts[at], 1);
+        increase(&self.seen.sum_micros, micros);
+    }
+
     /// Sees it well, or not, from now on; says so if that changes what most see.
     pub(crate) fn set(&self, up: bool) {
-        if self.seen.load(Ordering::Relaxed) == up {
+        if self.seen.up.load(Ordering::Relaxed) == up {
             return;
         }
         let origins = self.board.0.origins.lock();
@@ -204,7 +268,7 @@ impl View {
             sum.is_up()
         };
         let before = most();
-        self.seen.store(up, Ordering::Relaxed);
+        self.seen.up.store(up, Ordering::Relaxed);
         let after = most();
         drop(origins);
         if before != after {
@@ -250,15 +314,29 @@ mod tests {
     }
 
     #[test]
+    fn times_are_counted_once_each_beneath_their_bound() {
+        let board = Board::default();
+        let view = board.core().view(A.to_owned());
+        for millis in [0, 2, 3, 5_000, 9_000] {
+            view.took(Duration::from_millis(millis));
+        }
+        let times = board.origin_times()[A];
+        assert_eq!(times.counts, [2, 1, 0, 0, 0, 0, 0, 0, 0, 1, 1]);
+        assert_eq!(times.sum_micros, 14_005_000);
+    }
+
+    #[test]
     fn sites_are_summed_over_cores_and_forgotten_with_their_site() {
         let board = Board::default();
         let cores = [board.core(), board.core()];
         let tallies: Vec<_> = cores.iter().map(|core| core.tally("x")).collect();
-        tallies[0].answered(true, 10);
-        tallies[1].answered(false, 5);
+        tallies[0].answered(Outcome::Hit, 10);
+        tallies[1].answered(Outcome::Own, 5);
         // A reload that keeps the site goes on counting.
-        cores[0].tally("x").answered(true, 1);
-        assert_eq!(board.sites()["x"], SiteNumbers { requests: 3, hits: 2, bytes: 16 });
+        cores[0].tally("x").answered(Outcome::StaleHit, 1);
+        let numbers = board.sites()["x"];
+        assert_eq!((numbers.requests(), numbers.hits(), numbers.bytes()), (3, 2, 16));
+        assert_eq!(numbers.bytes_by[Outcome::Own.number()], 5);
         drop(tallies);
         cores.iter().for_each(Core::forget_sites);
         assert!(board.sites().is_empty());

@@ -6,6 +6,7 @@ use std::{borrow::Cow, collections::BTreeMap, net::SocketAddr, rc::Rc, sync::Arc
 use http::{HeaderMap, Method, header};
 use nigh_cache::key::Scheme;
 use nigh_edge::{
+    cache_status::CacheStatus,
     site::{self, Host, Rule, RuleNumber, Rules},
     upstream::Probe,
 };
@@ -221,9 +222,9 @@ impl Route {
         Self { rule: self.site.rules.find(path_and_query), ..self.clone() }
     }
 
-    /// An answer was given, from the store or not, with so many bytes of content.
-    pub(crate) fn answered(&self, hit: bool, bytes: u64) {
-        self.site.tally.answered(hit, bytes);
+    /// An answer was given, with so many bytes of content.
+    pub(crate) fn answered(&self, status: &CacheStatus, bytes: u64) {
+        self.site.tally.answered(status.outcome(), bytes);
     }
 
     /// The origins.

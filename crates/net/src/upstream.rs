@@ -10,7 +10,10 @@ use std::{
 use http::{HeaderValue, Method, Request, header};
 use nigh_cache::flight::{Failure, Interim};
 use nigh_edge::upstream::{Change, Probe, Tried, Upstream as Turns};
-use tokio::{sync::mpsc, time::timeout};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, timeout},
+};
 use tracing::{info, warn};
 
 use crate::{
@@ -108,11 +111,12 @@ impl Upstream {
         mut request: Request<RequestBody>,
         interim: Option<mpsc::Sender<Interim>>,
     ) -> Result<Fetched, Failure> {
+        let since = Instant::now();
         if let [only] = &self.origins[..] {
             address(&mut request, only);
             return match only.send(request, interim).await {
                 Ok(fetched) => {
-                    self.succeeded(0);
+                    self.succeeded(0, since);
                     Ok(fetched)
                 }
                 Err(Failed { failure, .. }) => {
@@ -125,12 +129,13 @@ impl Upstream {
         let mut at = self.choose(Tried::default()).expect("there are origins");
         let mut tried = Tried::default();
         loop {
+            let since = Instant::now();
             let origin = &self.origins[at];
             let copy = copy_if_idempotent(&request);
             address(&mut request, origin);
             let Failed { failure, unheard } = match origin.send(request, interim.clone()).await {
                 Ok(fetched) => {
-                    self.succeeded(at);
+                    self.succeeded(at, since);
                     return Ok(fetched);
                 }
                 Err(failed) => failed,
@@ -150,8 +155,12 @@ impl Upstream {
         self.turns.borrow_mut().choose(tried, self.clock.now())
     }
 
-    fn succeeded(&self, at: usize) {
+    /// An answer's head came, to what was asked then.
+    fn succeeded(&self, at: usize, since: Instant) {
         self.turns.borrow_mut().succeeded(at);
+        if let Some(view) = self.views.get(at) {
+            view.took(since.elapsed());
+        }
         self.show(at);
     }
 

@@ -324,7 +324,7 @@ pub(super) fn begin(
             }
             let bytes = hit.reply.content.remaining() as u64;
             if let Ok(route) = &judged.route {
-                route.answered(hit.status.hit, bytes);
+                route.answered(&hit.status, bytes);
             }
             judged.log(service, hit.reply.shape.status(&hit.object), bytes, hit.status);
             let persistent = judged.framed.persistent;

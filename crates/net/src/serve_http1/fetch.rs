@@ -224,7 +224,7 @@ where
                 return Ok(false);
             }
         };
-        route.answered(record.cache.hit, record.bytes);
+        route.answered(&record.cache, record.bytes);
         if let Some(ask) = &logged {
             service.log(&ask.line(record.status, record.bytes, record.cache, since.elapsed()));
         }

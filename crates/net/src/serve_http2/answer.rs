@@ -212,7 +212,7 @@ impl Answering {
         }
         let content = answer.body().remaining();
         if let Ok(route) = &route {
-            route.answered(cache.hit, content as u64);
+            route.answered(&cache, content as u64);
         }
         if content > LONG || has_body {
             let (streams, service) = (Rc::clone(streams), Rc::clone(service));
@@ -418,7 +418,7 @@ impl Fetching {
             }
         };
         let (status, bytes, cache) = record;
-        route.answered(cache.hit, bytes);
+        route.answered(&cache, bytes);
         if let Some(ask) = logged {
             service.log(&ask.line(status, bytes, cache, started.elapsed()));
         }

@@ -1,9 +1,10 @@
 //! `/metrics`, in the text format that Prometheus reads (version 0.0.4).
 
-use std::fmt::Write;
+use std::{fmt::Write, time::Duration};
 
 use axum::{extract::State, http::header, response::IntoResponse};
-use nigh_net::board::Health;
+use nigh_edge::cache_status::Outcome;
+use nigh_net::board::{BOUNDS_MS, Health, SiteNumbers};
 
 use super::Asked;
 use crate::edge::Running;
@@ -145,23 +146,53 @@ fn page(running: &Running) -> String {
     }
     sites(&mut page, running);
     origins(&mut page, running);
+    origin_times(&mut page, running);
     page
 }
 
 /// What each site has answered. A site that a reload takes away takes its numbers along.
 fn sites(page: &mut String, running: &Running) {
     let sites = running.board.sites();
-    let name = "nigh_site_requests_total";
-    head(page, name, "Requests answered, by site and by whether the store had it.", "counter");
-    for (site, numbers) in &sites {
-        let rest = numbers.requests.saturating_sub(numbers.hits);
-        let _ = writeln!(page, "{name}{{site=\"{site}\",cache=\"hit\"}} {}", numbers.hits);
-        let _ = writeln!(page, "{name}{{site=\"{site}\",cache=\"other\"}} {rest}");
+    type Numbers = fn(&SiteNumbers) -> &[u64; Outcome::ALL.len()];
+    let families: [(&str, &str, Numbers); 2] = [
+        (
+            "nigh_site_requests_total",
+            "Requests answered, by site and by what the cache did, or why it did not.",
+            |numbers| &numbers.requests_by,
+        ),
+        (
+            "nigh_site_bytes_total",
+            "Bytes of content sent, of answers that have ended, likewise.",
+            |numbers| &numbers.bytes_by,
+        ),
+    ];
+    for (name, help, of) in families {
+        head(page, name, help, "counter");
+        for (site, numbers) in &sites {
+            for (outcome, number) in Outcome::ALL.into_iter().zip(of(numbers)) {
+                let cache = outcome.as_str();
+                let _ = writeln!(page, "{name}{{site=\"{site}\",cache=\"{cache}\"}} {number}");
+            }
+        }
     }
-    let name = "nigh_site_bytes_total";
-    head(page, name, "Bytes of content sent, of answers that have ended, by site.", "counter");
-    for (site, numbers) in &sites {
-        let _ = writeln!(page, "{name}{{site=\"{site}\"}} {}", numbers.bytes);
+}
+
+/// How long each origin takes to the head of its answer.
+fn origin_times(page: &mut String, running: &Running) {
+    let name = "nigh_origin_seconds";
+    head(page, name, "Time to the head of an origin's answer.", "histogram");
+    for (url, times) in running.board.origin_times() {
+        let mut below = 0;
+        for (bound, count) in BOUNDS_MS.iter().zip(&times.counts) {
+            below += count;
+            let bound = Duration::from_millis(*bound).as_secs_f64();
+            let _ = writeln!(page, "{name}_bucket{{origin=\"{url}\",le=\"{bound}\"}} {below}");
+        }
+        let all: u64 = times.counts.iter().sum();
+        let seconds = Duration::from_micros(times.sum_micros).as_secs_f64();
+        let _ = writeln!(page, "{name}_bucket{{origin=\"{url}\",le=\"+Inf\"}} {all}");
+        let _ = writeln!(page, "{name}_sum{{origin=\"{url}\"}} {seconds}");
+        let _ = writeln!(page, "{name}_count{{origin=\"{url}\"}} {all}");
     }
 }
 

@@ -166,7 +166,7 @@ impl Status {
             draining: running.drain.has_begun(),
             listen: listen.collect(),
             connections: running.open.count(),
-            bytes: running.board.sites().values().map(|done| done.bytes).sum(),
+            bytes: running.board.sites().values().map(|done| done.bytes()).sum(),
             sites: Site::all(running),
             forward: Forward::of(running),
             requests: Requests::between(&Totals::default(), &totals),
@@ -237,7 +237,7 @@ impl Forward {
     fn of(running: &Running) -> Option<Self> {
         let proxy = running.forward.as_ref()?;
         let done = running.board.sites().get(FORWARD).copied().unwrap_or_default();
-        let SiteNumbers { requests, hits, bytes } = done;
+        let (requests, hits, bytes) = (done.requests(), done.hits(), done.bytes());
         Some(Self { requests, hits, bytes, tunnels: proxy.tunnels() })
     }
 }
@@ -266,9 +266,9 @@ impl Site {
         Self {
             hosts: site.hosts.iter().map(ToString::to_string).collect(),
             origins: site.origins.iter().map(origin).collect(),
-            requests: done.requests,
-            hits: done.hits,
-            bytes: done.bytes,
+            requests: done.requests(),
+            hits: done.hits(),
+            bytes: done.bytes(),
         }
     }
 }

@@ -8,6 +8,8 @@ use std::{
     },
 };
 
+use serde_json::Value;
+
 use crate::support::{Edge, Origin, Wire, ok, process::nigh};
 
 const ADMIN: [&str; 2] = ["--admin", "127.0.0.1:0"];
@@ -39,8 +41,13 @@ fn samples(page: &str) -> BTreeMap<String, f64> {
             name.clone_into(&mut family);
         } else {
             let (name, value) = line.rsplit_once(' ').expect("a sample");
-            assert_eq!(name.split('{').next(), Some(&*family), "{line}");
-            let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_{}=\"-,:/.*".contains(&byte);
+            let of = name.split('{').next().unwrap_or_default();
+            let of = ["_bucket", "_sum", "_count"]
+                .into_iter()
+                .find_map(|suffix| of.strip_suffix(suffix).filter(|of| *of == family))
+                .unwrap_or(of);
+            assert_eq!(of, family, "{line}");
+            let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_{}=\"-,:/.*+".contains(&byte);
             assert!(name.bytes().all(plain), "{line}");
             let before = samples.insert(name.to_owned(), value.parse().expect("a number"));
             assert!(before.is_none(), "twice: {line}");
@@ -69,13 +76,39 @@ fn metrics_are_text_that_prometheus_reads_and_they_count() {
         ("nigh_store_objects", 1.0),
         ("nigh_connections_accepted_total", 2.0),
         ("nigh_site_requests_total{site=\"*\",cache=\"hit\"}", 1.0),
-        ("nigh_site_requests_total{site=\"*\",cache=\"other\"}", 1.0),
-        ("nigh_site_bytes_total{site=\"*\"}", 1.0),
+        ("nigh_site_requests_total{site=\"*\",cache=\"uri-miss\"}", 1.0),
+        ("nigh_site_bytes_total{site=\"*\",cache=\"uri-miss\"}", 1.0),
+        (&*format!("nigh_origin_seconds_count{{origin=\"{}\"}}", origin.url()), 1.0),
         (&*format!("nigh_origin_up{{origin=\"{}\"}}", origin.url()), 1.0),
     ] {
         assert_eq!(samples.get(name), Some(&value), "{name} in {samples:#?}");
     }
     assert!(samples["nigh_store_bytes"] <= samples["nigh_store_ceiling_bytes"]);
+}
+
+#[test]
+fn the_dashboard_asks_for_metrics_that_there_are() {
+    let origin = Origin::saying(ok("max-age=100", "x"));
+    let edge = Edge::start(&origin, &ADMIN);
+    edge.fill("/");
+    let page = edge.ask_admin("/metrics");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/grafana.json");
+    let dashboard: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap().iter();
+    let targets = panels.filter_map(|panel| panel["targets"].as_array()).flatten();
+    let mut asked = 0;
+    for expression in targets.map(|target| target["expr"].as_str().unwrap()) {
+        let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        for name in expression.split(|c| !is_word(c)).filter(|word| word.starts_with("nigh_")) {
+            let is_there = |line: &str| line.starts_with(&format!("# TYPE {name} "));
+            let family = name.trim_end_matches("_bucket");
+            let is_bucket = |line: &str| line == format!("# TYPE {family} histogram");
+            let found = page.text().lines().any(|line| is_there(line) || is_bucket(line));
+            assert!(found, "nothing is called {name}: {expression}");
+            asked += 1;
+        }
+    }
+    assert!(asked > 30, "{asked} names were looked for");
 }
 
 #[test]
@@ -136,7 +169,7 @@ fn the_api_describes_itself_and_every_operation_of_it() {
     let origin = Origin::saying(ok("max-age=100", "x"));
     let edge = Edge::start(&origin, &ADMIN);
     let answer = edge.ask_admin("/v1/openapi.json");
-    let document: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+    let document: Value = serde_json::from_slice(&answer.body).unwrap();
     assert_eq!(document["openapi"], "3.1.0");
     let operations = document["paths"].as_object().unwrap().values();
     let operations: Vec<_> = operations.flat_map(|path| path.as_object().unwrap()).collect();
@@ -158,7 +191,7 @@ fn what_is_stored_is_listed_page_by_page() {
     loop {
         let path = format!("/v1/objects?prefix=http://www.example/a/&limit=2{cursor}");
         let page = edge.ask_admin(&path);
-        let page: serde_json::Value = serde_json::from_slice(&page.body).unwrap();
+        let page: Value = serde_json::from_slice(&page.body).unwrap();
         let objects = page["objects"].as_array().unwrap();
         assert!(objects.len() <= 2);
         for object in objects {
