@@ -248,8 +248,8 @@ impl Store {
         shard.policy.hit(Slot(slot));
         drop(shard);
         let object = self.unless_purged(key, object)?;
-        if let Some(disk) = self.disk.get() {
-            disk.asked_again(&object);
+        if self.disk.get().is_some_and(|disk| disk.asked_again(&object)) {
+            self.hold_against_removals(key, &object);
         }
         Some(object)
     }
@@ -503,8 +503,8 @@ impl Store {
         self.inserted.fetch_add(1, Ordering::Relaxed);
         self.removed.fetch_add(replaced.len() as u64, Ordering::Relaxed);
         self.free_slices(&replaced, Some(&object));
-        if let Some(disk) = self.disk.get() {
-            disk.landed(&object, asked_again);
+        if self.disk.get().is_some_and(|disk| disk.landed(&object, asked_again)) {
+            self.hold_against_removals(key, &object);
         }
     }
 
@@ -524,9 +524,9 @@ impl Store {
     /// Puts `new` where `old` is; nothing if somebody else has replaced or removed it meanwhile.
     pub(crate) fn replace(&self, key: Key<'_>, old: &Object, new: Object) {
         if self.exchange(key, old, new.clone())
-            && let Some(disk) = self.disk.get()
+            && self.disk.get().is_some_and(|disk| disk.landed(&new, false))
         {
-            disk.landed(&new, false);
+            self.hold_against_removals(key, &new);
         }
     }
 

@@ -117,6 +117,8 @@ pub struct Disk {
     files: Files,
     size: ByteSize,
     log: Mutex<Statistics>,
+    /// Records that could be looked up when these numbers were taken.
+    objects: AtomicU64,
     read: AtomicU64,
     unreadable: AtomicU64,
     damaged: AtomicU64,
@@ -160,6 +162,7 @@ impl Disk {
             files,
             size: *size,
             log: Mutex::new(log.statistics()),
+            objects: AtomicU64::new(0),
             read: AtomicU64::new(0),
             unreadable: AtomicU64::new(0),
             damaged: AtomicU64::new(0),
@@ -184,7 +187,7 @@ impl Disk {
         Numbers {
             log: *self.log.lock(),
             size: self.size.bytes(),
-            objects: self.queue.index().len() as u64,
+            objects: self.objects.load(Ordering::Relaxed),
             read: self.read.load(Ordering::Relaxed),
             unreadable: self.unreadable.load(Ordering::Relaxed),
             damaged: self.damaged.load(Ordering::Relaxed),
@@ -277,7 +280,7 @@ impl Disk {
                 self.queue.all_found();
                 info!(objects = self.queue.index().len(), "all that the disk store holds is found");
             }
-            *self.log.lock() = log.statistics();
+            self.show(&log);
             if closed {
                 break;
             }
@@ -297,9 +300,15 @@ impl Disk {
         if let Err(error) = log.seal() {
             warn!(%error, "the end of the disk store could not be written");
         }
-        *self.log.lock() = log.statistics();
+        self.show(&log);
         // Whoever takes the directory up from here on only adds to what this process still reads.
         self.lock.lock().take();
+    }
+
+    /// Shows what the log has done up to now, which is in the kernel's hands.
+    fn show(&self, log: &Log<Files>) {
+        *self.log.lock() = log.statistics();
+        self.objects.store(self.queue.index().len() as u64, Ordering::Relaxed);
     }
 
     /// Lets `pause` pass, unless somebody waits for the writer.

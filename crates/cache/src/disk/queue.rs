@@ -56,6 +56,8 @@ struct Waiting {
     all: usize,
     /// Pieces of work whose end somebody waits for.
     awaited: usize,
+    /// A piece of work is being done: what it writes is not in the index yet.
+    busy: bool,
     closed: bool,
 }
 
@@ -130,28 +132,35 @@ impl Queue {
         self.dropped.load(Ordering::Relaxed)
     }
 
-    /// An object was asked for again.
-    pub(crate) fn asked_again(&self, object: &Object) {
-        if object.mark_kept() && !self.write(object, false) {
-            object.unmark_kept();
+    /// An object was asked for again; whether it waits to be written from now on.
+    #[must_use]
+    pub(crate) fn asked_again(&self, object: &Object) -> bool {
+        object.mark_kept() && {
+            let waits = self.write(object, false);
+            if !waits {
+                object.unmark_kept();
+            }
+            waits
         }
     }
 
     /// An object was stored, in place of an older one if there was one; perhaps it was `asked_again`
-    /// for before.
-    pub(crate) fn landed(&self, object: &Object, asked_again: bool) {
+    /// for before. Whether it waits to be written from now on.
+    #[must_use]
+    pub(crate) fn landed(&self, object: &Object, asked_again: bool) -> bool {
         let hash = self.index.hash(object.key());
         let replaces = self.index.has_variant(hash, record::selecting_hash(object.selecting()));
         let wanted = self.was_seen(hash) || asked_again || replaces;
         if wanted && object.is_whole() && object.mark_kept() {
             if self.write(object, replaces) {
-                return;
+                return true;
             }
             object.unmark_kept();
         }
         if replaces {
             self.variant_gone(object.key(), object.selecting());
         }
+        false
     }
 
     fn was_seen(&self, hash: u64) -> bool {
@@ -198,7 +207,8 @@ impl Queue {
         let mut waiting = self.waiting.lock();
         // What is neither there nor on its way need not be removed.
         let found = self.found.load(Ordering::Acquire);
-        if found && waiting.work.is_empty() && !self.index.has(key) {
+        let is_idle = waiting.work.is_empty() && !waiting.busy;
+        if found && is_idle && !self.index.has(key) {
             return;
         }
         if waiting.removals.len() < REMOVALS_MAX {
@@ -276,7 +286,12 @@ impl Queue {
     /// If the disk fails. The piece is done with all the same: what was to be written is not, and
     /// what was to be removed is forgotten, but may be found again after a restart.
     pub fn work<S: Storage>(&self, log: &mut Log<S>) -> Result<bool, DiskError> {
-        let Some(work) = self.waiting.lock().work.pop_front() else { return Ok(false) };
+        let work = {
+            let mut waiting = self.waiting.lock();
+            let Some(work) = waiting.work.pop_front() else { return Ok(false) };
+            waiting.busy = matches!(work, Work::Write(..));
+            work
+        };
         let work = match work {
             Work::Purge(number, rule, done) => {
                 let written = log.purge(number, rule);
@@ -300,6 +315,7 @@ impl Queue {
             Work::Purge(..) | Work::Sync(_) => unreachable!("they were done above"),
         };
         let mut waiting = self.waiting.lock();
+        waiting.busy = false;
         let gone = match &work {
             Work::Write(object, replaces) => {
                 waiting.bytes = waiting.bytes.saturating_sub(held(object));

@@ -586,9 +586,9 @@ fn a_queue_that_is_closed_takes_nothing_more_and_is_worked_off() {
     let disk = Simulated::new(1, 1 << 20);
     let mut log = found(&disk, SMALL, 2);
     let queue = Queue::new(Arc::clone(log.index()), Waker::noop().clone());
-    queue.asked_again(&made(1, 1));
+    assert!(queue.asked_again(&made(1, 1)));
     queue.close();
-    queue.asked_again(&made(2, 1));
+    assert!(!queue.asked_again(&made(2, 1)));
     let (sender, receiver) = std::sync::mpsc::channel::<()>();
     queue.sync(move |_| sender.send(()).unwrap());
     assert!(receiver.recv().is_err(), "nobody waits for ever");

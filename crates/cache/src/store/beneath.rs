@@ -23,6 +23,17 @@ impl Store {
         self.disk.get().is_some_and(|disk| !disk.holds(place))
     }
 
+    /// An object waits to be written to the disk from now on. If it was removed or purged from memory in
+    /// the moment before, it must not come back from there.
+    pub(super) fn hold_against_removals(&self, key: Key<'_>, object: &Object) {
+        let is_held = self.shard(key).lock().chain(key).any(|(_, held)| held.is(object));
+        if is_held {
+            self.unless_purged(key, object.clone());
+        } else if let Some(disk) = self.disk.get() {
+            disk.variant_gone(object.key(), object.selecting());
+        }
+    }
+
     /// The body of `object`, which lies on the disk, is read.
     pub fn body_is_read(&self, object: &Object) {
         if let (Some(disk), Some(beneath)) = (self.disk.get(), object.beneath()) {
