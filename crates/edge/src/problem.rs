@@ -33,6 +33,11 @@ pub enum Problem {
     /// The client's: the target or the authority is none.
     #[error("the request's target or its authority is malformed")]
     BadTarget,
+    /// A site protects some paths, and this one may be one of them or not, as its origin reads it.
+    #[error(
+        "the path can be read in several ways: write it without backslashes, dot segments, semicolons and doubled encoding"
+    )]
+    UnclearPath,
     /// The client's: more field lines than the edge was told to accept.
     #[error("the request has more fields than this edge accepts")]
     TooManyFields,
@@ -97,7 +102,9 @@ impl Problem {
             Self::Body(status) => status,
             Self::Proxy(refusal) => refusal.status(),
             Self::Origin(Failure::OutOfReach) => forward_proxy::Refusal::Destination.status(),
-            Self::BadTarget | Self::Origin(Failure::RequestBroken) => StatusCode::BAD_REQUEST,
+            Self::BadTarget | Self::UnclearPath | Self::Origin(Failure::RequestBroken) => {
+                StatusCode::BAD_REQUEST
+            }
             Self::TooManyRequests(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Origin(Failure::NoRoom) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Origin(_) => StatusCode::BAD_GATEWAY,
@@ -123,6 +130,7 @@ impl Problem {
             Self::BodyTooLarge => "body-too-large",
             Self::TargetTooLong => "target-too-long",
             Self::BadTarget => "bad-target",
+            Self::UnclearPath => "unclear-path",
             Self::TooManyFields => "too-many-fields",
             Self::CannotValidate => "cannot-validate",
             Self::ConnectRefused => "connect-refused",

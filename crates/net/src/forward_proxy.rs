@@ -92,6 +92,7 @@ pub struct Proxy {
     lookups: Arc<Semaphore>,
     tunnels: Arc<AtomicUsize>,
     own_ports: OnceLock<Vec<u16>>,
+    admin_port: OnceLock<u16>,
 }
 
 impl Proxy {
@@ -105,6 +106,7 @@ impl Proxy {
             lookups: Arc::new(Semaphore::new(LOOKUPS_AT_ONCE)),
             tunnels: Arc::default(),
             own_ports: OnceLock::new(),
+            admin_port: OnceLock::new(),
         })
     }
 
@@ -123,8 +125,13 @@ impl Proxy {
         self.own_ports.get_or_init(|| ports);
     }
 
-    fn own_ports(&self) -> &[u16] {
-        self.own_ports.get().map_or(&[], Vec::as_slice)
+    /// Says where its admin API listens, which nobody is led to either. The first word counts.
+    pub fn has_admin_on(&self, port: u16) {
+        self.admin_port.get_or_init(|| port);
+    }
+
+    fn own_ports(&self) -> impl Iterator<Item = u16> + '_ {
+        self.own_ports.get().into_iter().flatten().chain(self.admin_port.get()).copied()
     }
 
     /// A place among the tunnels, given up when it is dropped.

@@ -109,6 +109,11 @@ impl Opened {
         let server = server_settings(settings, snapshot, presented.as_ref(), forward.clone());
         let bound = Bound::new(server, &mut given.sockets)?;
         let admin = settings.node.admin.as_ref().map(|address| given.admin(address)).transpose()?;
+        if let Some((proxy, address)) =
+            forward.as_ref().zip(admin.as_ref().and_then(admin::Bound::socket))
+        {
+            proxy.has_admin_on(address.port());
+        }
         let token = settings.node.admin_token.as_ref().map(Token::read).transpose()?;
         Ok(Self { bound, admin, log, roots, presented, forward, token })
     }

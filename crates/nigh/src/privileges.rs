@@ -7,7 +7,7 @@
 use std::{
     ffi::CString,
     fs, io,
-    os::unix::fs::{chown, lchown},
+    os::unix::fs::{MetadataExt, OpenOptionsExt, fchown, lchown},
     path::Path,
 };
 
@@ -64,7 +64,8 @@ impl Intended {
     pub(crate) fn become_it(self, settings: &Settings) -> anyhow::Result<()> {
         if let Some(log) = settings.node.access_log.as_deref().filter(|log| *log != Path::new("-"))
         {
-            self.give(log).with_context(|| format!("cannot give away {}", log.display()))?;
+            self.give(log, is_a_file)
+                .with_context(|| format!("cannot give away {}", log.display()))?;
         }
         if let Some(disk) = &settings.cache.disk {
             let path = &disk.path;
@@ -90,20 +91,33 @@ impl Intended {
     /// The directory, and what the disk store has written into it; nothing else that may lie there.
     fn give_disk(&self, path: &Path) -> io::Result<()> {
         fs::create_dir_all(path)?;
-        self.give(path)?;
+        let is_given = |held: &fs::Metadata| held.is_dir();
+        self.give(path, is_given)?;
         for entry in fs::read_dir(path)? {
             let entry = entry?;
             let name = entry.file_name();
             let is_ours = |name: &str| name == "lock" || disk::number_of(name).is_some();
             if name.to_str().is_some_and(is_ours) {
-                lchown(entry.path(), Some(self.user.as_raw()), Some(self.group.as_raw()))?;
+                self.give(&entry.path(), is_a_file)?;
             }
         }
         Ok(())
     }
 
-    fn give(&self, path: &Path) -> io::Result<()> {
-        chown(path, Some(self.user.as_raw()), Some(self.group.as_raw()))
+    /// Gives away what lies at `path` itself. Whoever may write beside it could have put a link to
+    /// root's own files there, or a second name of one: neither is given.
+    fn give(&self, path: &Path, is_it: impl Fn(&fs::Metadata) -> bool) -> io::Result<()> {
+        let mut options = fs::File::options();
+        let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC;
+        let file = options.read(true).custom_flags(flags).open(path)?;
+        let held = file.metadata()?;
+        let owner_may = held.uid() == 0 || held.uid() == self.user.as_raw();
+        if !is_it(&held) || !owner_may {
+            return Err(io::Error::other(
+                "it is a link, has a second name, or belongs to somebody else: remove it",
+            ));
+        }
+        fchown(&file, Some(self.user.as_raw()), Some(self.group.as_raw()))
     }
 
     /// There is no way back, for any thread.
@@ -134,6 +148,11 @@ fn is_dropped(status: &str, user: u32, group: u32) -> bool {
         && values("Gid:") == vec![group.to_string(); 4]
         && values("CapPrm:").iter().all(|set| set.bytes().all(|digit| digit == b'0'))
         && !values("CapPrm:").is_empty()
+}
+
+/// An ordinary file that has one name.
+fn is_a_file(held: &fs::Metadata) -> bool {
+    held.is_file() && held.nlink() == 1
 }
 
 #[cfg(test)]

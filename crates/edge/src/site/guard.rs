@@ -24,6 +24,8 @@ pub struct Guard {
     pub refused_fields: Box<[HeaderName]>,
     /// The keys of signed URLs, if only those are let in. Without a key, none is.
     pub keys: Option<Box<[Key]>>,
+    /// Nobody is let in: which rule the path is under depends on who reads it.
+    pub unclear: bool,
 }
 
 /// A request, as far as a guard looks at it.
@@ -52,6 +54,9 @@ impl Guard {
     /// # Errors
     /// Why it is not let in.
     pub fn admit<F: Fields>(&self, visit: &Visit<'_, F>) -> Result<(), Problem> {
+        if self.unclear {
+            return Err(Problem::UnclearPath);
+        }
         if !self.admissions.iter().all(|lists| lists.admits(visit.client)) {
             return Err(Problem::NetworkRefused);
         }

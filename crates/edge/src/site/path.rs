@@ -1,7 +1,5 @@
-//! Paths in the plain form that an origin may make of them: for rules that protect, which must not be
-//! walked round by writing a path otherwise. RFC 3986, section 6.2.2.
-
-use std::borrow::Cow;
+//! What an origin may make of a path: for rules that protect, which must not be walked round by writing
+//! a path otherwise. RFC 3986, section 6.2.2.
 
 /// How often a path is decoded: some origins do it twice, in one layer after another.
 const ROUNDS: usize = 3;
@@ -22,43 +20,53 @@ pub(super) fn is_plain(path: &str) -> bool {
     !(0..bytes.len()).any(is_odd)
 }
 
-/// The plain form: decoded, with a slash for each backslash and each run of slashes, without
-/// parameters, and dots followed.
-pub(super) fn plain(path: &str) -> Cow<'_, str> {
+/// Every form that an origin may make of a path: decoded or not, and how often; with backslashes taken
+/// for slashes or not; parameters taken off, runs of slashes made one, dots followed, or not. A path in
+/// its plain form has one.
+pub(super) fn readings(path: &str) -> Vec<String> {
     if is_plain(path) {
-        return Cow::Borrowed(path);
+        return vec![path.to_owned()];
     }
-    let decoded = decode(path);
+    let mut decoded = vec![path.as_bytes().to_vec()];
+    for round in 0..ROUNDS {
+        let next = decode_once(&decoded[round]);
+        decoded.push(next);
+    }
+    decoded.dedup();
+    let mut readings = Vec::new();
+    for bytes in &decoded {
+        let text = String::from_utf8_lossy(bytes).into_owned();
+        for choice in 0..16_u8 {
+            let does = |bit: u8| choice & (1 << bit) != 0;
+            let reading = read(&text, [does(0), does(1), does(2), does(3)]);
+            if !readings.contains(&reading) {
+                readings.push(reading);
+            }
+        }
+    }
+    readings
+}
+
+/// One of them.
+fn read(path: &str, [backslashes, parameters, runs, dots]: [bool; 4]) -> String {
+    let path = if backslashes { path.replace('\\', "/") } else { path.to_owned() };
     let mut kept: Vec<&str> = Vec::new();
-    let mut last = "";
-    for segment in decoded.split(['/', '\\']).skip(1) {
-        let segment = segment.split(';').next().unwrap_or_default();
-        last = segment;
+    let mut is_open = false;
+    for segment in path.split('/').skip(1) {
+        let segment = if parameters { segment.split(';').next().unwrap_or("") } else { segment };
+        is_open = segment.is_empty() || (dots && matches!(segment, "." | ".."));
         match segment {
-            "" | "." => {}
-            ".." => drop(kept.pop()),
+            "" if runs => {}
+            "." if dots => {}
+            ".." if dots => drop(kept.pop()),
             segment => kept.push(segment),
         }
     }
     let mut out = format!("/{}", kept.join("/"));
-    if matches!(last, "" | "." | "..") && !out.ends_with('/') {
+    if is_open && !out.ends_with('/') {
         out.push('/');
     }
-    Cow::Owned(out)
-}
-
-/// Decodes what is percent-encoded, and what that is, up to [`ROUNDS`] times. Bytes that are no text
-/// stand as a sign that no pattern has.
-fn decode(path: &str) -> String {
-    let mut bytes = path.as_bytes().to_vec();
-    for _ in 0..ROUNDS {
-        let decoded = decode_once(&bytes);
-        if decoded.len() == bytes.len() {
-            break;
-        }
-        bytes = decoded;
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
+    out
 }
 
 fn decode_once(bytes: &[u8]) -> Vec<u8> {
@@ -85,7 +93,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_has_one_plain_form_however_it_is_written() {
+    fn a_path_that_is_written_oddly_has_every_reading_of_an_origin() {
+        for (path, reading) in [
+            ("/pub/a\\b/../../private/x", "/private/x"),
+            ("/pub/a%5cb/../../private/x", "/private/x"),
+            ("/pub/a%252fb/../../private/x", "/private/x"),
+            ("/private/x/../../pub", "/private/x/../../pub"),
+            ("/private/x/../../pub", "/pub"),
+            ("/v/a;b.mp4", "/v/a;b.mp4"),
+            ("/v/a;b.mp4", "/v/a"),
+            ("/%2561", "/%61"),
+            ("/%2561", "/a"),
+            ("//a", "//a"),
+            ("//a", "/a"),
+        ] {
+            let readings = readings(path);
+            assert!(readings.iter().any(|it| it == reading), "{path}: {readings:?}");
+        }
+        assert_eq!(readings("/a/b.css"), ["/a/b.css"]);
+    }
+
+    #[test]
+    fn the_plain_form_is_one_of_the_readings() {
         for (path, expected) in [
             ("/a/b.css", "/a/b.css"),
             ("/", "/"),
@@ -110,7 +139,10 @@ mod tests {
             ("/a/", "/a/"),
             ("*", "*"),
         ] {
-            assert_eq!(plain(path), expected, "{path}");
+            if path.starts_with('/') {
+                let readings = readings(path);
+                assert!(readings.iter().any(|it| it == expected), "{path}: {readings:?}");
+            }
             assert_eq!(is_plain(path), path == expected && !path.contains('%'), "{path}");
         }
     }

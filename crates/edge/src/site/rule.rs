@@ -70,14 +70,26 @@ pub struct Rule {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RuleNumber(usize);
 
+/// The number of the rule for paths that can be read in several ways.
+const UNCLEAR: RuleNumber = RuleNumber(usize::MAX);
+
 /// A site's rules, in their order.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rules {
     list: Vec<(Pattern, Rule)>,
     /// For paths that no pattern matches.
     rest: Rule,
-    /// Whether any of them protects something: then patterns are held against a path's plain form.
+    /// Whether any of them protects something: then patterns are held against whatever an origin may
+    /// make of a path.
     guards: bool,
+    /// For paths of which that depends on who reads them.
+    unclear: Rule,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self::new(Vec::new(), Rule::default())
+    }
 }
 
 impl Rules {
@@ -85,7 +97,9 @@ impl Rules {
     /// paths.
     pub fn new(list: Vec<(Pattern, Rule)>, rest: Rule) -> Self {
         let guards = list.iter().map(|(_, rule)| rule).chain([&rest]).any(|it| it.guard.is_some());
-        Self { list, rest, guards }
+        let guard = Guard { unclear: true, ..Guard::default() };
+        let unclear = Rule { guard: Some(Arc::new(guard)), ..Rule::default() };
+        Self { list, rest, guards, unclear }
     }
 
     /// The same, with the keys of signed URLs for the rule at this place among those with patterns.
@@ -116,21 +130,33 @@ impl Rules {
         &self.rest
     }
 
-    /// Which rule is for a path with its query. Where one protects something, the path's plain form
-    /// counts: written in another way it is the same to many origins.
+    /// Which rule is for a path with its query. Where one protects something, every form counts that
+    /// an origin may make of the path: if they are under different rules, nobody is let in.
     pub fn find(&self, path_and_query: &str) -> RuleNumber {
         if self.list.is_empty() {
             return RuleNumber(0);
         }
         let (path, _) = split(path_and_query);
-        let path = if self.guards { path::plain(path) } else { Cow::Borrowed(path) };
-        let found = self.list.iter().position(|(pattern, _)| pattern.matches(&path));
-        RuleNumber(found.unwrap_or(self.list.len()))
+        let under = |path: &str| {
+            let found = self.list.iter().position(|(pattern, _)| pattern.matches(path));
+            RuleNumber(found.unwrap_or(self.list.len()))
+        };
+        let rule = under(path);
+        if !self.guards || path::is_plain(path) {
+            return rule;
+        }
+        match path::readings(path).iter().all(|reading| under(reading) == rule) {
+            true => rule,
+            false => UNCLEAR,
+        }
     }
 
     /// The rule of this number, which [`Self::find`] gave.
     pub fn rule(&self, number: RuleNumber) -> &Rule {
-        self.list.get(number.0).map_or(&self.rest, |(_, rule)| rule)
+        match number {
+            UNCLEAR => &self.unclear,
+            RuleNumber(at) => self.list.get(at).map_or(&self.rest, |(_, rule)| rule),
+        }
     }
 }
 
@@ -268,10 +294,21 @@ mod tests {
         let guard = Some(Arc::new(Guard { keys: Some([].into()), ..Guard::default() }));
         let list = vec![("/private/".parse().unwrap(), Rule { guard, ..Rule::default() })];
         let rules = Rules::new(list, Rule::default());
-        for path in
-            ["/private/a", "/%70rivate/a?b", "//private/a", "/x/../private/", "/x\\..%5cprivate/"]
-        {
+        for path in ["/private/a", "/private/a%20b?c", "/private/a;b"] {
             assert!(rules.rule(rules.find(path)).is_signed(), "{path}");
+        }
+        for path in [
+            "/%70rivate/a?b",
+            "//private/a",
+            "/x/../private/",
+            "/x\\..%5cprivate/",
+            "/pub/a%5cb/../../private/a",
+            "/pub/a%252fb/../../private/a",
+            "/private/a/../../pub",
+            "/private/..;/pub",
+        ] {
+            let guard = rules.rule(rules.find(path)).guard.as_ref();
+            assert!(guard.is_some_and(|guard| guard.unclear), "{path}");
         }
         assert!(!rules.rule(rules.find("/public/?/private/")).is_signed());
         let key = Key::new("a", &[7; 32]).unwrap();

@@ -242,7 +242,7 @@ fn is_prefix(text: &str) -> bool {
 /// Whether a path lies below a prefix, whatever the origin makes of dots, backslashes and what is
 /// percent-encoded.
 fn is_below(path: &str, prefix: &str) -> bool {
-    path.starts_with(prefix) && (path::is_plain(path) || path::plain(path).starts_with(prefix))
+    path.starts_with(prefix) && path::readings(path).iter().all(|it| it.starts_with(prefix))
 }
 
 #[cfg(test)]

@@ -4,21 +4,22 @@
 
 use nigh_cache::{directives::ResponseDirectives, list};
 
-use super::compress::essence;
+use super::{compress::essence, path};
 
 /// What files are called that are the same for everybody, and never a page or data.
-const STATIC: [&str; 46] = [
+const STATIC: [&str; 56] = [
     "css", "js", "mjs", "map", "wasm", "png", "jpg", "jpeg", "gif", "webp", "avif", "svg", "ico",
     "bmp", "tif", "tiff", "woff", "woff2", "ttf", "otf", "eot", "mp3", "mp4", "m4a", "m4v", "webm",
     "ogg", "oga", "ogv", "wav", "flac", "aac", "ts", "mpd", "pdf", "zip", "gz", "bz2", "xz", "zst",
-    "7z", "tar", "jar", "apk", "exe", "dmg",
+    "7z", "tar", "jar", "apk", "exe", "dmg", "csv", "txt", "swf", "iso", "bin", "rar", "heic",
+    "jxl", "doc", "docx",
 ];
 
 /// The longest of [`STATIC`].
 const EXTENSION_MAX: usize = 5;
 
 /// What a page is, or data.
-const PAGES: [&str; 3] = ["text/html", "application/xhtml+xml", "application/json"];
+const PAGES: [&str; 4] = ["text/html", "application/xhtml+xml", "application/json", "text/json"];
 
 /// Whether a response to a request for `target` may be somebody's page under the name of a file: the
 /// name is one of a static file, the type is a page's or data's, and it does not say of itself that it
@@ -36,11 +37,16 @@ pub(super) fn is_deceptive(
         return false;
     };
     let path = target.split('?').next().unwrap_or_default();
-    let Some((_, extension)) = path.rsplit_once('.') else { return false };
-    let is_it = |held: &&'static str| held.eq_ignore_ascii_case(extension);
-    extension.len() <= EXTENSION_MAX
-        && STATIC.iter().any(is_it)
-        && !(*page == "application/json" && extension.eq_ignore_ascii_case("map"))
+    // However whoever made up the name wrote it.
+    let is_named = |path: &str| {
+        let path = path.trim_end_matches(|c: char| c.is_ascii_control() || c == ' ');
+        let Some((_, extension)) = path.rsplit_once('.') else { return false };
+        let is_it = |held: &&'static str| held.eq_ignore_ascii_case(extension);
+        extension.len() <= EXTENSION_MAX
+            && STATIC.iter().any(is_it)
+            && !(*page == "application/json" && extension.eq_ignore_ascii_case("map"))
+    };
+    is_named(path) || (!path::is_plain(path) && path::readings(path).iter().any(|it| is_named(it)))
 }
 
 #[cfg(test)]
@@ -59,6 +65,13 @@ mod tests {
             ("/account/x.css", "text/html; charset=utf-8", "max-age=60", true),
             ("/account;x.JPEG?a=b.c", "TEXT/HTML", "", true),
             ("/me%2fx.js", "application/json", "max-age=60", true),
+            ("/account/x%2ecss", "text/html", "max-age=60", true),
+            ("/account/x.cs%73", "text/html", "max-age=60", true),
+            ("/account/x.css;y", "text/html", "max-age=60", true),
+            ("/account/%78.css%3By", "text/html", "max-age=60", true),
+            ("/account/x.css%20", "text/html", "max-age=60", true),
+            ("/account/x.css%00", "text/html", "max-age=60", true),
+            ("/account/z.csv", "text/html", "max-age=60", true),
             ("/x.css", "text/css", "max-age=60", false),
             ("/x.js", "text/javascript", "max-age=60", false),
             ("/x.css", "text/html", "public, max-age=60", false),

@@ -76,7 +76,7 @@ impl Egress {
     pub(super) fn reaches(&self, address: SocketAddr) -> bool {
         let (ip, port) = (address.ip().to_canonical(), address.port());
         let is_own = is_own(ip);
-        let is_this_proxy = is_own && self.proxy.own_ports().contains(&port);
+        let is_this_proxy = is_own && self.proxy.own_ports().any(|own| own == port);
         !is_this_proxy && self.proxy.settings.rules.reaches(address.ip(), is_own)
     }
 }

@@ -148,7 +148,8 @@ impl<'h> Judged<'h> {
                     method: &self.method,
                     fields: &head.fields,
                     has_body: self.has_body,
-                    upgrade: head.upgrade,
+                    // Whoever is led through wants what CONNECT is for, under its limits.
+                    upgrade: head.upgrade && !route.is_forward(),
                     bypass: rule.bypass,
                 };
                 match admitted {

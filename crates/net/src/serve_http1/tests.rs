@@ -106,6 +106,7 @@ fn nor_does_one_under_a_rule_that_looks_at_all_of_the_request() {
         methods: Some(Methods::USUAL),
         refused_fields: ["x-original-url".parse().unwrap()].into(),
         keys: None,
+        ..Guard::default()
     };
     let fields =
         FieldRules { request_remove: ["accept".parse().unwrap()].into(), ..FieldRules::default() };

@@ -40,7 +40,8 @@ impl Guard {
     fn refusal(&self, request: &Request) -> Option<Problem> {
         let fields = request.headers();
         // A page in a browser may not write: its requests carry its origin along.
-        if fields.contains_key(header::ORIGIN) {
+        let is_a_pages = fields.get("sec-fetch-site").is_some_and(|site| site != "none");
+        if fields.contains_key(header::ORIGIN) || is_a_pages {
             let detail = "this API is not for pages in browsers";
             return Some(Problem::new(StatusCode::FORBIDDEN, detail));
         }

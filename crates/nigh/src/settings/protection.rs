@@ -110,6 +110,7 @@ impl Protection {
             refused_fields: self.refused_fields.clone(),
             // They are read when the edge starts; until then, nobody is let in.
             keys: is_signed.then(Box::default),
+            unclear: false,
         };
         (!guard.is_open()).then(|| Arc::new(guard))
     }

@@ -61,8 +61,6 @@ fn signed_urls_are_let_in_and_share_what_is_stored() {
         (by("old", &new, &[]), "signature-wrong"),
         (by("new", &new, &["--expires", "0s"]), "signature-expired"),
         (by("new", &new, &["--network", "192.0.2.0/24"]), "signature-network"),
-        (format!("/%70rivate/a?nigh-prefix{token}"), "signature-wrong"),
-        (format!("/x/..//private/../private/a?nigh-prefix{token}"), "signature-wrong"),
     ] {
         let refused = edge.get(&target);
         refused.assert_problem(403);
@@ -70,9 +68,15 @@ fn signed_urls_are_let_in_and_share_what_is_stored() {
         let streams = h2::Client::clear(edge.addresses[0]).get(&target);
         assert_eq!(streams.status, 403, "{target}");
     }
+    // Which of them an origin takes for the protected one, nobody knows.
+    for path in ["/%70rivate/a", "/x/..//private/../private/a", "/pub/a%5cb/../../private/a"] {
+        let refused = edge.get(&format!("{path}?nigh-prefix{token}"));
+        refused.assert_problem(400);
+        assert_eq!(refused.cache(), "detail=unclear-path", "{path}");
+    }
     assert_eq!(origin.requests(), asked);
     assert_eq!(edge.get("/public?nigh-x").text(), "/public?nigh-x");
-    assert!(edge.ask_admin("/metrics").text().contains("{by=\"signature\"} 16\n"));
+    assert!(edge.ask_admin("/metrics").text().contains("{by=\"signature\"} 12\n"));
 }
 
 #[test]
@@ -111,13 +115,14 @@ fn networks_are_let_in_by_the_longest_that_is_named() {
     );
     edge.fill("/");
     edge.fill("/some");
-    for target in ["/none", "/others", "/%6eone"] {
+    edge.get("/%6eone").assert_problem(400);
+    for target in ["/none", "/others"] {
         let refused = edge.get(target);
         refused.assert_problem(403);
         assert_eq!(refused.cache(), "detail=network-refused", "{target}");
     }
     assert_eq!(origin.requests(), 2);
-    assert!(edge.ask_admin("/metrics").text().contains("{by=\"network\"} 3\n"));
+    assert!(edge.ask_admin("/metrics").text().contains("{by=\"network\"} 2\n"));
 }
 
 #[test]
