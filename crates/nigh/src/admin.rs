@@ -14,6 +14,7 @@ mod listen;
 mod metrics;
 mod objects;
 mod openapi;
+mod patient;
 mod prefetch;
 mod problem;
 mod purge;

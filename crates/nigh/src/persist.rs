@@ -3,17 +3,18 @@
 use std::{
     fs::{self, File, OpenOptions, Permissions},
     io::{self, Write},
-    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown},
     path::Path,
 };
 
-/// Writes `text` in place of what is in `file`, durably. A link is followed, and the permissions stay.
+/// Writes `text` in place of what is in `file`, durably. A link is followed; owner and permissions stay.
 ///
 /// # Errors
-/// If the file's folder cannot be written; the file is as it was then.
+/// If the file's folder cannot be written, or its owner not be kept; the file is as it was then.
 pub(crate) fn write(file: &Path, text: &str) -> io::Result<()> {
     let file = fs::canonicalize(file)?;
-    let mode = fs::metadata(&file)?.permissions().mode() & 0o7777;
+    let held = fs::metadata(&file)?;
+    let mode = held.permissions().mode() & 0o7777;
     let (Some(folder), Some(name)) = (file.parent(), file.file_name()) else {
         return Err(io::Error::from(io::ErrorKind::InvalidFilename));
     };
@@ -23,6 +24,8 @@ pub(crate) fn write(file: &Path, text: &str) -> io::Result<()> {
         // One that a crash has left behind is nobody's.
         let mut options = OpenOptions::new();
         let mut new = options.write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+        // Whoever kept the file up keeps it.
+        fchown(&new, Some(held.uid()), Some(held.gid()))?;
         new.set_permissions(Permissions::from_mode(mode))?;
         new.write_all(text.as_bytes())?;
         new.sync_all()?;

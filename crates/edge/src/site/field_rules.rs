@@ -19,7 +19,8 @@ pub struct FieldRules {
 }
 
 /// Fields that frame a message, say how it was made or whose it is: no rule is about them.
-pub const RESERVED: [&str; 16] = [
+pub const RESERVED: [&str; 17] = [
+    "accept-encoding",
     "connection",
     "keep-alive",
     "te",

@@ -13,7 +13,7 @@ use nigh_cache::{
 use nigh_edge::site::{self, Coding};
 use tokio::{sync::Semaphore, time::Instant};
 
-use super::{Ask, Service};
+use super::{Ask, Service, fetch::seen_by_origin};
 use crate::{buffers::Reserved, compress::Encoder, http1::trailers, origin::Fetched};
 
 /// How long, in all, the readers of a response that is not kept wait for those who are behind.
@@ -192,8 +192,10 @@ impl Service {
         length: Option<u64>,
     ) -> Option<Coder> {
         let compress = ask.route.rule().compress.as_ref()?;
+        // Under what is said of the connection alone, nothing is filed.
+        let seen = seen_by_origin(&ask.fields);
         if ask.method == Method::HEAD {
-            compress.apply(&ask.fields, status, fields);
+            compress.apply(&*seen, status, fields);
             return None;
         }
         let Some(place) = self.compressing.place() else {
@@ -202,7 +204,7 @@ impl Service {
             self.counters.left_uncompressed();
             return None;
         };
-        let coding = compress.apply(&ask.fields, status, fields)?;
+        let coding = compress.apply(&*seen, status, fields)?;
         self.counters.compressed();
         Some(Coder::new(coding, length, place))
     }

@@ -677,7 +677,7 @@ impl Merged {
 
 /// A client's fields without those that Connection lists: the origin did not see them, so they chose
 /// nothing.
-fn seen_by_origin(fields: &HeaderMap) -> Cow<'_, HeaderMap> {
+pub(super) fn seen_by_origin(fields: &HeaderMap) -> Cow<'_, HeaderMap> {
     if !fields.contains_key(header::CONNECTION) {
         return Cow::Borrowed(fields);
     }

@@ -30,7 +30,7 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
 };
 
-use super::guard::Via;
+use super::{guard::Via, patient::Patient};
 use crate::settings::AdminAddress;
 
 /// Connections at once: people, scrapers and listeners to events, not clients.
@@ -237,12 +237,13 @@ async fn converse<S>(stream: S, router: Router, _place: OwnedSemaphorePermit)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let stream = TokioIo::new(Patient::new(stream, PATIENCE));
     // A peer that breaks off harms itself alone.
     let _ = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(PATIENCE)
         .max_buf_size(HEAD_MAX)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
+        .serve_connection(stream, TowerToHyperService::new(router))
         .await;
 }
 
