@@ -80,6 +80,15 @@ impl Fit {
     }
 }
 
+/// What came of asking an origin whether it serves ranges of a representation.
+enum Proof {
+    Holds,
+    /// It does not, or under another validator.
+    Fails,
+    /// It said nothing, or not in time.
+    Missing,
+}
+
 /// Whether a response brings a slice of the stored representation.
 pub(super) enum Belongs {
     Yes,
@@ -128,9 +137,13 @@ impl Service {
         {
             return NO;
         }
-        if !self.is_proven(head, ask, length).await {
-            self.store.note_unfit_for_slices(key);
-            return NO;
+        match self.prove(ask, conditional::strong_validator(&head.fields), length).await {
+            Proof::Holds => {}
+            Proof::Fails => {
+                self.store.note_unfit_for_slices(key);
+                return NO;
+            }
+            Proof::Missing => return NO,
         }
         // Who asked for a range of it wants its front only if the range begins there.
         let begins = Ranges::parse(&ask.fields).map_or(Some(0), |it| it.specs().first()?.first());
@@ -138,25 +151,41 @@ impl Service {
         (Some(length), if wants_front { Count::Wanted } else { Count::None })
     }
 
-    /// Whether the origin gives a range of the response with the same validator and length.
-    async fn is_proven(&self, head: &Head, ask: &Rc<Ask>, length: u64) -> bool {
+    /// Whether the origin gives a range of a representation of this validator and length.
+    async fn prove(&self, ask: &Rc<Ask>, validator: Option<&[u8]>, length: u64) -> Proof {
         let asking = self.ask_for_slice(ask, PROOF);
-        let Ok(Some(Ok(fetched))) = tokio::time::timeout(PROOF_WAIT, asking).await else {
-            return false;
+        let Ok(Some(Ok(mut fetched))) = tokio::time::timeout(PROOF_WAIT, asking).await else {
+            return Proof::Missing;
         };
+        let status = fetched.head.status;
         let mut fields = fetched.head.headers.clone();
         ask.route.rule().arrive(&mut fields);
         let expected = ContentRange { span: PROOF, complete: Some(length) };
-        let proven = fetched.head.status == StatusCode::PARTIAL_CONTENT
-            && ContentRange::of(&fields) == Some(expected)
-            && conditional::strong_validator(&fields)
-                == conditional::strong_validator(&head.fields);
-        if proven {
-            // Its end gives the connection back.
-            let mut fetched = fetched;
-            while let Ok(Some(_)) = fetched.frame().await {}
+        match status {
+            StatusCode::PARTIAL_CONTENT
+                if ContentRange::of(&fields) == Some(expected)
+                    && conditional::strong_validator(&fields) == validator =>
+            {
+                // Its end gives the connection back.
+                while let Ok(Some(_)) = fetched.frame().await {}
+                Proof::Holds
+            }
+            StatusCode::OK | StatusCode::PARTIAL_CONTENT => Proof::Fails,
+            // Nothing was said of the representation.
+            _ => Proof::Missing,
         }
-        proven
+    }
+
+    /// A slice came that is not of the master: that goes. If the representation is still the same, its
+    /// ranges are not to be relied on, now or later.
+    pub(super) async fn disown(&self, ask: &Rc<Ask>, master: &Object, sliced: &Sliced) {
+        let key = self.store.key(master.key());
+        self.store.outdate_slices(key, sliced);
+        let stored = master.fields();
+        let validator = conditional::strong_validator(&stored);
+        if matches!(self.prove(ask, validator, sliced.length).await, Proof::Holds) {
+            self.store.note_unfit_for_slices(key);
+        }
     }
 
     /// Asks the origin for some bytes; `None` if the target cannot be asked for.

@@ -124,10 +124,7 @@ impl Service {
         match Self::belongs(&ask, &master, span, fetched.head.status, &fields) {
             Belongs::Yes => {}
             Belongs::No => {
-                // What is stored is not the origin's any more, or its ranges have another tag.
-                let key = self.store.key(master.key());
-                self.store.outdate_slices(key, &sliced);
-                self.store.note_unfit_for_slices(key);
+                self.disown(&ask, &master, &sliced).await;
                 return pilot.fail(Failure::Changed);
             }
             Belongs::Unknown => return pilot.fail(Failure::Withheld),

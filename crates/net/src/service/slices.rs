@@ -50,8 +50,9 @@ const RESUMED_AFTER: u64 = 8;
 /// The part of the memory that a core's slices may take which are being fetched ahead.
 const AHEAD_PART: u64 = 8;
 
-/// Slices that are looked for before an answer begins, to say of it whether it was a hit.
-const LOOKED_AT_MAX: usize = 1 << 14;
+/// Slices that are looked for before an answer begins, to say of it whether it was a hit; of a longer
+/// answer the first ones decide.
+const LOOKED_AT_MAX: usize = 1 << 10;
 
 /// How often a slice is asked for that breaks off or fails.
 const TRIES_MAX: u32 = 3;
@@ -195,9 +196,9 @@ impl Service {
             let key = self.store.key(&key);
             self.store.holds(key) || self.store.may_lie_beneath(key)
         };
-        let slices = sliced.index_of(span.start)..=sliced.index_of(span.end - 1);
-        let is_here = slices.clone().count() <= LOOKED_AT_MAX && slices.into_iter().all(is_held);
-        if ask.asked().directives.only_if_cached && !is_here {
+        let mut slices = sliced.index_of(span.start)..=sliced.index_of(span.end - 1);
+        let is_here = slices.by_ref().take(LOOKED_AT_MAX).all(is_held);
+        if ask.asked().directives.only_if_cached && !(is_here && slices.all(is_held)) {
             return Some(Answer::Problem(Problem::OnlyIfCached, CacheStatus::EMPTY));
         }
         if hit.status.hit && !is_here {

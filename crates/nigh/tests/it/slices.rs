@@ -190,7 +190,7 @@ fn many_clients_at_different_places_cost_the_origin_each_slice_once() {
 #[test]
 fn nobody_gets_a_mix_when_the_object_changes_in_between() {
     let (origin, version) = versions();
-    let edge = Edge::start(&origin, &FLAGS);
+    let edge = Edge::start(&origin, &[&FLAGS[..], &["--admin", "127.0.0.1:0"]].concat());
     let mut client = edge.client();
     assert_eq!(range(&mut client, "0-9").text(), &object(1)[..10]);
     version.store(2, Ordering::SeqCst);
@@ -204,6 +204,10 @@ fn nobody_gets_a_mix_when_the_object_changes_in_between() {
     assert_eq!(came, object(1).as_bytes()[..came.len()], "not a byte of the other version");
     let whole = edge.get("/");
     assert_eq!((whole.first("etag"), whole.text()), ("\"v2\"", &*object(2)));
+    // The new one is kept in slices as the old one was.
+    let part = range(&mut edge.client(), &format!("{}-", 8 * SLICE));
+    assert!(part.says("hit"), "{}", part.cache());
+    edge.status_until(|status| status["store"]["objects"] == 12);
 }
 
 #[test]
@@ -516,4 +520,23 @@ fn who_waits_for_a_later_slice_does_not_wait_for_those_before_it() {
     let answered = serve(&third.head, &body, "ETag: \"v1\"\r\n");
     third.answer(answered);
     assert_eq!(seeker.response().text(), &body[3 * SLICE..4 * SLICE]);
+}
+
+#[test]
+fn an_origin_that_could_not_say_is_asked_again_for_the_next_one() {
+    let (body, asked_for) = (object(1), Arc::new(AtomicUsize::new(0)));
+    let proofs = Arc::clone(&asked_for);
+    let origin = Origin::answering(move |head| {
+        if head.first("range") == PROOF && proofs.fetch_add(1, Ordering::SeqCst) == 0 {
+            return "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n".to_owned();
+        }
+        serve(head, &body, "ETag: \"a\"\r\n").replacen("max-age=1000", "max-age=0", 1)
+    });
+    let flags = [&FLAGS[..], &["--admin", "127.0.0.1:0"]].concat();
+    let edge = Edge::start(&origin, &flags);
+    for objects in [1, 12] {
+        assert_eq!(edge.get("/").text(), &*object(1));
+        edge.status_until(|status| status["store"]["objects"] == objects);
+    }
+    assert_eq!(asked_for.load(Ordering::SeqCst), 2);
 }
