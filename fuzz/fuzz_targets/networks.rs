@@ -1,7 +1,7 @@
 //! Networks of clients: what reads is written and reads the same.
 #![no_main]
 
-use nigh_edge::site::Network;
+use nigh_edge::network::Network;
 
 libfuzzer_sys::fuzz_target!(|text: &str| {
     let Ok(network) = text.parse::<Network>() else { return };

@@ -10,7 +10,7 @@ mod table;
 
 use std::{net::IpAddr, time::Duration};
 
-pub use address::{Block, BlockError, Network};
+pub use address::Network;
 pub use rate::{PER_SECOND_MAX, Rate};
 pub use table::{ENTRIES, Table};
 
@@ -35,7 +35,7 @@ pub struct Limits {
     /// Bits of an IPv6 address that make a network.
     pub ipv6_prefix: u8,
     /// Who is not limited.
-    pub exempt: Vec<Block>,
+    pub exempt: Vec<crate::network::Network>,
 }
 
 impl Default for Limits {

@@ -2,13 +2,13 @@
 //! client was looking for, and what browsers are told. RFC 9110, section 3.7; docs/forward.md.
 
 pub mod client_hello;
-mod network;
+mod inside;
 pub mod pac;
 mod rules;
 
 use http::StatusCode;
 
-pub use network::{Network, NetworkError, PRIVATE};
+pub use inside::PRIVATE;
 pub use rules::{Destination, DestinationError, Rules};
 
 /// Why a forward proxy does not do what it was asked for. Who can act is in the words.

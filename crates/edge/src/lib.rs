@@ -19,6 +19,7 @@ pub mod cache_status;
 pub mod client;
 pub mod forward;
 pub mod forward_proxy;
+pub mod network;
 pub mod plan;
 pub mod problem;
 pub mod reply;

@@ -4,13 +4,13 @@
 //! A host is found by its hash: the exact name first, then the longest wildcard that covers it, then
 //! the site for all others.
 
+mod admission;
 mod compress;
 mod cookies;
 mod field_rules;
 mod guard;
 pub mod links;
 mod methods;
-mod network;
 mod path;
 mod pattern;
 mod query;
@@ -24,11 +24,11 @@ use std::{fmt, str::FromStr};
 use hashbrown::HashTable;
 use twox_hash::XxHash3_64;
 
+pub use admission::{Admission, NETWORKS_MAX};
 pub use compress::{Coding, Compress, LEAST, Narrowed, TYPES, remove_digests};
 pub use field_rules::{FieldRules, RESERVED};
 pub use guard::{Guard, Visit};
 pub use methods::{Methods, UnknownMethod};
-pub use network::{Admission, NETWORKS_MAX, Network, NetworkError};
 pub use pattern::{Pattern, PatternError};
 pub use query::{Order, Query};
 pub use rule::{Name, Rule, RuleNumber, Rules};

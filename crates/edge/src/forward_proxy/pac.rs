@@ -6,7 +6,8 @@ use std::{
     str::FromStr,
 };
 
-use super::{Network, PRIVATE};
+use super::PRIVATE;
+use crate::network::Network;
 use crate::site::Host;
 
 /// The media type.

@@ -3,11 +3,11 @@
 
 use std::{fmt, net::IpAddr, str::FromStr};
 
-use super::{
-    Network,
-    network::{PRIVATE, embedded, is_inside},
+use super::inside::{PRIVATE, embedded, is_inside};
+use crate::{
+    network::Network,
+    site::{Host, Sites},
 };
-use crate::site::{Host, Sites};
 
 /// What may be denied.
 #[derive(Clone, Debug, PartialEq, Eq)]

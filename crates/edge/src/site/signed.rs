@@ -16,7 +16,8 @@ use hmac::{Hmac, Mac};
 use nigh_base::Wall;
 use sha2::Sha256;
 
-use super::{Network, path};
+use super::path;
+use crate::network::Network;
 
 /// How the parameters of a signature begin; no other parameter of a signed URL does.
 pub const PARAMETERS: &str = "nigh-";

@@ -1,6 +1,6 @@
 //! What a forward proxy does with requests, before a socket is touched.
 
-use nigh_edge::forward_proxy::Network;
+use nigh_edge::network::Network;
 use tokio::task::LocalSet;
 
 use super::{destinations::KEPT_MAX, *};

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::Args;
-use nigh_edge::forward_proxy::{Destination, Network};
+use nigh_edge::{forward_proxy::Destination, network::Network};
 use nigh_net::forward_proxy::{Mode, Redirected};
 
 /// A forward proxy: clients name the destination themselves.

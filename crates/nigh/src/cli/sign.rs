@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
-use nigh_edge::site::Network;
+use nigh_edge::network::Network;
 
 use super::duration;
 

@@ -3,7 +3,10 @@
 use std::{str::FromStr, time::Duration};
 
 use nigh_base::ByteSize;
-use nigh_edge::client::{Block, IPV4_PREFIX, IPV6_PREFIX, Limits, Rate};
+use nigh_edge::{
+    client::{IPV4_PREFIX, IPV6_PREFIX, Limits, Rate},
+    network::Network,
+};
 
 use super::document::Section;
 
@@ -27,7 +30,7 @@ pub(super) fn read(mut section: Section<'_>) -> Limits {
         bandwidth: section.parsed("bandwidth", bandwidth),
         ipv4_prefix: prefix(section.number("ipv4_prefix", 8..=32), IPV4_PREFIX),
         ipv6_prefix: prefix(section.number("ipv6_prefix", 16..=128), IPV6_PREFIX),
-        exempt: section.list("exempt", Block::from_str).unwrap_or_default(),
+        exempt: section.list("exempt", Network::from_str).unwrap_or_default(),
     };
     section.finish();
     limits

@@ -10,7 +10,10 @@ use std::{
 };
 
 use anyhow::Context;
-use nigh_edge::forward_proxy::{Destination, Network, Rules, pac};
+use nigh_edge::{
+    forward_proxy::{Destination, Rules, pac},
+    network::Network,
+};
 use nigh_net::forward_proxy::{self as proxy, Proxy, Redirected, Users};
 
 use super::{document::Section, file::beside};

@@ -4,9 +4,12 @@
 use std::{path::Path, str::FromStr, sync::Arc};
 
 use http::{HeaderName, HeaderValue};
-use nigh_edge::site::{
-    Admission, FieldRules, Guard, Methods, NETWORKS_MAX, Network, RESERVED,
-    signed::{self, Key},
+use nigh_edge::{
+    network::Network,
+    site::{
+        Admission, FieldRules, Guard, Methods, NETWORKS_MAX, RESERVED,
+        signed::{self, Key},
+    },
 };
 
 use super::{

@@ -1,4 +1,5 @@
-//! Networks of clients, and lists of those that are let in. RFC 4632 (CIDR); RFC 4291.
+//! Networks as an operator writes them: 192.0.2.0/24, 2001:db8::/32, or one address. RFC 4632 (CIDR);
+//! RFC 4291. `::/0` is everybody, 0.0.0.0/0 everybody who has IPv4.
 
 use std::{
     fmt,
@@ -6,16 +7,17 @@ use std::{
     str::FromStr,
 };
 
-/// Networks that one list may have: each request is held against them one by one.
-pub const NETWORKS_MAX: usize = 1000;
-
 /// A network: an address and how many of its first bits count. IPv4 is kept as IPv6 maps it, so that
 /// a client is the same one however the socket shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Network {
     address: u128,
-    bits: u8,
+    pub(crate) bits: u8,
 }
+
+/// What stands before an IPv4 address that IPv6 maps, and how long it is.
+const MAPPED: u128 = 0xffff << 32;
+const MAPPED_BITS: u8 = 96;
 
 /// Why a text is no network.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -24,8 +26,8 @@ pub enum NetworkError {
     #[error("`{0}` is no network: write 192.0.2.0/24, 2001:db8::/32 or an address alone")]
     Malformed(String),
     /// An address inside the network, not the network's own.
-    #[error("`{0}` has bits behind its {1} that count: write {2}")]
-    Inside(String, u8, String),
+    #[error("`{0}` has bits behind its length: write {1}")]
+    Inside(String, Network),
 }
 
 fn mapped(address: IpAddr) -> u128 {
@@ -43,11 +45,24 @@ impl Network {
     /// The network of so many bits that an address lies in; IPv4's have up to 32.
     fn around(address: IpAddr, bits: u8) -> Option<Self> {
         let bits = match address {
-            IpAddr::V4(_) if bits <= 32 => bits + 96,
+            IpAddr::V4(_) if bits <= 32 => bits + MAPPED_BITS,
             IpAddr::V6(_) if bits <= 128 => bits,
             _ => return None,
         };
         Some(Self { address: mapped(address) & mask(bits), bits })
+    }
+
+    /// Whether it has every address of a family.
+    pub const fn is_everything(&self) -> bool {
+        self.bits == 0 || (self.bits == MAPPED_BITS && self.address == MAPPED)
+    }
+
+    /// Its first address and its mask, if it is IPv4's.
+    pub fn ipv4(&self) -> Option<(Ipv4Addr, Ipv4Addr)> {
+        let bits = self.bits.checked_sub(MAPPED_BITS)?;
+        let first = Ipv6Addr::from_bits(self.address).to_ipv4_mapped()?;
+        let mask = u32::MAX.checked_shl(32 - u32::from(bits)).unwrap_or(0);
+        Some((first, Ipv4Addr::from_bits(mask)))
     }
 
     /// Whether an address lies in it.
@@ -75,7 +90,7 @@ impl FromStr for Network {
         if network.address == mapped(address) {
             Ok(network)
         } else {
-            Err(NetworkError::Inside(text.to_owned(), bits, network.to_string()))
+            Err(NetworkError::Inside(text.to_owned(), network))
         }
     }
 }
@@ -90,70 +105,9 @@ impl fmt::Display for Network {
     }
 }
 
-/// Who is let in: of all networks in both lists that a client lies in, the longest says; of two as
-/// long, the one that denies. Who lies in none is let in, unless somebody is allowed by name.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Admission {
-    /// Let in.
-    pub allow: Box<[Network]>,
-    /// Not let in.
-    pub deny: Box<[Network]>,
-}
-
-impl Admission {
-    /// Whether it says nothing.
-    pub fn is_empty(&self) -> bool {
-        self.allow.is_empty() && self.deny.is_empty()
-    }
-
-    /// Whether a client is let in. Allocates nothing.
-    pub fn admits(&self, client: IpAddr) -> bool {
-        let longest = |list: &[Network]| {
-            list.iter().filter(|held| held.contains(client)).map(|held| held.bits).max()
-        };
-        match (longest(&self.allow), longest(&self.deny)) {
-            (None, None) => self.allow.is_empty(),
-            (allowed, denied) => allowed > denied,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn list(texts: &[&str]) -> Box<[Network]> {
-        texts.iter().map(|text| text.parse().unwrap()).collect()
-    }
-
-    #[test]
-    fn the_longest_network_says_whether_a_client_is_let_in() {
-        let lists = Admission {
-            allow: list(&["10.0.0.0/8", "10.1.2.0/24", "2001:db8::/32"]),
-            deny: list(&["10.1.0.0/16", "10.1.2.3", "2001:db8::/32", "0.0.0.0/0"]),
-        };
-        for (client, admitted) in [
-            ("10.9.9.9", true),
-            ("10.1.9.9", false),
-            ("10.1.2.4", true),
-            ("::ffff:10.1.2.4", true),
-            ("10.1.2.3", false),
-            ("2001:db8::1", false),
-            ("192.0.2.1", false),
-            ("2001:db9::1", false),
-        ] {
-            assert_eq!(lists.admits(client.parse().unwrap()), admitted, "{client}");
-        }
-    }
-
-    #[test]
-    fn who_is_in_no_list_is_let_in_unless_some_are_by_name() {
-        let client = "192.0.2.1".parse().unwrap();
-        assert!(Admission::default().admits(client));
-        let deny = list(&["198.51.100.0/24"]);
-        assert!(Admission { deny: deny.clone(), ..Admission::default() }.admits(client));
-        assert!(!Admission { allow: deny, ..Admission::default() }.admits(client));
-    }
 
     #[test]
     fn a_network_is_written_as_it_is_read() {
@@ -166,5 +120,42 @@ mod tests {
         }
         let inside = "192.0.2.7/24".parse::<Network>().unwrap_err();
         assert!(inside.to_string().ends_with("write 192.0.2.0/24"), "{inside}");
+    }
+
+    #[test]
+    fn a_network_has_the_addresses_that_begin_as_it_does() {
+        for (text, address, has) in [
+            ("10.0.0.0/8", "10.255.0.1", true),
+            ("10.0.0.0/8", "11.0.0.0", false),
+            ("10.0.0.0/8", "::ffff:10.1.2.3", true),
+            ("::ffff:10.0.0.0/104", "10.1.2.3", true),
+            ("10.0.0.0/8", "fd00::1", false),
+            ("0.0.0.0/0", "203.0.113.9", true),
+            ("0.0.0.0/0", "2001:db8::1", false),
+            ("192.0.2.7", "192.0.2.7", true),
+            ("192.0.2.7", "192.0.2.6", false),
+            ("fc00::/7", "fdff::1", true),
+            ("fc00::/7", "fe00::", false),
+            ("::/0", "2001:db8::1", true),
+            ("::/0", "192.0.2.1", true),
+        ] {
+            let network: Network = text.parse().unwrap();
+            assert_eq!(network.contains(address.parse().unwrap()), has, "{text} {address}");
+        }
+    }
+
+    #[test]
+    fn a_network_of_ipv4_has_a_mask() {
+        for (text, first, mask) in [
+            ("10.0.0.0/8", "10.0.0.0", "255.0.0.0"),
+            ("0.0.0.0/0", "0.0.0.0", "0.0.0.0"),
+            ("192.0.2.1", "192.0.2.1", "255.255.255.255"),
+        ] {
+            let network: Network = text.parse().unwrap();
+            assert_eq!(network.ipv4(), Some((first.parse().unwrap(), mask.parse().unwrap())));
+            assert_eq!(network.is_everything(), text == "0.0.0.0/0");
+        }
+        let six: Network = "::/0".parse().unwrap();
+        assert!(six.ipv4().is_none() && six.is_everything());
     }
 }
