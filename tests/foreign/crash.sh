@@ -7,12 +7,7 @@ rounds=5
 
 # Objects of 1 to 40 kB, twice as much as the memory holds.
 first=1000 step=131 count=300
-cat >"$work/many.lua" <<LUA
-wrk.headers["Host"] = "site.example"
-function request()
-  return wrk.format("GET", "/bytes/" .. $first + $step * math.random(0, $count - 1))
-end
-LUA
+ask_for_many
 
 # verify: all of them right; what it says of where they came from stays in $work/seen.
 verify() {

@@ -129,6 +129,16 @@ port_of() {
     sed -n "s|.*listening on $1://[^ ]*:\([0-9]*\) .*|\1|p" "$work/nigh.log"
 }
 
+# A script for wrk, $work/many.lua: objects of $count lengths from $first on, $step apart.
+ask_for_many() {
+    cat >"$work/many.lua" <<LUA
+wrk.headers["Host"] = "site.example"
+function request()
+  return wrk.format("GET", "/bytes/" .. $first + $step * math.random(0, $count - 1))
+end
+LUA
+}
+
 # --- Judges of what a command has left in files or printed.
 
 equal() {

@@ -35,6 +35,15 @@ fn restored(store: &Store, log: &mut Log<Simulated>) -> Option<Object> {
     }
 }
 
+/// A store with a log beneath it, and the object that it has read there.
+fn beneath(log: &mut Log<Simulated>) -> (Arc<Queue>, Arc<Store>, Object) {
+    let queue = Arc::new(Queue::new(Arc::clone(log.index()), Waker::noop().clone()));
+    let store = memory();
+    store.put_beneath(Arc::clone(&queue));
+    let object = restored(&store, log).unwrap();
+    (queue, store, object)
+}
+
 #[test]
 fn a_long_body_stays_on_the_disk_and_a_short_one_comes_along() {
     let piece = PIECE;
@@ -178,10 +187,7 @@ fn a_head_that_was_renewed_is_written_anew_with_a_copy_of_the_body() {
     let disk = Simulated::new(1, 1 << 24);
     let body = long(300_000, 3);
     let mut log = written(&disk, ROOMY, &body);
-    let queue = Arc::new(Queue::new(Arc::clone(log.index()), Waker::noop().clone()));
-    let store = memory();
-    store.put_beneath(Arc::clone(&queue));
-    let object = restored(&store, &mut log).unwrap();
+    let (queue, store, object) = beneath(&mut log);
     let mut fields = object.fields().to_map();
     fields.insert("x-new", "1".parse().unwrap());
     pilot::update(&store, &object, &fields, *object.terms());
@@ -200,10 +206,7 @@ fn a_head_that_was_renewed_is_written_anew_with_a_copy_of_the_body() {
 fn a_renewed_head_whose_body_has_rotted_leaves_nothing_on_the_disk() {
     let disk = Simulated::new(1, 1 << 24);
     let mut log = written(&disk, ROOMY, &long(300_000, 3));
-    let queue = Arc::new(Queue::new(Arc::clone(log.index()), Waker::noop().clone()));
-    let store = memory();
-    store.put_beneath(Arc::clone(&queue));
-    let object = restored(&store, &mut log).unwrap();
+    let (queue, store, object) = beneath(&mut log);
     let beneath = object.beneath().unwrap();
     disk.0.borrow_mut().rot_at(&file_name(beneath.place().segment), beneath.offset(5), 1);
     pilot::update(&store, &object, &object.fields().to_map(), *object.terms());
@@ -218,10 +221,7 @@ fn a_body_that_is_waited_for_comes_into_memory_and_the_disk_is_not_told() {
     let disk = Simulated::new(1, 1 << 24);
     let body = long(300_000, 3);
     let mut log = written(&disk, ROOMY, &body);
-    let queue = Arc::new(Queue::new(Arc::clone(log.index()), Waker::noop().clone()));
-    let store = memory();
-    store.put_beneath(Arc::clone(&queue));
-    let object = restored(&store, &mut log).unwrap();
+    let (queue, store, object) = beneath(&mut log);
     let beneath = object.beneath().unwrap();
     let waits = (0..16).filter(|_| beneath.was_waited_for()).count();
     assert_eq!(waits, 2, "now and then");
