@@ -24,6 +24,7 @@ mod queue;
 mod record;
 mod restore;
 mod segment;
+mod table;
 
 use nigh_base::machine::DiskError;
 

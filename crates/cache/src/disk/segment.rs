@@ -162,7 +162,9 @@ fn table(
             kind: Kind::from_byte(u8::try_from(word(20)).ok()?)?,
         })
     };
-    Ok(entries.iter().map(entry).collect())
+    let mut whole = Vec::with_capacity(entries.len());
+    whole.extend(entries.iter().map_while(entry));
+    Ok((whole.len() == entries.len()).then_some(whole))
 }
 
 fn walk(

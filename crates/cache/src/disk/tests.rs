@@ -601,16 +601,38 @@ fn a_queue_that_is_closed_takes_nothing_more_and_is_worked_off() {
 }
 
 #[test]
-fn an_entry_of_the_index_takes_64_bytes_at_most() {
+fn an_entry_of_the_index_takes_about_41_bytes_however_many_there_are() {
     let disk = Simulated::new(1, 1 << 26);
     let log = found(&disk, Settings::new(ByteSize::mib(64)), 2);
-    for entries in [1_000, 10_000, 100_000, 130_000] {
+    // Two doublings, in eighths of one, so that no degree of fullness is missed.
+    for eighths in 0..=16 {
+        let entries = (40_000_u64 << (eighths / 8)) * (8 + eighths % 8) / 8;
         let index = log.index();
-        while index.len() < entries {
+        while (index.len() as u64) < entries {
             let hash = Rng::new(index.len() as u64).next_u64();
             index.insert_for_tests(hash);
         }
         let bytes = index.allocated();
-        assert!(bytes <= 64 * entries, "{} bytes an entry", bytes / entries);
+        let each = bytes as f64 / entries as f64;
+        assert!((38.0..45.0).contains(&each), "{each:.1} bytes an entry of {entries}");
     }
+}
+
+#[test]
+fn the_index_stays_as_small_while_entries_come_and_go() {
+    let disk = Simulated::new(1, 1 << 26);
+    let log = found(&disk, Settings::new(ByteSize::mib(64)), 2);
+    let index = log.index();
+    let hash = |number: u64| Rng::new(number).next_u64();
+    let held = 50_000;
+    for number in 0..held {
+        index.insert_for_tests(hash(number));
+    }
+    for number in held..20 * held {
+        assert!(index.remove(hash(number - held), None), "entry {number} was lost");
+        index.insert_for_tests(hash(number));
+    }
+    assert_eq!(index.len() as u64, held);
+    let each = index.allocated() as f64 / held as f64;
+    assert!(each < 64.0, "{each:.1} bytes an entry");
 }
