@@ -44,7 +44,7 @@ pub const WRITTEN: [&str; 8] = [
 ];
 
 /// Names that some origins take for those above: a client could say there what it may not here.
-const MISTAKEN: [&str; 3] = ["x_forwarded_for", "x_forwarded_proto", "x_forwarded_host"];
+pub const MISTAKEN: [&str; 3] = ["x_forwarded_for", "x_forwarded_proto", "x_forwarded_host"];
 
 /// Who asked, and as what.
 #[derive(Clone, Copy, Debug)]

@@ -19,7 +19,6 @@ use nigh_cache::{
 
 use crate::{
     cache_status::{CacheStatus, Forward},
-    forward::max_forwards,
     problem::Problem,
     reply::{Reply, reply},
 };
@@ -62,8 +61,17 @@ pub struct Hit {
     pub reply: Reply,
     /// What to say of it.
     pub status: CacheStatus,
-    /// Validate it meanwhile: it is stale.
-    pub refresh: bool,
+    /// What is to be done with it meanwhile, if anything.
+    pub meanwhile: Option<Meanwhile>,
+}
+
+/// What is done with a stored response while it answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Meanwhile {
+    /// It is stale, and is validated.
+    Validate,
+    /// It was left as it is, and is compressed.
+    Compress,
 }
 
 /// A request to the origin.
@@ -128,9 +136,6 @@ pub fn plan<F: Fields>(
     match *request.method {
         Method::TRACE => return Plan::Refuse(Problem::TraceRefused),
         Method::CONNECT => return Plan::Refuse(Problem::ConnectRefused),
-        Method::OPTIONS if max_forwards(request.method, request.fields) == Some(0) => {
-            return Plan::Refuse(Problem::LastHop);
-        }
         // Only what is asked for in earnest, and could not mean something else to the origin than to
         // us: HTTP/2 in clear is offered by many clients on every request, and tunnelling it would
         // hide what follows.
@@ -205,12 +210,14 @@ pub fn plan<F: Fields>(
         return fetch(CacheStatus::forwarded(why), None, manner());
     };
     let status = CacheStatus::hit(ttl);
-    let (status, refresh) = match reuse {
-        Reuse::StaleWhileRevalidate => (status.detail("stale-while-revalidate"), true),
-        Reuse::Stale => (status.detail("max-stale"), false),
-        Reuse::Fresh | Reuse::Validate(_) => (status, false),
+    let (status, meanwhile) = match reuse {
+        Reuse::StaleWhileRevalidate => {
+            (status.detail("stale-while-revalidate"), Some(Meanwhile::Validate))
+        }
+        Reuse::Stale => (status.detail("max-stale"), None),
+        Reuse::Fresh | Reuse::Validate(_) => (status, None),
     };
-    let hit = Hit { object, reply, status, refresh };
+    let hit = Hit { object, reply, status, meanwhile };
     if hit.reply.content.is_awaited() { Plan::Gather(hit) } else { Plan::Answer(hit) }
 }
 
@@ -260,7 +267,7 @@ impl Hit {
         now: Wall,
     ) -> Option<Self> {
         let reply = reply(&object, method, fields, now)?;
-        Some(Self { object, reply, status, refresh: false })
+        Some(Self { object, reply, status, meanwhile: None })
     }
 }
 

@@ -35,7 +35,7 @@ pub enum Problem {
     BadTarget,
     /// A site protects some paths, and this one may be one of them or not, as its origin reads it.
     #[error(
-        "the path can be read in several ways: write it without backslashes, dot segments, semicolons and doubled encoding"
+        "the path can be read in several ways: write it without backslashes, dot segments, semicolons, dots at a name's end and doubled encoding"
     )]
     UnclearPath,
     /// The client's: more field lines than the edge was told to accept.
@@ -63,9 +63,13 @@ pub enum Problem {
     /// The client's, or whose who gave it the URL.
     #[error("the request has no signature that lets it in")]
     Signature(#[source] Refusal),
-    /// Nobody's: `Max-Forwards: 0` asks what this edge itself would do (RFC 9110, section 7.6.2).
+    /// Nobody's: `Max-Forwards: 0` asks what this edge itself would do (RFC 9110, section 7.6.2), which
+    /// is to allow these methods.
     #[error("the request was not to be passed on")]
-    LastHop,
+    LastHop(Methods),
+    /// Nobody's: `*` asks the same, of the server as a whole (RFC 9110, section 9.3.7).
+    #[error("the request is about this edge")]
+    ServerWide(Methods),
     /// The client's: its body was malformed, late, too long or broken off.
     #[error("the request's body was refused")]
     Body(StatusCode),
@@ -93,7 +97,7 @@ impl Problem {
             Self::OnlyIfCached | Self::CannotValidate | Self::Origin(Failure::TimedOut) => {
                 StatusCode::GATEWAY_TIMEOUT
             }
-            Self::LastHop => StatusCode::NO_CONTENT,
+            Self::LastHop(_) | Self::ServerWide(_) => StatusCode::NO_CONTENT,
             Self::TooManyFields => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Loop => StatusCode::LOOP_DETECTED,
             Self::UnknownHost => StatusCode::MISDIRECTED_REQUEST,
@@ -142,7 +146,8 @@ impl Problem {
             Self::Signature(Refusal::Wrong) => "signature-wrong",
             Self::Signature(Refusal::Expired) => "signature-expired",
             Self::Signature(Refusal::Network) => "signature-network",
-            Self::LastHop => "max-forwards",
+            Self::LastHop(_) => "max-forwards",
+            Self::ServerWide(_) => "server-wide",
             Self::Body(_) => "body-refused",
             Self::Proxy(refusal) => refusal.word(),
             Self::Origin(Failure::OutOfReach) => forward_proxy::Refusal::Destination.word(),
@@ -174,7 +179,9 @@ impl Problem {
     /// What may be asked instead, where that is what is wrong or was the question.
     pub const fn allowed(self) -> Methods {
         match self {
-            Self::MethodRefused(methods) => methods,
+            Self::MethodRefused(methods) | Self::LastHop(methods) | Self::ServerWide(methods) => {
+                methods
+            }
             _ => Methods::USUAL,
         }
     }
@@ -182,7 +189,7 @@ impl Problem {
     /// The body that tells the client.
     pub fn body(self) -> String {
         match self {
-            Self::LastHop => String::new(),
+            Self::LastHop(_) | Self::ServerWide(_) => String::new(),
             Self::Origin(Failure::OutOfReach) => {
                 Self::Proxy(forward_proxy::Refusal::Destination).body()
             }

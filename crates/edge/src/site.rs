@@ -27,7 +27,7 @@ use twox_hash::XxHash3_64;
 pub use admission::{Admission, NETWORKS_MAX};
 pub use compress::{Coding, Compress, LEAST, Narrowed, TYPES, remove_digests};
 pub use field_rules::{FieldRules, RESERVED};
-pub use guard::{Guard, Visit};
+pub use guard::{Guard, Server, Visit};
 pub use methods::{Methods, UnknownMethod};
 pub use pattern::{Pattern, PatternError};
 pub use query::{Order, Query};

@@ -2,7 +2,8 @@
 //!
 //! A core formats its lines into a buffer of its own; full or old buffers go through a bounded queue
 //! to one thread that writes. When the disk cannot keep up, whole buffers are dropped and their
-//! lines counted: a slow log never slows an answer.
+//! lines counted: a slow log never slows an answer. The signatures of signed URLs are left out: who
+//! reads a log is not let in by it.
 
 use std::{
     cell::RefCell,
@@ -21,7 +22,10 @@ use std::{
 
 use http::StatusCode;
 use nigh_base::Wall;
-use nigh_edge::cache_status::{CacheStatus, write_number};
+use nigh_edge::{
+    cache_status::{CacheStatus, write_number},
+    site::signed::redacted,
+};
 use tracing::error;
 
 /// Bytes of lines that a core gathers before it hands them over.
@@ -249,13 +253,14 @@ impl Drop for Log {
 }
 
 fn combined(line: &Line<'_>, out: &mut Vec<u8>) {
+    let referer = redacted(line.referer);
     out.extend_from_slice(line.client.ip().to_string().as_bytes());
     out.extend_from_slice(b" - - [");
     calendar(line.when, out);
     out.extend_from_slice(b"] \"");
     escape(line.method.as_bytes(), out);
     out.push(b' ');
-    escape(line.target.as_bytes(), out);
+    escape(&redacted(line.target.as_bytes()), out);
     out.push(b' ');
     out.extend_from_slice(line.version.as_bytes());
     out.extend_from_slice(b"\" ");
@@ -263,7 +268,7 @@ fn combined(line: &Line<'_>, out: &mut Vec<u8>) {
     out.push(b' ');
     write_number(i64::try_from(line.bytes).unwrap_or(i64::MAX), out);
     out.extend_from_slice(b" \"");
-    escape(if line.referer.is_empty() { b"-" } else { line.referer }, out);
+    escape(if line.referer.is_empty() { b"-" } else { &referer }, out);
     out.extend_from_slice(b"\" \"");
     escape(if line.agent.is_empty() { b"-" } else { line.agent }, out);
     out.extend_from_slice(b"\" \"");
@@ -286,12 +291,12 @@ fn json(line: &Line<'_>, out: &mut Vec<u8>) {
     text(",\"client\":", line.client.ip().to_string().as_bytes(), out);
     text(",\"method\":", line.method.as_bytes(), out);
     text(",\"host\":", line.authority.as_bytes(), out);
-    text(",\"target\":", line.target.as_bytes(), out);
+    text(",\"target\":", &redacted(line.target.as_bytes()), out);
     text(",\"version\":", line.version.as_bytes(), out);
     number(",\"status\":", u64::from(line.status.as_u16()), out);
     number(",\"bytes\":", line.bytes, out);
     number(",\"micros\":", line.micros, out);
-    text(",\"referer\":", line.referer, out);
+    text(",\"referer\":", &redacted(line.referer), out);
     text(",\"agent\":", line.agent, out);
     let mut cache = Vec::new();
     line.cache.write(&mut cache);
@@ -367,6 +372,22 @@ mod tests {
             "192.0.2.1 - - [22/Nov/2026:14:37:00 +0000] \"GET /x?y HTTP/1.1\" 200 12 \"-\" \
              \"a \\\"quoted\\\" \\x0a agent \\xff\" \"nigh; hit; ttl=5\"\n"
         );
+    }
+
+    #[test]
+    fn no_line_has_a_signature_that_lets_its_reader_in() {
+        let line = Line {
+            target: "/a?nigh-signature=0123",
+            referer: b"https://a.example/?nigh-signature=4567&x",
+            ..line()
+        };
+        for write in [combined, json] {
+            let mut out = Vec::new();
+            write(&line, &mut out);
+            let text = String::from_utf8(out).unwrap();
+            assert_eq!(text.matches("nigh-signature=redacted").count(), 2, "{text}");
+            assert!(!text.contains("0123") && !text.contains("4567"), "{text}");
+        }
     }
 
     #[test]

@@ -11,9 +11,10 @@ use std::{
 use bytes::Bytes;
 use h2::RecvStream;
 use hyper::body::{Body, Frame, SizeHint};
+use nigh_edge::site::Rule;
 use tokio::{sync::mpsc, time::Instant};
 
-use crate::{flow::KeptUp, http1::trailers, service::Limits};
+use crate::{flow::KeptUp, http1::trailers, service::Limits, sites::Route};
 
 /// Parts of a body that may wait between client and origin. One more is read only when one went.
 const WAITING_PARTS: usize = 2;
@@ -27,6 +28,9 @@ pub(crate) enum BodyBroken {
     /// More came than is accepted.
     #[error("the request's body is too long")]
     TooLong,
+    /// Behind it stood a field that is not taken.
+    #[error("the request's trailers have a field that is not taken")]
+    FieldRefused,
 }
 
 /// What has become of a body, for whoever waits for the answer to its request.
@@ -118,6 +122,8 @@ pub(crate) enum RequestBody {
         length: Option<u64>,
         /// Bytes that may still come.
         left: u64,
+        /// Whose rule its trailers are held to.
+        route: Route,
         /// What has become of it.
         progress: Rc<Progress>,
     },
@@ -144,13 +150,18 @@ impl RequestBody {
         (pump, Self::Pumped { parts, ended: false, length, progress: Progress::new(0) })
     }
 
-    /// A body from an HTTP/2 stream, within these limits.
-    pub(crate) fn stream(incoming: RecvStream, length: Option<u64>, limits: &Limits) -> Self {
+    /// A body from an HTTP/2 stream, within these limits and under the rule of its request.
+    pub(crate) fn stream(
+        incoming: RecvStream,
+        length: Option<u64>,
+        limits: &Limits,
+        route: Route,
+    ) -> Self {
         if incoming.is_end_stream() {
             return Self::Empty;
         }
         let progress = Progress::new(limits.min_rate);
-        Self::Stream { incoming, length, left: limits.body_bytes, progress }
+        Self::Stream { incoming, length, left: limits.body_bytes, route, progress }
     }
 
     /// Whether there is no body at all.
@@ -200,12 +211,12 @@ impl Body for RequestBody {
                 };
                 Poll::Ready(progress.note(part))
             }
-            Self::Stream { incoming, left, progress, .. } => loop {
+            Self::Stream { incoming, left, route, progress, .. } => loop {
                 progress.wanted.set(true);
                 let part = match ready!(poll_stream(incoming, cx)) {
                     None => None,
                     Some(Err(_)) => Some(Err(BodyBroken::Off)),
-                    Some(Ok(frame)) => match admit(frame, left).transpose() {
+                    Some(Ok(frame)) => match admit(frame, left, route.rule()).transpose() {
                         None => continue,
                         admitted => admitted,
                     },
@@ -251,17 +262,23 @@ fn poll_stream(
     Poll::Ready(trailers.map(|trailers| trailers.map(Frame::trailers)))
 }
 
-/// What of a frame goes to the origin: content within the limit, and trailers that may be passed on.
-/// `None` if nothing of it does.
-fn admit(frame: Frame<Bytes>, left: &mut u64) -> Result<Option<Frame<Bytes>>, BodyBroken> {
+/// What of a frame goes to the origin: content within the limit, and trailers that may be passed on
+/// under `rule`. `None` if nothing of it does.
+fn admit(
+    frame: Frame<Bytes>,
+    left: &mut u64,
+    rule: &Rule,
+) -> Result<Option<Frame<Bytes>>, BodyBroken> {
     match frame.into_data() {
         Ok(data) => {
             *left = left.checked_sub(data.len() as u64).ok_or(BodyBroken::TooLong)?;
             Ok(Some(Frame::data(data)))
         }
         Err(other) => {
-            let trailers = other.into_trailers().map(|all| trailers::admissible(&all));
-            Ok(trailers.ok().filter(|kept| !kept.is_empty()).map(Frame::trailers))
+            let Ok(all) = other.into_trailers() else { return Ok(None) };
+            let mut kept = trailers::admissible(&all);
+            rule.admit_trailers(&mut kept).map_err(|_| BodyBroken::FieldRefused)?;
+            Ok((!kept.is_empty()).then(|| Frame::trailers(kept)))
         }
     }
 }
@@ -274,9 +291,9 @@ mod tests {
 
     #[test]
     fn a_body_that_outgrows_its_limit_says_so() {
-        let mut left = 5;
-        assert!(admit(Frame::data(Bytes::from_static(b"abc")), &mut left).is_ok());
-        let more = admit(Frame::data(Bytes::from_static(b"def")), &mut left);
+        let (mut left, rule) = (5, Rule::default());
+        assert!(admit(Frame::data(Bytes::from_static(b"abc")), &mut left, &rule).is_ok());
+        let more = admit(Frame::data(Bytes::from_static(b"def")), &mut left, &rule);
         assert_eq!(more.err(), Some(BodyBroken::TooLong));
     }
 
@@ -285,11 +302,12 @@ mod tests {
         let mut map = HeaderMap::new();
         map.insert("x-sum", HeaderValue::from_static("1"));
         map.insert("authorization", HeaderValue::from_static("me"));
-        let frame = admit(Frame::trailers(map.clone()), &mut 0).unwrap().unwrap();
+        let rule = Rule::default();
+        let frame = admit(Frame::trailers(map.clone()), &mut 0, &rule).unwrap().unwrap();
         let passed = frame.into_trailers().unwrap();
         assert!(passed.contains_key("x-sum") && !passed.contains_key("authorization"));
         map.remove("x-sum");
-        assert!(admit(Frame::trailers(map), &mut 0).unwrap().is_none());
+        assert!(admit(Frame::trailers(map), &mut 0, &rule).unwrap().is_none());
     }
 
     #[test]

@@ -1,10 +1,13 @@
 //! Encoders of the content codings that are made here: bytes in, compressed bytes out as they come.
+//!
+//! An encoder can let go of its memory in the middle: every coding has blocks that hold bytes as they
+//! are, and what comes from then on goes out in those.
 
 use std::io::{self, Write};
 
 use brotli::enc::{BrotliEncoderParams, writer::CompressorWriter};
 use bytes::Bytes;
-use flate2::write::GzEncoder;
+use flate2::{Crc, write::DeflateEncoder};
 use nigh_edge::site::Coding;
 
 /// How hard is tried, each about where more time brings little: a response is compressed once and
@@ -20,13 +23,27 @@ const WINDOW_LOG: u32 = 19;
 /// Bytes that brotli's writer gathers.
 const BROTLI_BUFFER: usize = 4 * 1024;
 
+/// RFC 1952, section 2.3: deflate, no name, no time, from an unknown system.
+const GZIP_HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
+
+/// Bytes of a block that holds them as they are: fewer than any coding's limit.
+const STORED_BLOCK: usize = 16 * 1024;
+
 /// A content coding at work.
-pub(crate) struct Encoder(Kind);
+pub(crate) struct Encoder {
+    coding: Coding,
+    /// Gone, if it was let go of.
+    kind: Option<Kind>,
+    /// Of all of the content; gzip says it at the end.
+    sum: Crc,
+    /// What did not go through the encoder's library.
+    stored: Vec<u8>,
+}
 
 enum Kind {
     Zstd(zstd::stream::write::Encoder<'static, Vec<u8>>),
     Brotli(Box<CompressorWriter<Vec<u8>>>),
-    Gzip(GzEncoder<Vec<u8>>),
+    Gzip(DeflateEncoder<Vec<u8>>),
 }
 
 impl std::fmt::Debug for Encoder {
@@ -38,7 +55,8 @@ impl std::fmt::Debug for Encoder {
 impl Encoder {
     /// An encoder for content of `length` bytes, if that is known: what is short takes less memory.
     pub(crate) fn new(coding: Coding, length: Option<u64>) -> Self {
-        Self(match coding {
+        let mut stored = Vec::new();
+        let kind = match coding {
             Coding::Zstd => Kind::Zstd(zstd_encoder(length).expect("these parameters are valid")),
             Coding::Brotli => {
                 let params = BrotliEncoderParams {
@@ -51,9 +69,27 @@ impl Encoder {
                 Kind::Brotli(Box::new(writer))
             }
             Coding::Gzip => {
-                Kind::Gzip(GzEncoder::new(Vec::new(), flate2::Compression::new(GZIP_LEVEL)))
+                stored.extend_from_slice(&GZIP_HEADER);
+                Kind::Gzip(DeflateEncoder::new(Vec::new(), flate2::Compression::new(GZIP_LEVEL)))
             }
-        })
+        };
+        Self { coding, kind: Some(kind), sum: Crc::new(), stored }
+    }
+
+    /// Whether it still compresses.
+    pub(crate) const fn compresses(&self) -> bool {
+        self.kind.is_some()
+    }
+
+    /// Lets go of its memory: what comes from now on is held by the coding as it is.
+    ///
+    /// # Errors
+    /// As [`Self::write`].
+    pub(crate) fn let_go(&mut self) -> io::Result<()> {
+        self.flush()?;
+        self.stored = self.take().into();
+        self.kind = None;
+        Ok(())
     }
 
     /// Takes more of the content.
@@ -61,10 +97,17 @@ impl Encoder {
     /// # Errors
     /// If the library has no memory, or more came than was said.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        match &mut self.0 {
-            Kind::Zstd(encoder) => encoder.write_all(bytes),
-            Kind::Brotli(encoder) => encoder.write_all(bytes),
-            Kind::Gzip(encoder) => encoder.write_all(bytes),
+        if self.coding == Coding::Gzip {
+            self.sum.update(bytes);
+        }
+        match &mut self.kind {
+            Some(Kind::Zstd(encoder)) => encoder.write_all(bytes),
+            Some(Kind::Brotli(encoder)) => encoder.write_all(bytes),
+            Some(Kind::Gzip(encoder)) => encoder.write_all(bytes),
+            None => {
+                bytes.chunks(STORED_BLOCK).for_each(|block| self.store(block));
+                Ok(())
+            }
         }
     }
 
@@ -73,21 +116,30 @@ impl Encoder {
     /// # Errors
     /// As [`Self::write`].
     pub(crate) fn flush(&mut self) -> io::Result<()> {
-        match &mut self.0 {
-            Kind::Zstd(encoder) => encoder.flush(),
-            Kind::Brotli(encoder) => encoder.flush(),
-            Kind::Gzip(encoder) => encoder.flush(),
+        match &mut self.kind {
+            Some(Kind::Zstd(encoder)) => encoder.flush(),
+            Some(Kind::Brotli(encoder)) => encoder.flush(),
+            Some(Kind::Gzip(encoder)) => encoder.flush(),
+            None => Ok(()),
         }
     }
 
     /// What is compressed since it was last taken.
     pub(crate) fn take(&mut self) -> Bytes {
-        let out = match &mut self.0 {
-            Kind::Zstd(encoder) => encoder.get_mut(),
-            Kind::Brotli(encoder) => encoder.get_mut(),
-            Kind::Gzip(encoder) => encoder.get_mut(),
+        let mut out = std::mem::take(&mut self.stored);
+        let made = match &mut self.kind {
+            Some(Kind::Zstd(encoder)) => encoder.get_mut(),
+            Some(Kind::Brotli(encoder)) => encoder.get_mut(),
+            Some(Kind::Gzip(encoder)) => encoder.get_mut(),
+            None => return out.into(),
         };
-        std::mem::take(out).into()
+        match out.is_empty() {
+            true => std::mem::take(made).into(),
+            false => {
+                out.append(made);
+                out.into()
+            }
+        }
     }
 
     /// Ends the content, and gives the rest of it.
@@ -95,11 +147,49 @@ impl Encoder {
     /// # Errors
     /// As [`Self::write`]; and if less came than was said.
     pub(crate) fn finish(self) -> io::Result<Bytes> {
-        Ok(match self.0 {
-            Kind::Zstd(encoder) => encoder.finish()?.into(),
-            Kind::Brotli(encoder) => encoder.into_inner().into(),
-            Kind::Gzip(encoder) => encoder.finish()?.into(),
-        })
+        let Self { coding, kind, sum, stored: mut out } = self;
+        match kind {
+            Some(Kind::Zstd(encoder)) => out.extend(encoder.finish()?),
+            Some(Kind::Brotli(encoder)) => out.extend(encoder.into_inner()),
+            Some(Kind::Gzip(encoder)) => out.extend(encoder.finish()?),
+            None => out.extend_from_slice(match coding {
+                // RFC 8878, section 3.1.1.2: a raw block of nothing, which is the last.
+                Coding::Zstd => &[1, 0, 0],
+                // RFC 7932, section 9.2: ISLAST and ISLASTEMPTY.
+                Coding::Brotli => &[3],
+                // RFC 1951, section 3.2.4: a stored block of nothing, which is the last.
+                Coding::Gzip => &[1, 0, 0, 0xff, 0xff],
+            }),
+        }
+        if coding == Coding::Gzip {
+            // RFC 1952, section 2.3.1.
+            out.extend_from_slice(&sum.sum().to_le_bytes());
+            out.extend_from_slice(&sum.amount().to_le_bytes());
+        }
+        Ok(out.into())
+    }
+
+    /// Adds a block that holds `bytes` as they are. What came before ends with a whole byte, as after
+    /// each flush.
+    fn store(&mut self, bytes: &[u8]) {
+        let length = u32::try_from(bytes.len()).expect("a block has a few thousand bytes");
+        let short = u16::try_from(length).expect("a block has a few thousand bytes");
+        match self.coding {
+            // RFC 8878, section 3.1.1.2: not the last; raw; its size.
+            Coding::Zstd => self.stored.extend_from_slice(&(length << 3).to_le_bytes()[..3]),
+            // RFC 7932, section 9.2: not the last; its size less one, in four nibbles; uncompressed.
+            Coding::Brotli => {
+                let header = (length - 1) << 3 | 1 << 19;
+                self.stored.extend_from_slice(&header.to_le_bytes()[..3]);
+            }
+            // RFC 1951, section 3.2.4.
+            Coding::Gzip => {
+                self.stored.push(0);
+                self.stored.extend_from_slice(&short.to_le_bytes());
+                self.stored.extend_from_slice(&(!short).to_le_bytes());
+            }
+        }
+        self.stored.extend_from_slice(bytes);
     }
 }
 
@@ -116,15 +206,17 @@ mod tests {
 
     use super::*;
 
+    fn decode(coding: Coding, bytes: &[u8], out: &mut Vec<u8>) -> io::Result<usize> {
+        match coding {
+            Coding::Zstd => zstd::stream::read::Decoder::new(bytes)?.read_to_end(out),
+            Coding::Brotli => brotli::Decompressor::new(bytes, 4096).read_to_end(out),
+            Coding::Gzip => flate2::read::GzDecoder::new(bytes).read_to_end(out),
+        }
+    }
+
     fn decoded(coding: Coding, bytes: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();
-        match coding {
-            Coding::Zstd => {
-                drop(zstd::stream::read::Decoder::new(bytes).unwrap().read_to_end(&mut out))
-            }
-            Coding::Brotli => drop(brotli::Decompressor::new(bytes, 4096).read_to_end(&mut out)),
-            Coding::Gzip => drop(flate2::read::GzDecoder::new(bytes).read_to_end(&mut out)),
-        }
+        decode(coding, bytes, &mut out).unwrap();
         out
     }
 
@@ -155,8 +247,51 @@ mod tests {
             let mut encoder = Encoder::new(coding, None);
             encoder.write(b"the first part").unwrap();
             encoder.flush().unwrap();
-            let first = encoder.take();
-            assert_eq!(decoded(coding, &first), b"the first part", "{coding}");
+            let mut first = Vec::new();
+            // The rest is missing.
+            assert!(decode(coding, &encoder.take(), &mut first).is_err());
+            assert_eq!(first, b"the first part", "{coding}");
+        }
+    }
+
+    #[test]
+    fn what_was_begun_can_be_ended_without_the_encoder() {
+        for coding in Coding::ALL {
+            for length in [None, Some(text().len() as u64)] {
+                for begun in [1, 100, 16 * 1024, 300_000] {
+                    let mut encoder = Encoder::new(coding, length);
+                    encoder.write(&text()[..begun]).unwrap();
+                    let mut out = encoder.take().to_vec();
+                    encoder.let_go().unwrap();
+                    assert!(!encoder.compresses());
+                    for piece in text()[begun..].chunks(50_007) {
+                        encoder.write(piece).unwrap();
+                        out.extend(encoder.take());
+                    }
+                    out.extend(encoder.finish().unwrap());
+                    assert!(decoded(coding, &out) == text(), "{coding} {length:?} {begun}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_encoder_that_lets_go_leaves_little_behind() {
+        let mut state = 1_u64;
+        let noise: Vec<u8> = std::iter::repeat_with(|| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 33).to_le_bytes()[0]
+        })
+        .take(1 << 20)
+        .collect();
+        for coding in Coding::ALL {
+            let mut encoder = Encoder::new(coding, None);
+            for piece in noise.chunks(16 * 1024) {
+                encoder.write(piece).unwrap();
+                encoder.take();
+            }
+            encoder.let_go().unwrap();
+            assert!(encoder.take().len() <= 1 << WINDOW_LOG, "{coding}");
         }
     }
 

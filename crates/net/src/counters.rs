@@ -95,7 +95,7 @@ counters! {
     /// A response that was compressed here.
     compressed: "nigh_compressed_total", "Responses that were compressed here.";
     /// A response that was to be compressed, and was not because too many were already.
-    left_uncompressed: "nigh_left_uncompressed_total", "Responses left as they were because too many were being compressed.";
+    left_uncompressed: "nigh_left_uncompressed_total", "Responses left as they were, or left so from some point on, because too many were being compressed.";
     /// What a response linked to, and was fetched ahead.
     link_followed: "nigh_links_followed_total", "Links that were followed ahead of anyone's asking.";
     /// A tunnel that a forward proxy opened.

@@ -42,10 +42,10 @@ use nigh_edge::{
     client,
     forward::Identity,
     forward_proxy::pac,
-    plan::{self, Hit, Plan},
+    plan::{self, Hit, Meanwhile, Plan},
     problem::{self, Problem},
     respond::{self, Additions, Sink},
-    site::{Methods, Rule, Seen, Visit},
+    site::{Methods, Rule, Seen, Server, Visit},
 };
 
 pub(crate) use self::incoming::{Chunk, Incoming};
@@ -462,18 +462,18 @@ impl Service {
         route.upstream().has_many_connections(begun)
     }
 
-    /// Lets a request for `target` in, if its rule does.
+    /// Lets a request for `target` in and further on, if its rule does.
     pub(crate) fn admit<F: Fields>(
         &self,
-        rule: &Rule,
+        route: &Route,
         method: &Method,
         target: &str,
         client: SocketAddr,
         fields: &F,
     ) -> Result<(), Problem> {
-        let Some(guard) = &rule.guard else { return Ok(()) };
-        let visit = Visit { method, target, client: client.ip(), fields, now: clock::now() };
-        guard.admit(&visit)
+        let server = if route.is_forward() { Server::Beyond } else { Server::Here };
+        let (client, now) = (client.ip(), clock::now());
+        route.rule().admit(&Visit { method, target, server, client, fields, now })
     }
 
     /// Counts an answer of our own that is a guard's word.
@@ -505,6 +505,14 @@ impl Service {
         for _ in 0..LOOKS_MAX {
             let hit = match plan::plan(request, &self.store, key, clock::now(), selecting) {
                 Plan::Gather(hit) => hit,
+                Plan::Answer(mut hit) => {
+                    if hit.meanwhile.is_none()
+                        && self.is_to_be_compressed(rule, method, fields, &hit.object)
+                    {
+                        hit.meanwhile = Some(Meanwhile::Compress);
+                    }
+                    return Plan::Answer(hit);
+                }
                 Plan::Fetch(fetch) if rule.compress.is_some() && selecting.is_empty() => {
                     // Nothing stored says so yet, but who takes another coding waits for another
                     // answer.

@@ -213,7 +213,7 @@ fn a_fresh_object_answers_until_its_last_second() {
         let plan = get(&store, &[], age);
         assert_eq!(words(&plan), expected);
         let hit = hit(plan);
-        assert!(!hit.refresh, "there is nothing newer to be had");
+        assert!(hit.meanwhile.is_none(), "there is nothing newer to be had");
         assert_eq!(hit.reply.shape, Shape::Whole { length: Some(100) });
         assert_eq!(read(hit), content(100));
     }
@@ -242,20 +242,6 @@ fn a_precondition_that_a_fresh_object_fails_is_the_origins_to_judge() {
     let plan = get(&store, &[("if-match", "\"b\"")], 20);
     assert_eq!(words(&plan), "nigh; fwd=request");
     assert_eq!(how(plan), (Manner::Alone, false));
-}
-
-#[test]
-fn options_that_may_not_be_forwarded_end_here() {
-    let store = store();
-    for (name, limit, expected) in [
-        ("OPTIONS", "0", "max-forwards"),
-        ("OPTIONS", "1", "nigh; fwd=method"),
-        ("OPTIONS", "none", "nigh; fwd=method"),
-        ("POST", "0", "nigh; fwd=method"),
-    ] {
-        let plan = ask(&store, &method(name), &[("max-forwards", limit)], 0);
-        assert_eq!(words(&plan), expected, "{name} {limit}");
-    }
 }
 
 #[test]
@@ -407,7 +393,7 @@ fn max_stale_takes_a_stale_answer_unless_the_response_forbids_it() {
         assert_eq!(words(&plan), expected, "{stored} asked with {asked}");
         if expected == taken {
             let hit = hit(plan);
-            assert!(!hit.refresh, "{stored} asked with {asked}");
+            assert!(hit.meanwhile.is_none(), "{stored} asked with {asked}");
             assert_eq!(read(hit), content(100));
         }
     }
@@ -421,7 +407,7 @@ fn stale_while_revalidate_answers_and_asks_for_a_refresh_until_its_time_is_over(
         let expected = format!("nigh; hit; ttl={ttl}; detail=stale-while-revalidate");
         assert_eq!(words(&plan), expected);
         let hit = hit(plan);
-        assert!(hit.refresh, "at {age}");
+        assert_eq!(hit.meanwhile, Some(Meanwhile::Validate), "at {age}");
         assert_eq!(read(hit), content(100));
     }
     assert_eq!(words(&get(&store, &[], 90)), "nigh; fwd=stale");
@@ -479,7 +465,7 @@ fn stand_in(stored: &str, asked: &str, failure: Option<u16>, age: u64) -> Option
     let fetch = fetch(get(&store, &lines, age));
     let failure = failure.map(|status| StatusCode::from_u16(status).unwrap());
     let hit = fetch.fallback(&Method::GET, &fields(&lines), failure, at_age(age))?;
-    assert!(!hit.refresh, "the origin was asked just now");
+    assert!(hit.meanwhile.is_none(), "the origin was asked just now");
     let status = hit.status.to_string();
     assert_eq!(read(hit), content(100));
     Some(status)

@@ -146,43 +146,52 @@ impl Compress {
         }
     }
 
-    /// The coding that a response to a request with the narrowed fields `asked` is to be sent in, if
-    /// any; its fields are then those of the compressed response.
+    /// The coding that a response with these fields and of so many bytes is to be sent in, to a request
+    /// with the narrowed fields `asked`, if any. Allocates nothing for what has a coding, is short or of
+    /// another type.
+    pub fn coding(
+        &self,
+        asked: &impl Fields,
+        status: StatusCode,
+        fields: &impl Fields,
+        length: Option<u64>,
+    ) -> Option<Coding> {
+        let has = |name| fields.first(name).is_some();
+        if !has_whole_content(status) || has("content-range") || has("content-encoding") {
+            return None;
+        }
+        let kind = fields.first("content-type").map(essence)?;
+        let wanted = self.narrow(asked).codings;
+        // Who refuses the content as it is gets even the shortest compressed.
+        let is_short =
+            length.is_some_and(|length| length < self.least) && wanted.contains(Codings::IDENTITY);
+        if length == Some(0) || is_short || !self.is_of_types(kind) || forbids(fields) {
+            return None;
+        }
+        self.best(wanted)
+    }
+
+    /// Makes a response's fields those of the compressed one, if it is to be: [`Self::coding`] says in
+    /// which coding.
     pub fn apply(
         &self,
         asked: &impl Fields,
         status: StatusCode,
         fields: &mut HeaderMap,
     ) -> Option<Coding> {
-        let wanted = self.narrow(asked).codings;
-        let coding =
-            self.codings.iter().copied().find(|coding| wanted.contains(coding.as_codings()));
         if status == StatusCode::NOT_MODIFIED {
             // The client named the tag that a compressed response has.
-            if coding.is_some()
+            if self.best(self.narrow(asked).codings).is_some()
                 && asked.values("if-none-match").any(|line| names_weak(line, fields))
             {
                 weaken(fields);
             }
             return None;
         }
-        if !has_whole_content(status) || fields.contains_key(header::CONTENT_RANGE) {
-            // RFC 9110, section 15.3.7: a part has the Vary that the whole would have.
-            self.confirm(fields);
-            return None;
-        }
-        let kind = fields.first("content-type").map(essence)?;
-        if forbids(fields) || !self.is_of_types(kind) {
-            return None;
-        }
-        vary_on_codings(fields);
         let length = fields.first("content-length").and_then(list::digits);
-        // Who refuses the content as it is gets even the shortest compressed.
-        let is_short =
-            length.is_some_and(|length| length < self.least) && wanted.contains(Codings::IDENTITY);
-        if length == Some(0) || is_short || fields.contains_key(header::CONTENT_ENCODING) {
-            return None;
-        }
+        let coding = self.coding(asked, status, fields, length);
+        // RFC 9110, section 15.3.7: a part has the Vary that the whole would have.
+        self.confirm(fields);
         let coding = coding?;
         for name in ABOUT_BYTES {
             fields.remove(name);
@@ -190,6 +199,10 @@ impl Compress {
         fields.insert(header::CONTENT_ENCODING, HeaderValue::from_static(coding.as_str()));
         weaken(fields);
         Some(coding)
+    }
+
+    fn best(&self, wanted: Codings) -> Option<Coding> {
+        self.codings.iter().copied().find(|coding| wanted.contains(coding.as_codings()))
     }
 
     /// Says of a response that is left as it is, or was confirmed by the origin, that it is one of
@@ -237,7 +250,7 @@ pub(super) fn essence(value: &[u8]) -> &[u8] {
 
 /// Whether a response is to be passed on as it is: whatever other field its storing goes by, this word
 /// of Cache-Control's is for everyone.
-fn forbids(fields: &HeaderMap) -> bool {
+fn forbids(fields: &impl Fields) -> bool {
     ResponseDirectives::parse(fields).no_transform || RequestDirectives::parse(fields).no_transform
 }
 

@@ -1,6 +1,9 @@
 //! Fields that the operator takes out of requests and responses, or puts into responses, and where
 //! the tags stand by which responses are purged. What is done to a response is done when it arrives:
 //! everything behind that treats it as if the origin had said so.
+//!
+//! All of it is said in heads. What comes apart from them, trailers and interim responses, is held to
+//! the same, so that nothing comes in or goes out that way.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use nigh_cache::{list, purge};
@@ -48,6 +51,15 @@ impl FieldRules {
     /// Takes out of a request what the origin is not to see.
     pub(super) fn remove_from_request(&self, fields: &mut HeaderMap) {
         for name in &self.request_remove {
+            fields.remove(name);
+        }
+    }
+
+    /// Takes out of what comes apart from a response's head whatever the operator has a word on.
+    pub(super) fn arrive_apart(&self, fields: &mut HeaderMap) {
+        let set = self.response_set.iter().map(|(name, _)| name);
+        let tags = self.tags.iter().flatten();
+        for name in self.response_remove.iter().chain(set).chain(tags) {
             fields.remove(name);
         }
     }

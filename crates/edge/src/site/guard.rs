@@ -11,7 +11,7 @@ use super::{
     Admission, Methods,
     signed::{self, Key},
 };
-use crate::problem::Problem;
+use crate::{forward, problem::Problem};
 
 /// What is asked of requests. The default asks nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,14 +33,38 @@ pub struct Guard {
 pub struct Visit<'a, F> {
     /// Its method.
     pub method: &'a Method,
-    /// Its path and query.
+    /// Its path and query; `*` for the server as a whole.
     pub target: &'a str,
+    /// Who answers for that.
+    pub server: Server,
     /// Where it comes from.
     pub client: IpAddr,
     /// Its fields.
     pub fields: &'a F,
     /// When.
     pub now: Wall,
+}
+
+/// The server that a request means where it names no path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Server {
+    /// This edge: it is a site's.
+    Here,
+    /// The destination that the client of a forward proxy named.
+    Beyond,
+}
+
+impl<F: Fields> Visit<'_, F> {
+    /// Whether it goes no further than this edge, which then says what may be asked of it.
+    pub(super) fn ends_here(&self, allowed: Methods) -> Option<Problem> {
+        // RFC 9110, section 9.3.7: `*` is no path, so no rule for paths would hold where it goes.
+        if self.target == "*" && self.server == Server::Here {
+            return Some(Problem::ServerWide(allowed));
+        }
+        // RFC 9110, section 7.6.2.
+        let is_last = forward::max_forwards(self.method, self.fields) == Some(0);
+        is_last.then_some(Problem::LastHop(allowed))
+    }
 }
 
 impl Guard {
@@ -65,15 +89,24 @@ impl Guard {
         {
             return Err(Problem::MethodRefused(methods));
         }
-        let is_there = |name: &HeaderName| visit.fields.first(name.as_str()).is_some();
-        if self.refused_fields.iter().any(is_there) {
-            return Err(Problem::FieldRefused);
-        }
+        self.admit_fields(visit.fields)?;
         if let Some(keys) = &self.keys {
             signed::verify(visit.target, keys, visit.client, visit.now)
                 .map_err(Problem::Signature)?;
         }
         Ok(())
+    }
+
+    /// Lets a request's fields in, or its trailers.
+    ///
+    /// # Errors
+    /// If one is there that is not wanted.
+    pub(super) fn admit_fields(&self, fields: &impl Fields) -> Result<(), Problem> {
+        let is_there = |name: &HeaderName| fields.first(name.as_str()).is_some();
+        match self.refused_fields.iter().any(is_there) {
+            true => Err(Problem::FieldRefused),
+            false => Ok(()),
+        }
     }
 }
 
@@ -86,6 +119,7 @@ mod tests {
         let visit = Visit {
             method: &method,
             target: "/",
+            server: Server::Here,
             client: client.parse().unwrap(),
             fields: &fields(names),
             now: Wall::from_secs(1),

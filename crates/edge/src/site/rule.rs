@@ -8,13 +8,15 @@ use nigh_cache::{
     directives::{ResponseDirectives, SECONDS_MAX},
     fields::Fields,
     key::{self, Scheme},
+    purge,
 };
 
 use super::{
-    Compress, FieldRules, Guard, Order, Pattern, Query, path,
+    Compress, FieldRules, Guard, Methods, Order, Pattern, Query, Visit, path,
     signed::{self, Key},
     types,
 };
+use crate::problem::Problem;
 
 /// The name of a parameter or a cookie, or how such names begin.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -145,9 +147,9 @@ impl Rules {
         if !self.guards || path::is_plain(path) {
             return rule;
         }
-        match path::readings(path).iter().all(|reading| under(reading) == rule) {
-            true => rule,
-            false => UNCLEAR,
+        match path::readings(path) {
+            Some(all) if all.iter().all(|reading| under(reading) == rule) => rule,
+            _ => UNCLEAR,
         }
     }
 
@@ -200,6 +202,32 @@ impl Rule {
         }
     }
 
+    /// Lets a request in and further on. Allocates nothing, but for a path that is written in an odd
+    /// way.
+    ///
+    /// # Errors
+    /// Why it goes no further.
+    pub fn admit<F: Fields>(&self, visit: &Visit<'_, F>) -> Result<(), Problem> {
+        let guard = self.guard.as_ref();
+        guard.map_or(Ok(()), |guard| guard.admit(visit))?;
+        let allowed = guard.and_then(|guard| guard.methods).unwrap_or(Methods::USUAL);
+        visit.ends_here(allowed).map_or(Ok(()), Err)
+    }
+
+    /// Makes the trailers of a request that was let in those that the origin may see.
+    ///
+    /// # Errors
+    /// If they are not let in.
+    pub fn admit_trailers(&self, trailers: &mut HeaderMap) -> Result<(), Problem> {
+        if let Some(guard) = &self.guard {
+            guard.admit_fields(trailers)?;
+        }
+        if let Some(rules) = &self.fields {
+            rules.remove_from_request(trailers);
+        }
+        Ok(())
+    }
+
     fn is_signed(&self) -> bool {
         self.guard.as_ref().is_some_and(|guard| guard.keys.is_some())
     }
@@ -208,6 +236,17 @@ impl Rule {
     pub fn arrive(&self, fields: &mut HeaderMap) {
         if let Some(rules) = &self.fields {
             rules.arrive(fields);
+        }
+    }
+
+    /// The same for what comes apart from a response's head: an interim response before it, or trailers
+    /// behind its content. There, fields are taken out alone; and tags are in neither for clients.
+    pub fn arrive_apart(&self, fields: &mut HeaderMap) {
+        for name in purge::TAG_FIELDS {
+            fields.remove(name);
+        }
+        if let Some(rules) = &self.fields {
+            rules.arrive_apart(fields);
         }
     }
 
@@ -260,7 +299,10 @@ fn split(path_and_query: &str) -> (&str, Option<&str>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{site::Order, testing::fields};
+    use crate::{
+        site::{Order, Server},
+        testing::fields,
+    };
 
     fn rule(order: Order, strip: &[&str]) -> Rule {
         let strip = strip.iter().map(|name| Name::new(name)).collect();
@@ -294,7 +336,7 @@ mod tests {
         let guard = Some(Arc::new(Guard { keys: Some([].into()), ..Guard::default() }));
         let list = vec![("/private/".parse().unwrap(), Rule { guard, ..Rule::default() })];
         let rules = Rules::new(list, Rule::default());
-        for path in ["/private/a", "/private/a%20b?c", "/private/a;b"] {
+        for path in ["/private/a", "/private/a%20b?c", "/private/a;b", "/private/a./b%20c%3f"] {
             assert!(rules.rule(rules.find(path)).is_signed(), "{path}");
         }
         for path in [
@@ -306,6 +348,10 @@ mod tests {
             "/pub/a%252fb/../../private/a",
             "/private/a/../../pub",
             "/private/..;/pub",
+            "/private./a",
+            "/private%20/a",
+            "/private/..%20/pub",
+            "/private/..%00/pub",
         ] {
             let guard = rules.rule(rules.find(path)).guard.as_ref();
             assert!(guard.is_some_and(|guard| guard.unclear), "{path}");
@@ -325,6 +371,67 @@ mod tests {
                 .len(),
             1
         );
+    }
+
+    #[test]
+    fn what_is_asked_of_the_server_as_a_whole_ends_here() {
+        let methods = Some(Methods::of("GET").unwrap().and(Methods::of("OPTIONS").unwrap()));
+        let guard = Some(Arc::new(Guard { methods, ..Guard::default() }));
+        let rule = Rule { guard, ..Rule::default() };
+        let ends = |rule: &Rule, target, server, limit: &str| {
+            let visit = Visit {
+                method: &Method::OPTIONS,
+                target,
+                server,
+                client: std::net::Ipv4Addr::LOCALHOST.into(),
+                fields: &fields(&[("max-forwards", limit)]),
+                now: nigh_base::Wall::from_secs(1),
+            };
+            let ended = rule.admit(&visit).err()?;
+            Some((ended.word(), ended.allowed().allow()))
+        };
+        let (open, own) = (Rule::default(), "GET, HEAD, OPTIONS".to_owned());
+        assert_eq!(ends(&rule, "*", Server::Here, ""), Some(("server-wide", own.clone())));
+        assert_eq!(ends(&rule, "/", Server::Here, "0"), Some(("max-forwards", own)));
+        assert_eq!(ends(&open, "*", Server::Here, "5").unwrap().1, Methods::USUAL.allow());
+        assert_eq!(ends(&open, "*", Server::Beyond, "0").unwrap().0, "max-forwards");
+        for (target, server, limit) in
+            [("*", Server::Beyond, ""), ("/", Server::Here, "1"), ("/", Server::Here, "none")]
+        {
+            assert_eq!(ends(&open, target, server, limit), None, "{target} {limit}");
+        }
+    }
+
+    #[test]
+    fn what_comes_apart_from_a_head_is_held_to_the_same() {
+        let guard = Guard { refused_fields: ["x-url".parse().unwrap()].into(), ..Guard::default() };
+        let names = |name: &str| [name.parse().unwrap()].into();
+        let rules = FieldRules {
+            request_remove: names("x-debug"),
+            response_remove: names("x-powered-by"),
+            response_set: [("x-frame-options".parse().unwrap(), "DENY".parse().unwrap())].into(),
+            tags: Some(names("x-tags")),
+        };
+        let (guard, rules) = (Some(Arc::new(guard)), Some(Arc::new(rules)));
+        let rule = Rule { guard, fields: rules, ..Rule::default() };
+        let said = [
+            ("x-powered-by", "a"),
+            ("x-frame-options", "b"),
+            ("x-tags", "c"),
+            ("surrogate-key", "d"),
+            ("cache-tag", "e"),
+            ("x-debug", "f"),
+        ];
+        let mut found = fields(&said);
+        rule.arrive_apart(&mut found);
+        assert_eq!(found, fields(&[("x-debug", "f")]));
+        let mut open = fields(&said);
+        Rule::default().arrive_apart(&mut open);
+        assert_eq!(open.len(), said.len() - 2);
+        assert_eq!(rule.admit_trailers(&mut found), Ok(()));
+        assert!(found.is_empty());
+        let refused = rule.admit_trailers(&mut fields(&[("x-url", "")]));
+        assert_eq!(refused, Err(Problem::FieldRefused));
     }
 
     #[test]

@@ -10,7 +10,7 @@
 //! docs/signed-urls.md says it for those who make them. The bytes are those of the request's target,
 //! as it was sent: nothing is decoded, so nothing can be read in two ways.
 
-use std::net::IpAddr;
+use std::{borrow::Cow, net::IpAddr};
 
 use hmac::{Hmac, Mac};
 use nigh_base::Wall;
@@ -21,6 +21,15 @@ use crate::network::Network;
 
 /// How the parameters of a signature begin; no other parameter of a signed URL does.
 pub const PARAMETERS: &str = "nigh-";
+
+/// The parameter that has the signature.
+const SIGNATURE: &str = "nigh-signature";
+
+/// What parts a parameter from its value: as it is, and encoded once or twice.
+const SEPARATORS: [&str; 3] = ["=", "%3D", "%253D"];
+
+/// What stands in a signature's place.
+const REDACTED: &[u8] = b"redacted";
 
 /// Keys that one rule may have: the one that signs, those before it, and some to spare.
 pub const KEYS_MAX: usize = 16;
@@ -123,7 +132,7 @@ pub enum CannotSign {
     Taken,
     /// What is no prefix.
     #[error(
-        "`{0}` is no prefix: it begins and ends with / and has no &, ? or dots alone between two /"
+        "`{0}` is no prefix: it begins and ends with /, has no &, ?, %, ; or backslash, and no dot before a /"
     )]
     Prefix(String),
     /// The path is not below it.
@@ -185,6 +194,31 @@ pub fn verify(target: &str, keys: &[Key], client: IpAddr, now: Wall) -> Result<(
     }
 }
 
+/// A target or a URL as others may read it: with no signature that lets them in. One that stands in
+/// another URL's query, percent-encoded, is taken out too.
+pub fn redacted(text: &[u8]) -> Cow<'_, [u8]> {
+    let mut out = Vec::new();
+    let mut left = text;
+    while let Some(at) = left.windows(SIGNATURE.len()).position(|it| it == SIGNATURE.as_bytes()) {
+        let (before, behind) = left.split_at(at + SIGNATURE.len());
+        let separator = SEPARATORS.iter().find(|it| {
+            behind.get(..it.len()).is_some_and(|start| start.eq_ignore_ascii_case(it.as_bytes()))
+        });
+        let (separator, value) = behind.split_at(separator.map_or(0, |it| it.len()));
+        let is_end = |byte: &u8| separator.is_empty() || !byte.is_ascii_alphanumeric();
+        let length = value.iter().position(is_end).unwrap_or(value.len());
+        out.extend_from_slice(before);
+        out.extend_from_slice(separator);
+        out.extend_from_slice(if length > 0 { REDACTED } else { b"" });
+        left = &value[length..];
+    }
+    if left.len() == text.len() {
+        return Cow::Borrowed(text);
+    }
+    out.extend_from_slice(left);
+    Cow::Owned(out)
+}
+
 /// A signature's parameters as a request has them.
 struct Token<'a> {
     signed: &'a str,
@@ -240,10 +274,11 @@ fn is_prefix(text: &str) -> bool {
     text.starts_with('/') && text.ends_with('/') && clean && path::is_plain(text)
 }
 
-/// Whether a path lies below a prefix, whatever the origin makes of dots, backslashes and what is
-/// percent-encoded.
+/// Whether a path lies below a prefix, whatever the origin makes of it.
 fn is_below(path: &str, prefix: &str) -> bool {
-    path.starts_with(prefix) && path::readings(path).iter().all(|it| it.starts_with(prefix))
+    let is_clear =
+        |path| path::readings(path).is_some_and(|all| all.iter().all(|it| it.starts_with(prefix)));
+    path.starts_with(prefix) && is_clear(path)
 }
 
 #[cfg(test)]
@@ -322,7 +357,14 @@ mod tests {
         let below = Grant { prefix: Some("/v/7/"), ..grant() };
         let signed = sign("/v/7/list.m3u8", &key("a"), &below).unwrap();
         let (_, token) = signed.split_once('?').unwrap();
-        for target in ["/v/7/1.ts?", "/v/7/a/2.ts?x=1&", "/v/7/%7e?", "/v/7/?"] {
+        for target in [
+            "/v/7/1.ts?",
+            "/v/7/a/2.ts?x=1&",
+            "/v/7/%7e?",
+            "/v/7/?",
+            "/v/7/a;b%20c../d%3f.ts?",
+            "/v/7/a/../b?",
+        ] {
             assert_eq!(asks(&format!("{target}{token}"), 0), Ok(()), "{target}");
         }
         for target in [
@@ -333,6 +375,11 @@ mod tests {
             "/v/7/..%2f8/x?",
             "/v/7/..\\8?",
             "/v/7/..;/8?",
+            "/v/7/%2e%2e;x/8?",
+            "/v/7/..%20/8?",
+            "/v/7/..%00/8?",
+            "/v/7/..\\?",
+            "/v/7/..%3f?",
         ] {
             assert_eq!(asks(&format!("{target}{token}"), 0), Err(Refusal::Wrong), "{target}");
         }
@@ -359,6 +406,28 @@ mod tests {
             let grant = Grant { network: Some(network.parse().unwrap()), ..grant() };
             assert_eq!(asks(&sign("/a", &key("a"), &grant).unwrap(), 0), expected, "{network}");
         }
+    }
+
+    #[test]
+    fn a_signature_is_read_by_nobody_else() {
+        let signed = sign("/a?b", &key("a"), &grant()).unwrap();
+        let shown = "/a?b&nigh-key=a&nigh-expires=2000000000&nigh-signature=redacted";
+        assert_eq!(redacted(signed.as_bytes()), shown.as_bytes());
+        for (text, shown) in [
+            ("/a?nigh-signature=0f&x", "/a?nigh-signature=redacted&x"),
+            (
+                "/?nigh-signature=1#f?nigh-signature=2",
+                "/?nigh-signature=redacted#f?nigh-signature=redacted",
+            ),
+            ("/?to=%2Fa%3Fnigh-signature%3D0f%26x", "/?to=%2Fa%3Fnigh-signature%3Dredacted%26x"),
+            ("/?to=nigh-signature%253d0f", "/?to=nigh-signature%253dredacted"),
+            ("/nigh-signature", "/nigh-signature"),
+            ("/nigh-signature=", "/nigh-signature="),
+            ("/a?b", "/a?b"),
+        ] {
+            assert_eq!(redacted(text.as_bytes()), shown.as_bytes(), "{text}");
+        }
+        assert!(matches!(redacted(b"/a?b"), Cow::Borrowed(_)));
     }
 
     #[test]

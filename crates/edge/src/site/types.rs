@@ -39,14 +39,13 @@ pub(super) fn is_deceptive(
     let path = target.split('?').next().unwrap_or_default();
     // However whoever made up the name wrote it.
     let is_named = |path: &str| {
-        let path = path.trim_end_matches(|c: char| c.is_ascii_control() || c == ' ');
         let Some((_, extension)) = path.rsplit_once('.') else { return false };
         let is_it = |held: &&'static str| held.eq_ignore_ascii_case(extension);
         extension.len() <= EXTENSION_MAX
             && STATIC.iter().any(is_it)
             && !(*page == "application/json" && extension.eq_ignore_ascii_case("map"))
     };
-    is_named(path) || (!path::is_plain(path) && path::readings(path).iter().any(|it| is_named(it)))
+    is_named(path) || path::readings(path).is_none_or(|all| all.iter().any(|it| is_named(it)))
 }
 
 #[cfg(test)]

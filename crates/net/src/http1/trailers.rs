@@ -1,6 +1,7 @@
 //! The fields behind a chunked body: read as strictly as those of a head, and trusted with less.
 
 use http::HeaderMap;
+use nigh_edge::forward;
 
 use super::{Name, Present, Refusal, grammar};
 
@@ -77,9 +78,10 @@ const DROPPED_OTHERS: [&str; 15] = [
 
 /// Whether a trailer of this name goes no further, in either direction.
 fn is_dropped(name: &[u8]) -> bool {
+    let is_it = |other: &&str| name.eq_ignore_ascii_case(other.as_bytes());
     match Name::of(name) {
         Some(name) => DROPPED.has(name) || REFUSED.has(name),
-        None => DROPPED_OTHERS.iter().any(|other| name.eq_ignore_ascii_case(other.as_bytes())),
+        None => DROPPED_OTHERS.iter().chain(&forward::MISTAKEN).any(is_it),
     }
 }
 
@@ -154,7 +156,8 @@ mod tests {
     #[test]
     fn both_directions_share_one_table() {
         let mut map = HeaderMap::new();
-        for name in DROPPED_OTHERS.into_iter().chain(["content-length", "host", "connection"]) {
+        let others = ["content-length", "host", "connection", "x_forwarded_for"];
+        for name in DROPPED_OTHERS.into_iter().chain(others) {
             map.insert(name, http::HeaderValue::from_static("1"));
             let line = format!("{name}: 1\r\n");
             assert_eq!(Trailers::new(line.as_bytes()).count(), 0, "{name}");

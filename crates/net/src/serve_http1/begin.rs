@@ -142,7 +142,7 @@ impl<'h> Judged<'h> {
             (Ok(route), _) => {
                 let (rule, place) = (route.rule(), head.target.path_and_query);
                 let from = self.client.address;
-                let admitted = service.admit(rule, &self.method, place, from, &head.fields);
+                let admitted = service.admit(route, &self.method, place, from, &head.fields);
                 route.write_key(self.client.scheme, self.authority, place, &mut buffers.key);
                 let request = plan::Request {
                     method: &self.method,
@@ -320,8 +320,8 @@ pub(super) fn begin(
     judged.framed.persistent &= may_stay;
     match judged.plan(service, buffers) {
         Plan::Answer(hit) => {
-            if hit.refresh {
-                service.refresh(judged.ask(buffers), hit.object.clone());
+            if let Some(what) = hit.meanwhile {
+                service.improve(judged.ask(buffers), hit.object.clone(), what);
             }
             let bytes = hit.reply.content.remaining() as u64;
             if let Ok(route) = &judged.route {
@@ -349,8 +349,8 @@ pub(super) fn begin(
             Begun::Answered { persistent: judged.framed.persistent }
         }
         Plan::Gather(hit) => {
-            if hit.refresh {
-                service.refresh(judged.ask(buffers), hit.object.clone());
+            if let Some(what) = hit.meanwhile {
+                service.improve(judged.ask(buffers), hit.object.clone(), what);
             }
             Begun::Fetch(judged.fetching(Work::Gather(hit), buffers))
         }

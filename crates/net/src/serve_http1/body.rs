@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::StatusCode;
 use hyper::body::Frame;
-use nigh_edge::respond;
+use nigh_edge::{problem::Problem, respond, site::Rule};
 use tokio::{io::AsyncRead, sync::Notify, time::Instant};
 
 use super::io::Input;
@@ -23,23 +23,26 @@ const BODY_READ: usize = 32 * 1024;
 #[derive(Clone, Copy, Debug)]
 pub(super) enum BodyRefused {
     Malformed(Refusal),
+    Field,
     TooLong,
     Late,
     Gone,
 }
 
 impl BodyRefused {
-    pub(super) fn status(self) -> StatusCode {
-        match self {
+    pub(super) fn problem(self) -> Problem {
+        Problem::Body(match self {
+            Self::Field => return Problem::FieldRefused,
             Self::Malformed(refusal) => refusal.status(),
             Self::TooLong => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Late => StatusCode::REQUEST_TIMEOUT,
             Self::Gone => StatusCode::BAD_REQUEST,
-        }
+        })
     }
 }
 
-/// Reads a request's body and passes it on as fast as the origin takes it.
+/// Reads a request's body and passes it on as fast as the origin takes it, and its trailers as far as
+/// the rule of its request lets them in.
 pub(super) async fn pump_body<R: AsyncRead + Unpin>(
     reader: &mut R,
     input: &mut Input,
@@ -47,6 +50,7 @@ pub(super) async fn pump_body<R: AsyncRead + Unpin>(
     pump: Pump,
     go: &Notify,
     limits: &Limits,
+    rule: &Rule,
 ) -> Result<(), BodyRefused> {
     go.notified().await;
     let refuse = async |pump: &Pump, why| {
@@ -92,10 +96,13 @@ pub(super) async fn pump_body<R: AsyncRead + Unpin>(
             }
             http1::Part::End { trailers, consumed } => {
                 let section = &input.unread()[trailers];
-                let map = respond::to_map(
+                let mut map = respond::to_map(
                     Trailers::new(section).map(|(name, value)| (name.as_bytes(), value)),
                 );
                 input.consume(consumed);
+                if rule.admit_trailers(&mut map).is_err() {
+                    return refuse(&pump, BodyRefused::Field).await;
+                }
                 if !map.is_empty() {
                     let _ = pump.send(Part::Frame(Frame::trailers(map))).await;
                 }

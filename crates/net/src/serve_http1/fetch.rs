@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use http::StatusCode;
 use nigh_cache::flight::{INTERIM_MAX, Interim};
-use nigh_edge::{cache_status::CacheStatus, problem::Problem};
+use nigh_edge::cache_status::CacheStatus;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::{Notify, mpsc},
@@ -122,8 +122,10 @@ where
             let mut reading = pin!(async {
                 match meanwhile {
                     Meanwhile::Body(Upload { mut body, pump, .. }) => {
-                        let pumping = pump_body(&mut reader, input, &mut body, pump, &go, &limits);
-                        pumping.await.map_err(Failed::Body)
+                        let rule = route.rule();
+                        pump_body(&mut reader, input, &mut body, pump, &go, &limits, rule)
+                            .await
+                            .map_err(Failed::Body)
                     }
                     Meanwhile::Requests(turns, key) if may_follow => {
                         let ahead = LookAhead { turns, key, client: *client, service: &service };
@@ -199,9 +201,7 @@ where
                 break 'answered Err(upgraded);
             }
             let answer = match refused {
-                Some(refusal) => {
-                    Answer::Problem(Problem::Body(refusal.status()), CacheStatus::EMPTY)
-                }
+                Some(refusal) => Answer::Problem(refusal.problem(), CacheStatus::EMPTY),
                 None => answer,
             };
             let out = Out { writer: &mut writer, timer, flow, output };

@@ -118,7 +118,7 @@ impl Answering {
             Plan::Refuse(Problem::BodyTooLarge)
         } else if let Ok(route) = &route {
             let (rule, from) = (route.rule(), client.address);
-            let admitted = service.admit(rule, &head.method, path_and_query, from, &head.headers);
+            let admitted = service.admit(route, &head.method, path_and_query, from, &head.headers);
             route.write_key(client.scheme, authority, path_and_query, &mut buffers.key);
             let asked = plan::Request {
                 method: &head.method,
@@ -159,8 +159,8 @@ impl Answering {
         let mut out = Out { service, method: &head.method, text: &mut buffers.text };
         let (answer, cache) = match planned {
             Plan::Answer(hit) => {
-                if hit.refresh {
-                    service.refresh(ask(), hit.object.clone());
+                if let Some(what) = hit.meanwhile {
+                    service.improve(ask(), hit.object.clone(), what);
                 }
                 out.stored(hit)
             }
@@ -170,8 +170,8 @@ impl Answering {
             Plan::Gather(_) | Plan::Fetch(_) => {
                 let work = match planned {
                     Plan::Gather(hit) => {
-                        if hit.refresh {
-                            service.refresh(ask(), hit.object.clone());
+                        if let Some(what) = hit.meanwhile {
+                            service.improve(ask(), hit.object.clone(), what);
                         }
                         Work::Gather(hit)
                     }
@@ -181,7 +181,12 @@ impl Answering {
                 let fetching = Fetching {
                     ask: Rc::new(ask()),
                     work,
-                    body: RequestBody::stream(body, length, &limits),
+                    body: RequestBody::stream(
+                        body,
+                        length,
+                        &limits,
+                        route.expect("what no site has is refused"),
+                    ),
                     service: Rc::clone(service),
                     streams: Rc::clone(streams),
                     started: Instant::now(),
@@ -405,6 +410,9 @@ impl Fetching {
                     Answer::Stored(hit) => out.stored(hit),
                     Answer::Problem(_, cache) if broken == Some(BodyBroken::TooLong) => {
                         out.problem(Problem::BodyTooLarge, cache)
+                    }
+                    Answer::Problem(_, cache) if broken == Some(BodyBroken::FieldRefused) => {
+                        out.problem(Problem::FieldRefused, cache)
                     }
                     Answer::Problem(problem, cache) => out.problem(problem, cache),
                     Answer::Streamed(_) | Answer::Gathered(..) => unreachable!("taken out before"),

@@ -36,8 +36,8 @@ impl Service {
         let (ask, again) = self.plan_again(&ask);
         match again {
             Plan::Answer(mut hit) | Plan::Gather(mut hit) => {
-                if hit.refresh {
-                    self.refresh((*ask).clone(), hit.object.clone());
+                if let Some(what) = hit.meanwhile {
+                    self.improve((*ask).clone(), hit.object.clone(), what);
                 }
                 hit.status.detail.get_or_insert("disk");
                 Looked::Answer(Answer::Stored(hit))

@@ -1,6 +1,12 @@
 //! A response's body on its way to a flight, from the origin or the store: as it is, or compressed as it comes.
 
-use std::{cell::Cell, io, pin::pin, rc::Rc, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    io,
+    pin::pin,
+    rc::Rc,
+    time::Duration,
+};
 
 use bytes::{Buf, Bytes};
 use http::{HeaderMap, Method, StatusCode};
@@ -10,11 +16,13 @@ use nigh_cache::{
     pilot::Pilot,
     run::Run,
 };
-use nigh_edge::site::{self, Coding};
+use nigh_edge::site::{self, Coding, Rule};
 use tokio::{sync::Semaphore, time::Instant};
 
 use super::{Ask, Service, fetch::seen_by_origin};
-use crate::{buffers::Reserved, compress::Encoder, http1::trailers, origin::Fetched};
+use crate::{
+    buffers::Reserved, compress::Encoder, counters::Counters, http1::trailers, origin::Fetched,
+};
 
 /// How long, in all, the readers of a response that is not kept wait for those who are behind.
 pub(super) const HELD_UP_MAX: Duration = Duration::from_secs(10);
@@ -32,6 +40,10 @@ const HOLD_BACK: Duration = Duration::from_millis(20);
 
 /// Responses that a core compresses at once: each encoder takes up to 2 MiB.
 const ENCODERS_MAX: usize = 32;
+
+/// How long the encoder of a response that is not kept may have nothing to do, because its reader or its
+/// origin is slow, before another response may have its place.
+const IDLE_MAX: Duration = Duration::from_millis(200);
 
 /// Where a body comes from.
 pub(super) enum Source {
@@ -54,101 +66,141 @@ impl Source {
     }
 }
 
-/// How much is being compressed on this core.
+/// What is being compressed on this core.
 #[derive(Debug)]
 pub(super) struct Compressing {
-    encoders: Rc<Cell<usize>>,
+    /// Those that have a place, [`ENCODERS_MAX`] at most.
+    places: Rc<RefCell<Vec<Rc<Work>>>>,
     /// One thread beside the core's own compresses for it.
     elsewhere: Semaphore,
 }
 
 impl Default for Compressing {
     fn default() -> Self {
-        Self { encoders: Rc::default(), elsewhere: Semaphore::new(1) }
+        Self { places: Rc::default(), elsewhere: Semaphore::new(1) }
     }
 }
 
-/// A place among the encoders of a core.
+/// An encoder, and how busy it is.
 #[derive(Debug)]
-pub(super) struct Place(Rc<Cell<usize>>);
+struct Work {
+    /// Out while another thread works with it.
+    encoder: RefCell<Option<Encoder>>,
+    /// When it last had something to do.
+    at: Cell<Instant>,
+    /// What it makes is kept: it waits for no reader, and who asks later gets it too.
+    kept: Cell<bool>,
+}
+
+impl Work {
+    /// Since when it has had nothing to do, if that is long enough to make way for others.
+    fn idle_since(&self) -> Option<Instant> {
+        let is_idle = !self.kept.get() && self.at.get().elapsed() >= IDLE_MAX;
+        (is_idle && self.encoder.borrow().is_some()).then(|| self.at.get())
+    }
+}
 
 impl Compressing {
-    /// A place for one more encoder, if there is one.
-    pub(super) fn place(&self) -> Option<Place> {
-        let held = self.encoders.get();
-        (held < ENCODERS_MAX).then(|| {
-            self.encoders.set(held + 1);
-            Place(Rc::clone(&self.encoders))
-        })
+    /// Whether one more response can be compressed, and nobody has to make way for it.
+    pub(super) fn has_room(&self) -> bool {
+        self.places.borrow().len() < ENCODERS_MAX
     }
-}
 
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.set(self.0.get() - 1);
+    /// Makes room for one more, if need be in place of the one that has had nothing to do for longest:
+    /// what still comes of that leaves as it is, within its coding. So whoever reads nothing takes
+    /// nothing from others. Says whether there is room now.
+    fn make_room(&self, counters: &Counters) -> bool {
+        if self.has_room() {
+            return true;
+        }
+        let mut places = self.places.borrow_mut();
+        let idle = places.iter().enumerate().filter_map(|(at, it)| Some((it.idle_since()?, at)));
+        let Some((_, longest)) = idle.min() else { return false };
+        let let_go = places[longest].encoder.borrow_mut().as_mut().map(Encoder::let_go);
+        // One that fails will fail its response, and leave then.
+        if !matches!(let_go, Some(Ok(()))) {
+            return false;
+        }
+        places.swap_remove(longest);
+        counters.left_uncompressed();
+        true
     }
 }
 
 /// The compression of one response.
 #[derive(Debug)]
 pub(super) struct Coder {
-    /// Out while another thread works with it.
-    encoder: Option<Encoder>,
+    work: Rc<Work>,
+    places: Rc<RefCell<Vec<Rc<Work>>>>,
     /// Bytes that it was given.
     taken: usize,
     /// Whether some of them may not have come out.
     holds_back: bool,
-    _place: Place,
 }
 
 impl Coder {
-    /// Compression of a body of `length` bytes, if that is known.
-    fn new(coding: Coding, length: Option<u64>, place: Place) -> Self {
-        Self {
-            encoder: Some(Encoder::new(coding, length)),
-            taken: 0,
-            holds_back: false,
-            _place: place,
-        }
+    /// Compression of a body of `length` bytes, if that is known. There is room for it.
+    fn new(coding: Coding, length: Option<u64>, compressing: &Compressing) -> Self {
+        let work = Rc::new(Work {
+            encoder: RefCell::new(Some(Encoder::new(coding, length))),
+            at: Cell::new(Instant::now()),
+            kept: Cell::new(true),
+        });
+        compressing.places.borrow_mut().push(Rc::clone(&work));
+        let places = Rc::clone(&compressing.places);
+        Self { work, places, taken: 0, holds_back: false }
     }
 
-    fn encoder(&mut self) -> &mut Encoder {
-        self.encoder.as_mut().expect("it is out only while it is waited for")
+    /// Works with the encoder on this thread.
+    fn here<T>(&self, work: impl FnOnce(&mut Encoder) -> T) -> T {
+        self.work.at.set(Instant::now());
+        work(self.work.encoder.borrow_mut().as_mut().expect(HERE))
     }
 
     /// Compresses a piece of at most [`PIECE`] bytes; what comes out, if anything.
     async fn write(&mut self, piece: Bytes, elsewhere: &Semaphore) -> io::Result<Bytes> {
         self.holds_back = true;
         self.taken += piece.len();
-        if self.taken <= HERE_MAX {
-            self.encoder().write(&piece)?;
-            return Ok(self.encoder().take());
+        if self.taken <= HERE_MAX || !self.here(|encoder| encoder.compresses()) {
+            return self.here(|encoder| encoder.write(&piece).map(|()| encoder.take()));
         }
         let _turn = elsewhere.acquire().await.expect("it is never closed");
-        let mut encoder = self.encoder.take().expect("it is out only while it is waited for");
+        let mut encoder = self.work.encoder.take().expect(HERE);
         let work = tokio::task::spawn_blocking(move || {
             let written = encoder.write(&piece);
             (encoder, written)
         });
         let (encoder, written) = work.await.map_err(io::Error::other)?;
-        self.encoder = Some(encoder);
-        written.map(|()| self.encoder().take())
+        self.work.encoder.replace(Some(encoder));
+        self.here(|encoder| written.map(|()| encoder.take()))
     }
 
     fn flush(&mut self) -> io::Result<Bytes> {
         self.holds_back = false;
-        self.encoder().flush()?;
-        Ok(self.encoder().take())
+        let mut encoder = self.work.encoder.borrow_mut();
+        let encoder = encoder.as_mut().expect(HERE);
+        encoder.flush()?;
+        Ok(encoder.take())
     }
 
-    fn finish(mut self) -> io::Result<Bytes> {
-        self.encoder.take().expect("it is out only while it is waited for").finish()
+    fn finish(self) -> io::Result<Bytes> {
+        self.work.encoder.take().expect(HERE).finish()
     }
 }
 
-/// A body's passage through this edge: what it takes as far as the store does not keep it, and how long
-/// readers that are behind may still make the others wait.
+impl Drop for Coder {
+    fn drop(&mut self) {
+        self.places.borrow_mut().retain(|held| !Rc::ptr_eq(held, &self.work));
+    }
+}
+
+/// Why an encoder can be worked with.
+const HERE: &str = "it is out only while it is waited for";
+
+/// A body's passage through this edge: what compresses it, what it takes as far as the store does not
+/// keep it, and how long readers that are behind may still make the others wait.
 pub(super) struct Passage {
+    coder: Option<Coder>,
     bytes: u64,
     reserved: Option<Reserved>,
     patience: Duration,
@@ -156,8 +208,20 @@ pub(super) struct Passage {
 
 impl Passage {
     /// Of a body that takes so many bytes if it is not kept.
-    pub(super) const fn of(bytes: u64) -> Self {
-        Self { bytes, reserved: None, patience: HELD_UP_MAX }
+    pub(super) const fn of(bytes: u64, coder: Option<Coder>) -> Self {
+        Self { coder, bytes, reserved: None, patience: HELD_UP_MAX }
+    }
+
+    /// Whether nothing compresses it.
+    pub(super) const fn is_as_it_came(&self) -> bool {
+        self.coder.is_none()
+    }
+
+    /// Notes whether what is compressed is kept.
+    fn note(&self, pilot: &Pilot) {
+        if let Some(coder) = &self.coder {
+            coder.work.kept.set(pilot.keeps());
+        }
     }
 }
 
@@ -198,26 +262,28 @@ impl Service {
             compress.apply(&*seen, status, fields);
             return None;
         }
-        let Some(place) = self.compressing.place() else {
-            // Left as it is, and stored so: a variant like the others, only longer.
+        if compress.coding(&*seen, status, &*fields, length).is_some()
+            && !self.compressing.make_room(&self.counters)
+        {
+            // Left as it is, and kept so until there is room: a variant like the others, only longer.
             compress.confirm(fields);
             self.counters.left_uncompressed();
             return None;
-        };
+        }
         let coding = compress.apply(&*seen, status, fields)?;
         self.counters.compressed();
-        Some(Coder::new(coding, length, place))
+        Some(Coder::new(coding, length, &self.compressing))
     }
 
-    /// Brings a body to its end, or the flight.
+    /// Brings a body to its end, or the flight; its trailers as far as `rule` lets them through.
     pub(super) async fn carry(
         &self,
         mut pilot: Pilot,
         mut source: Source,
-        coder: Option<Coder>,
+        rule: &Rule,
         passage: Passage,
     ) {
-        match self.carry_all(&mut pilot, &mut source, coder, passage).await {
+        match self.carry_all(&mut pilot, &mut source, rule, passage).await {
             Ok(trailers) => pilot.land(trailers),
             Err(Broken::Origin(failure)) => {
                 self.counters.origin_failure();
@@ -233,40 +299,48 @@ impl Service {
         &self,
         pilot: &mut Pilot,
         source: &mut Source,
-        mut coder: Option<Coder>,
+        rule: &Rule,
         mut passage: Passage,
     ) -> Result<Option<HeaderMap>, Broken> {
         let mut trailer = None;
+        passage.note(pilot);
         loop {
-            let holds_back = coder.as_ref().is_some_and(|coder| coder.holds_back);
+            let holds_back = passage.coder.as_ref().is_some_and(|coder| coder.holds_back);
             let frame = tokio::select! {
                 biased;
                 frame = source.frame() => frame,
                 () = pilot.abandoned() => return Err(Broken::Unwanted),
                 () = tokio::time::sleep(HOLD_BACK), if holds_back => {
-                    let held = coder.as_mut().map(Coder::flush).transpose()?.unwrap_or_default();
-                    self.push(pilot, &held, &mut passage).await?;
+                    let held = passage.coder.as_mut().map(Coder::flush).transpose()?;
+                    self.push(pilot, &held.unwrap_or_default(), &mut passage).await?;
                     continue;
                 }
             };
             let Some(frame) = frame.map_err(Broken::Origin)? else { break };
-            match (frame.into_data(), &mut coder) {
-                (Ok(data), None) => self.push(pilot, &data, &mut passage).await?,
-                (Ok(mut data), Some(coder)) => {
-                    while !data.is_empty() {
+            match frame.into_data() {
+                Ok(data) if passage.coder.is_none() => {
+                    self.push(pilot, &data, &mut passage).await?;
+                }
+                Ok(mut data) => {
+                    while !data.is_empty()
+                        && let Some(coder) = &mut passage.coder
+                    {
                         let piece = data.split_to(data.len().min(PIECE));
                         let out = coder.write(piece, &self.compressing.elsewhere).await?;
                         self.push(pilot, &out, &mut passage).await?;
                         tokio::task::yield_now().await;
                     }
                 }
-                (Err(other), _) => {
-                    let admitted = other.into_trailers().map(|all| trailers::admissible(&all));
-                    trailer = admitted.ok();
+                Err(other) => {
+                    trailer = other.into_trailers().ok().map(|all| {
+                        let mut kept = trailers::admissible(&all);
+                        rule.arrive_apart(&mut kept);
+                        kept
+                    });
                 }
             }
         }
-        if let Some(coder) = coder {
+        if let Some(coder) = passage.coder.take() {
             self.push(pilot, &coder.finish()?, &mut passage).await?;
             trailer.iter_mut().for_each(site::remove_digests);
         }
@@ -284,6 +358,7 @@ impl Service {
             return Ok(());
         }
         pilot.push(bytes);
+        passage.note(pilot);
         // The store had no room for it, or has none for the rest.
         if passage.reserved.is_none() && !pilot.keeps() {
             self.widen(passage)?;

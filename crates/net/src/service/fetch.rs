@@ -21,8 +21,9 @@ use nigh_cache::{
 use nigh_edge::{
     cache_status::{CacheStatus, Forward},
     forward::{self, Hop},
-    plan::{Fetch, Hit, Manner},
+    plan::{Fetch, Hit, Manner, Meanwhile},
     problem::Problem,
+    site::Rule,
 };
 use tokio::sync::mpsc;
 
@@ -36,21 +37,27 @@ use super::{
 use crate::{body::RequestBody, buffers, clock, origin::Fetched};
 
 impl Service {
-    /// Validates a stale object that was answered with, if nobody does so already.
-    pub(crate) fn refresh(self: &Rc<Self>, ask: Ask, object: Object) {
+    /// Validates or compresses an object that was answered with, if nobody does so already.
+    pub(crate) fn improve(self: &Rc<Self>, ask: Ask, object: Object, how: Meanwhile) {
         let Some(target) = target(&ask.sent()) else { return };
         let key = self.store.key(&ask.key);
         if let Boarding::First(mut reader, pilot) =
             self.store.board(key, &ask.selecting, Some(&object))
         {
             let service = Rc::clone(self);
-            let task = Task {
-                ask: Rc::new(ask),
-                target,
-                validate: Some(object),
-                manner: Manner::Shared,
-                conditions: false,
-                slice: None,
+            let improving = async move {
+                if how == Meanwhile::Compress {
+                    return service.compress_again(pilot, &ask, object).await;
+                }
+                let task = Task {
+                    ask: Rc::new(ask),
+                    target,
+                    validate: Some(object),
+                    manner: Manner::Shared,
+                    conditions: false,
+                    slice: None,
+                };
+                service.fly(pilot, task, RequestBody::Empty).await;
             };
             tokio::task::spawn_local(async move {
                 // Somebody must want it until it is known whether the store does.
@@ -58,7 +65,7 @@ impl Service {
                     reader.verdict().await;
                     drop(reader);
                 };
-                tokio::join!(service.fly(pilot, task, RequestBody::Empty), wanted);
+                tokio::join!(improving, wanted);
             });
         }
     }
@@ -225,6 +232,13 @@ impl Service {
             Verdict::Object(object) => {
                 let usable = first || object.terms().reuse(&fetch.directives, now) == Reuse::Fresh;
                 let ttl = Some(object.terms().ttl(now));
+                if fetch.stale.is_none() && object.sliced().is_none() {
+                    // It was stored as it is, and the origin was not asked.
+                    let hit = CacheStatus::hit(object.terms().ttl(now));
+                    let status = CacheStatus { collapsed: !first, ..hit };
+                    let hit = Hit::new(object, &ask.method, &ask.fields, status, now)?;
+                    return usable.then_some(Answer::Stored(hit));
+                }
                 let confirmed =
                     fetch.stale.as_ref().is_some_and(|stale| stale.sliced() == object.sliced());
                 let forward_status = match fetch.manner {
@@ -295,6 +309,7 @@ impl Service {
         let requested = clock::now();
         let request = self.request(&task, body);
         let Task { ask, validate, manner, slice, .. } = task;
+        let rule = ask.route.rule();
         let (interim_out, mut interim_in) = mpsc::channel(nigh_cache::flight::INTERIM_MAX);
         let sending = ask.route.upstream().send(request, Some(interim_out));
         let mut sending = std::pin::pin!(sending);
@@ -302,14 +317,14 @@ impl Service {
         let sent = loop {
             tokio::select! {
                 biased;
-                Some(interim) = interim_in.recv() => pilot.interim(passed_on(interim)),
+                Some(interim) = interim_in.recv() => pilot.interim(passed_on(interim, rule)),
                 sent = &mut sending => break sent,
                 () = pilot.abandoned() => return,
             }
         };
         // Those that came in one piece with the head.
         while let Ok(interim) = interim_in.try_recv() {
-            pilot.interim(passed_on(interim));
+            pilot.interim(passed_on(interim, rule));
         }
         let mut fetched = match sent {
             Ok(fetched) => fetched,
@@ -322,11 +337,12 @@ impl Service {
         match validate {
             Some(old) if fetched.head.status == StatusCode::NOT_MODIFIED => {
                 let mut fresh = std::mem::take(&mut fetched.head.headers);
-                ask.route.rule().arrive(&mut fresh);
+                rule.arrive(&mut fresh);
                 let merged = Merged::new(&old, fresh, &ask, requested, received);
                 pilot.confirm(&old, &merged.fields, merged.terms, merged.stored);
                 // Its end gives the connection back.
                 while let Ok(Some(_)) = fetched.frame().await {}
+                self.compress_confirmed(&ask);
             }
             stale => {
                 let came = Came { fetched, requested, received, manner, slice };
@@ -399,7 +415,7 @@ impl Service {
         let length = fetched.length().filter(|_| ask.method != Method::HEAD && coder.is_none());
         let is_empty = ask.method == Method::HEAD || status == StatusCode::NO_CONTENT;
         let passing = if is_empty { 0 } else { buffers::passing(length) };
-        let mut passage = Passage::of(passing);
+        let mut passage = Passage::of(passing, coder);
         if stored.is_err() && self.widen(&mut passage).is_err() {
             return pilot.fail(Failure::NoRoom);
         }
@@ -424,7 +440,7 @@ impl Service {
         };
         let (complete, count) = match fit {
             Some(Fit::Slice(complete)) => (Some(complete), Count::One),
-            _ if manner == Manner::Shared && slice.is_none() && coder.is_none() => {
+            _ if manner == Manner::Shared && slice.is_none() && passage.is_as_it_came() => {
                 self.goes_on(&head, ask).await
             }
             _ => (None, Count::None),
@@ -440,7 +456,7 @@ impl Service {
             }
         }
         pilot.head(head);
-        self.carry(pilot, Source::Origin(fetched), coder, passage).await;
+        self.carry(pilot, Source::Origin(fetched), rule, passage).await;
     }
 
     /// RFC 9111, section 4.4.
@@ -563,7 +579,8 @@ impl Service {
         let requested = clock::now();
         match ask.route.upstream().send(request, None).await {
             Ok(mut fetched) if fetched.head.status == StatusCode::SWITCHING_PROTOCOLS => {
-                let fields = std::mem::take(&mut fetched.head.headers);
+                let mut fields = std::mem::take(&mut fetched.head.headers);
+                ask.route.rule().arrive(&mut fields);
                 let status = CacheStatus { forward_status: Some(101), ..fetch.status };
                 let upgrade = fetched.into_upgrade();
                 Answer::Upgraded(Upgraded { fields, upgrade, status, reserved: None })
@@ -686,11 +703,12 @@ pub(super) fn seen_by_origin(fields: &HeaderMap) -> Cow<'_, HeaderMap> {
     Cow::Owned(seen)
 }
 
-/// An interim response without what belongs to the connection or frames a message.
-fn passed_on(mut interim: Interim) -> Interim {
+/// An interim response without what belongs to the connection, frames a message, or is not wanted.
+fn passed_on(mut interim: Interim, rule: &Rule) -> Interim {
     let fields = Arc::make_mut(&mut interim.fields);
     forward::remove_hop_by_hop(fields);
     fields.remove(header::CONTENT_LENGTH);
+    rule.arrive_apart(fields);
     interim
 }
 

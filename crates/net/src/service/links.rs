@@ -61,7 +61,7 @@ impl Service {
         }
         rule.rewrite(&Method::GET, &mut fields);
         fields.insert(PURPOSE, HeaderValue::from_static("prefetch"));
-        self.admit(rule, &Method::GET, &target, ask.client, &fields).ok()?;
+        self.admit(&route, &Method::GET, &target, ask.client, &fields).ok()?;
         let (mut key, mut selecting) = (Vec::new(), Vec::new());
         route.write_key(ask.scheme, &ask.authority, &target, &mut key);
         let request = plan::Request {

@@ -139,8 +139,8 @@ impl Service {
             let (ask, plan) = self.plan_again(&ask);
             answer = match plan {
                 Plan::Answer(hit) | Plan::Gather(hit) => {
-                    if hit.refresh {
-                        self.refresh((*ask).clone(), hit.object.clone());
+                    if let Some(what) = hit.meanwhile {
+                        self.improve((*ask).clone(), hit.object.clone(), what);
                     }
                     Answer::Stored(hit)
                 }

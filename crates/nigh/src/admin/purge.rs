@@ -8,6 +8,7 @@ use nigh_cache::{
     disk::Queue,
     purge::{Rule, TEXT_MAX, What},
 };
+use nigh_edge::site::signed::redacted;
 use nigh_net::clock;
 use serde::Serialize;
 use tokio::sync::oneshot;
@@ -75,13 +76,13 @@ pub(super) async fn purge(State(running): Asked, uri: Uri) -> Result<Json<Purged
     let (wanted, soft) = parse(uri.query())?;
     let (what, id, variants, durable) = match wanted {
         Wanted::Rule(what) => {
-            let text = describe(&what);
+            let text = shown(&describe(&what));
             let (id, durable) = by_rule(&running, what, soft).await;
             (text, Some(id), None, durable)
         }
         Wanted::Urls(urls) => {
             let (count, durable) = by_url(&running, &urls, soft).await?;
-            (urls.join(" "), None, Some(count), durable)
+            (shown(&urls.join(" ")), None, Some(count), durable)
         }
     };
     running.events.publish(&Event::Purged { what, soft, id, variants });
@@ -131,6 +132,11 @@ fn parse(query: Option<&str>) -> Result<(Wanted, bool), Problem> {
         (0 | 1, _) => Err(bad("say what: URLs, or a prefix, a host, a tag, or all".to_owned())),
         _ => Err(bad("one prefix, host or tag at a time".to_owned())),
     }
+}
+
+/// A text as everybody who hears of events may read it.
+fn shown(text: &str) -> String {
+    String::from_utf8_lossy(&redacted(text.as_bytes())).into_owned()
 }
 
 fn describe(what: &What) -> String {

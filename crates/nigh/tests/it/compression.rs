@@ -1,8 +1,10 @@
 //! `compress`: what is compressed here, once, and stored so.
 
-use std::io::Read;
+use std::{io::Read, time::Instant};
 
-use crate::support::{Directory, Edge, Origin, SettingsFile, origin::answer, process::nigh};
+use crate::support::{
+    Directory, Edge, Origin, PATIENCE, Response, SettingsFile, h2, origin::answer, process::nigh,
+};
 
 const CODINGS: [&str; 3] = ["zstd", "br", "gzip"];
 
@@ -316,6 +318,120 @@ fn many_who_ask_at_once_cost_the_origin_a_request_for_each_coding() {
         assert_eq!(decoded(got.first("content-encoding"), &got.body), text());
     }
     assert_eq!(origin.requests(), 2);
+}
+
+/// Responses that a worker compresses at once.
+const AT_ONCE: usize = 32;
+
+/// An edge of one worker, before `origin`.
+fn one_worker(origin: &Origin) -> (SettingsFile, Edge) {
+    let node = "[node]\nlisten = \"http://127.0.0.1:0\"\nworkers = 1\nadmin = \"127.0.0.1:0\"\n";
+    let file = SettingsFile::saying(&(node.to_owned() + &settings(origin, "")));
+    let edge = Edge::of(&file);
+    (file, edge)
+}
+
+/// Asks until the answer comes in `coding`.
+#[track_caller]
+fn coded(ask: impl Fn() -> Response, coding: &str) -> Response {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let got = ask();
+        if got.first("content-encoding") == coding {
+            return got;
+        }
+        assert!(Instant::now() < deadline, "it is never compressed: {:?}", got.head);
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn who_reads_nothing_takes_compression_from_nobody() {
+    // More of it waits for one reader than fits, however well it is compressed.
+    let mut state = 1_u64;
+    let long: String = std::iter::repeat_with(|| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        char::from(b'a' + u8::try_from(state >> 60).unwrap())
+    })
+    .take(1 << 20)
+    .collect();
+    let text = long.clone();
+    let origin = Origin::answering(move |_| {
+        answer("Content-Type: text/html\r\nCache-Control: no-store\r\n", &text)
+    });
+    let (_file, edge) = one_worker(&origin);
+    let frames = h2::Frames::clear(edge.addresses[0]);
+    let idle = |_| {
+        let (head, content) =
+            frames.ask("GET", "/", &[("accept-encoding", "zstd")], false).answer();
+        assert_eq!(head.headers["content-encoding"], "zstd");
+        content
+    };
+    let idle: Vec<_> = (0..AT_ONCE).map(idle).collect();
+    for coding in CODINGS {
+        let got = coded(|| edge.client().get_with("/", &accepting(coding)), coding);
+        assert!(decoded(coding, &got.body) == long, "{coding}");
+    }
+    // What they get when they read on is whole all the same.
+    for came in frames.read_all(idle) {
+        assert!(decoded("zstd", &came) == long);
+    }
+}
+
+#[test]
+fn what_there_was_no_room_to_compress_is_compressed_when_there_is() {
+    let origin = Origin::start();
+    let (_file, edge) = one_worker(&origin);
+    let mut client = edge.client();
+    let asks = accepting("br");
+    client.ask("GET", "/plain", "");
+    origin.asked().answer(html(""));
+    client.response();
+    let part = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nCache-Control: max-age=9\r\n\
+                Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n";
+    let busy = |at| {
+        let mut client = edge.client();
+        client.ask("GET", &format!("/busy/{at}"), &asks);
+        let mut asked = origin.asked();
+        asked.send(part);
+        assert_eq!(client.final_head().first("content-encoding"), "br");
+        (client, asked)
+    };
+    let busy: Vec<_> = (0..AT_ONCE).map(busy).collect();
+    let stale = html("ETag: \"a\"\r\n").replace("max-age=1000", "max-age=0");
+    for (target, said) in [("/fresh", html("")), ("/checked", stale)] {
+        client.ask("GET", target, &asks);
+        origin.asked().answer(said);
+        let got = client.response();
+        assert!(!got.has("content-encoding") && got.says("stored"), "{:?}", got.head);
+    }
+    for target in ["/fresh", "/plain"] {
+        let got = client.get_with(target, &asks);
+        assert!(!got.has("content-encoding") && got.says("hit"), "{:?}", got.head);
+        assert_eq!(got.text(), text());
+    }
+    for (mut client, asked) in busy {
+        asked.answer("0\r\n\r\n");
+        while client.chunk().is_some() {}
+    }
+    let checked = || {
+        let mut client = edge.client();
+        client.ask("GET", "/checked", &asks);
+        origin
+            .asked()
+            .answer("HTTP/1.1 304 Not Modified\r\nETag: \"a\"\r\nCache-Control: max-age=0\r\n\r\n");
+        client.response()
+    };
+    let asked = origin.requests();
+    for target in ["/fresh", "/plain"] {
+        let got = coded(|| edge.client().get_with(target, &asks), "br");
+        assert_eq!(decoded("br", &got.body), text(), "{target}");
+        assert_eq!(got.first("vary"), "Accept-Encoding");
+    }
+    assert_eq!(origin.requests(), asked, "what is here is not asked for");
+    let got = coded(checked, "br");
+    assert!(got.says("fwd-status=304"), "{:?}", got.head);
+    assert_eq!((decoded("br", &got.body), got.first("etag")), (text(), "W/\"a\""));
 }
 
 #[test]

@@ -62,6 +62,21 @@ fn what_one_client_fetched_through_a_proxy_another_gets_from_the_store() {
 }
 
 #[test]
+fn options_for_the_whole_of_a_destination_reach_it_as_such() {
+    let origin = Origin::saying(ok(FAR, "x"));
+    let edge = proxy(&[]);
+    let mut client = edge.client();
+    for (limit, status) in [("1", 200), ("0", 204)] {
+        let url = origin.url();
+        client.send(format!("OPTIONS {url} HTTP/1.1\r\nHost: a\r\nMax-Forwards: {limit}\r\n\r\n"));
+        assert_eq!(client.response().status(), status, "{limit}");
+    }
+    // RFC 9112, section 3.2.4.
+    assert_eq!(origin.last().start, "OPTIONS * HTTP/1.1");
+    assert_eq!(origin.requests(), 1);
+}
+
+#[test]
 fn a_request_for_no_destination_is_told_what_this_is() {
     let edge = proxy(&[]);
     let own = edge.client().get("/");

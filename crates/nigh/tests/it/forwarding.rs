@@ -130,16 +130,6 @@ fn unknown_methods_are_passed_on_as_they_are() {
 }
 
 #[test]
-fn options_for_the_whole_server_reaches_it_as_such() {
-    let origin = Origin::saying(answer("Allow: GET\r\n", ""));
-    let edge = Edge::start(&origin, &[]);
-    let mut client = edge.client();
-    client.ask("OPTIONS", "*", "");
-    assert_eq!(client.response().first("allow"), "GET");
-    assert_eq!(origin.last().start, "OPTIONS * HTTP/1.1");
-}
-
-#[test]
 fn the_target_reaches_the_origin_unchanged() {
     let origin = Origin::saying(ok("no-store", "x"));
     let edge = Edge::start(&origin, &[]);

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use crate::support::{Edge, Origin, h2, ok};
+use crate::support::{Edge, Origin, SettingsFile, h2, ok, process::nigh};
 
 /// A file that is gone when the test is over.
 struct LogFile(PathBuf);
@@ -110,6 +110,43 @@ fn json_lines_tell_the_same_and_strangers_cannot_break_out_of_them() {
     assert!(first["cache"].as_str().unwrap().starts_with("nigh; fwd=uri-miss"));
     assert_eq!(line("/c")["version"], "HTTP/2.0");
     assert_eq!(line("/c")["bytes"], 5);
+}
+
+#[test]
+fn a_signature_that_is_good_is_in_no_log_and_no_event() {
+    let file = LogFile::new("signed");
+    let key = SettingsFile::saying("0123456789abcdef");
+    let origin = Origin::saying(ok("max-age=100", "hello"));
+    let settings = SettingsFile::with(&format!(
+        "admin = \"127.0.0.1:0\"\naccess_log = \"{}\"\n[[site]]\nhost = \"*\"\norigin = \"{}\"\n\
+         [[site.path]]\nmatch = \"/\"\nsigned = [{{ id = \"k\", file = \"{}\" }}]\n",
+        file.path(),
+        origin.url(),
+        key.argument()
+    ));
+    let mut edge = Edge::of(&settings);
+    let signed = nigh(&["sign", "/a?b", "--id", "k", "--key", key.argument()]);
+    let target = signed.stdout.trim_end();
+    let url = format!("http://www.example{target}");
+    let mut client = edge.client();
+    for _ in 0..2 {
+        assert_eq!(client.get_with(target, &format!("Referer: {url}\r\n")).status(), 200);
+    }
+    assert_eq!(h2::Client::clear(edge.addresses[0]).get(target).status, 200);
+    let mut events = edge.events();
+    let admin = edge.admin().to_string();
+    assert_eq!(nigh(&["purge", &url, "--admin", &admin]).code, Some(0));
+    let event = events.chunk().expect("an event");
+    drop((client, events));
+    edge.terminate();
+    edge.ended();
+    let (_, signature) = target.split_once("nigh-signature=").unwrap();
+    let log = file.text();
+    assert_eq!(log.lines().count(), 3, "{log}");
+    assert_eq!(log.matches("&nigh-signature=redacted").count(), 5, "{log}");
+    let event = String::from_utf8(event).unwrap();
+    assert!(event.contains("www.example/a?b&nigh-key=k"), "{event}");
+    assert!(!log.contains(signature) && !event.contains(signature), "{log}{event}");
 }
 
 #[test]

@@ -69,7 +69,15 @@ fn signed_urls_are_let_in_and_share_what_is_stored() {
         assert_eq!(streams.status, 403, "{target}");
     }
     // Which of them an origin takes for the protected one, nobody knows.
-    for path in ["/%70rivate/a", "/x/..//private/../private/a", "/pub/a%5cb/../../private/a"] {
+    for path in [
+        "/%70rivate/a",
+        "/x/..//private/../private/a",
+        "/pub/a%5cb/../../private/a",
+        "/private/..%20/a",
+        "/private/..%00/a",
+        "/private/%2e%2e;x/a",
+        "/private./a",
+    ] {
         let refused = edge.get(&format!("{path}?nigh-prefix{token}"));
         refused.assert_problem(400);
         assert_eq!(refused.cache(), "detail=unclear-path", "{path}");
@@ -146,6 +154,34 @@ fn methods_that_are_not_listed_are_answered_405_with_those_that_are() {
 }
 
 #[test]
+fn options_of_the_server_as_a_whole_are_no_way_round_the_rules_for_paths() {
+    let origin = echo();
+    let (_file, edge) =
+        edge(&origin, "[[site.path]]\nmatch = \"/\"\nmethods = [\"GET\", \"OPTIONS\"]\n");
+    let mut client = edge.client();
+    for (target, allowed) in [
+        ("* HTTP/1.1\r\n", "GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH"),
+        ("http://a HTTP/1.1\r\n", "GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH"),
+        ("/ HTTP/1.1\r\nMax-Forwards: 0\r\n", "GET, HEAD, OPTIONS"),
+    ] {
+        client.send(format!("OPTIONS {target}Host: a\r\n\r\n"));
+        let own = client.response();
+        assert_eq!((own.status(), own.first("allow")), (204, allowed), "{target}");
+    }
+    let frames = h2::Frames::clear(edge.addresses[0]);
+    let (head, _) = frames.ask("OPTIONS", "*", &[], false).answer();
+    assert_eq!(head.status, 204);
+    assert_eq!(head.headers["cache-status"], "nigh; detail=server-wide");
+    assert_eq!(origin.requests(), 0);
+    let (_file, edge) = self::edge(&origin, "methods = [\"GET\"]\n");
+    let mut client = edge.client();
+    client.send("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n");
+    let refused = client.response();
+    assert_eq!((refused.status(), refused.first("allow")), (405, "GET, HEAD"));
+    assert_eq!(origin.requests(), 0);
+}
+
+#[test]
 fn fields_are_refused_removed_and_set() {
     let origin = Origin::saying(answer(
         "Cache-Control: max-age=100\r\nX-Powered-By: y\r\nVary: X-Debug\r\nSet-Cookie: a=b\r\n",
@@ -170,6 +206,103 @@ fn fields_are_refused_removed_and_set() {
     let kept = client.get("/");
     assert_eq!((kept.first("set-cookie"), kept.first("x-frame-options")), ("a=b", "DENY"));
     assert!(kept.says("detail=set-cookie"));
+}
+
+/// What an origin says that a site with [`RULES`] does not pass on, as lines of a head.
+const UNWANTED: &str = "X-Powered-By: y\r\nX-Frame-Options: ALLOW\r\nX-Tags: one\r\n\
+    Surrogate-Key: two\r\nCache-Tag: three\r\n";
+
+const RULES: &str = "refuse_fields = \"X-Original-URL\"\nremove_request_fields = \"X-Debug\"\n\
+    remove_response_fields = \"X-Powered-By\"\n\
+    set_response_fields = [\"X-Frame-Options: DENY\"]\ntag_fields = \"X-Tags\"\n";
+
+#[test]
+fn trailers_and_interim_responses_say_no_more_than_heads() {
+    let origin = Origin::start();
+    let (_file, edge) = edge(&origin, RULES);
+    let hints = format!("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n{UNWANTED}\r\n");
+    let said = format!(
+        "HTTP/1.1 200 OK\r\nCache-Control: no-store\r\nTransfer-Encoding: chunked\r\n\r\n\
+         4\r\nbody\r\n0\r\nX-Sum: 42\r\n{UNWANTED}\r\n"
+    );
+    let mut client = edge.client();
+    client.ask("GET", "/", "");
+    let mut asked = origin.asked();
+    asked.send(&hints);
+    let heard = client.head();
+    assert_eq!((heard.status(), heard.first("link")), (103, "</a>"));
+    let names = ["x-powered-by", "x-frame-options", "x-tags", "surrogate-key", "cache-tag"];
+    assert_eq!(names.map(|name| heard.has(name)), [false; 5], "{heard:?}");
+    asked.answer(&said);
+    let got = client.response();
+    assert_eq!((got.text(), got.first("x-frame-options")), ("body", "DENY"));
+    assert_eq!(got.trailers, [("x-sum".to_owned(), "42".to_owned())]);
+
+    let frames = h2::Frames::clear(edge.addresses[0]);
+    let mut exchange = frames.ask("GET", "/", &[], false);
+    let mut asked = origin.asked();
+    asked.send(&hints);
+    let heard = exchange.interim().expect("the hints come first");
+    assert_eq!(heard.headers()["link"], "</a>");
+    assert_eq!(heard.headers().len(), 1, "{heard:?}");
+    asked.answer(&said);
+    let streams = h2::Client::clear(edge.addresses[0]);
+    let asking = std::thread::spawn(move || streams.get("/"));
+    origin.asked().answer(&said);
+    let trailers = asking.join().unwrap().trailers.expect("the sum");
+    assert_eq!((&trailers["x-sum"], trailers.len()), (&"42".parse().unwrap(), 1));
+}
+
+#[test]
+fn a_switch_of_protocols_says_no_more_than_other_answers() {
+    let origin = Origin::start();
+    let (_file, edge) = edge(&origin, RULES);
+    let mut client = edge.client();
+    client.ask("GET", "/", "Connection: upgrade\r\nUpgrade: websocket\r\n");
+    origin.asked().send(format!(
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\
+         {UNWANTED}\r\n"
+    ));
+    let head = client.head();
+    assert_eq!((head.status(), head.first("x-frame-options")), (101, "DENY"));
+    let names = ["x-powered-by", "x-tags", "surrogate-key", "cache-tag"];
+    assert_eq!(names.map(|name| head.has(name)), [false; 4], "{head:?}");
+}
+
+#[test]
+fn trailers_of_a_request_are_held_to_what_its_fields_are() {
+    let origin = Origin::start();
+    let (_file, edge) = edge(&origin, RULES);
+    let mut client = edge.client();
+    let chunks = |trailers: &str| {
+        format!(
+            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\
+             Trailer: X-Sum, X-Debug, X-Original-URL\r\n\r\n1\r\nx\r\n0\r\n{trailers}\r\n\r\n"
+        )
+    };
+    let address = edge.addresses[0];
+    let stream = |name: &'static str| {
+        std::thread::spawn(move || {
+            let request = h2::request("POST", "/", &[("trailer", name)]);
+            h2::Client::clear(address).send(request.body(h2::trailed("x", name, "1")).unwrap())
+        })
+    };
+    client.send(chunks("X-Debug: 1\r\nX-Sum: 42"));
+    let mut asked = origin.asked();
+    assert_eq!(asked.content(), (b"x".to_vec(), vec![("x-sum".to_owned(), "42".to_owned())]));
+    asked.answer(ok("no-store", "x"));
+    assert_eq!(client.response().status(), 200);
+    let asking = stream("x-debug");
+    let mut asked = origin.asked();
+    assert_eq!(asked.content(), (b"x".to_vec(), vec![]));
+    asked.answer(ok("no-store", "x"));
+    assert_eq!(asking.join().unwrap().status, 200);
+    client.send(chunks("X-Original-URL: /admin"));
+    let refused = client.response();
+    refused.assert_problem(400);
+    assert!(refused.text().contains("a field that is not taken"), "{refused:?}");
+    assert_eq!(stream("x-original-url").join().unwrap().status, 400);
+    assert!(edge.ask_admin("/metrics").text().contains("{by=\"field\"} 2\n"));
 }
 
 #[test]

@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response, StatusCode};
+use http::{HeaderMap, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, combinators::BoxBody};
 use hyper::client::conn::http2::SendRequest;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -163,6 +163,30 @@ impl Frames {
         self.runtime.block_on(async { timeout(PATIENCE, talking).await }).expect("an end in time")
     }
 
+    /// Reads all of these to their ends, side by side.
+    pub(crate) fn read_all(&self, contents: Vec<h2::RecvStream>) -> Vec<Vec<u8>> {
+        let reading = contents.into_iter().map(|mut content| {
+            self.runtime.spawn(async move {
+                let mut came = Vec::new();
+                while let Some(bytes) = content.data().await {
+                    let bytes = bytes.expect("it is whole");
+                    drop(content.flow_control().release_capacity(bytes.len()));
+                    came.extend(bytes);
+                }
+                came
+            })
+        });
+        let reading: Vec<_> = reading.collect();
+        let all = async {
+            let mut came = Vec::new();
+            for one in reading {
+                came.push(one.await.expect("it is read"));
+            }
+            came
+        };
+        self.runtime.block_on(async { timeout(PATIENCE, all).await }).expect("an end in time")
+    }
+
     /// Reads, without making room for more, until the stream is reset.
     pub(crate) fn until_reset(&self, content: &mut h2::RecvStream) -> h2::Error {
         let reading = async {
@@ -242,8 +266,8 @@ pub(crate) async fn exchange(
 
 /// A request of the authority that every test asks for.
 pub(crate) fn request(method: &str, path: &str, fields: &[(&str, &str)]) -> http::request::Builder {
-    let uri = format!("http://www.example{path}");
-    let builder = Request::builder().method(method).uri(uri);
+    let uri = Uri::builder().scheme("http").authority("www.example").path_and_query(path);
+    let builder = Request::builder().method(method).uri(uri.build().expect("a target"));
     fields.iter().fold(builder, |builder, (name, value)| builder.header(*name, *value))
 }
 
