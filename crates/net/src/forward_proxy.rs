@@ -6,6 +6,7 @@ mod destinations;
 mod egress;
 mod gate;
 mod transparent;
+mod tunnelling;
 mod users;
 
 use std::{
@@ -36,6 +37,7 @@ pub use users::{Users, UsersError};
 pub(crate) use egress::Egress;
 pub(crate) use gate::{Tag, Verdict};
 pub(crate) use transparent::serve as serve_redirected;
+pub(crate) use tunnelling::{TunnelAsked, Tunnelling};
 
 use self::{
     destinations::{Caching, Destinations},
@@ -45,7 +47,6 @@ use self::{
 use crate::{
     board::{Core, FORWARD},
     buffers::{Account, Reserved, TUNNEL},
-    clients::Pace,
     counters::Counters,
     serve_http1::Client,
     sites::{Route, Sites},
@@ -417,12 +418,7 @@ impl Forward {
         self.counters.tunnel();
         let Settings { tunnel_idle, tunnel_time, .. } = self.proxy.settings;
         let limits = tunnel::Limits { idle: tunnel_idle, total: Some(tunnel_time) };
-        Ok(Opened {
-            stream,
-            limits,
-            counters: Arc::clone(&self.counters),
-            _held: (place, reserved),
-        })
+        Ok(Opened { stream, limits, _held: (place, reserved) })
     }
 
     /// The file for a browser that reached this proxy as `authority`.
@@ -459,26 +455,8 @@ async fn sweep(forward: Weak<Forward>) {
 pub(crate) struct Opened {
     stream: TcpStream,
     limits: tunnel::Limits,
-    counters: Arc<Counters>,
     /// Its place among those that may be open, and what it takes.
     _held: (Place, Reserved),
-}
-
-impl Opened {
-    /// Brings both sides together until it ends; `first` is what the client sent already.
-    pub(crate) async fn run<S>(
-        self,
-        client: &mut S,
-        first: &[u8],
-        pace: Option<&Pace>,
-    ) -> tunnel::Moved
-    where
-        S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
-    {
-        let moved = tunnel::relay(client, first, self.stream, self.limits, pace).await;
-        self.counters.tunnelled(moved.up, moved.down);
-        moved
-    }
 }
 
 /// The host of an authority that was found valid, without brackets, and its port, for http.
