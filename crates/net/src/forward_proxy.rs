@@ -88,7 +88,7 @@ pub struct Settings {
 #[derive(Debug)]
 pub struct Proxy {
     settings: Settings,
-    gate: Option<Gate>,
+    gate: Option<Arc<Gate>>,
     tags: Tags,
     lookups: Arc<Semaphore>,
     tunnels: Arc<AtomicUsize>,
@@ -102,7 +102,7 @@ impl Proxy {
         let users = settings.users.take();
         Arc::new(Self {
             settings,
-            gate: users.map(|users| Gate::new(Arc::new(users))),
+            gate: users.map(Gate::new),
             tags: Tags::new(),
             lookups: Arc::new(Semaphore::new(LOOKUPS_AT_ONCE)),
             tunnels: Arc::default(),
@@ -351,8 +351,9 @@ impl Forward {
 
     /// What must be found out before a request is let in; nothing if it was.
     fn wants_proof(&self, gate: &Gate, asked: &Asked<'_>) -> Result<Option<Proving>, Refusal> {
-        let value = asked.credentials.ok_or(Refusal::Credentials)?;
-        let tag = self.proxy.tags.of(&[b"credentials", value]);
+        let credentials = asked.credentials.and_then(Credentials::parse);
+        let credentials = credentials.ok_or(Refusal::Credentials)?;
+        let tag = gate.tag(&credentials);
         if let Some(proof) = asked.client.proof.filter(|proof| proof.tag == tag) {
             return match proof.verdict {
                 Verdict::Holds => Ok(None),
@@ -363,7 +364,6 @@ impl Forward {
         if gate.knows(tag) {
             return Ok(None);
         }
-        let credentials = Credentials::parse(value).ok_or(Refusal::Credentials)?;
         let what = Claim::Credentials(credentials, asked.client.address.ip());
         Ok(Some(Proving { tag, what }))
     }

@@ -108,6 +108,29 @@ fn names_and_networks_can_be_denied() {
 }
 
 #[test]
+fn a_destination_cannot_ask_for_a_proxys_password() {
+    let challenge = "HTTP/1.1 407 Proxy Authentication Required\r\nCache-Control: max-age=100\r\n\
+                     Proxy-Authenticate: Basic realm=\"x\"\r\nContent-Length: 1\r\n\r\nx";
+    let origin = Origin::saying(challenge);
+    let edge = proxy(&[]);
+    let url = format!("{}/", origin.url());
+    for asked in [1, 2] {
+        let answer = fetch(&mut edge.client(), &url, "");
+        answer.assert_problem(502);
+        assert!(answer.text().contains("as a proxy would"), "{}", answer.text());
+        assert_eq!(origin.requests(), asked);
+    }
+    // What a site's origin says is the site's word, and is kept no more than a challenge is.
+    let edge = Edge::start(&origin, &[]);
+    for _ in 0..2 {
+        let answer = edge.get("/");
+        assert_eq!((answer.status(), answer.has("proxy-authenticate")), (407, false));
+        assert!(answer.says("detail=status-never-stored"), "{answer:?}");
+    }
+    assert_eq!(origin.requests(), 4);
+}
+
+#[test]
 fn clients_of_other_networks_are_refused() {
     let edge = Edge::forward(&["--proxy-clients", "10.0.0.0/8"]);
     let mut client = edge.client();
