@@ -287,8 +287,11 @@ impl Forward {
         if asked.form == Form::Connect {
             return match rules.connects_to(port) {
                 true => Ok(Way::Tunnel(Destination { host: host.into(), port })),
-                false => Err(Refusal::Port),
+                false => Err(Refusal::ConnectPort),
             };
+        }
+        if !rules.fetches_from(port) {
+            return Err(Refusal::HttpPort);
         }
         let site = self.destinations.find(host, port, Caching::Shared, Instant::now());
         Ok(Way::Follow(Route::chosen(site)))

@@ -1,6 +1,6 @@
 //! What a forward proxy does with requests, before a socket is touched.
 
-use nigh_edge::network::Network;
+use nigh_edge::{forward_proxy::Ports, network::Network};
 use tokio::task::LocalSet;
 
 use super::{destinations::KEPT_MAX, *};
@@ -21,7 +21,7 @@ fn with(users: Option<&str>, allow: &[&str], test: impl AsyncFnOnce(&Forward)) {
         let allow = allow.iter().map(|text| text.parse::<Network>().unwrap()).collect();
         let deny = vec!["denied.example".parse().unwrap()];
         let proxy = Proxy::new(Settings {
-            rules: Rules::new(None, allow, deny, vec![443]),
+            rules: Rules::new(None, allow, deny, Ports::CONNECT.into(), Ports::HTTP.into()),
             users: users.map(|text| Users::parse(text).unwrap()),
             tunnels: 1,
             tunnel_idle: Duration::from_secs(60),
@@ -80,7 +80,10 @@ fn what_is_asked_decides_what_is_done() {
         for (form, authority, expected) in [
             (HTTP, "a.example", "follow"),
             (HTTP, "a.example:8080", "follow"),
-            (HTTP, "192.0.2.1", "follow"),
+            (HTTP, "a.example:22", "port-refused"),
+            (HTTP, "1.1.1.1", "follow"),
+            (HTTP, "192.0.2.1", "destination-refused"),
+            (HTTP, "198.18.0.1", "destination-refused"),
             (HTTP, "10.0.0.1", "destination-refused"),
             (HTTP, "[::1]:8080", "destination-refused"),
             (HTTP, "[::ffff:10.0.0.1]", "destination-refused"),
@@ -187,10 +190,10 @@ fn a_redirected_client_goes_to_the_host_it_names_only_where_that_host_is() {
         };
         let there = on_the_way([1, 1, 1, 1]);
         for (authority, expected) in [
-            ("198.18.0.1", "follow"),
-            ("198.18.0.1:80", "follow"),
-            ("198.18.0.2", "follow-redirected"),
-            ("198.18.0.1:81", "follow-redirected"),
+            ("1.1.1.1", "follow"),
+            ("1.1.1.1:80", "follow"),
+            ("1.1.1.2", "follow-redirected"),
+            ("1.1.1.1:81", "follow-redirected"),
             ("denied.example", "destination-refused"),
             ("", "no-host"),
             ("a.example", "prove"),

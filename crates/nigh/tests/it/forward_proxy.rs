@@ -108,6 +108,24 @@ fn names_and_networks_can_be_denied() {
 }
 
 #[test]
+fn http_is_fetched_from_the_ports_that_are_meant_for_it_alone() {
+    let origin = Origin::saying(ok(FAR, "page"));
+    let refused = fetch(&mut proxy(&[]).client(), "http://127.0.0.1:22/", "");
+    assert_eq!(refused.status(), 403, "{refused:?}");
+    assert!(refused.text().contains("`http_ports` of [forward]"), "{}", refused.text());
+    let port = origin.address.port();
+    let (others, own) = (format!("{}-65535", port + 1), format!("{port}-{port}"));
+    let url = format!("{}/", origin.url());
+    for (ports, status) in [(others, 403), (own, 200)] {
+        let edge = proxy(&["--http-port", "80", "--http-port", &ports]);
+        assert_eq!(fetch(&mut edge.client(), &url, "").status(), status, "{ports}");
+        let client = h2::Client::clear(edge.addresses[0]);
+        let get = http::Request::get(&url).body(h2::empty()).unwrap();
+        assert_eq!(client.send(get).status, status, "{ports}");
+    }
+}
+
+#[test]
 fn a_destination_cannot_ask_for_a_proxys_password() {
     let challenge = "HTTP/1.1 407 Proxy Authentication Required\r\nCache-Control: max-age=100\r\n\
                      Proxy-Authenticate: Basic realm=\"x\"\r\nContent-Length: 1\r\n\r\nx";
