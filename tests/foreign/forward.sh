@@ -3,7 +3,9 @@
 # its own: asked for by curl -x, and redirected to by nftables. Needs root, for the namespaces.
 #
 #   client 198.18.1.2 ---- 198.18.1.1 proxy 198.18.2.1 ---- 198.18.2.2 origin, 198.18.2.3 another
-#   client 2001:db8:1::2 - 2001:db8:1::1 proxy 2001:db8:2::1 - 2001:db8:2::2 origin
+#   client 2001:db8:1::2 - 2001:db8:1::1 proxy 2001:db8:2::1 - 2001:db8:2::2 origin, ::3 another
+#
+# These are addresses for laboratories and for examples: the proxy is allowed to reach the origins'.
 . "$(dirname "$0")/harness.bash"
 need curl openssl python3 node ip nft htpasswd
 [ "$(id -u)" = 0 ] || give_up "it runs as root, which alone may make network namespaces (sudo)"
@@ -42,6 +44,7 @@ lay_network() {
     address "$proxy" tofar 198.18.2.1/24 2001:db8:2::1/64
     address "$far" near 198.18.2.2/24 2001:db8:2::2/64
     ip -n "$far" address add 198.18.2.3/24 dev near
+    ip -n "$far" address add 2001:db8:2::3/64 dev near nodad
     for name in "$client" "$far"; do ip -n "$name" link set near up; done
     ip -n "$proxy" link set toclient up && ip -n "$proxy" link set tofar up
     ip -n "$client" route add default via 198.18.1.1
@@ -62,12 +65,16 @@ table inet nigh {
     }
     chain taken {
         type filter hook prerouting priority mangle;
-        iifname "toclient" meta nfproto ipv4 tcp dport 8080 tproxy ip to :3130 meta mark set 1 accept
+        iifname "toclient" meta nfproto ipv4 tcp dport { 8080, 8443 } tproxy ip to :3130 meta mark set 1 accept
+        iifname "toclient" meta nfproto ipv6 tcp dport { 8080, 8443 } tproxy ip6 to :3130 meta mark set 1 accept
     }
 }
 RULES
-    ip -n "$proxy" rule add fwmark 1 lookup 100 &&
-        ip -n "$proxy" route add local default dev lo table 100
+    local family
+    for family in -4 -6; do
+        ip -n "$proxy" "$family" rule add fwmark 1 lookup 100 &&
+            ip -n "$proxy" "$family" route add local default dev lo table 100 || return
+    done
 }
 
 serve() {
@@ -82,7 +89,8 @@ run_proxy() {
     shift
     : >"$log"
     NO_COLOR=1 enter "$proxy" "$NIGH" edge --forward --proxy-clients 198.18.1.0/24 \
-        --proxy-clients 2001:db8:1::/64 "$@" 2>"$log" &
+        --proxy-clients 2001:db8:1::/64 --proxy-allow 198.18.2.0/24 --proxy-allow 2001:db8:2::/64 \
+        "$@" 2>"$log" &
     started+=($!)
     until_true grep -q 'listening on' "$log" || {
         cat "$log"
@@ -118,16 +126,16 @@ asked_for() {
     equal "$(grep -c "\"GET $2 " "$work/$1")" "$3"
 }
 
-printf '127.0.0.1 localhost\n198.18.2.2 www.test\n2001:db8:2::2 six.test\n10.9.9.9 inside.test\n' >"$work/hosts"
+printf '127.0.0.1 localhost\n198.18.2.2 www.test\n2001:db8:2::2 six.test\n10.9.9.9 inside.test\nfd00::9 inside6.test\n' >"$work/hosts"
 mkdir "$work/site" "$work/other"
-for page in plain transparent taken forged six; do
+for page in plain transparent taken forged six taken6 forged6; do
     echo "the page of the site" >"$work/site/$page"
     echo "somebody else's page" >"$work/other/$page"
 done
 # Old files are fresh for a while (RFC 9111, section 4.2.2).
 touch -d '100 days ago' "$work"/site/* "$work"/other/*
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=www.test \
-    -addext subjectAltName=DNS:www.test -keyout "$work/site.key" -out "$work/site.pem" 2>"$work/openssl" ||
+    -addext subjectAltName=DNS:www.test,DNS:six.test -keyout "$work/site.key" -out "$work/site.pem" 2>"$work/openssl" ||
     give_up "openssl makes a certificate"
 
 lay_network || give_up "the network is there"
@@ -135,16 +143,23 @@ redirect || give_up "nftables redirects"
 serve "$work/site" "$work/site.log" 198.18.2.2 80
 serve "$work/site" "$work/site8080.log" 198.18.2.2 8080
 serve "$work/site" "$work/six.log" 2001:db8:2::2 80
+serve "$work/site" "$work/six8080.log" 2001:db8:2::2 8080
 serve "$work/other" "$work/other.log" 198.18.2.3 80
-ip netns exec "$far" openssl s_server -accept 443 -cert "$work/site.pem" -key "$work/site.key" -www \
-    -quiet >"$work/tls.log" 2>&1 &
-started+=($!)
-served() { ip netns exec "$far" curl -s -o /dev/null "http://$1/"; }
-for address in 198.18.2.2 198.18.2.2:8080 '[2001:db8:2::2]' 198.18.2.3; do
-    until_true served "$address" || give_up "the server at $address answers"
+serve "$work/other" "$work/other6.log" 2001:db8:2::3 80
+for place in 0.0.0.0:443 0.0.0.0:8443 '[::]:443' '[::]:8443'; do
+    ip netns exec "$far" openssl s_server -accept "$place" -cert "$work/site.pem" -key "$work/site.key" \
+        -www -quiet >"$work/tls.log" 2>&1 &
+    started+=($!)
+done
+served() { ip netns exec "$far" curl -sk -o /dev/null "$1"; }
+for url in http://198.18.2.2 http://198.18.2.2:8080 http://198.18.2.3 \
+    'http://[2001:db8:2::2]' 'http://[2001:db8:2::2]:8080' 'http://[2001:db8:2::3]' \
+    https://198.18.2.2 https://198.18.2.2:8443 'https://[2001:db8:2::2]' 'https://[2001:db8:2::2]:8443'; do
+    until_true served "$url" || give_up "the server at $url answers"
 done
 run_proxy "$work/proxy.log" --listen http://198.18.1.1:3128 --listen http://198.18.2.1:3128 \
-    --transparent 0.0.0.0:3129 --transparent '[::]:3129' --transparent tproxy://0.0.0.0:3130 \
+    --listen 'http://[2001:db8:1::1]:3128' --transparent 0.0.0.0:3129 --transparent '[::]:3129' \
+    --transparent tproxy://0.0.0.0:3130 --transparent 'tproxy://[::]:3130' \
     --access-log "$work/access" --admin 127.0.0.1:9000
 x="-x http://198.18.1.1:3128"
 
@@ -165,6 +180,9 @@ check "the clouds' metadata is refused" status 403 $x http://169.254.169.254/lat
 check "the proxy's own outer address is refused" status 403 $x http://198.18.2.1:3128/
 check "the proxy's own loopback is refused" status 403 $x http://127.0.0.1:9000/metrics
 check "another port is refused to CONNECT" connect_status 403 $x https://www.test:22/
+check "and to http" status 403 $x http://www.test:22/
+check "an address for laboratories is refused" status 403 $x http://198.19.1.1/
+check "and so is one for examples" status 403 $x 'http://[2001:db8:9::1]/'
 check "a stranger is refused" equal \
     "$(ip netns exec "$far" curl -s -o /dev/null -w '%{http_code}' -x http://198.18.2.1:3128 http://198.18.2.2/)" 403
 }
@@ -207,8 +225,7 @@ check "and comes from the store then" got "the page of the site" http://www.test
 check "as the head says" contains "$work/head" '^cache-status: nigh; hit'
 check "the server was asked once for it" asked_for site.log /transparent 1
 check "redirected https goes through, unopened" got "TLSv1.3" --cacert "$work/site.pem" https://www.test/
-check "redirected http goes through over IPv6" got "the page of the site" http://six.test/six
-check "by the proxy" contains "$work/head" '^cache-status: nigh; fwd=uri-miss'
+check "and by tproxy" got "TLSv1.3" --cacert "$work/site.pem" https://www.test:8443/
 check "what tproxy brings goes through" got "the page of the site" http://www.test:8080/taken
 check "by the proxy, too" contains "$work/head" '^cache-status: nigh; fwd=uri-miss'
 check "a forged host leads to where the client was going" \
@@ -220,14 +237,51 @@ check "a redirected client reaches nothing inside" status 403 http://10.9.9.9/
 check "nor over TLS" \
     equal "$(in_space "$client" curl -sk --max-time 10 -o /dev/null -w '%{http_code}' https://10.9.9.9/)" 000
 
+# --- The same over IPv6, and what is asked for over it.
+z="-x http://[2001:db8:1::1]:3128"
+# shellcheck disable=SC2086
+{
+check "IPv6: http goes through" got "the page of the site" $z http://six.test/plain
+check "IPv6: https goes through a tunnel" got "TLSv1.3" $z --cacert "$work/site.pem" https://six.test/
+check "IPv6: the proxy's own outer address is refused" status 403 $z 'http://[2001:db8:2::1]:3128/'
+check "IPv6: its loopback is refused" status 403 $z 'http://[::1]:9000/metrics'
+check "IPv6: a name that leads inside is refused" status 403 $z http://inside6.test/
+}
+check "IPv6: redirected http goes through" got "the page of the site" http://six.test/six
+check "IPv6: by the proxy" contains "$work/head" '^cache-status: nigh; fwd=uri-miss'
+check "IPv6: and comes from the store then" got "the page of the site" http://six.test/six
+check "IPv6: as the head says" contains "$work/head" '^cache-status: nigh; hit'
+check "IPv6: the server was asked once for it" asked_for six.log /six 1
+check "IPv6: an address in brackets goes through, too" got "the page of the site" 'http://[2001:db8:2::2]/six'
+check "IPv6: redirected https goes through, unopened" got "TLSv1.3" --cacert "$work/site.pem" https://six.test/
+check "IPv6: what tproxy brings goes through" got "the page of the site" http://six.test:8080/taken6
+check "IPv6: by the proxy, too" contains "$work/head" '^cache-status: nigh; fwd=uri-miss'
+check "IPv6: and https by tproxy" got "TLSv1.3" --cacert "$work/site.pem" https://six.test:8443/
+check "IPv6: a forged host leads to where the client was going" \
+    got "somebody else's page" -H 'Host: six.test' 'http://[2001:db8:2::3]/forged6'
+check "IPv6: and past the store" contains "$work/head" '^cache-status: nigh; fwd=bypass'
+check "IPv6: so nobody else gets that page" got "the page of the site" http://six.test/forged6
+check "IPv6: a host that has another family's address leads there, too" \
+    got "somebody else's page" -H 'Host: www.test' 'http://[2001:db8:2::3]/forged6'
+check "IPv6: a redirected client reaches nothing inside" status 403 'http://[fd00::9]/'
+check "IPv6: nor by tproxy" status 403 'http://[fd00::9]:8080/'
+check "IPv6: nor what NAT64 would make of it" status 403 'http://[64:ff9b::10.9.9.9]/'
+check "IPv6: nor the proxy, at the door of tproxy" status 403 'http://[2001:db8:1::1]:3130/'
+check "IPv6: nor over TLS" \
+    equal "$(in_space "$client" curl -sk --max-time 10 -o /dev/null -w '%{http_code}' 'https://[fd00::9]/')" 000
+
 # --- What is told of it.
 logged() { grep -Eq -- "$1" "$work/access"; }
 check "the log has the tunnel that was asked for" until_true logged 'CONNECT www.test:443 HTTP/1.1" 200 '
 check "and the name of the one that was redirected" until_true logged '"TLS www.test:443 -" 200 '
+check "and of those over IPv6" until_true logged '^2001:db8:1::2 .*"TLS six.test:443 -" 200 '
+check "and by tproxy" until_true logged '^2001:db8:1::2 .*"TLS six.test:8443 -" 200 '
+check "and one that was refused" until_true logged '"TLS \[fd00::9\]:443 -" 403 '
+check "each tunnel has one line" equal "$(grep -Ec '"(CONNECT|TLS) [^ ]* [^ ]*" 200 ' "$work/access")" 6
 metrics() { ip netns exec "$proxy" curl -s http://127.0.0.1:9000/metrics >"$work/metrics"; }
 metrics
-check "tunnels are counted" contains "$work/metrics" '^nigh_tunnels_total 2$'
-check "hosts that were elsewhere are counted" contains "$work/metrics" '^nigh_hosts_elsewhere_total 1$'
+check "tunnels are counted" contains "$work/metrics" '^nigh_tunnels_total 6$'
+check "hosts that were elsewhere are counted" contains "$work/metrics" '^nigh_hosts_elsewhere_total 3$'
 check "refusals are counted" contains "$work/metrics" '^nigh_proxy_refusals_total\{reason="client"\} 1$'
 
 finish

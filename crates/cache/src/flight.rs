@@ -85,6 +85,9 @@ pub enum Failure {
     /// What came is no HTTP response.
     #[error("the origin's answer is not HTTP")]
     Garbage,
+    /// The origin asks a forward proxy's client for a proxy's password, as only the proxy may.
+    #[error("the destination answered as a proxy would that asks for a password")]
+    Challenge,
     /// The client's own body broke off, so the request could not be sent.
     #[error("the request's body broke off")]
     RequestBroken,

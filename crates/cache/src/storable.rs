@@ -70,7 +70,7 @@ pub enum WhyNot {
     /// The status is interim, or answers the conditions of this one request.
     #[error("status-not-final")]
     StatusNotFinal,
-    /// The standard that defines the status forbids keeping it.
+    /// The standard that defines the status forbids keeping it, or what it is about is not kept.
     #[error("status-never-stored")]
     StatusNeverStored,
     /// The response says must-understand, and the status is none we know.
@@ -244,6 +244,8 @@ fn by_status(
     match status.as_u16() {
         // 304, 412 and 416 answer the conditions and the ranges of one request.
         ..=199 | 304 | 412 | 416 => return Err(WhyNot::StatusNotFinal),
+        // Its challenge is for the next hop alone (RFC 9110, section 11.7.1), and is left out.
+        407 => return Err(WhyNot::StatusNeverStored),
         // RFC 6585, sections 3 to 6.
         428 | 429 | 431 | 511 => return Err(WhyNot::StatusNeverStored),
         206 => by_range(fields)?,

@@ -4,11 +4,13 @@
 pub mod client_hello;
 mod inside;
 pub mod pac;
+mod ports;
 mod rules;
 
 use http::StatusCode;
 
 pub use inside::PRIVATE;
+pub use ports::{Ports, PortsError};
 pub use rules::{Destination, DestinationError, Rules};
 
 /// Why a forward proxy does not do what it was asked for. Who can act is in the words.
@@ -31,7 +33,13 @@ pub enum Refusal {
         "CONNECT may not reach this port: the proxy's operator may add it to `connect_ports` of \
          [forward]"
     )]
-    Port,
+    ConnectPort,
+    /// The operator's: http at another port.
+    #[error(
+        "http may not be fetched from this port: the proxy's operator may add it to `http_ports` of \
+         [forward]"
+    )]
+    HttpPort,
     /// The client's: none, or wrong ones. RFC 9110, section 11.7.
     #[error("this proxy asks for a name and a password")]
     Credentials,
@@ -59,7 +67,9 @@ impl Refusal {
     /// The status that tells the client.
     pub const fn status(self) -> StatusCode {
         match self {
-            Self::Client | Self::Destination | Self::Port => StatusCode::FORBIDDEN,
+            Self::Client | Self::Destination | Self::ConnectPort | Self::HttpPort => {
+                StatusCode::FORBIDDEN
+            }
             Self::Credentials => StatusCode::PROXY_AUTHENTICATION_REQUIRED,
             Self::Attempts => StatusCode::TOO_MANY_REQUESTS,
             Self::Tunnels => StatusCode::SERVICE_UNAVAILABLE,
@@ -73,7 +83,7 @@ impl Refusal {
         match self {
             Self::Client => "client-refused",
             Self::Destination => "destination-refused",
-            Self::Port => "port-refused",
+            Self::ConnectPort | Self::HttpPort => "port-refused",
             Self::Credentials => "credentials-wanted",
             Self::Attempts => "too-many-attempts",
             Self::Tunnels => "too-many-tunnels",

@@ -155,6 +155,7 @@ impl Problem {
             Self::Origin(Failure::TimedOut) => "origin-timed-out",
             Self::Origin(Failure::Closed) => "origin-closed",
             Self::Origin(Failure::Garbage) => "origin-garbage",
+            Self::Origin(Failure::Challenge) => "origin-challenge",
             Self::Origin(Failure::RequestBroken) => "request-broken",
             Self::Origin(Failure::GivenUp) => "given-up",
             Self::Origin(Failure::Changed) => "origin-changed",

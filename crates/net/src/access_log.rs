@@ -118,6 +118,12 @@ pub struct Line<'a> {
     pub micros: u64,
 }
 
+/// The status of a request whose client went away before it was answered: no HTTP, but what nginx
+/// writes.
+pub(crate) fn client_gone() -> StatusCode {
+    StatusCode::from_u16(499).expect("three digits")
+}
+
 /// The thread that writes, and the queue to it.
 #[derive(Debug)]
 pub struct Writer {

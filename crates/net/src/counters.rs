@@ -144,7 +144,7 @@ impl Counters {
         match problem {
             Problem::Proxy(Refusal::Client) => self.proxy_client(),
             Problem::Proxy(Refusal::Destination) => self.proxy_destination(),
-            Problem::Proxy(Refusal::Port) => self.proxy_port(),
+            Problem::Proxy(Refusal::ConnectPort | Refusal::HttpPort) => self.proxy_port(),
             Problem::Proxy(Refusal::Credentials) => self.proxy_credentials(),
             Problem::Proxy(Refusal::Attempts) => self.proxy_attempts(),
             Problem::Proxy(Refusal::Tunnels) => self.proxy_tunnels(),

@@ -6,6 +6,7 @@ mod destinations;
 mod egress;
 mod gate;
 mod transparent;
+mod tunnelling;
 mod users;
 
 use std::{
@@ -36,6 +37,7 @@ pub use users::{Users, UsersError};
 pub(crate) use egress::Egress;
 pub(crate) use gate::{Tag, Verdict};
 pub(crate) use transparent::serve as serve_redirected;
+pub(crate) use tunnelling::{TunnelAsked, Tunnelling};
 
 use self::{
     destinations::{Caching, Destinations},
@@ -45,7 +47,6 @@ use self::{
 use crate::{
     board::{Core, FORWARD},
     buffers::{Account, Reserved, TUNNEL},
-    clients::Pace,
     counters::Counters,
     serve_http1::Client,
     sites::{Route, Sites},
@@ -87,7 +88,7 @@ pub struct Settings {
 #[derive(Debug)]
 pub struct Proxy {
     settings: Settings,
-    gate: Option<Gate>,
+    gate: Option<Arc<Gate>>,
     tags: Tags,
     lookups: Arc<Semaphore>,
     tunnels: Arc<AtomicUsize>,
@@ -101,7 +102,7 @@ impl Proxy {
         let users = settings.users.take();
         Arc::new(Self {
             settings,
-            gate: users.map(|users| Gate::new(Arc::new(users))),
+            gate: users.map(Gate::new),
             tags: Tags::new(),
             lookups: Arc::new(Semaphore::new(LOOKUPS_AT_ONCE)),
             tunnels: Arc::default(),
@@ -286,8 +287,11 @@ impl Forward {
         if asked.form == Form::Connect {
             return match rules.connects_to(port) {
                 true => Ok(Way::Tunnel(Destination { host: host.into(), port })),
-                false => Err(Refusal::Port),
+                false => Err(Refusal::ConnectPort),
             };
+        }
+        if !rules.fetches_from(port) {
+            return Err(Refusal::HttpPort);
         }
         let site = self.destinations.find(host, port, Caching::Shared, Instant::now());
         Ok(Way::Follow(Route::chosen(site)))
@@ -350,8 +354,9 @@ impl Forward {
 
     /// What must be found out before a request is let in; nothing if it was.
     fn wants_proof(&self, gate: &Gate, asked: &Asked<'_>) -> Result<Option<Proving>, Refusal> {
-        let value = asked.credentials.ok_or(Refusal::Credentials)?;
-        let tag = self.proxy.tags.of(&[b"credentials", value]);
+        let credentials = asked.credentials.and_then(Credentials::parse);
+        let credentials = credentials.ok_or(Refusal::Credentials)?;
+        let tag = gate.tag(&credentials);
         if let Some(proof) = asked.client.proof.filter(|proof| proof.tag == tag) {
             return match proof.verdict {
                 Verdict::Holds => Ok(None),
@@ -362,7 +367,6 @@ impl Forward {
         if gate.knows(tag) {
             return Ok(None);
         }
-        let credentials = Credentials::parse(value).ok_or(Refusal::Credentials)?;
         let what = Claim::Credentials(credentials, asked.client.address.ip());
         Ok(Some(Proving { tag, what }))
     }
@@ -417,12 +421,7 @@ impl Forward {
         self.counters.tunnel();
         let Settings { tunnel_idle, tunnel_time, .. } = self.proxy.settings;
         let limits = tunnel::Limits { idle: tunnel_idle, total: Some(tunnel_time) };
-        Ok(Opened {
-            stream,
-            limits,
-            counters: Arc::clone(&self.counters),
-            _held: (place, reserved),
-        })
+        Ok(Opened { stream, limits, _held: (place, reserved) })
     }
 
     /// The file for a browser that reached this proxy as `authority`.
@@ -459,26 +458,8 @@ async fn sweep(forward: Weak<Forward>) {
 pub(crate) struct Opened {
     stream: TcpStream,
     limits: tunnel::Limits,
-    counters: Arc<Counters>,
     /// Its place among those that may be open, and what it takes.
     _held: (Place, Reserved),
-}
-
-impl Opened {
-    /// Brings both sides together until it ends; `first` is what the client sent already.
-    pub(crate) async fn run<S>(
-        self,
-        client: &mut S,
-        first: &[u8],
-        pace: Option<&Pace>,
-    ) -> tunnel::Moved
-    where
-        S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
-    {
-        let moved = tunnel::relay(client, first, self.stream, self.limits, pace).await;
-        self.counters.tunnelled(moved.up, moved.down);
-        moved
-    }
 }
 
 /// The host of an authority that was found valid, without brackets, and its port, for http.

@@ -231,7 +231,9 @@ where
                     Box::pin(self.pipeline(*fetching)).await?
                 }
                 Some(Begun::Fetch(fetching)) => Box::pin(self.fetch(*fetching)).await?,
-                Some(Begun::Tunnel(tunnelling)) => Box::pin(self.connect(*tunnelling)).await?,
+                Some(Begun::Tunnel { tunnelling, framed }) => {
+                    Box::pin(self.connect(*tunnelling, framed)).await?
+                }
                 Some(Begun::Prove(proving)) => {
                     self.prove(*proving).await;
                     continue;

@@ -51,7 +51,7 @@ use nigh_edge::{
 pub(crate) use self::incoming::{Chunk, Incoming};
 use self::pieces::Gathered;
 use crate::{
-    access_log::{Line, Log},
+    access_log::{self, Line, Log},
     buffers::{Account, Reserved},
     clients::Clients,
     clock,
@@ -602,8 +602,7 @@ impl Ask {
     /// The line about a request whose client went away before it was answered: 499, as other servers'
     /// logs have it.
     pub(crate) fn gone(&self, took: Duration) -> Line<'_> {
-        let status = StatusCode::from_u16(499).expect("three digits");
-        self.line(status, 0, CacheStatus::EMPTY, took)
+        self.line(access_log::client_gone(), 0, CacheStatus::EMPTY, took)
     }
 
     /// The line of the access log about this request.

@@ -26,12 +26,12 @@ pub(crate) struct Limits {
 }
 
 /// Bytes that went through a tunnel.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub(crate) struct Moved {
     /// To the origin.
-    pub(crate) up: u64,
+    pub(crate) up: Cell<u64>,
     /// To the client.
-    pub(crate) down: u64,
+    pub(crate) down: Cell<u64>,
 }
 
 /// Tunnels until both sides have ended, one fails, or nothing has moved in either direction for
@@ -48,34 +48,35 @@ pub(crate) async fn run<S>(
     match timeout(idle, upgrade).await {
         Ok(Ok(upgraded)) => {
             let limits = Limits { idle, total: None };
-            relay(client, first, TokioIo::new(upgraded), limits, pace).await;
+            let moved = Moved::default();
+            relay(client, first, TokioIo::new(upgraded), limits, pace, &moved).await;
         }
         Ok(Err(error)) => debug!(%error, "the origin's upgrade failed"),
         Err(_) => debug!("the origin's upgrade took too long"),
     }
 }
 
-/// Tunnels to `origin`, as [`run`] does, and within `limits`; says how much went through.
+/// Tunnels to `origin`, as [`run`] does, and within `limits`; `moved` says how much went through, also
+/// if this is dropped before it ends.
 pub(crate) async fn relay<C, O>(
     client: &mut C,
     first: &[u8],
     origin: O,
     limits: Limits,
     pace: Option<&Pace>,
-) -> Moved
-where
+    moved: &Moved,
+) where
     C: AsyncRead + AsyncWrite + Unpin,
     O: AsyncRead + AsyncWrite,
 {
     let (client_read, client_write) = tokio::io::split(client);
     let (origin_read, mut origin_write) = tokio::io::split(origin);
     let activity = Activity::new(limits.idle);
-    let (upward, downward) = (Cell::new(0), Cell::new(0));
     let up = async {
-        write(&mut origin_write, first, &activity, &upward, None).await?;
-        copy(client_read, origin_write, &activity, &upward, None).await
+        write(&mut origin_write, first, &activity, &moved.up, None).await?;
+        copy(client_read, origin_write, &activity, &moved.up, None).await
     };
-    let down = copy(origin_read, client_write, &activity, &downward, pace);
+    let down = copy(origin_read, client_write, &activity, &moved.down, pace);
     let over = async {
         match limits.total {
             Some(total) => sleep(total).await,
@@ -92,7 +93,6 @@ where
         () = activity.stopped() => debug!("a tunnel was idle"),
         () = over => debug!("a tunnel's time was over"),
     }
-    Moved { up: upward.get(), down: downward.get() }
 }
 
 /// When anything last moved, in whichever direction: a download is no idle upload.
@@ -195,7 +195,12 @@ mod tests {
     fn tunnel_within(limits: Limits) -> (DuplexStream, DuplexStream, impl Future<Output = Moved>) {
         let (client, mut near) = duplex(16);
         let (origin, far) = duplex(16);
-        (client, origin, async move { relay(&mut near, b"first ", far, limits, None).await })
+        let tunnel = async move {
+            let moved = Moved::default();
+            relay(&mut near, b"first ", far, limits, None, &moved).await;
+            moved
+        };
+        (client, origin, tunnel)
     }
 
     #[test]
@@ -217,7 +222,7 @@ mod tests {
             };
             let (heard, moved) = tokio::join!(ends, tunnel);
             assert_eq!(heard, "first then more than fits at once");
-            assert_eq!(moved, Moved { up: 33, down: 9 });
+            assert_eq!((moved.up.get(), moved.down.get()), (33, 9));
         });
     }
 

@@ -101,7 +101,7 @@ fn any_final_status_is_kept_when_it_says_for_how_long() {
     for status in [101, 103, 304, 412, 416] {
         check(&Case { status, ..Case::default() }, &[FRESH], Err(WhyNot::StatusNotFinal));
     }
-    for status in [428, 429, 431, 511] {
+    for status in [407, 428, 429, 431, 511] {
         check(&Case { status, ..Case::default() }, &[FRESH], Err(WhyNot::StatusNeverStored));
     }
 }

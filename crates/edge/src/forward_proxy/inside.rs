@@ -30,14 +30,18 @@ pub(super) fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
     }
 }
 
-/// Whether an address is of a machine's or a network's inside: nobody outside could reach it, so
-/// nobody may reach it through a proxy.
+/// Whether an address is not everybody's: of a machine's or a network's inside, or of no place at
+/// all. Nobody may reach it through a proxy unless that is said. What IANA's registries of
+/// special-purpose addresses do not call globally reachable (RFC 6890, section 2.2), and a few more.
 pub(super) fn is_inside(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => is_inside_v4(address),
-        IpAddr::V6(address) => match embedded(address) {
-            Some(address) => is_inside_v4(address),
-            None => is_inside_v6(address),
+        IpAddr::V6(address) => match (address.segments(), embedded(address)) {
+            // Two ways of writing an IPv4 address, the second of them for a translator.
+            ([0, 0, 0, 0, 0, 0xffff, ..] | [0x64, 0xff9b, ..], Some(address)) => {
+                is_inside_v4(address)
+            }
+            (segments, _) => is_inside_v6(segments),
         },
     }
 }
@@ -49,22 +53,28 @@ fn is_inside_v4(address: Ipv4Addr) -> bool {
         [0 | 10 | 127, ..] | [100, 64..=127, ..]
         // Link-local, where clouds keep their machines' secrets; private.
         | [169, 254, ..] | [172, 16..=31, ..] | [192, 168, ..]
-        // Protocol assignments; multicast; reserved, and broadcast.
-        | [192, 0, 0, _] | [224..=255, ..]
+        // Protocol assignments; the 6to4 relays of old (RFC 7526).
+        | [192, 0, 0, _] | [192, 88, 99, _]
+        // Examples (RFC 5737); laboratories (RFC 2544, appendix C.2.2).
+        | [192, 0, 2, _] | [198, 51, 100, _] | [203, 0, 113, _] | [198, 18 | 19, ..]
+        // Multicast; reserved, and broadcast.
+        | [224..=255, ..]
     )
 }
 
-fn is_inside_v6(address: Ipv6Addr) -> bool {
-    let [first, second, third, ..] = address.segments();
-    address.is_unspecified()
-        || address.is_loopback()
-        || address.is_multicast()
-        // Unique local; link-local and the site-local of old.
-        || first & 0xfe00 == 0xfc00
-        || first & 0xff80 == 0xfe80
-        // A network's own NAT64 (RFC 8215), and Teredo (RFC 4380): what lies behind cannot be told.
-        || (first, second, third) == (0x64, 0xff9b, 1)
-        || (first, second) == (0x2001, 0)
+/// 2000::/3 is all that is given out for unicast (RFC 4291, section 2.4): what lies outside is
+/// loopback, unique local, link-local, multicast, a network's own NAT64 (RFC 8215), a black hole (RFC
+/// 6666), segments (RFC 9602), or nobody's yet.
+fn is_inside_v6([first, second, ..]: [u16; 8]) -> bool {
+    first & 0xe000 != 0x2000
+        // Protocol assignments: Teredo (RFC 4380), where what lies behind cannot be told, laboratories
+        // (RFC 5180), and nothing that serves the web.
+        || first == 0x2001 && second < 0x200
+        // Examples (RFC 3849, RFC 9637).
+        || (first, second) == (0x2001, 0xdb8)
+        || first == 0x3fff && second < 0x1000
+        // 6to4: whoever relays it decides what lies behind.
+        || first == 0x2002
 }
 
 #[cfg(test)]
@@ -84,7 +94,13 @@ mod tests {
             "172.16.0.1",
             "172.31.255.255",
             "192.0.0.170",
+            "192.0.2.1",
+            "192.88.99.1",
             "192.168.1.1",
+            "198.18.0.1",
+            "198.19.255.255",
+            "198.51.100.1",
+            "203.0.113.1",
             "224.0.0.251",
             "240.0.0.1",
             "255.255.255.255",
@@ -93,11 +109,25 @@ mod tests {
             "::127.0.0.1",
             "::ffff:127.0.0.1",
             "::ffff:169.254.169.254",
+            "::ffff:198.18.0.1",
             "::ffff:0:127.0.0.1",
+            "::ffff:0:1.1.1.1",
+            "::1.1.1.1",
             "64:ff9b::10.0.0.1",
-            "64:ff9b:1::203.0.113.1",
+            "64:ff9b:1::1.1.1.1",
+            "100::1",
+            "100:0:0:1::1",
             "2001:0:a::1",
+            "2001:2::1",
+            "2001:10::1",
+            "2001:1ff::1",
+            "2001:db8::1",
             "2002:c0a8:101::1",
+            "2002:101:101::1",
+            "3fff::1",
+            "3fff:fff::1",
+            "4000::1",
+            "5f00::1",
             "fc00::1",
             "fd00:ec2::254",
             "fe80::1",
@@ -114,12 +144,21 @@ mod tests {
             "172.15.0.1",
             "172.32.0.1",
             "192.0.1.1",
-            "198.18.0.1",
+            "192.0.3.1",
+            "192.88.98.1",
+            "198.17.255.255",
+            "198.20.0.1",
+            "198.51.101.1",
+            "203.0.112.1",
             "223.255.255.255",
-            "::ffff:198.18.0.1",
+            "::ffff:1.1.1.1",
             "64:ff9b::1.1.1.1",
-            "2001:db8::1",
-            "2002:101:101::1",
+            "2000::1",
+            "2001:200::1",
+            "2001:db7::1",
+            "2001:db9::1",
+            "2003::1",
+            "3fff:1000::1",
             "2606:4700::1111",
         ] {
             assert!(!is_inside(outside.parse().unwrap()), "{outside}");

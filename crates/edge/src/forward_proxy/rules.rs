@@ -1,9 +1,13 @@
-//! Who may use a proxy, and where it may go. Addresses are judged as they are connected to, never
-//! by the name that led to them: a name may mean something else a moment later.
+//! Who may use a proxy, and where it may go: to which addresses, names and ports. Addresses are judged
+//! as they are connected to, never by the name that led to them: a name may mean something else a
+//! moment later.
 
 use std::{fmt, net::IpAddr, str::FromStr};
 
-use super::inside::{PRIVATE, embedded, is_inside};
+use super::{
+    inside::{PRIVATE, embedded, is_inside},
+    ports::Ports,
+};
 use crate::{
     network::Network,
     site::{Host, Sites},
@@ -56,17 +60,19 @@ pub struct Rules {
     allow: Vec<Network>,
     denied: Vec<Network>,
     denied_hosts: Sites<()>,
-    connect_ports: Vec<u16>,
+    connect_ports: Vec<Ports>,
+    http_ports: Vec<Ports>,
 }
 
 impl Rules {
     /// Rules: whose machines are served (loopback and private networks if nothing is said), which
-    /// inside may be reached, what may not be reached, and the ports of CONNECT.
+    /// inside may be reached, what may not be reached, and the ports of CONNECT and of http.
     pub fn new(
         clients: Option<Vec<Network>>,
         allow: Vec<Network>,
         deny: Vec<Destination>,
-        connect_ports: Vec<u16>,
+        connect_ports: Vec<Ports>,
+        http_ports: Vec<Ports>,
     ) -> Self {
         let private = || PRIVATE.iter().map(|text| text.parse().expect("a network")).collect();
         let (mut denied, mut hosts) = (Vec::new(), Vec::new());
@@ -84,6 +90,7 @@ impl Rules {
             denied,
             denied_hosts: Sites::new([(hosts, ())]),
             connect_ports,
+            http_ports,
         }
     }
 
@@ -99,7 +106,12 @@ impl Rules {
 
     /// Whether CONNECT may reach a port.
     pub fn connects_to(&self, port: u16) -> bool {
-        self.connect_ports.contains(&port)
+        self.connect_ports.iter().any(|ports| ports.contains(port))
+    }
+
+    /// Whether a request for http may reach a port.
+    pub fn fetches_from(&self, port: u16) -> bool {
+        self.http_ports.iter().any(|ports| ports.contains(port))
     }
 
     /// Whether a host, with or without a port, is denied by its name.
@@ -132,7 +144,7 @@ mod tests {
     fn rules(allow: &[&str], deny: &[&str]) -> Rules {
         let allow = allow.iter().map(|text| text.parse().unwrap()).collect();
         let deny = deny.iter().map(|text| text.parse().unwrap()).collect();
-        Rules::new(None, allow, deny, vec![443])
+        Rules::new(None, allow, deny, Ports::CONNECT.into(), Ports::HTTP.into())
     }
 
     fn reaches(rules: &Rules, address: &str) -> bool {
@@ -142,7 +154,7 @@ mod tests {
     #[test]
     fn the_inside_is_out_of_reach_unless_it_is_allowed() {
         let closed = rules(&[], &[]);
-        assert!(reaches(&closed, "203.0.113.1"));
+        assert!(reaches(&closed, "1.1.1.1") && reaches(&closed, "2606:4700::1111"));
         for inside in
             ["127.0.0.1", "10.1.1.1", "169.254.169.254", "fd00:ec2::254", "::ffff:10.1.1.1"]
         {
@@ -155,19 +167,30 @@ mod tests {
 
     #[test]
     fn this_machine_is_out_of_reach_by_its_public_address_too() {
-        let address = "203.0.113.1".parse().unwrap();
+        let address = "1.1.1.1".parse().unwrap();
         assert!(!rules(&[], &[]).reaches(address, true));
-        assert!(rules(&["203.0.113.1"], &[]).reaches(address, true));
+        assert!(rules(&["1.1.1.1"], &[]).reaches(address, true));
     }
 
     #[test]
     fn what_is_denied_is_denied_although_it_is_allowed() {
-        let rules = rules(&["10.0.0.0/8"], &["10.9.0.0/16", "203.0.113.0/24", "*.ads.example"]);
+        let rules = rules(&["10.0.0.0/8"], &["10.9.0.0/16", "1.1.1.0/24", "*.ads.example"]);
         assert!(reaches(&rules, "10.1.1.1"));
-        for denied in ["10.9.1.1", "203.0.113.7", "::ffff:203.0.113.7", "64:ff9b::203.0.113.7"] {
+        for denied in ["10.9.1.1", "1.1.1.7", "::ffff:1.1.1.7", "64:ff9b::1.1.1.7"] {
             assert!(!reaches(&rules, denied), "{denied}");
         }
         assert!(rules.denies_host("x.ADS.example.:80") && !rules.denies_host("ads.example"));
+    }
+
+    #[test]
+    fn http_and_tunnels_have_ports_of_their_own() {
+        let rules = rules(&[], &[]);
+        for (port, http, tunnels) in
+            [(22, false, false), (25, false, false), (80, true, false), (8080, true, false)]
+        {
+            assert_eq!((rules.fetches_from(port), rules.connects_to(port)), (http, tunnels));
+        }
+        assert!(!rules.fetches_from(443) && rules.connects_to(443));
     }
 
     #[test]
@@ -179,7 +202,8 @@ mod tests {
         for stranger in ["203.0.113.1", "2001:db8::1", "100.64.0.1"] {
             assert!(!rules.serves(stranger.parse().unwrap()), "{stranger}");
         }
-        let everyone = Rules::new(Some(vec!["0.0.0.0/0".parse().unwrap()]), vec![], vec![], vec![]);
+        let everyone =
+            Rules::new(Some(vec!["0.0.0.0/0".parse().unwrap()]), vec![], vec![], vec![], vec![]);
         assert!(everyone.is_open() && !rules.is_open());
     }
 

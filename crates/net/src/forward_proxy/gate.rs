@@ -23,10 +23,13 @@ const PROVED_MAX: usize = 4096;
 const VERIFIED_AT_ONCE: usize = 2;
 const TURN_WAIT: Duration = Duration::from_secs(10);
 
-/// Wrong passwords that an address may try in [`ATTEMPTS_IN`], and addresses that are counted.
-const ATTEMPTS_MAX: u32 = 10;
-const ATTEMPTS_IN: Duration = Duration::from_secs(60);
-const ATTEMPTS_FROM_MAX: usize = 4096;
+/// The time in which wrong passwords are counted together; how many a client network may try in it,
+/// and all networks for one name, so that many guess no better than one; and how many networks, and
+/// names, are counted: a tag, a number and a time each, half a megabyte for either.
+const FAILURES_IN: Duration = Duration::from_secs(60);
+const FAILURES_FROM_MAX: u32 = 10;
+const FAILURES_FOR_MAX: u32 = 100;
+const COUNTED_MAX: usize = 4096;
 
 /// What stands for a value that is remembered: nobody who does not have the key can tell it, or make
 /// another value with the same.
@@ -81,30 +84,91 @@ impl Proved {
     }
 }
 
-/// Who tried passwords lately, and how often.
-#[derive(Debug, Default)]
-struct Attempts(BTreeMap<IpAddr, (u32, Instant)>);
+/// How often passwords were wrong lately, for each of some tags.
+#[derive(Debug)]
+struct Failures {
+    max: u32,
+    counted: BTreeMap<Tag, (u32, Instant)>,
+}
 
-impl Attempts {
-    /// Counts one; false if it is one too many.
-    fn count(&mut self, client: IpAddr, now: Instant) -> bool {
-        let client = network_of(client);
-        if self.0.len() >= ATTEMPTS_FROM_MAX && !self.0.contains_key(&client) {
-            self.0.retain(|_, (_, since)| now < *since + ATTEMPTS_IN);
-            if self.0.len() >= ATTEMPTS_FROM_MAX {
-                self.0.pop_first();
+impl Failures {
+    const fn new(max: u32) -> Self {
+        Self { max, counted: BTreeMap::new() }
+    }
+
+    /// Whether one more may be tried.
+    fn has_room(&self, tag: Tag, now: Instant) -> bool {
+        let counted = self.counted.get(&tag);
+        counted.is_none_or(|(count, since)| *count < self.max || is_over(*since, now))
+    }
+
+    /// Counts one, which is tried now; says since when they are counted.
+    fn count(&mut self, tag: Tag, now: Instant) -> Instant {
+        if self.counted.len() >= COUNTED_MAX && !self.counted.contains_key(&tag) {
+            self.counted.retain(|_, (_, since)| !is_over(*since, now));
+            if self.counted.len() >= COUNTED_MAX {
+                // Tags are as good as random, and so is who is forgotten.
+                self.counted.pop_first();
             }
         }
-        let (count, since) = self.0.entry(client).or_insert((0, now));
-        if now >= *since + ATTEMPTS_IN {
+        let (count, since) = self.counted.entry(tag).or_insert((0, now));
+        if is_over(*since, now) {
             (*count, *since) = (0, now);
         }
         *count = count.saturating_add(1);
-        *count <= ATTEMPTS_MAX
+        *since
     }
 
-    fn forget(&mut self, client: IpAddr) {
-        self.0.remove(&network_of(client));
+    /// One that was counted was no failure. It takes back itself and no other: who knows one password
+    /// may guess at others.
+    fn take_back(&mut self, tag: Tag, counted_since: Instant) {
+        if let Some((count, since)) = self.counted.get_mut(&tag)
+            && *since == counted_since
+        {
+            *count = count.saturating_sub(1);
+        }
+    }
+}
+
+fn is_over(since: Instant, now: Instant) -> bool {
+    now >= since + FAILURES_IN
+}
+
+/// Passwords that are tried: each counts for its client's network and for its name.
+#[derive(Debug)]
+struct Attempts {
+    from: Failures,
+    on: Failures,
+}
+
+/// Whose an attempt is.
+#[derive(Clone, Copy, Debug)]
+struct Attempt {
+    network: Tag,
+    name: Tag,
+}
+
+impl Attempts {
+    const fn new() -> Self {
+        Self { from: Failures::new(FAILURES_FROM_MAX), on: Failures::new(FAILURES_FOR_MAX) }
+    }
+
+    fn has_room(&self, attempt: Attempt, now: Instant) -> bool {
+        self.from.has_room(attempt.network, now) && self.on.has_room(attempt.name, now)
+    }
+
+    /// Counts one as failed; nothing if it is one too many. Else since when are counted those of its
+    /// network and those of its name.
+    fn begin(&mut self, attempt: Attempt, now: Instant) -> Option<[Instant; 2]> {
+        if !self.has_room(attempt, now) {
+            return None;
+        }
+        Some([self.from.count(attempt.network, now), self.on.count(attempt.name, now)])
+    }
+
+    fn succeeded(&mut self, attempt: Attempt, [from, on]: [Instant; 2]) {
+        self.from.take_back(attempt.network, from);
+        self.on.take_back(attempt.name, on);
     }
 }
 
@@ -128,20 +192,27 @@ pub(crate) enum Verdict {
 /// Who may come in.
 #[derive(Debug)]
 pub(super) struct Gate {
-    users: Arc<Users>,
+    users: Users,
+    tags: Tags,
     proved: Mutex<Proved>,
     attempts: Mutex<Attempts>,
     turns: Arc<Semaphore>,
 }
 
 impl Gate {
-    pub(super) fn new(users: Arc<Users>) -> Self {
-        Self {
+    pub(super) fn new(users: Users) -> Arc<Self> {
+        Arc::new(Self {
             users,
+            tags: Tags::new(),
             proved: Mutex::default(),
-            attempts: Mutex::default(),
+            attempts: Mutex::new(Attempts::new()),
             turns: Arc::new(Semaphore::new(VERIFIED_AT_ONCE)),
-        }
+        })
+    }
+
+    /// What credentials are known by, however the field was written that had them.
+    pub(super) fn tag(&self, credentials: &Credentials) -> Tag {
+        self.tags.of(&[b"credentials", credentials.name.as_bytes(), &credentials.password])
     }
 
     /// Whether credentials with this tag were found right lately.
@@ -149,27 +220,44 @@ impl Gate {
         self.proved.lock().holds(tag, Instant::now())
     }
 
-    /// Verifies credentials, in a thread of its own.
+    /// Verifies credentials, in a thread of its own. Who has to wait is told so before and after its
+    /// turn has come, and costs nothing more.
     pub(super) async fn verify(
-        &self,
+        self: &Arc<Self>,
         tag: Tag,
         credentials: Credentials,
         client: IpAddr,
     ) -> Verdict {
-        if !self.attempts.lock().count(client, Instant::now()) {
+        let attempt = Attempt {
+            network: self.tags.of(&[b"network", network_of(client).to_string().as_bytes()]),
+            name: self.tags.of(&[b"name", credentials.name.as_bytes()]),
+        };
+        if !self.attempts.lock().has_room(attempt, Instant::now()) {
             return Verdict::Late;
         }
         let turn = timeout(TURN_WAIT, Arc::clone(&self.turns).acquire_owned()).await;
         let Ok(turn) = turn else { return Verdict::Late };
-        let users = Arc::clone(&self.users);
+        if self.knows(tag) {
+            return Verdict::Holds;
+        }
+        let gate = Arc::clone(self);
+        // It counts there, whether or not somebody still waits for the outcome.
         let verifying = tokio::task::spawn_blocking(move || {
             let _turn = turn;
-            users.verify(&credentials.name, &credentials.password)
+            gate.try_password(tag, &credentials, attempt)
         });
-        if !verifying.await.unwrap_or(false) {
+        verifying.await.unwrap_or(Verdict::Fails)
+    }
+
+    fn try_password(&self, tag: Tag, credentials: &Credentials, attempt: Attempt) -> Verdict {
+        // While it waited, others of its network may have failed.
+        let Some(begun) = self.attempts.lock().begin(attempt, Instant::now()) else {
+            return Verdict::Late;
+        };
+        if !self.users.verify(&credentials.name, &credentials.password) {
             return Verdict::Fails;
         }
-        self.attempts.lock().forget(client);
+        self.attempts.lock().succeeded(attempt, begun);
         let now = Instant::now();
         self.proved.lock().remember(tag, now + PROVED_FOR, now);
         Verdict::Holds
@@ -182,28 +270,54 @@ mod tests {
 
     #[test]
     fn who_guesses_too_often_has_to_wait() {
-        let now = Instant::now();
-        let mut attempts = Attempts::default();
-        let [one, same, other] =
-            ["2001:db8::1", "2001:db8::2:1", "192.0.2.1"].map(|text| text.parse().unwrap());
-        for _ in 0..ATTEMPTS_MAX {
-            assert!(attempts.count(one, now));
+        let (now, tags) = (Instant::now(), Tags::new());
+        let [one, other] = [b"one", b"two"].map(|name| tags.of(&[name]));
+        let mut failures = Failures::new(FAILURES_FROM_MAX);
+        for _ in 0..FAILURES_FROM_MAX {
+            assert!(failures.has_room(one, now));
+            failures.count(one, now);
         }
-        assert!(!attempts.count(same, now) && attempts.count(other, now));
-        assert!(attempts.count(one, now + ATTEMPTS_IN));
-        attempts.forget(other);
-        assert!(!attempts.0.contains_key(&other));
+        assert!(!failures.has_room(one, now) && failures.has_room(other, now));
+        let later = now + FAILURES_IN;
+        assert!(failures.has_room(one, later));
+        assert_eq!(failures.count(one, later), later);
+        assert_eq!(failures.counted[&one], (1, later));
+    }
+
+    #[test]
+    fn a_success_takes_back_its_own_attempt_and_no_other() {
+        let (now, tags) = (Instant::now(), Tags::new());
+        let tag = tags.of(&[b"one"]);
+        let mut failures = Failures::new(FAILURES_FROM_MAX);
+        failures.count(tag, now);
+        let begun = failures.count(tag, now);
+        failures.take_back(tag, begun);
+        assert_eq!(failures.counted[&tag].0, 1);
+        // Its time is over: it is counted no more.
+        let begun = failures.count(tag, now);
+        failures.count(tag, now + FAILURES_IN);
+        failures.take_back(tag, begun);
+        assert_eq!(failures.counted[&tag].0, 1);
+    }
+
+    #[test]
+    fn a_client_is_counted_with_its_network() {
+        let [one, same, other, four] =
+            ["2001:db8::1", "2001:db8::2:1", "2001:db8:0:1::1", "::ffff:192.0.2.1"]
+                .map(|text| network_of(text.parse().unwrap()));
+        assert!(one == same && one != other);
+        assert_eq!(four, network_of("192.0.2.1".parse().unwrap()));
+        assert_ne!(four, network_of("192.0.2.2".parse().unwrap()));
     }
 
     #[test]
     fn who_is_counted_is_bounded() {
-        let now = Instant::now();
-        let mut attempts = Attempts::default();
-        for number in 0..2 * ATTEMPTS_FROM_MAX {
-            let address = std::net::Ipv4Addr::from_bits(u32::try_from(number).unwrap());
-            attempts.count(address.into(), now);
+        let (now, tags) = (Instant::now(), Tags::new());
+        let mut failures = Failures::new(FAILURES_FROM_MAX);
+        for number in 0..2 * COUNTED_MAX {
+            failures.count(tags.of(&[&number.to_be_bytes()]), now);
         }
-        assert_eq!(attempts.0.len(), ATTEMPTS_FROM_MAX);
+        assert_eq!(failures.counted.len(), COUNTED_MAX);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What a forward proxy does with requests, before a socket is touched.
 
-use nigh_edge::network::Network;
+use nigh_edge::{forward_proxy::Ports, network::Network};
 use tokio::task::LocalSet;
 
 use super::{destinations::KEPT_MAX, *};
@@ -11,6 +11,9 @@ const ANN: &str = "ann:$2y$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvy
 const RIGHT: &[u8] = b"Basic YW5uOlUqVQ==";
 const WRONG: &[u8] = b"Basic YW5uOlUqVg==";
 
+/// The same hash for another name.
+const EVE: &str = "eve:$2y$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW";
+
 /// Does something with one core's half of a proxy.
 fn with(users: Option<&str>, allow: &[&str], test: impl AsyncFnOnce(&Forward)) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -18,7 +21,7 @@ fn with(users: Option<&str>, allow: &[&str], test: impl AsyncFnOnce(&Forward)) {
         let allow = allow.iter().map(|text| text.parse::<Network>().unwrap()).collect();
         let deny = vec!["denied.example".parse().unwrap()];
         let proxy = Proxy::new(Settings {
-            rules: Rules::new(None, allow, deny, vec![443]),
+            rules: Rules::new(None, allow, deny, Ports::CONNECT.into(), Ports::HTTP.into()),
             users: users.map(|text| Users::parse(text).unwrap()),
             tunnels: 1,
             tunnel_idle: Duration::from_secs(60),
@@ -77,7 +80,10 @@ fn what_is_asked_decides_what_is_done() {
         for (form, authority, expected) in [
             (HTTP, "a.example", "follow"),
             (HTTP, "a.example:8080", "follow"),
-            (HTTP, "192.0.2.1", "follow"),
+            (HTTP, "a.example:22", "port-refused"),
+            (HTTP, "1.1.1.1", "follow"),
+            (HTTP, "192.0.2.1", "destination-refused"),
+            (HTTP, "198.18.0.1", "destination-refused"),
             (HTTP, "10.0.0.1", "destination-refused"),
             (HTTP, "[::1]:8080", "destination-refused"),
             (HTTP, "[::ffff:10.0.0.1]", "destination-refused"),
@@ -116,23 +122,62 @@ fn a_password_is_verified_once_and_a_wrong_one_is_asked_for_again() {
         let Way::Prove(right) = ask(Some(RIGHT), &client) else { panic!("it is not known") };
         client.proof = Some(forward.prove(*right).await);
         assert_eq!(word(ask(Some(RIGHT), &client)), "follow");
-        // On another connection, too.
+        // On another connection, too, and however it is written.
         assert_eq!(word(ask(Some(RIGHT), &neighbour())), "follow");
+        assert_eq!(word(ask(Some(b"basic   YW5uOlUqVQ=="), &neighbour())), "follow");
         assert_eq!(word(ask(Some(WRONG), &neighbour())), "prove");
     });
 }
 
+/// What becomes of credentials that a client sends on a connection of its own.
+async fn try_on(forward: &Forward, value: &[u8], mut client: Client) -> &'static str {
+    if let Way::Prove(proving) = judge(forward, HTTP, "a.example", Some(value), &client) {
+        client.proof = Some(forward.prove(*proving).await);
+    }
+    word(judge(forward, HTTP, "a.example", Some(value), &client))
+}
+
+fn basic(name: &str, password: &str) -> Vec<u8> {
+    let token = base64::Engine::encode(
+        &base64::engine::general_purpose::STANDARD,
+        format!("{name}:{password}"),
+    );
+    format!("Basic {token}").into_bytes()
+}
+
 #[test]
-fn who_guesses_passwords_is_stopped() {
-    with(Some(ANN), &[], async |forward| {
-        let mut client = neighbour();
-        for _ in 0..11 {
-            let asked = judge(forward, HTTP, "a.example", Some(WRONG), &neighbour());
-            let Way::Prove(wrong) = asked else { panic!("it is not known") };
-            client.proof = Some(forward.prove(*wrong).await);
+fn who_guesses_passwords_is_stopped_also_if_it_knows_one() {
+    // She has ten accounts, so that each of her logins is a new one.
+    let eves: Vec<_> = (0..10).map(|number| EVE.replace("eve", &format!("eve{number}"))).collect();
+    with(Some(&format!("{ANN}\n{}", eves.join("\n"))), &[], async |forward| {
+        for number in 0..10 {
+            let own = basic(&format!("eve{number}"), "U*U");
+            assert_eq!(try_on(forward, &own, neighbour()).await, "follow");
+            let guess = basic("ann", &number.to_string());
+            assert_eq!(try_on(forward, &guess, neighbour()).await, "credentials-wanted");
         }
-        let way = judge(forward, HTTP, "a.example", Some(WRONG), &client);
-        assert_eq!(word(way), "too-many-attempts");
+        assert_eq!(try_on(forward, RIGHT, neighbour()).await, "too-many-attempts");
+        // Whose password is known comes in, and so do other networks.
+        assert_eq!(try_on(forward, &basic("eve0", "U*U"), neighbour()).await, "follow");
+        let other = Client::new(([10, 0, 0, 2], 1).into(), Scheme::Http);
+        assert_eq!(try_on(forward, RIGHT, other).await, "follow");
+    });
+}
+
+#[test]
+fn many_clients_guess_at_one_name_no_better_than_one() {
+    // The least that bcrypt can cost; nobody knows the password.
+    let users = format!("{}\n{EVE}", ANN.replace("$05$", "$04$"));
+    with(Some(&users), &[], async |forward| {
+        let from = |network: u8| Client::new(([10, 0, 1, network], 1).into(), Scheme::Http);
+        for number in 0..100 {
+            let guess = basic("ann", &number.to_string());
+            let said = try_on(forward, &guess, from(number / 10)).await;
+            assert_eq!(said, "credentials-wanted", "{number}");
+        }
+        let said = try_on(forward, &basic("ann", "again"), from(200)).await;
+        assert_eq!(said, "too-many-attempts");
+        assert_eq!(try_on(forward, &basic("eve", "U*U"), from(200)).await, "follow");
     });
 }
 
@@ -143,12 +188,12 @@ fn a_redirected_client_goes_to_the_host_it_names_only_where_that_host_is() {
             original: Some((to, 80).into()),
             ..Client::new(([10, 0, 0, 1], 1).into(), Scheme::Http)
         };
-        let there = on_the_way([198, 18, 0, 1]);
+        let there = on_the_way([1, 1, 1, 1]);
         for (authority, expected) in [
-            ("198.18.0.1", "follow"),
-            ("198.18.0.1:80", "follow"),
-            ("198.18.0.2", "follow-redirected"),
-            ("198.18.0.1:81", "follow-redirected"),
+            ("1.1.1.1", "follow"),
+            ("1.1.1.1:80", "follow"),
+            ("1.1.1.2", "follow-redirected"),
+            ("1.1.1.1:81", "follow-redirected"),
             ("denied.example", "destination-refused"),
             ("", "no-host"),
             ("a.example", "prove"),

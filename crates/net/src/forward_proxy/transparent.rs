@@ -3,10 +3,8 @@
 
 use std::{future::poll_fn, io, net::SocketAddr, pin::pin, rc::Rc, task::Poll, time::Duration};
 
-use http::StatusCode;
 use nigh_cache::key::Scheme;
 use nigh_edge::{
-    cache_status::CacheStatus,
     client::Network,
     forward_proxy::{
         Refusal,
@@ -15,13 +13,11 @@ use nigh_edge::{
     problem::Problem,
 };
 use socket2::SockRef;
-use tokio::{io::AsyncReadExt, net::TcpStream, time::Instant};
+use tokio::{io::AsyncReadExt, net::TcpStream};
 use tracing::debug;
 
-use super::{Destination, Forward};
+use super::{Destination, Forward, TunnelAsked, Tunnelling};
 use crate::{
-    access_log::Line,
-    clock,
     serve_http1::{self, Client, Ended},
     service::Service,
 };
@@ -127,10 +123,9 @@ struct Redirection<'a> {
 
 impl Redirection<'_> {
     async fn tunnel(mut self) {
-        let since = Instant::now();
         let rules = &self.forward.proxy.settings.rules;
         if !rules.serves(self.client.address.ip()) {
-            return self.refused(None, Problem::Proxy(Refusal::Client), since);
+            return self.refused(self.asked(None), Problem::Proxy(Refusal::Client));
         }
         let limit = self.service.limits().head_time;
         let hello = tokio::time::timeout(limit, read_hello(&mut self.stream)).await;
@@ -138,60 +133,38 @@ impl Redirection<'_> {
             self.service.counters().tls_failed();
             return debug!(address = %self.client.address, "no whole ClientHello: closed");
         };
-        let name = name.as_deref();
-        if name.is_some_and(|name| rules.denies_host(name)) {
-            return self.refused(name, Problem::Proxy(Refusal::Destination), since);
+        let tunnelling = self.asked(name.as_deref());
+        if name.is_some_and(|name| rules.denies_host(&name)) {
+            return self.refused(tunnelling, Problem::Proxy(Refusal::Destination));
         }
-        let (host, port) = (self.original.ip().to_string().into(), self.original.port());
-        match self
-            .forward
-            .open_tunnel(&Destination { host, port }, &self.service.shared().buffers)
-            .await
-        {
-            Ok(tunnel) => {
+        match tunnelling.open().await {
+            Ok(opened) => {
                 let flow = self.service.flow(&self.client);
-                let moved = tunnel.run(&mut self.stream, &first, flow.pace.as_ref()).await;
-                self.log(name, StatusCode::OK, moved.down, CacheStatus::EMPTY, since);
+                tunnelling.run(opened, &mut self.stream, &first, flow.pace.as_ref()).await;
             }
-            Err(problem) => self.refused(name, problem, since),
+            Err(problem) => self.refused(tunnelling, problem),
         }
+    }
+
+    fn asked(&self, name: Option<&str>) -> Tunnelling {
+        let original = self.original.to_string().into_boxed_str();
+        let port = self.original.port();
+        let target = name.map(|name| format!("{name}:{port}").into());
+        let asked = TunnelAsked {
+            to: Destination { host: self.original.ip().to_string().into(), port },
+            method: "TLS",
+            target: target.unwrap_or_else(|| original.clone()),
+            authority: original,
+            version: "-",
+            agent: Box::default(),
+        };
+        Tunnelling::new(self.service, self.client.address, asked)
     }
 
     /// Nothing can be said to a client of TLS: the connection is reset.
-    fn refused(&self, name: Option<&str>, problem: Problem, since: Instant) {
-        self.service.counters().refuse(problem);
-        let status = CacheStatus::EMPTY.detail(problem.word());
-        self.log(name, problem.status(), 0, status, since);
+    fn refused(&self, tunnelling: Tunnelling, problem: Problem) {
+        tunnelling.refused(problem, 0);
         drop(SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)));
-    }
-
-    fn log(
-        &self,
-        name: Option<&str>,
-        status: StatusCode,
-        bytes: u64,
-        cache: CacheStatus,
-        since: Instant,
-    ) {
-        if !self.service.is_logging() {
-            return;
-        }
-        let original = self.original.to_string();
-        let named = name.map(|name| format!("{name}:{}", self.original.port()));
-        self.service.log(&Line {
-            when: clock::now(),
-            client: self.client.address,
-            method: "TLS",
-            authority: &original,
-            target: named.as_deref().unwrap_or(&original),
-            version: "-",
-            referer: b"",
-            agent: b"",
-            status,
-            bytes,
-            cache,
-            micros: u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX),
-        });
     }
 }
 

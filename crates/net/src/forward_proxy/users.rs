@@ -1,7 +1,7 @@
 //! Who may use a proxy: names with the hashes of their passwords, as `htpasswd -B` writes them. RFC
 //! 7617 (Basic), section 2; N. Provos, D. Mazieres, "A Future-Adaptable Password Scheme", 1999 (bcrypt).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aws_lc_rs::constant_time;
 use base64::{
@@ -30,7 +30,9 @@ const BCRYPT: GeneralPurpose = GeneralPurpose::new(
 /// Names, each with the hash of a password.
 pub struct Users {
     hashes: BTreeMap<Box<str>, Hash>,
-    /// What a name that there is not is held against, so that it takes as long.
+    /// Every cost that a hash has.
+    costs: BTreeSet<u32>,
+    /// What a name that there is not is held against.
     nobody: Hash,
 }
 
@@ -101,20 +103,36 @@ impl Users {
                 return Err(UsersError::TooMany);
             }
         }
-        let nobody = *hashes.values().max_by_key(|hash| hash.cost).ok_or(UsersError::Empty)?;
-        Ok(Self { hashes, nobody })
+        let costs = hashes.values().map(|hash| hash.cost).collect();
+        let nobody = *hashes.values().next().ok_or(UsersError::Empty)?;
+        Ok(Self { hashes, costs, nobody })
     }
 
-    /// Whether a password is a user's. Takes as long as bcrypt is made to, for names that there are
-    /// and for others.
+    /// Whether a password is a user's. Takes as long for every name, whether or not there is such a
+    /// user and whatever the hash costs: at most twice as long as the dearest hash.
     pub(super) fn verify(&self, name: &str, password: &[u8]) -> bool {
+        self.verify_by(name, password, bcrypt::bcrypt)
+    }
+
+    /// The same, by `bcrypt`: once for each cost, so that the time says nothing of which one counts.
+    fn verify_by(
+        &self,
+        name: &str,
+        password: &[u8],
+        mut bcrypt: impl FnMut(u32, [u8; 16], &[u8]) -> [u8; 24],
+    ) -> bool {
         let held = self.hashes.get(name);
         let hash = held.unwrap_or(&self.nobody);
         let mut ended = [0; PASSWORD_MAX];
         let length = password.len().min(PASSWORD_MAX);
         ended[..length].copy_from_slice(&password[..length]);
-        let found = bcrypt::bcrypt(hash.cost, hash.salt, &ended[..(length + 1).min(PASSWORD_MAX)]);
-        let same = constant_time::verify_slices_are_equal(&found[..23], &hash.hash).is_ok();
+        let ended = &ended[..(length + 1).min(PASSWORD_MAX)];
+        let mut same = false;
+        for &cost in &self.costs {
+            let found = bcrypt(cost, hash.salt, ended);
+            let equal = constant_time::verify_slices_are_equal(&found[..23], &hash.hash).is_ok();
+            same |= equal && cost == hash.cost;
+        }
         // A zero would end it early, and be another password with the same hash.
         same && held.is_some() && !password.contains(&0)
     }
@@ -137,7 +155,8 @@ impl Hash {
     }
 }
 
-/// A name and a password, as a field's value has them.
+/// A name and a password, as a field's value has them; of the password as much as counts, so that it
+/// is the same one however it goes on.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Credentials {
     pub(super) name: Box<str>,
@@ -161,7 +180,8 @@ impl Credentials {
         let decoded = STANDARD.decode(token.trim_matches(' ')).ok()?;
         let colon = decoded.iter().position(|&byte| byte == b':')?;
         let name = std::str::from_utf8(&decoded[..colon]).ok()?.into();
-        Some(Self { name, password: decoded[colon + 1..].into() })
+        let password = &decoded[colon + 1..];
+        Some(Self { name, password: password[..password.len().min(PASSWORD_MAX)].into() })
     }
 }
 
@@ -182,6 +202,24 @@ mod tests {
             assert!(!users.verify(name, password), "{name}");
         }
         assert!(!users.verify("ann", &[b'x'; 200]));
+    }
+
+    #[test]
+    fn the_time_that_a_password_takes_does_not_tell_whose_it_is() {
+        // The same salt and hash stand for other costs: what is done is counted, not what comes of it.
+        let dearer = U_U.replace("$05$", "$07$");
+        let users = Users::parse(&format!("ann:{U_U}\nbob:{dearer}\ncat:{U_U}")).unwrap();
+        let done = |name: &str| {
+            let mut costs = Vec::new();
+            let holds = users.verify_by(name, b"U*U", |cost, salt, password| {
+                costs.push(cost);
+                bcrypt::bcrypt(cost, salt, password)
+            });
+            (costs, holds)
+        };
+        assert_eq!(done("ann"), (vec![5, 7], true));
+        assert_eq!(done("bob"), (vec![5, 7], false));
+        assert_eq!(done("nobody"), (vec![5, 7], false));
     }
 
     #[test]
@@ -214,6 +252,11 @@ mod tests {
         let ann = Some(("ann".to_owned(), "a:b".to_owned()));
         assert_eq!(read("Basic YW5uOmE6Yg=="), ann);
         assert_eq!(read("bAsIc YW5uOmE6Yg=="), ann);
+        let long = |count: usize| {
+            let token = STANDARD.encode(format!("ann:{}", "x".repeat(count)));
+            Credentials::parse(format!("Basic {token}").as_bytes())
+        };
+        assert!(long(PASSWORD_MAX) == long(PASSWORD_MAX + 1) && long(71) != long(PASSWORD_MAX));
         for value in ["Basic", "Basic !", "Basic YW5u", "Bearer YW5uOmE6Yg==", ""] {
             assert_eq!(read(value), None, "{value}");
         }

@@ -15,13 +15,12 @@ use nigh_edge::{
 
 use super::{
     Buffers, Client,
-    connect::Tunnelling,
     output::{Framed, Output, end_head, write_hit, write_problem},
 };
 use crate::{
     access_log::Line,
     clock,
-    forward_proxy::{Asked, Form, Proving, Way},
+    forward_proxy::{Asked, Form, Proving, TunnelAsked, Tunnelling, Way},
     http1::{self, Framing, Head},
     service::{Ask, Service, Work},
     sites::{Route, Sites},
@@ -40,7 +39,7 @@ pub(super) enum Begun {
     /// The origin must be asked.
     Fetch(Box<Fetching>),
     /// A tunnel is asked for.
-    Tunnel(Box<Tunnelling>),
+    Tunnel { tunnelling: Box<Tunnelling>, framed: Framed },
     /// Something must be found out before this head can be judged: nothing was done.
     Prove(Box<Proving>),
 }
@@ -219,6 +218,11 @@ impl<'h> Judged<'h> {
         self.framed.persistent && !self.has_body && self.method != Method::CONNECT
     }
 
+    /// The version's name, for the log.
+    const fn version(&self) -> &'static str {
+        if self.framed.http1_1 { "HTTP/1.1" } else { "HTTP/1.0" }
+    }
+
     fn log(&self, service: &Service, status: StatusCode, bytes: u64, cache: CacheStatus) {
         if service.is_logging() {
             let head = self.head;
@@ -233,7 +237,7 @@ impl<'h> Judged<'h> {
                 method: head.method_name,
                 authority: self.authority,
                 target: &target,
-                version: if self.framed.http1_1 { "HTTP/1.1" } else { "HTTP/1.0" },
+                version: self.version(),
                 referer: head.fields.first("referer").unwrap_or_default(),
                 agent: head.fields.first("user-agent").unwrap_or_default(),
                 status,
@@ -308,12 +312,16 @@ pub(super) fn begin(
         }
         Way::Tunnel(to) => {
             let judged = Judged::new(head, client, &sites, Err(Problem::ConnectRefused));
-            return Begun::Tunnel(Box::new(Tunnelling {
+            let asked = TunnelAsked {
                 to,
+                method: "CONNECT",
                 authority: judged.authority.into(),
+                target: judged.authority.into(),
+                version: judged.version(),
                 agent: head.fields.first("user-agent").unwrap_or_default().into(),
-                framed: judged.framed,
-            }));
+            };
+            let tunnelling = Box::new(Tunnelling::new(service, client.address, asked));
+            return Begun::Tunnel { tunnelling, framed: judged.framed };
         }
     };
     let mut judged = Judged::new(head, client, &sites, route);

@@ -5,27 +5,15 @@ use std::io;
 
 use bytes::Bytes;
 use http::StatusCode;
-use nigh_edge::{cache_status::CacheStatus, problem::Problem, respond::Sink};
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    time::Instant,
-};
+use nigh_edge::{cache_status::CacheStatus, respond::Sink};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
     Connection,
     io::send,
     output::{Framed, write_problem},
 };
-use crate::{access_log::Line, clock, forward_proxy::Destination, http1::write};
-
-/// A tunnel that was asked for, and that the rules let be.
-pub(super) struct Tunnelling {
-    pub(super) to: Destination,
-    /// As the client wrote it, for the log.
-    pub(super) authority: Box<str>,
-    pub(super) agent: Box<[u8]>,
-    pub(super) framed: Framed,
-}
+use crate::{forward_proxy::Tunnelling, http1::write};
 
 impl<S> Connection<S>
 where
@@ -33,64 +21,30 @@ where
 {
     /// Opens a tunnel and stays in it until it ends; says whether the connection stays open, which it
     /// never does: what the client sent behind its request was meant for the tunnel.
-    pub(super) async fn connect(&mut self, tunnelling: Tunnelling) -> io::Result<bool> {
+    pub(super) async fn connect(
+        &mut self,
+        tunnelling: Tunnelling,
+        framed: Framed,
+    ) -> io::Result<bool> {
         self.flush().await?;
-        let since = Instant::now();
-        let sites = self.service.sites();
-        let opened = match sites.forward() {
-            Some(forward) => {
-                forward.open_tunnel(&tunnelling.to, &self.service.shared().buffers).await
-            }
-            None => Err(Problem::ConnectRefused),
-        };
-        match opened {
-            Ok(tunnel) => {
+        match tunnelling.open().await {
+            Ok(opened) => {
                 // Neither length nor coding: everything that follows is the tunnel's.
                 self.output.status(StatusCode::OK);
                 write::end_of_head(&mut self.output.0);
                 let Self { stream, output, timer, input, flow, .. } = self;
                 send(stream, timer, flow, &mut output.0, Bytes::new()).await?;
-                let moved = tunnel.run(stream, input.unread(), flow.pace.as_ref()).await;
+                tunnelling.run(opened, stream, input.unread(), flow.pace.as_ref()).await;
                 input.discard();
-                let status = CacheStatus::EMPTY;
-                self.log_tunnel(&tunnelling, StatusCode::OK, moved.down, status, since);
             }
             Err(problem) => {
-                self.service.counters().refuse(problem);
                 let status = CacheStatus::EMPTY.detail(problem.word());
-                let framed = Framed { persistent: false, ..tunnelling.framed };
+                let framed = Framed { persistent: false, ..framed };
                 let (output, text) = (&mut self.output, &mut self.buffers.text);
                 let bytes = write_problem(output, problem, status, &self.service, framed, text);
-                self.log_tunnel(&tunnelling, problem.status(), bytes, status, since);
+                tunnelling.refused(problem, bytes);
             }
         }
         Ok(false)
-    }
-
-    fn log_tunnel(
-        &self,
-        tunnelling: &Tunnelling,
-        status: StatusCode,
-        bytes: u64,
-        cache: CacheStatus,
-        since: Instant,
-    ) {
-        if !self.service.is_logging() {
-            return;
-        }
-        self.service.log(&Line {
-            when: clock::now(),
-            client: self.client.address,
-            method: "CONNECT",
-            authority: "",
-            target: &tunnelling.authority,
-            version: if tunnelling.framed.http1_1 { "HTTP/1.1" } else { "HTTP/1.0" },
-            referer: b"",
-            agent: &tunnelling.agent,
-            status,
-            bytes,
-            cache,
-            micros: u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX),
-        });
     }
 }

@@ -128,7 +128,9 @@ where
                             next = Some(Turn::ask(*fetching, &self.service));
                             continue;
                         }
-                        Begun::Tunnel(tunnelling) => Box::pin(self.connect(*tunnelling)).await?,
+                        Begun::Tunnel { tunnelling, framed } => {
+                            Box::pin(self.connect(*tunnelling, framed)).await?
+                        }
                         Begun::Prove(proving) => {
                             self.prove(*proving).await;
                             next = Some(Turn::Read { head, persistent, reserved });

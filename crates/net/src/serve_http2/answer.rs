@@ -28,7 +28,7 @@ use nigh_edge::{
 use tokio::sync::mpsc;
 
 use super::{
-    connect::Tunnelling,
+    connect::connect,
     content::{Data, Piece},
     request::{content_length, join_cookies, target, without_host},
     streams::{Open, Streams},
@@ -37,7 +37,7 @@ use crate::{
     access_log::Line,
     body::{BodyBroken, RequestBody},
     clock,
-    forward_proxy::{Asked, Form, Proving, Way},
+    forward_proxy::{Asked, Form, Proving, TunnelAsked, Tunnelling, Way},
     serve_http1::{Buffers, Client},
     service::{Answer, Ask, CONTINUE_WAIT, Chunk, Incoming, Service, Streamed, Work},
     sites::Sites,
@@ -76,6 +76,7 @@ impl Answering {
         let (authority, path_and_query) = read.unwrap_or(("", "-"));
         let has_body = !body.is_end_stream();
         let sites = service.sites();
+        let mut pac = None;
         let route = match way(&head, read, client, &sites) {
             // It is counted when it is begun anew.
             Way::Prove(proving) => {
@@ -91,20 +92,20 @@ impl Answering {
             }
             Way::Pac => {
                 let forward = sites.forward().expect("it is its file");
-                let file = forward.pac(authority, client);
-                let mut out = Out { service, method: &head.method, text: &mut buffers.text };
-                return send(&mut to, out.pac(file), streams);
+                pac = Some(forward.pac(authority, client));
+                Err(Problem::UnknownHost)
             }
             Way::Tunnel(destination) => {
-                let tunnelling = Tunnelling {
+                let asked = TunnelAsked {
                     to: destination,
+                    method: "CONNECT",
                     authority: authority.into(),
+                    target: authority.into(),
+                    version: "HTTP/2.0",
                     agent: head.headers.first("user-agent").unwrap_or_default().into(),
-                    client: *client,
-                    service: Rc::clone(service),
-                    streams: Rc::clone(streams),
                 };
-                tokio::task::spawn_local(tunnelling.run(body, to, open));
+                let tunnelling = Tunnelling::new(service, client.address, asked);
+                tokio::task::spawn_local(connect(tunnelling, body, to, Rc::clone(streams), open));
                 return;
             }
         };
@@ -158,6 +159,7 @@ impl Answering {
         };
         let mut out = Out { service, method: &head.method, text: &mut buffers.text };
         let (answer, cache) = match planned {
+            Plan::Refuse(_) if let Some(file) = pac.take() => (out.pac(file), CacheStatus::EMPTY),
             Plan::Answer(hit) => {
                 if let Some(what) = hit.meanwhile {
                     service.improve(ask(), hit.object.clone(), what);

@@ -2,17 +2,17 @@
 //! 8.5.
 
 use std::{
+    future::poll_fn,
     io,
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
-    time::Instant,
 };
 
 use bytes::{Buf, Bytes};
 use h2::{RecvStream, SendStream, server::SendResponse};
-use http::{Method, Response, StatusCode};
-use nigh_edge::{cache_status::CacheStatus, problem::Problem};
+use http::{Method, Response};
+use nigh_edge::cache_status::CacheStatus;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{
@@ -20,73 +20,40 @@ use super::{
     content::{Data, Piece},
     streams::{Open, Streams},
 };
-use crate::{
-    access_log::Line, clock, forward_proxy::Destination, serve_http1::Client, service::Service,
-};
+use crate::forward_proxy::Tunnelling;
 
-/// A tunnel that was asked for, and that the rules let be.
-pub(super) struct Tunnelling {
-    pub(super) to: Destination,
-    /// As the client wrote it, for the log.
-    pub(super) authority: Box<str>,
-    pub(super) agent: Box<[u8]>,
-    pub(super) client: Client,
-    pub(super) service: Rc<Service>,
-    pub(super) streams: Rc<Streams>,
-}
-
-impl Tunnelling {
-    /// Opens the tunnel and stays in it until it ends.
-    pub(super) async fn run(self, body: RecvStream, mut to: SendResponse<Piece>, _open: Open) {
-        let since = Instant::now();
-        let sites = self.service.sites();
-        let opened = match sites.forward() {
-            Some(forward) => forward.open_tunnel(&self.to, &self.service.shared().buffers).await,
-            None => Err(Problem::ConnectRefused),
-        };
-        self.streams.answered();
-        match opened {
-            Ok(tunnel) => {
-                let Ok(sending) = to.send_response(Response::new(()), false) else { return };
-                let streams = Rc::clone(&self.streams);
-                let mut stream = Content { body, sending, left: Bytes::new(), streams };
-                // The connection has a pace of its own.
-                let moved = tunnel.run(&mut stream, b"", None).await;
-                self.log(StatusCode::OK, moved.down, CacheStatus::EMPTY, since);
-            }
-            Err(problem) => {
-                self.service.counters().refuse(problem);
-                let status = CacheStatus::EMPTY.detail(problem.word());
-                let mut text = Vec::with_capacity(64);
-                let method = &Method::CONNECT;
-                let mut out = Out { service: &self.service, method, text: &mut text };
-                let (answer, status) = out.problem(problem, status);
-                let bytes = answer.body().remaining() as u64;
-                let limit = self.service.limits().write_time;
-                send_watched(&mut to, answer, &self.streams, limit).await;
-                self.log(problem.status(), bytes, status, since);
-            }
+/// Opens a tunnel and stays in it until it ends.
+pub(super) async fn connect(
+    tunnelling: Tunnelling,
+    body: RecvStream,
+    mut to: SendResponse<Piece>,
+    streams: Rc<Streams>,
+    _open: Open,
+) {
+    let opened = tokio::select! {
+        biased;
+        opened = tunnelling.open() => opened,
+        // The client wants no tunnel any more.
+        _ = poll_fn(|cx| to.poll_reset(cx)) => return streams.withdrew(),
+    };
+    streams.answered();
+    match opened {
+        Ok(opened) => {
+            let Ok(sending) = to.send_response(Response::new(()), false) else { return };
+            let mut stream = Content { body, sending, left: Bytes::new(), streams };
+            // The connection has a pace of its own.
+            tunnelling.run(opened, &mut stream, b"", None).await;
         }
-    }
-
-    fn log(&self, status: StatusCode, bytes: u64, cache: CacheStatus, since: Instant) {
-        if !self.service.is_logging() {
-            return;
+        Err(problem) => {
+            let status = CacheStatus::EMPTY.detail(problem.word());
+            let service = Rc::clone(tunnelling.service());
+            let mut text = Vec::with_capacity(64);
+            let mut out = Out { service: &service, method: &Method::CONNECT, text: &mut text };
+            let (answer, _) = out.problem(problem, status);
+            let bytes = answer.body().remaining() as u64;
+            tunnelling.refused(problem, bytes);
+            send_watched(&mut to, answer, &streams, service.limits().write_time).await;
         }
-        self.service.log(&Line {
-            when: clock::now(),
-            client: self.client.address,
-            method: "CONNECT",
-            authority: "",
-            target: &self.authority,
-            version: "HTTP/2.0",
-            referer: b"",
-            agent: &self.agent,
-            status,
-            bytes,
-            cache,
-            micros: u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX),
-        });
     }
 }
 

@@ -6,8 +6,9 @@ use nigh_cache::key::Scheme;
 use crate::http1;
 
 /// The authority, and path and query, that a request asks for, as strictly as HTTP/1 is read; `None`
-/// if it names none, or two. RFC 9113, section 8.3.1.
+/// if it names none, or two. RFC 9113, sections 8.3.1 and 8.5.
 pub(super) fn target(head: &http::request::Parts, scheme: Scheme) -> Option<(&str, &str)> {
+    let is_connect = head.method == Method::CONNECT;
     let mut hosts = head.headers.get_all(header::HOST).iter();
     let host = match (hosts.next(), hosts.next()) {
         (None, _) => None,
@@ -15,7 +16,11 @@ pub(super) fn target(head: &http::request::Parts, scheme: Scheme) -> Option<(&st
         _ => return None,
     };
     let authority = match head.uri.authority() {
-        None => host?,
+        // Whoever asks for a tunnel says where in the one place that is for it.
+        None => host.filter(|_| !is_connect)?,
+        // And a tunnel has no port by default. One with a scheme, a path or a protocol inside (RFC 8441)
+        // is reset by `h2`.
+        Some(named) if is_connect && named.port().is_none() => return None,
         Some(named) => {
             let named = http1::authority(named.as_str().as_bytes())?;
             host.is_none_or(|host| is_same_site(named, host, scheme)).then_some(named)?
@@ -26,7 +31,7 @@ pub(super) fn target(head: &http::request::Parts, scheme: Scheme) -> Option<(&st
     let is_visible = |place: &&str| place.bytes().all(|byte| byte.is_ascii_graphic());
     let place = match place.filter(is_visible) {
         // It has none.
-        None if head.method == Method::CONNECT => "/",
+        None if is_connect => "/",
         Some("*") if head.method == Method::OPTIONS => "*",
         Some(place) if place.starts_with('/') => place,
         _ => return None,
@@ -134,6 +139,25 @@ mod tests {
                 let read = reads("GET", authority, "/a?b", hosts);
                 assert_eq!(read.as_deref(), expected, "{authority:?} {hosts:?}");
             }
+        }
+    }
+
+    #[test]
+    fn a_tunnel_has_an_authority_with_a_port_and_nothing_else() {
+        let reads = |uri: &str, host: Option<&str>| {
+            let mut request = Request::connect(uri).body(()).unwrap();
+            if let Some(host) = host {
+                request.headers_mut().insert(header::HOST, host.parse().unwrap());
+            }
+            let (head, ()) = request.into_parts();
+            target(&head, Scheme::Http).map(|(authority, _)| authority.to_owned())
+        };
+        assert_eq!(reads("x.org:443", None).as_deref(), Some("x.org:443"));
+        assert_eq!(reads("x.org:443", Some("X.org:443")).as_deref(), Some("x.org:443"));
+        for (uri, host) in
+            [("x.org", None), ("x.org:443", Some("y.org:443")), ("/", Some("x.org:443"))]
+        {
+            assert_eq!(reads(uri, host), None, "{uri} {host:?}");
         }
     }
 

@@ -326,7 +326,7 @@ impl Service {
         while let Ok(interim) = interim_in.try_recv() {
             pilot.interim(passed_on(interim, rule));
         }
-        let mut fetched = match sent {
+        let mut fetched = match sent.and_then(|fetched| unchallenged(fetched, &ask)) {
             Ok(fetched) => fetched,
             Err(failure) => {
                 self.counters.origin_failure();
@@ -627,6 +627,14 @@ struct Came {
     received: Wall,
     manner: Manner,
     slice: Option<Span>,
+}
+
+/// A response, unless a destination that a client named asks that client for a proxy's password. The
+/// challenge is for the next hop alone, so it would not get through, and without one the client would
+/// take the answer for ours (RFC 9110, sections 11.7.1 and 15.5.8).
+fn unchallenged(fetched: Fetched, ask: &Ask) -> Result<Fetched, Failure> {
+    let challenges = fetched.head.status == StatusCode::PROXY_AUTHENTICATION_REQUIRED;
+    if challenges && ask.route.is_forward() { Err(Failure::Challenge) } else { Ok(fetched) }
 }
 
 /// The range of a response that its client asked for, if it is to get that alone.

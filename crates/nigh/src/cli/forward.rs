@@ -3,7 +3,10 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::Args;
-use nigh_edge::{forward_proxy::Destination, network::Network};
+use nigh_edge::{
+    forward_proxy::{Destination, Ports},
+    network::Network,
+};
 use nigh_net::forward_proxy::{Mode, Redirected};
 
 /// A forward proxy: clients name the destination themselves.
@@ -23,10 +26,12 @@ pub(crate) struct ForwardFlags {
     /// Networks and names that may not be reached.
     #[arg(long, value_name = "NETWORK|NAME", requires = "forward")]
     pub(crate) proxy_deny: Vec<Destination>,
-    /// Ports that CONNECT may reach [default: 443]
-    #[arg(long, value_name = "PORT", requires = "forward",
-          value_parser = clap::value_parser!(u16).range(1..))]
-    pub(crate) connect_port: Vec<u16>,
+    /// Ports that CONNECT may reach, as 443 or 8000-8999; may be given several times [default: 443]
+    #[arg(long, value_name = "PORTS", requires = "forward")]
+    pub(crate) connect_port: Vec<Ports>,
+    /// Ports that http may be fetched from [default: 80 and 1024-65535]
+    #[arg(long, value_name = "PORTS", requires = "forward")]
+    pub(crate) http_port: Vec<Ports>,
     /// Ask for names and passwords: a file as `htpasswd -B` writes it.
     #[arg(long, value_name = "FILE", requires = "forward")]
     pub(crate) proxy_users: Option<PathBuf>,

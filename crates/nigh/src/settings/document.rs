@@ -140,20 +140,27 @@ impl<'d> Section<'d> {
         number
     }
 
-    /// One whole number, or a list of them.
-    pub(super) fn numbers(
+    /// One text or whole number, or a list of them, each read as text.
+    pub(super) fn scalars<T, E: Display>(
         &mut self,
         key: &'static str,
-        range: RangeInclusive<u64>,
-    ) -> Option<Vec<u64>> {
+        parse: impl Fn(&str) -> Result<T, E>,
+    ) -> Option<Vec<T>> {
         let value = self.value(key)?;
         let elements = match value.get_ref() {
             DeValue::Array(elements) => elements.iter().collect(),
             _ => vec![value],
         };
-        let numbers: Option<Vec<_>> =
-            elements.into_iter().map(|element| self.number_at(key, element, &range)).collect();
-        numbers
+        let read = |element: &'d Spanned<DeValue<'d>>| {
+            let text = match element.get_ref() {
+                DeValue::Integer(number) if number.radix() == 10 => number.as_str(),
+                _ => self.text(key, element)?,
+            };
+            self.checked(element, parse(text))
+        };
+        // Each mistake is reported, not the first alone.
+        let read: Vec<_> = elements.into_iter().map(read).collect();
+        read.into_iter().collect()
     }
 
     /// True or false.

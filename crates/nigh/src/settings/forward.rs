@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::Context;
 use nigh_edge::{
-    forward_proxy::{Destination, Rules, pac},
+    forward_proxy::{Destination, Ports, Rules, pac},
     network::Network,
 };
 use nigh_net::forward_proxy::{self as proxy, Proxy, Redirected, Users};
@@ -32,7 +32,8 @@ pub(crate) struct Forward {
     pub(crate) clients: Option<Vec<Network>>,
     pub(crate) allow: Vec<Network>,
     pub(crate) deny: Vec<Destination>,
-    pub(crate) connect_ports: Vec<u16>,
+    pub(crate) connect_ports: Vec<Ports>,
+    pub(crate) http_ports: Vec<Ports>,
     /// `None` asks nobody for a password.
     pub(crate) users: Option<PathBuf>,
     pub(crate) max_tunnels: usize,
@@ -50,7 +51,8 @@ impl Default for Forward {
             clients: None,
             allow: Vec::new(),
             deny: Vec::new(),
-            connect_ports: vec![443],
+            connect_ports: Ports::CONNECT.into(),
+            http_ports: Ports::HTTP.into(),
             users: None,
             max_tunnels: 4096,
             tunnel_idle: Duration::from_secs(10 * 60),
@@ -65,12 +67,13 @@ impl Default for Forward {
 impl From<&cli::ForwardFlags> for Forward {
     fn from(flags: &cli::ForwardFlags) -> Self {
         let default = Self::default();
-        let given = |ports: &Vec<u16>| Some(ports.clone()).filter(|ports| !ports.is_empty());
+        let given = |ports: &Vec<Ports>| Some(ports.clone()).filter(|ports| !ports.is_empty());
         Self {
             clients: Some(flags.proxy_clients.clone()).filter(|clients| !clients.is_empty()),
             allow: flags.proxy_allow.clone(),
             deny: flags.proxy_deny.clone(),
             connect_ports: given(&flags.connect_port).unwrap_or(default.connect_ports),
+            http_ports: given(&flags.http_port).unwrap_or(default.http_ports),
             users: flags.proxy_users.clone(),
             transparent: flags.transparent.clone(),
             ..default
@@ -103,8 +106,8 @@ impl Forward {
     }
 
     fn rules(&self) -> Rules {
-        let Self { clients, allow, deny, connect_ports, .. } = self.clone();
-        Rules::new(clients, allow, deny, connect_ports)
+        let Self { clients, allow, deny, connect_ports, http_ports, .. } = self.clone();
+        Rules::new(clients, allow, deny, connect_ports, http_ports)
     }
 }
 
@@ -121,14 +124,13 @@ fn users(path: &Path) -> anyhow::Result<Users> {
 /// Reads the section, if it is there.
 pub(super) fn read(mut section: Section<'_>, folder: &Path) -> Option<Forward> {
     let default = Forward::default();
-    let ports = section.numbers("connect_ports", 1..=65_535);
-    let ports = ports.map(|ports| ports.into_iter().filter_map(|port| port.try_into().ok()));
     let tunnels = section.number("max_tunnels", 1..=1_000_000);
     let forward = Forward {
         clients: listed(&mut section, "clients"),
         allow: listed(&mut section, "allow").unwrap_or_default(),
         deny: listed(&mut section, "deny").unwrap_or_default(),
-        connect_ports: ports.map_or(default.connect_ports, Iterator::collect),
+        connect_ports: ports(&mut section, "connect_ports").unwrap_or(default.connect_ports),
+        http_ports: ports(&mut section, "http_ports").unwrap_or(default.http_ports),
         users: section.parsed("users", beside(folder)),
         max_tunnels: tunnels.and_then(|count| count.try_into().ok()).unwrap_or(default.max_tunnels),
         tunnel_idle: section.parsed("tunnel_idle", duration).unwrap_or(default.tunnel_idle),
@@ -148,8 +150,18 @@ where
     T::Err: std::fmt::Display,
 {
     let list = section.list(key, T::from_str)?;
-    if list.len() > LIST_MAX {
+    report_long(section, key, list.len());
+    Some(list)
+}
+
+fn ports(section: &mut Section<'_>, key: &'static str) -> Option<Vec<Ports>> {
+    let list = section.scalars(key, Ports::from_str)?;
+    report_long(section, key, list.len());
+    Some(list)
+}
+
+fn report_long(section: &Section<'_>, key: &'static str, length: usize) {
+    if length > LIST_MAX {
         section.mistake(key, format!("`{key}` lists at most {LIST_MAX}"));
     }
-    Some(list)
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use clap::Parser;
 use nigh_base::Rng;
+use nigh_edge::forward_proxy::Ports;
 use serde_json::Value;
 
 use super::*;
@@ -190,14 +191,19 @@ fn flags_and_a_file_that_says_no_more_are_the_same_settings() {
 #[test]
 fn a_forward_proxy_needs_no_site() {
     let text = "[forward]\nclients = [\"10.0.0.0/8\", \"fd00::/8\"]\nallow = \"10.1.0.0/16\"\n\
-        deny = [\"*.ads.example\", \"10.1.9.0/24\"]\nconnect_ports = [443, 8443]\nusers = \"people\"\n\
+        deny = [\"*.ads.example\", \"10.1.9.0/24\"]\nconnect_ports = [443, \"8000-8999\"]\nhttp_ports = 80\nusers = \"people\"\n\
         max_tunnels = 7\ntunnel_idle = \"5m\"\ntunnel_time = \"1h\"\nconnect_time = \"3s\"\n\
         no_proxy = [\"*.intra.example\"]\ntransparent = [\"0.0.0.0:3129\", \"tproxy://[::]:3130\"]\n";
     let Settings { forward, sites, .. } = parse(text).unwrap();
     let forward = forward.unwrap();
     assert!(sites.is_empty());
     assert_eq!(forward.clients.as_ref().map(Vec::len), Some(2));
-    assert_eq!((forward.deny.len(), &forward.connect_ports[..]), (2, &[443, 8443][..]));
+    let ports = |ports: &[Ports]| ports.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(
+        (forward.deny.len(), ports(&forward.connect_ports)),
+        (2, vec!["443".into(), "8000-8999".into()])
+    );
+    assert_eq!(ports(&forward.http_ports), ["80"]);
     assert_eq!(forward.users.as_deref(), Some(Path::new("/etc/nigh/people")));
     assert_eq!((forward.max_tunnels, forward.tunnel_time.as_secs()), (7, 3600));
     assert_eq!(forward.transparent.len(), 2);
@@ -216,7 +222,8 @@ fn a_forward_proxy_that_cannot_be_says_why() {
         ("allow = [\"a.example\"]", "2:10", "`a.example` is no network"),
         ("deny = \"http://a\"", "2:8", "`http://a` is no destination"),
         ("connect_ports = [443, 0]", "2:23", "from 1 to 65535"),
-        ("connect_ports = \"443\"", "2:17", "without quotes"),
+        ("connect_ports = [443, true]", "2:23", "write it in quotes"),
+        ("http_ports = \"90-80\"", "2:14", "`90-80` is no port"),
         ("no_proxy = \"fd00::/8\"", "2:12", "an IPv4 network"),
         ("transparent = \":3129\"", "2:15", "0.0.0.0:3129"),
         ("user = \"a\"", "2:1", "the nearest is `users`"),

@@ -123,6 +123,47 @@ fn names_and_networks_can_be_denied() {
 }
 
 #[test]
+fn http_is_fetched_from_the_ports_that_are_meant_for_it_alone() {
+    let origin = Origin::saying(ok(FAR, "page"));
+    let refused = fetch(&mut proxy(&[]).client(), "http://127.0.0.1:22/", "");
+    assert_eq!(refused.status(), 403, "{refused:?}");
+    assert!(refused.text().contains("`http_ports` of [forward]"), "{}", refused.text());
+    let port = origin.address.port();
+    let (others, own) = (format!("{}-65535", port + 1), format!("{port}-{port}"));
+    let url = format!("{}/", origin.url());
+    for (ports, status) in [(others, 403), (own, 200)] {
+        let edge = proxy(&["--http-port", "80", "--http-port", &ports]);
+        assert_eq!(fetch(&mut edge.client(), &url, "").status(), status, "{ports}");
+        let client = h2::Client::clear(edge.addresses[0]);
+        let get = http::Request::get(&url).body(h2::empty()).unwrap();
+        assert_eq!(client.send(get).status, status, "{ports}");
+    }
+}
+
+#[test]
+fn a_destination_cannot_ask_for_a_proxys_password() {
+    let challenge = "HTTP/1.1 407 Proxy Authentication Required\r\nCache-Control: max-age=100\r\n\
+                     Proxy-Authenticate: Basic realm=\"x\"\r\nContent-Length: 1\r\n\r\nx";
+    let origin = Origin::saying(challenge);
+    let edge = proxy(&[]);
+    let url = format!("{}/", origin.url());
+    for asked in [1, 2] {
+        let answer = fetch(&mut edge.client(), &url, "");
+        answer.assert_problem(502);
+        assert!(answer.text().contains("as a proxy would"), "{}", answer.text());
+        assert_eq!(origin.requests(), asked);
+    }
+    // What a site's origin says is the site's word, and is kept no more than a challenge is.
+    let edge = Edge::start(&origin, &[]);
+    for _ in 0..2 {
+        let answer = edge.get("/");
+        assert_eq!((answer.status(), answer.has("proxy-authenticate")), (407, false));
+        assert!(answer.says("detail=status-never-stored"), "{answer:?}");
+    }
+    assert_eq!(origin.requests(), 4);
+}
+
+#[test]
 fn clients_of_other_networks_are_refused() {
     let edge = Edge::forward(&["--proxy-clients", "10.0.0.0/8"]);
     let mut client = edge.client();
@@ -237,6 +278,95 @@ fn an_http2_client_fetches_and_tunnels_through_a_proxy() {
     assert!(came.contains("connect_ports"), "{came}");
 }
 
+/// The first frame that answers a request of these fields over HTTP/2: its type and its content. Fields
+/// are written as literals (RFC 7541, section 6.2.2).
+fn first_frame(edge: &Edge, fields: &[(&str, &str)]) -> (u8, Vec<u8>) {
+    let mut block = Vec::new();
+    for (name, value) in fields {
+        block.push(0);
+        for text in [name, value] {
+            block.push(text.len().try_into().unwrap());
+            block.extend_from_slice(text.as_bytes());
+        }
+    }
+    let mut client = edge.client();
+    client.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+    client.send([0, 0, 0, 4, 0, 0, 0, 0, 0]);
+    // HEADERS with END_HEADERS, on stream 1.
+    client.send([&[0, 0, block.len().try_into().unwrap(), 1, 4, 0, 0, 0, 1], &block[..]].concat());
+    loop {
+        let head = client.exact(9);
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+        let content = client.exact(length.try_into().unwrap());
+        if head[5..] == [0, 0, 0, 1] && matches!(head[3], HEADERS | RST_STREAM) {
+            return (head[3], content);
+        }
+    }
+}
+
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+
+#[test]
+fn an_http2_client_asks_for_a_tunnel_in_one_way() {
+    let origin = Origin::start();
+    let (address, port) = (origin.address.to_string(), origin.address.port().to_string());
+    let edge = proxy(&["--connect-port", &port, "--connect-port", "80"]);
+    let (method, authority) = ((":method", "CONNECT"), (":authority", &*address));
+    // `:status` of 200 and of 400 have indexes of their own (RFC 7541, appendix A).
+    let (kind, content) = first_frame(&edge, &[method, authority]);
+    assert_eq!((kind, content[0]), (HEADERS, 0x88));
+    for fields in [
+        &[method, ("host", &*address)][..],
+        &[method, (":authority", "127.0.0.1")],
+        &[method, authority, ("host", "127.0.0.1:80")],
+    ] {
+        let (kind, content) = first_frame(&edge, fields);
+        assert_eq!((kind, content[0]), (HEADERS, 0x8c), "{fields:?}");
+    }
+    let (scheme, path) = ((":scheme", "http"), (":path", "/"));
+    for fields in [
+        &[method, scheme, authority][..],
+        &[method, path, authority],
+        &[method, scheme, path, authority],
+        // A protocol inside, which was not offered (RFC 8441, section 3).
+        &[method, (":protocol", "websocket"), scheme, path, authority],
+    ] {
+        let (kind, content) = first_frame(&edge, fields);
+        // PROTOCOL_ERROR.
+        assert_eq!((kind, &content[..]), (RST_STREAM, &[0, 0, 0, 1][..]), "{fields:?}");
+    }
+}
+
+#[test]
+fn a_tunnel_that_stands_when_the_process_ends_is_in_the_log() {
+    let directory = Directory::new("proxy-tunnels");
+    std::fs::create_dir_all(&directory.0).unwrap();
+    let log = directory.0.join("log");
+    let origin = Origin::start();
+    let (address, port) = (origin.address.to_string(), origin.address.port().to_string());
+    let flags = ["--connect-port", &port, "--drain-time", "0s", "--access-log"];
+    let mut edge = proxy(&[&flags[..], &[log.to_str().unwrap()]].concat());
+    let mut clients = Vec::new();
+    for _ in 0..2 {
+        let mut client = edge.client();
+        assert_eq!(connect(&mut client, &address, "User-Agent: a\r\n"), 200);
+        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        origin.asked().answer(ok("no-store", "through"));
+        assert_eq!(client.response().text(), "through");
+        clients.push(client);
+    }
+    drop(clients.pop());
+    edge.terminate();
+    edge.ended();
+    let log = std::fs::read_to_string(log).unwrap();
+    let line = format!(
+        "\"CONNECT {address} HTTP/1.1\" 200 {} \"-\" \"a\"",
+        ok("no-store", "through").len()
+    );
+    assert_eq!(log.lines().filter(|told| told.contains(&line)).count(), 2, "{log}");
+}
+
 #[test]
 fn a_password_is_asked_for_and_goes_no_further() {
     let directory = Directory::new("proxy-users");
@@ -274,6 +404,8 @@ fn a_password_is_asked_for_and_goes_no_further() {
         let get = http::Request::get(&url).header("proxy-authorization", token);
         assert_eq!(client.send(get.body(h2::empty()).unwrap()).status, status);
     }
+    let get = http::Request::get(format!("https://{}/proxy.pac", edge.addresses[0]));
+    assert_eq!(client.send(get.body(h2::empty()).unwrap()).status, 200);
     drop(client);
     edge.terminate();
     edge.ended();
@@ -281,6 +413,9 @@ fn a_password_is_asked_for_and_goes_no_further() {
     assert!(log.contains(&format!("\"CONNECT {address} HTTP/1.1\" 200 ")), "{log}");
     assert!(log.contains(&format!("\"GET {url} HTTP/1.1\" 407 ")), "{log}");
     assert!(log.contains(&format!("\"GET {url} HTTP/2.0\" 200 ")), "{log}");
+    for version in ["1.1", "2.0"] {
+        assert!(log.contains(&format!("\"GET /proxy.pac HTTP/{version}\" 200 ")), "{log}");
+    }
     assert!(!log.contains(RIGHT) && !log.contains(WRONG) && !log.contains("ann"), "{log}");
 }
 
