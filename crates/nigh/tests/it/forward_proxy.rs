@@ -141,7 +141,7 @@ fn http_is_fetched_from_the_ports_that_are_meant_for_it_alone() {
 }
 
 #[test]
-fn a_destination_cannot_ask_for_a_proxys_password() {
+fn a_destination_cannot_ask_for_the_password_of_a_proxy() {
     let challenge = "HTTP/1.1 407 Proxy Authentication Required\r\nCache-Control: max-age=100\r\n\
                      Proxy-Authenticate: Basic realm=\"x\"\r\nContent-Length: 1\r\n\r\nx";
     let origin = Origin::saying(challenge);
