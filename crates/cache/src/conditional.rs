@@ -59,6 +59,13 @@ pub fn evaluate(
     if held { Outcome::NotModified } else { Outcome::Proceed }
 }
 
+/// Whether a request that would change what has the strong entity tag `tag` may do so, as far as its
+/// If-Match says. RFC 9110, section 13.1.1.
+pub fn meets_if_match(request: &impl Fields, tag: &[u8]) -> bool {
+    let tag = EntityTag::parse(tag);
+    tags_match(request, "if-match", tag, EntityTag::same_strongly).unwrap_or(true)
+}
+
 /// Whether any tag in the field `name` matches, or it is `*`; None if the request lacks the field.
 fn tags_match<'a>(
     request: &'a impl Fields,

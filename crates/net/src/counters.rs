@@ -70,6 +70,8 @@ counters! {
     closed: "nigh_connections_closed_total", "Connections ended.";
     /// Accepting paused for want of file descriptors or connections.
     paused: "nigh_accept_pauses_total", "Times that accepting paused: out of descriptors or connections.";
+    /// A connection that waited for its client, closed to make room for others.
+    idle_closed: "nigh_idle_closed_total", "Idle connections closed to make room for others.";
     /// A request beyond its client network's limit.
     request_limited: "nigh_limited_total{limit=\"client-requests\"}", "Times that a limit was hit.";
     /// A connection beyond its client network's limit.

@@ -37,6 +37,10 @@ use crate::{
 /// Connections that the kernel holds for us until they are accepted.
 const BACKLOG: i32 = 4096;
 
+/// The share of all connections, and of their buffers, that is kept free by closing those that wait, as
+/// nginx does: one in so many.
+const KEPT_FREE: usize = 16;
+
 /// How long accepting pauses when there are no file descriptors left.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -161,8 +165,9 @@ impl Drop for Entered {
 
 /// Accepts and serves until the task is dropped.
 ///
-/// At the limit of connections, or out of file descriptors, it pauses: waiting clients stay in the
-/// kernel's queue, and nothing spins.
+/// Where room gets short, connections that have waited longest for their clients are closed. At the
+/// limit of connections, or out of file descriptors, where that does not help, it pauses: clients stay
+/// in the kernel's queue, and nothing spins.
 pub async fn accept(listener: TcpListener, door: Door, service: Rc<Service>, open: Open) {
     let cost = buffers::CONNECTION + if matches!(door, Door::Tls(_)) { buffers::TLS } else { 0 };
     let mut told: Option<tokio::time::Instant> = None;
@@ -170,17 +175,18 @@ pub async fn accept(listener: TcpListener, door: Door, service: Rc<Service>, ope
         // Each listener may see the last place free at once: the limit is exceeded by their number at
         // most.
         if open.count() >= service.limits().connections {
-            pause(&service, &mut told, "as many connections as allowed are open").await;
+            wait_for_room(&service, &mut told, "as many connections as allowed are open").await;
             continue;
         }
         if !service.shared().buffers.has_room(cost) {
-            pause(&service, &mut told, "all buffers together are at their ceiling").await;
+            wait_for_room(&service, &mut told, "all buffers together are at their ceiling").await;
             continue;
         }
         let (stream, address) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) if is_out_of_descriptors(&error) => {
-                pause(&service, &mut told, "no file descriptors are left: raise `ulimit -n`").await;
+                let why = "no file descriptors are left: raise `ulimit -n`";
+                wait_for_room(&service, &mut told, why).await;
                 continue;
             }
             // The client was gone before it was accepted (accept(2)): the next one.
@@ -199,6 +205,9 @@ pub async fn accept(listener: TcpListener, door: Door, service: Rc<Service>, ope
         let Some(reserved) = service.reserve(cost) else { continue };
         let entered = open.enter();
         service.counters().accepted();
+        if is_short(&service, &open) {
+            service.make_room();
+        }
         let (door, service) = (door.clone(), Rc::clone(&service));
         tokio::task::spawn_local(async move {
             let network = guest.as_ref().map(Guest::network);
@@ -221,6 +230,22 @@ pub(crate) async fn serve_inward(
     let client = Client::new(INWARD, scheme);
     drop(serve_http1::serve(stream, client, service).await);
     drop(entered);
+}
+
+/// Whether there is little room left for connections or their buffers.
+fn is_short(service: &Service, open: &Open) -> bool {
+    let (connections, buffers) = (service.limits().connections, &service.shared().buffers);
+    open.count() >= connections - connections / KEPT_FREE
+        || !buffers.has_room(buffers.ceiling() / KEPT_FREE as u64)
+}
+
+/// Waits until there may be room again: no longer than it takes to close connections that wait, if
+/// there are any.
+async fn wait_for_room(service: &Service, told: &mut Option<tokio::time::Instant>, why: &str) {
+    match service.ask_for_room() {
+        0 => pause(service, told, why).await,
+        _ => tokio::task::yield_now().await,
+    }
 }
 
 async fn pause(service: &Service, told: &mut Option<tokio::time::Instant>, why: &str) {
@@ -295,7 +320,7 @@ async fn shake_hands(
     stream: TcpStream,
     service: &Rc<Service>,
 ) -> Option<io::Result<TlsStream<TcpStream>>> {
-    let place = service.idle_place();
+    let place = service.place();
     let mut shaking = pin!(tokio::time::timeout(service.limits().head_time, tls.accept(stream)));
     poll_fn(|cx| match shaking.as_mut().poll(cx) {
         Poll::Pending if place.is_over(cx) => Poll::Ready(None),

@@ -27,7 +27,11 @@ use bytes::Bytes;
 use http::StatusCode;
 use nigh_cache::key::Scheme;
 use nigh_edge::{
-    cache_status::CacheStatus, client::Network, problem, reply::Content, respond::Sink,
+    cache_status::CacheStatus,
+    client::Network,
+    problem::{self, Problem},
+    reply::Content,
+    respond::Sink,
     site::Methods,
 };
 use tokio::{
@@ -47,7 +51,7 @@ use crate::{
     flow::Flow,
     forward_proxy::{Proof, Proving},
     http1::{self, Refusal, write},
-    service::{IdlePlace, Phase, Service},
+    service::{Phase, Place, Service},
 };
 
 /// Bytes that a connection's buffers keep while it waits; larger ones are given back.
@@ -124,7 +128,7 @@ struct Connection<S> {
     buffers: Buffers,
     timer: Timer,
     flow: Flow,
-    place: IdlePlace,
+    place: Place,
     /// What its buffers take beyond what they keep while it is idle.
     grown: Reserved,
 }
@@ -142,7 +146,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     fn new(stream: S, client: Client, service: Rc<Service>) -> Self {
-        let place = service.idle_place();
+        let place = service.place();
         let flow = service.flow(&client);
         let grown = service.reserve(0).expect("nothing fits always");
         Self {
@@ -182,7 +186,11 @@ where
         poll_fn(|cx| match reading.as_mut().poll(cx) {
             Poll::Pending if silent && place.is_over(cx) => Poll::Ready(Ok(0)),
             Poll::Pending if timer.poll_expired(cx) => Poll::Ready(Err(ErrorKind::TimedOut.into())),
-            other => other,
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(read) => {
+                place.go_on();
+                Poll::Ready(read)
+            }
         })
         .await
     }
@@ -266,7 +274,10 @@ where
         let read = {
             let mut reading = pin!(input.fill(stream, 4096));
             poll_fn(|cx| match reading.as_mut().poll(cx) {
-                Poll::Ready(read) => Poll::Ready(read.map(Some)),
+                Poll::Ready(read) => {
+                    place.go_on();
+                    Poll::Ready(read.map(Some))
+                }
                 Poll::Pending if !begun && place.is_over(cx) => Poll::Ready(Ok(None)),
                 Poll::Pending if timer.poll_expired(cx) => {
                     Poll::Ready(Err(ErrorKind::TimedOut.into()))
@@ -325,17 +336,22 @@ where
         self.own_and_close(refusal.status(), &refusal.to_string()).await
     }
 
+    /// Answers what is no request, but counts like one: who sends much of that is told to wait, too.
     async fn own_and_close(&mut self, status: StatusCode, detail: &str) -> std_io::Result<()> {
-        let body = problem::body(status, detail);
         let service = Rc::clone(&self.service);
-        service.write_own(
-            &mut self.output,
-            status,
-            body.len(),
-            Methods::USUAL,
-            CacheStatus::EMPTY,
-            &mut self.buffers.text,
-        );
+        let limited = service.refusal(&self.client);
+        let (status, body, cache) = match limited {
+            None => (status, problem::body(status, detail), CacheStatus::EMPTY),
+            Some(limited) => {
+                let cache = CacheStatus::EMPTY.detail(limited.word());
+                (limited.status(), limited.body(), cache)
+            }
+        };
+        let (output, text) = (&mut self.output, &mut self.buffers.text);
+        service.write_own(output, status, body.len(), Methods::USUAL, cache, text);
+        if let Some(seconds) = limited.and_then(Problem::retry_after) {
+            write::number_field(&mut self.output.0, "retry-after", u64::from(seconds));
+        }
         self.output.field("connection", b"close");
         write::end_of_head(&mut self.output.0);
         self.output.0.extend_from_slice(body.as_bytes());
@@ -352,7 +368,7 @@ where
                 agent: b"",
                 status,
                 bytes: body.len() as u64,
-                cache: CacheStatus::EMPTY,
+                cache,
                 micros: 0,
             });
         }

@@ -39,6 +39,10 @@ const SEND_BUFFER: usize = 64 * 1024;
 /// Streams that a client may reset in the same breath as it opens them; `streams` counts later resets.
 const PENDING_RESETS: usize = 32;
 
+/// Requests of a connection that `h2` finds malformed: it resets them without a word to us, so that they
+/// do not count against what their client may ask. With one more the connection ends.
+const MALFORMED_MAX: usize = 32;
+
 /// Requests that are answered before other connections have their turn.
 const TURN: usize = 64;
 
@@ -54,12 +58,13 @@ where
         .max_concurrent_streams(limits.http2_streams)
         .max_header_list_size(u32::try_from(limits.http1.head_bytes).unwrap_or(u32::MAX))
         .max_pending_accept_reset_streams(PENDING_RESETS)
+        .max_local_error_reset_streams(Some(MALFORMED_MAX))
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buffer_size(SEND_BUFFER);
     // One that there is no room for is closed: nothing was promised to it.
     let Some(_reserved) = service.reserve(buffers::HTTP2) else { return };
-    let place = service.idle_place();
+    let place = service.place();
     let flow = service.flow(&client);
     // What nigh itself makes slow is not held against the client.
     let least = if flow.pace.is_some() { 0 } else { flow.least };
@@ -81,7 +86,8 @@ where
         streams: Rc::clone(&streams),
         buffers: Buffers::default(),
     };
-    let (mut told, mut calmed) = (None, false);
+    place.go_on();
+    let (mut told, mut cut) = (None, false);
     std::future::poll_fn(|cx| {
         loop {
             // Being told is no harm here: the client's streams end as they began.
@@ -106,9 +112,18 @@ where
             if cork.is_broken(cx) || is_over {
                 return Poll::Ready(());
             }
-            if streams.is_abused() && !calmed {
-                calmed = true;
-                connection.abrupt_shutdown(h2::Reason::ENHANCE_YOUR_CALM);
+            let makes_room = streams.is_quiet() && place.wait(cx);
+            if !streams.is_quiet() {
+                place.go_on();
+            }
+            let reason = match streams.is_abused() {
+                true => h2::Reason::ENHANCE_YOUR_CALM,
+                false => h2::Reason::NO_ERROR,
+            };
+            if (streams.is_abused() || makes_room) && !cut {
+                cut = true;
+                told.get_or_insert_with(Instant::now);
+                connection.abrupt_shutdown(reason);
                 continue;
             }
             if left == 0 {
@@ -151,7 +166,7 @@ mod tests {
         key::Scheme,
         store::{self, Store},
     };
-    use nigh_edge::{forward::Identity, problem::Problem};
+    use nigh_edge::{client, forward::Identity, problem::Problem};
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
         task::LocalSet,
@@ -159,6 +174,7 @@ mod tests {
 
     use super::*;
     use crate::{
+        clients::Guest,
         counters::Registry,
         origin::{self, Origin},
         service::{Limits, Shared},
@@ -227,7 +243,11 @@ mod tests {
                 None,
             );
             let (near, far) = duplex(64 * 1024);
-            let client = Client::new(([127, 0, 0, 1], 1).into(), Scheme::Http);
+            let address = std::net::SocketAddr::from(([127, 0, 0, 1], 1));
+            let clients = service.shared().clients.clone();
+            let guest = clients.and_then(|clients| clients.open(address.ip()).unwrap());
+            let network = guest.as_ref().map(Guest::network);
+            let client = Client { network, ..Client::new(address, Scheme::Http) };
             let serving = tokio::task::spawn_local(serve(far, client, service));
             test(&mut Wire(near)).await;
             serving.is_finished()
@@ -262,6 +282,25 @@ mod tests {
             client.send(HEADERS, 4, 1, &[&[0x83, 0x86, 0x84][..], &one, &two].concat()).await;
             let protocol_error = [0, 0, 0, 1];
             assert_eq!(client.until(RST_STREAM).await, protocol_error);
+        });
+    }
+
+    #[test]
+    fn what_is_no_request_counts_like_one() {
+        let clients = client::Limits {
+            requests: client::Rate::new(1, Duration::from_secs(3600)),
+            ..client::Limits::default()
+        };
+        serving(Limits { clients, ..Limits::default() }, async |client| {
+            client.begin(255).await;
+            // `a: x`, with a space too many.
+            let spaced = [0, 1, b'a', 2, b' ', b'x'];
+            client.send(HEADERS, 5, 1, &[&[0x82, 0x86, 0x84][..], &spaced].concat()).await;
+            client.until(RST_STREAM).await;
+            client.send(HEADERS, 5, 3, &[0x82, 0x86, 0x84]).await;
+            let head = client.until(HEADERS).await;
+            // The status is one that RFC 7541's table does not have: three digits, Huffman-coded.
+            assert_eq!(head[..5], [0x48, 0x83, 0x68, 0x4f, 0xff]);
         });
     }
 

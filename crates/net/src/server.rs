@@ -465,6 +465,7 @@ impl Worker {
             tokio::select! {
                 _ = flush.tick() => {
                     self.beat.fetch_add(1, Ordering::Relaxed);
+                    service.make_room_if_wanted();
                     service.flush_log();
                 }
                 _ = sweeps.tick(), if self.sweeps => {

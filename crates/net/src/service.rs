@@ -10,6 +10,7 @@ mod fetch;
 mod incoming;
 mod links;
 mod pieces;
+mod places;
 mod slice_fit;
 mod slice_source;
 mod slices;
@@ -19,8 +20,10 @@ use std::{
     cell::{Cell, RefCell},
     net::SocketAddr,
     rc::Rc,
-    sync::Arc,
-    task::{Context, Waker},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -48,8 +51,11 @@ use nigh_edge::{
     site::{Methods, Rule, Seen, Server, Visit},
 };
 
-pub(crate) use self::incoming::{Chunk, Incoming};
-use self::pieces::Gathered;
+pub(crate) use self::{
+    incoming::{Chunk, Incoming},
+    places::Place,
+};
+use self::{pieces::Gathered, places::Places};
 use crate::{
     access_log::{self, Line, Log},
     buffers::{Account, Reserved},
@@ -224,12 +230,14 @@ pub struct Shared {
     pub clients: Option<Arc<Clients>>,
     /// What all buffers take.
     pub buffers: Arc<Account>,
+    /// A core needs room and has no connection that waits: another one may have.
+    room_wanted: Arc<AtomicBool>,
 }
 
 impl Shared {
     pub(crate) fn new(limits: Limits) -> Self {
         let (clients, buffers) = (Clients::new(&limits.clients), Account::new(limits.buffers));
-        Self { limits, clients, buffers }
+        Self { limits, clients, buffers, room_wanted: Arc::default() }
     }
 }
 
@@ -251,7 +259,7 @@ pub struct Service {
     following: Cell<usize>,
     /// Slices that are being fetched ahead.
     reading_ahead: Cell<u64>,
-    /// Connections, each under its number, with whom to wake at the next phase.
+    /// Where its connections are found.
     places: RefCell<Places>,
 }
 
@@ -321,11 +329,12 @@ impl Service {
         }
     }
 
-    /// Reserves memory for buffers; that there is none is counted.
+    /// Reserves memory for buffers; that there is none is counted, and makes room for the next.
     pub(crate) fn reserve(&self, bytes: u64) -> Option<Reserved> {
         let reserved = self.shared.buffers.reserve(bytes);
         if reserved.is_none() {
             self.counters.no_room();
+            self.ask_for_room();
         }
         reserved
     }
@@ -364,9 +373,7 @@ impl Service {
     /// Goes on to a later phase, and lets every connection know.
     pub(crate) fn enter(&self, phase: Phase) {
         self.phase.set(phase);
-        for waker in self.places.borrow_mut().wakers.iter_mut().filter_map(Option::take) {
-            waker.wake();
-        }
+        self.places.borrow_mut().wake();
     }
 
     pub(crate) fn phase(&self) -> Phase {
@@ -378,14 +385,33 @@ impl Service {
         self.phase() > Phase::Serving
     }
 
-    /// A place where a connection can be found by [`Self::enter`].
-    pub(crate) fn idle_place(self: &Rc<Self>) -> IdlePlace {
-        let mut places = self.places.borrow_mut();
-        let at = places.free.pop().unwrap_or_else(|| {
-            places.wakers.push(None);
-            places.wakers.len() - 1
-        });
-        IdlePlace { service: Rc::clone(self), at }
+    /// A place where a connection can be found by [`Self::enter`] and [`Self::make_room`].
+    pub(crate) fn place(self: &Rc<Self>) -> Place {
+        Place::new(Rc::clone(self))
+    }
+
+    /// Ends some of the connections that have waited longest for their clients, because others need
+    /// what they hold; says how many.
+    pub(crate) fn make_room(&self) -> usize {
+        let dismissed = self.places.borrow_mut().dismiss();
+        (0..dismissed).for_each(|_| self.counters.idle_closed());
+        dismissed
+    }
+
+    /// The same where nothing is left at all: if none waits here, the other cores are asked.
+    pub(crate) fn ask_for_room(&self) -> usize {
+        let dismissed = self.make_room();
+        if dismissed == 0 {
+            self.shared.room_wanted.store(true, Ordering::Relaxed);
+        }
+        dismissed
+    }
+
+    /// Makes room if a core has asked for it.
+    pub(crate) fn make_room_if_wanted(&self) {
+        if self.shared.room_wanted.swap(false, Ordering::Relaxed) {
+            self.ask_for_room();
+        }
     }
 
     /// Writes the head of an answer from the store.
@@ -529,47 +555,6 @@ impl Service {
             }
         }
         plan::plan(request, &self.store, key, clock::now(), selecting)
-    }
-}
-
-/// The places of connections: a slab.
-#[derive(Debug, Default)]
-struct Places {
-    wakers: Vec<Option<Waker>>,
-    free: Vec<usize>,
-}
-
-/// A connection's place among those that wait idly; given up with it.
-#[derive(Debug)]
-pub(crate) struct IdlePlace {
-    service: Rc<Service>,
-    at: usize,
-}
-
-impl IdlePlace {
-    /// Whether idle connections are to end; if not, whoever asks is woken at the next phase.
-    pub(crate) fn is_over(&self, cx: &Context<'_>) -> bool {
-        self.has_come(Phase::Ending, cx)
-    }
-
-    /// Whether this phase has come; if not, whoever asks is woken at the next.
-    pub(crate) fn has_come(&self, phase: Phase, cx: &Context<'_>) -> bool {
-        if self.service.phase() >= phase {
-            return true;
-        }
-        let waker = &mut self.service.places.borrow_mut().wakers[self.at];
-        if !waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
-            *waker = Some(cx.waker().clone());
-        }
-        false
-    }
-}
-
-impl Drop for IdlePlace {
-    fn drop(&mut self) {
-        let mut places = self.service.places.borrow_mut();
-        places.wakers[self.at] = None;
-        places.free.push(self.at);
     }
 }
 

@@ -1,11 +1,6 @@
 //! TLS on both sides: the certificate that clients see, and the roots that origins are held to.
 
-use std::{
-    fs::File,
-    io::{self, BufReader},
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use parking_lot::RwLock;
 use rustls::{
@@ -23,36 +18,15 @@ const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
 /// Why TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// A file cannot be read.
-    #[error("cannot read {path}")]
-    Read {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// A file holds no usable PEM.
-    #[error("{path} holds no {what} in PEM form")]
+    /// There is no usable PEM.
+    #[error("there is no {what} in PEM form")]
     Pem {
-        /// Which.
-        path: PathBuf,
         /// What was looked for.
         what: &'static str,
     },
-    /// A variable is not set, or holds no usable PEM.
-    #[error("the variable {name} holds no private key in PEM form")]
-    Variable {
-        /// Which.
-        name: String,
-    },
     /// The certificate and the key do not belong together.
-    #[error("the certificate in {path} and its key do not fit")]
-    Mismatch {
-        /// The certificate's file.
-        path: PathBuf,
-        /// What rustls says.
-        source: rustls::Error,
-    },
+    #[error("the certificate and its key do not fit")]
+    Mismatch(#[source] rustls::Error),
     /// No self-signed certificate could be made.
     #[error("cannot make a self-signed certificate")]
     SelfSigned(#[from] rcgen::Error),
@@ -64,39 +38,36 @@ pub enum TlsError {
     NoRoots,
 }
 
-/// Where a private key lies, in PEM. It is read when it is needed, and nothing repeats it.
-#[derive(Clone, Copy, Debug)]
-pub enum PrivateKey<'a> {
-    /// In a file.
-    File(&'a Path),
-    /// In the environment's variable of this name.
-    Variable(&'a str),
+/// The certificates in `pem`, in their order; one at least.
+///
+/// # Errors
+/// If there is none, or one of them is malformed.
+pub fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    let found = found.ok().filter(|chain| !chain.is_empty());
+    found.ok_or(TlsError::Pem { what: "certificate" })
 }
 
-impl PrivateKey<'_> {
-    fn read(self) -> Result<PrivateKeyDer<'static>, TlsError> {
-        match self {
-            Self::File(path) => PrivateKeyDer::from_pem_reader(open(path)?)
-                .map_err(|_| TlsError::Pem { path: path.to_owned(), what: "private key" }),
-            Self::Variable(name) => std::env::var(name)
-                .ok()
-                .and_then(|pem| PrivateKeyDer::from_pem_slice(pem.as_bytes()).ok())
-                .ok_or_else(|| TlsError::Variable { name: name.to_owned() }),
-        }
-    }
+/// The first private key in `pem`. Nothing repeats it.
+///
+/// # Errors
+/// If there is none.
+pub fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, TlsError> {
+    PrivateKeyDer::from_pem_slice(pem).map_err(|_| TlsError::Pem { what: "private key" })
 }
 
 /// A certificate with its key, ready to be shown to clients.
 pub type Certified = Arc<CertifiedKey>;
 
-/// A certificate from a PEM file with the chain, leaf first, and its key.
+/// A certificate with its chain, leaf first, and its key.
 ///
 /// # Errors
-/// If a file or a variable cannot be read or used.
-pub fn certified(certificate: &Path, key: PrivateKey<'_>) -> Result<Certified, TlsError> {
-    let chain = certificates(certificate)?;
-    certify(chain, key.read()?)
-        .map_err(|source| TlsError::Mismatch { path: certificate.to_owned(), source })
+/// If they do not belong together.
+pub fn certified(
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+) -> Result<Certified, TlsError> {
+    certify(chain, key).map_err(TlsError::Mismatch)
 }
 
 /// The certificate that clients see: new connections see what it is then.
@@ -150,13 +121,13 @@ fn certify(
 }
 
 /// A client configuration for origins: this machine's roots, and those in `extra`; and the certificate
-/// that is shown to origins that ask for one, as [`server`] takes it.
+/// that is shown to origins that ask for one, as [`certified`] takes it.
 ///
 /// # Errors
-/// If a file or a variable cannot be read or used, or there are no roots at all.
+/// If certificate and key do not belong together, or there are no roots at all.
 pub fn client(
-    extra: Option<&Path>,
-    shown: Option<(&Path, PrivateKey<'_>)>,
+    extra: Vec<CertificateDer<'static>>,
+    shown: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
 ) -> Result<Arc<ClientConfig>, TlsError> {
     let mut roots = RootCertStore::empty();
     let native = rustls_native_certs::load_native_certs();
@@ -164,30 +135,17 @@ pub fn client(
         warn!(%error, "some of this machine's root certificates cannot be read");
     }
     roots.add_parsable_certificates(native.certs);
-    if let Some(path) = extra {
-        roots.add_parsable_certificates(certificates(path)?);
-    }
+    roots.add_parsable_certificates(extra);
     if roots.is_empty() {
         return Err(TlsError::NoRoots);
     }
     let builder = ClientConfig::builder().with_root_certificates(roots);
     let mut config = match shown {
         None => builder.with_no_client_auth(),
-        Some((certificate, key)) => builder
-            .with_client_auth_cert(certificates(certificate)?, key.read()?)
-            .map_err(|source| TlsError::Mismatch { path: certificate.to_owned(), source })?,
+        Some((chain, key)) => {
+            builder.with_client_auth_cert(chain, key).map_err(TlsError::Mismatch)?
+        }
     };
     config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).into();
     Ok(Arc::new(config))
-}
-
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let none = || TlsError::Pem { path: path.to_owned(), what: "certificate" };
-    let found: Result<Vec<_>, _> = CertificateDer::pem_reader_iter(open(path)?).collect();
-    found.ok().filter(|chain| !chain.is_empty()).ok_or_else(none)
-}
-
-fn open(path: &Path) -> Result<BufReader<File>, TlsError> {
-    let read = |source| TlsError::Read { path: path.to_owned(), source };
-    File::open(path).map(BufReader::new).map_err(read)
 }

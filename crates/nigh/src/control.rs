@@ -4,6 +4,7 @@
 //! text --> settings --> prepared: certificates, roots, token --> (the file) --> in effect
 //!    mistakes: nothing changes            \--> a failure: nothing changes
 //! ```
+//! All of it reads files and may wait for them, so it runs apart from the runtime that hears signals.
 
 use std::{
     path::{Path, PathBuf},
@@ -17,6 +18,7 @@ use nigh_net::{
     server::{Handle, Terms},
     tls::{Certified, Presented},
 };
+use sha2::{Digest, Sha256};
 use tracing::{error, info, warn};
 
 use crate::{
@@ -36,6 +38,8 @@ pub(crate) struct Now {
     pub(crate) waiting: Vec<String>,
     /// Where they were said.
     pub(crate) said: Said,
+    /// A strong entity tag of all this (RFC 9110, section 8.8.3).
+    pub(crate) etag: String,
 }
 
 /// Where settings were said.
@@ -79,11 +83,16 @@ pub(crate) struct Applied {
     pub(crate) waiting: Vec<String>,
     /// Whether clients see another certificate.
     pub(crate) certificate: bool,
+    /// The entity tag of what is in effect now.
+    pub(crate) etag: String,
 }
 
 /// Why settings were not taken. Nothing has changed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Refused {
+    /// Whoever sent them had others before their eyes than these, which are in effect.
+    #[error("the settings in effect are others by now, with the entity tag {etag}")]
+    Outdated { etag: String },
     /// They are wrong in themselves.
     #[error("the settings have mistakes")]
     Wrong(Vec<Mistake>),
@@ -155,15 +164,25 @@ impl Control {
         let mut roots = self.lock();
         let settings = settings::read(file).map_err(|error| match error {
             Unusable::Wrong { mistakes, .. } => Refused::Wrong(mistakes),
-            error @ Unusable::Read { .. } => Refused::Unusable(error.into()),
+            error @ Unusable::Read(_) => Refused::Unusable(error.into()),
         })?;
         let prepared = self.prepare(settings, &mut roots)?;
         Ok(self.put_in_effect(prepared, Said::File))
     }
 
     /// Has the settings that `text` says take effect; and, if they are to persist, be in the file.
-    pub(crate) fn put(&self, text: &str, persist: bool) -> Result<Applied, Refused> {
+    /// `may` is asked whether the settings with this entity tag may be exchanged.
+    pub(crate) fn put(
+        &self,
+        text: &str,
+        persist: bool,
+        may: impl FnOnce(&str) -> bool,
+    ) -> Result<Applied, Refused> {
         let mut roots = self.lock();
+        let etag = self.now().etag.clone();
+        if !may(&etag) {
+            return Err(Refused::Outdated { etag });
+        }
         let prepared = self.prepare(self.parse(text)?, &mut roots)?;
         if !persist {
             return Ok(self.put_in_effect(prepared, Said::Admin));
@@ -179,9 +198,10 @@ impl Control {
     pub(crate) fn diff(&self, text: &str) -> Result<Applied, Refused> {
         let mut roots = self.lock();
         let Prepared { settings, .. } = self.prepare(self.parse(text)?, &mut roots)?;
-        let difference = Difference::between(&self.now().settings, &settings);
+        let now = self.now();
+        let difference = Difference::between(&now.settings, &settings);
         let waiting = settings::waiting(&self.started, &settings);
-        Ok(Applied { difference, waiting, certificate: false })
+        Ok(Applied { difference, waiting, certificate: false, etag: now.etag.clone() })
     }
 
     fn parse(&self, text: &str) -> Result<Settings, Refused> {
@@ -194,7 +214,7 @@ impl Control {
             let sites = edge::snapshot(&settings.sites, roots)?;
             let terms = Terms { sites, limits: edge::limits(&settings.limits) };
             let certified = settings.tls.as_ref().map(edge::certified).transpose()?;
-            let token = settings.node.admin_token.as_ref().map(Token::read).transpose()?;
+            let token = edge::token(&settings.node)?;
             anyhow::Ok((terms, certified, token.map(Arc::new)))
         };
         let (terms, certified, token) = prepare().map_err(Refused::Unusable)?;
@@ -215,8 +235,9 @@ impl Control {
         let difference = Difference::between(&self.now().settings, &settings);
         let waiting = settings::waiting(&self.started, &settings);
         let now = Now::new(settings, waiting.clone(), said);
+        let etag = now.etag.clone();
         *self.now.write().expect(HELD) = Arc::new(now);
-        Applied { difference, waiting, certificate }
+        Applied { difference, waiting, certificate, etag }
     }
 
     fn lock(&self) -> MutexGuard<'_, Roots> {
@@ -253,9 +274,26 @@ impl Now {
     fn new(settings: Settings, waiting: Vec<String>, said: Said) -> Self {
         let sites = settings.sites.iter().map(|site| (site.hosts.clone(), site.clone()));
         let sites = site::Sites::new(sites);
-        Self { settings, sites, waiting, said }
+        let etag = etag(&settings, &waiting, said);
+        Self { settings, sites, waiting, said, etag }
     }
 }
+
+/// Two are the same if everything is that `GET /v1/config` shows of them; the file never changes.
+fn etag(settings: &Settings, waiting: &[String], said: Said) -> String {
+    let text = format!("{said:?} {waiting:?} {}", settings::shown(settings));
+    let digest = Sha256::digest(text);
+    let digits = digest[..ETAG_BYTES].iter().map(|byte| format!("{byte:02x}"));
+    format!("\"{}\"", digits.collect::<String>())
+}
+
+/// Runs what may wait for a file system on a thread that may.
+pub(crate) async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    tokio::task::spawn_blocking(work).await.expect("it does not panic, and is not aborted")
+}
+
+/// Bytes of a digest that make an entity tag: no two settings of one edge share them by chance.
+const ETAG_BYTES: usize = 16;
 
 /// Why a lock can be taken.
 const HELD: &str = "nobody panics while holding it";

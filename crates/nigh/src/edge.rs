@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     net::SocketAddr,
     os::fd::OwnedFd,
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -31,16 +31,17 @@ use nigh_net::{
     tls::{self, Certified, Presented},
     upstream::Member,
 };
-use tracing::{info, warn};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tracing::{error, info, warn};
 
 use crate::{
     admin::{self, Drain, Events, Recent, Token},
     cli,
     control::{self, Control, Lines, Now},
     handover::{self, Given, Program, Successor},
-    lifecycle::{self, End, Signals},
+    lifecycle::{self, End, Signals, Watchdog},
     privileges::Intended,
-    settings::{self, Forward, Secret, Settings, Site},
+    settings::{self, Forward, PEM_MAX, SECRET_MAX, Secret, Settings, Site},
     systemd::Manager,
 };
 
@@ -114,7 +115,7 @@ impl Opened {
         {
             proxy.has_admin_on(address.port());
         }
-        let token = settings.node.admin_token.as_ref().map(Token::read).transpose()?;
+        let token = token(&settings.node)?;
         Ok(Self { bound, admin, log, roots, presented, forward, token })
     }
 }
@@ -184,6 +185,25 @@ impl Edge {
         self.admin.iter().try_for_each(|admin| admin::serve(admin, &self.running))
     }
 
+    /// Accepts nothing there any more, and waits for what was asked there, within a limit; whoever
+    /// listens to events is sent away.
+    pub(crate) async fn finish_admin(&self) {
+        let Some(admin) = &self.admin else { return };
+        self.running.events.end();
+        if !admin.finish().await {
+            warn!("what is still in flight at the admin address took too long: it is cut");
+        }
+    }
+
+    /// Answers at the admin address again, if it was to be another's.
+    pub(crate) fn resume_admin(&self) {
+        if self.admin.as_ref().is_some_and(admin::Bound::is_finishing)
+            && let Err(error) = self.serve_admin()
+        {
+            error!("the admin address is not answered: {error:#}");
+        }
+    }
+
     /// How often each worker has gone round.
     pub(crate) fn beats(&self) -> Vec<u64> {
         self.server.beats()
@@ -194,16 +214,12 @@ impl Edge {
         self.server.is_empty()
     }
 
-    /// Makes room for another process: nothing is accepted and nothing is written to the disk store
-    /// any more. Connections that are open may ask once more.
-    fn leave(&mut self) {
+    /// Makes room for another process: nothing is accepted and nothing is asked at the admin address
+    /// any more. Connections that are open may ask once more. What writes to the disk store is left.
+    fn leave(&mut self) -> Option<disk::Writer> {
         self.server.leave();
-        if let Some(admin) = self.admin.take() {
-            admin.leave();
-        }
-        if let Some(disk) = self.disk.take() {
-            handover::disk::let_go(disk);
-        }
+        self.admin.iter().for_each(admin::Bound::cut);
+        self.disk.take()
     }
 
     /// Ends it when every request in flight has ended, or after `limit`.
@@ -260,35 +276,47 @@ fn serve(settings: Settings, file: Option<&Path>) -> anyhow::Result<()> {
         intended.become_it(&settings)?;
     }
     let edge = Edge::start(settings, file, opened, given)?;
+    let lived = runtime.block_on(live(edge, signals, &manager, &program, &served));
+    // Whoever still waits for a file system is not waited for.
+    runtime.shutdown_background();
+    lived
+}
+
+/// Serves until the end, or until another process serves.
+async fn live(
+    edge: Edge,
+    mut signals: Signals,
+    manager: &Manager,
+    program: &Program,
+    served: &str,
+) -> anyhow::Result<()> {
     let running = Arc::clone(&edge.running);
-    let end = runtime.block_on(async {
-        for (scheme, address) in &running.addresses {
-            info!("listening on {}://{address} for {served}", scheme.as_str());
-        }
-        for (mode, address) in edge.redirected(running.now().settings.forward.as_ref()) {
-            info!("redirected clients on {mode}://{address}");
-        }
-        edge.serve_admin()?;
-        tokio::spawn(admin::watch(Arc::clone(&running)));
-        manager.ready(&lifecycle::status(&edge));
-        let reload = || reload(&running);
-        anyhow::Ok(lifecycle::run(&edge, signals, &manager, &program, reload).await)
-    })?;
-    match end {
-        End::Told => {
-            manager.stopping();
-            runtime.block_on(finish(edge))
-        }
+    for (scheme, address) in &running.addresses {
+        info!("listening on {}://{address} for {served}", scheme.as_str());
+    }
+    for (mode, address) in edge.redirected(running.now().settings.forward.as_ref()) {
+        info!("redirected clients on {mode}://{address}");
+    }
+    edge.serve_admin()?;
+    tokio::spawn(admin::watch(Arc::clone(&running)));
+    manager.ready(&lifecycle::status(&edge));
+    let mut watchdog = Watchdog::new(manager);
+    let reload = || {
+        let running = Arc::clone(&running);
+        tokio::task::spawn_blocking(move || reload(&running))
+    };
+    match lifecycle::run(&edge, &mut signals, &mut watchdog, manager, program, reload).await {
+        End::Told => finish(edge, manager).await,
         End::Replaced(successor) => {
-            // The admin API ends here: what it answered is done, and the next process knows of it.
-            drop(runtime);
-            make_room(edge, successor, &manager)
+            make_room(edge, successor, signals, &mut watchdog, manager).await
         }
     }
 }
 
 /// Lets what is in flight end; the admin address goes on answering.
-async fn finish(mut edge: Edge) -> anyhow::Result<()> {
+async fn finish(mut edge: Edge, manager: &Manager) -> anyhow::Result<()> {
+    manager.stopping();
+    edge.resume_admin();
     let running = Arc::clone(&edge.running);
     edge.server.begin_drain();
     running.drain.begin(&running.events);
@@ -298,15 +326,31 @@ async fn finish(mut edge: Edge) -> anyhow::Result<()> {
 }
 
 /// Lets whoever takes this edge's place begin, and what is in flight end.
-fn make_room(mut edge: Edge, successor: Successor, manager: &Manager) -> anyhow::Result<()> {
-    edge.leave();
+async fn make_room(
+    mut edge: Edge,
+    successor: Successor,
+    mut signals: Signals,
+    watchdog: &mut Watchdog,
+    manager: &Manager,
+) -> anyhow::Result<()> {
+    let writer = edge.leave();
+    let letting_go = tokio::task::spawn_blocking(move || {
+        writer.into_iter().for_each(handover::disk::let_go);
+    });
+    if lifecycle::is_told_before(letting_go, &edge, &mut signals, watchdog, manager).await? {
+        drop(successor);
+        return finish(edge, manager).await;
+    }
+    if let Some(admin) = edge.admin.take() {
+        admin.leave();
+    }
     manager.replaced_by(successor.id());
     // There is no way back from here: what is in flight is finished in any case.
     let went = successor.go();
     info!(open = edge.running.open.count(), "the new process serves");
     let limit = edge.running.now().settings.limits.drain_time;
-    lifecycle::linger(&edge, limit)?;
-    drained(edge, limit);
+    lifecycle::linger(&edge, &mut signals, limit).await;
+    tokio::task::spawn_blocking(move || drained(edge, limit)).await?;
     went.context("the new process has ended: nobody serves")
 }
 
@@ -356,28 +400,54 @@ pub(crate) struct Roots(BTreeMap<String, (Vec<Vec<u8>>, Arc<rustls::ClientConfig
 impl Roots {
     fn of(&mut self, site: &Site) -> anyhow::Result<Arc<rustls::ClientConfig>> {
         let Site { origin_ca, shown, .. } = site;
-        // A file that cannot be read is reported by whoever reads it next.
-        let read = |path: &PathBuf| std::fs::read(path).unwrap_or_default();
-        let certificate = shown.iter().map(|shown| read(&shown.certificate));
-        let key = shown.iter().map(|shown| shown.key.read().unwrap_or_default());
-        let bytes: Vec<_> = origin_ca.iter().map(read).chain(certificate).chain(key).collect();
+        let of = |key: &str| format!("{key} of site {}", settings::name_of(site));
+        let ca = origin_ca.as_ref().map(|path| Pem::read(of("origin_ca"), path)).transpose()?;
+        let certificate = shown.as_ref().map(|tls| Pem::read(of("origin_cert"), &tls.certificate));
+        let certificate = certificate.transpose()?;
+        let key = shown.as_ref().map(|tls| Pem::read_secret(of("origin_key"), &tls.key));
+        let key = key.transpose()?;
         let named = format!("{origin_ca:?} {shown:?}");
+        let bytes = [&ca, &certificate, &key].into_iter().flatten().map(|pem| pem.bytes.clone());
+        let bytes: Vec<_> = bytes.collect();
         if let Some((held, config)) = self.0.get(&named)
             && *held == bytes
         {
             return Ok(Arc::clone(config));
         }
-        let shown = shown.as_ref().map(|shown| (&*shown.certificate, private_key(&shown.key)));
-        let config = tls::client(origin_ca.as_deref(), shown)?;
+        let ca = ca.as_ref().map(Pem::certificates).transpose()?.unwrap_or_default();
+        let shown = certificate.as_ref().zip(key.as_ref());
+        let shown = shown
+            .map(|(certificate, key)| anyhow::Ok((certificate.certificates()?, key.private_key()?)))
+            .transpose()?;
+        let config = tls::client(ca, shown).with_context(|| of("origin_cert"))?;
         self.0.insert(named, (bytes, Arc::clone(&config)));
         Ok(config)
     }
 }
 
-fn private_key(key: &Secret) -> tls::PrivateKey<'_> {
-    match key {
-        Secret::File(path) => tls::PrivateKey::File(path),
-        Secret::Environment(name) => tls::PrivateKey::Variable(name),
+/// What a key of the settings names, in PEM.
+struct Pem {
+    key: String,
+    place: Secret,
+    bytes: Vec<u8>,
+}
+
+impl Pem {
+    fn read(key: String, path: &Path) -> anyhow::Result<Self> {
+        Self::read_secret(key, &Secret::File(path.to_owned()))
+    }
+
+    fn read_secret(key: String, place: &Secret) -> anyhow::Result<Self> {
+        let bytes = place.read(PEM_MAX).with_context(|| key.clone())?;
+        Ok(Self { key, place: place.clone(), bytes })
+    }
+
+    fn certificates(&self) -> anyhow::Result<Vec<CertificateDer<'static>>> {
+        tls::certificates(&self.bytes).with_context(|| format!("{}: {}", self.key, self.place))
+    }
+
+    fn private_key(&self) -> anyhow::Result<PrivateKeyDer<'static>> {
+        tls::private_key(&self.bytes).with_context(|| format!("{}: {}", self.key, self.place))
     }
 }
 
@@ -385,7 +455,11 @@ fn private_key(key: &Secret) -> tls::PrivateKey<'_> {
 fn with_keys(site: &Site) -> anyhow::Result<site::Rules> {
     let mut rules = site.rules.clone();
     for (place, keys) in &site.signing {
-        let read = |(id, secret): &(String, Secret)| anyhow::Ok(Key::new(id, &secret.read()?)?);
+        let read = |(id, secret): &(String, Secret)| {
+            let named = || format!("signed key {id} of site {}", settings::name_of(site));
+            let bytes = secret.read(SECRET_MAX).with_context(named)?;
+            Key::new(id, &bytes).with_context(named)
+        };
         rules = rules.with_keys(*place, keys.iter().map(read).collect::<anyhow::Result<_>>()?);
     }
     Ok(rules)
@@ -415,7 +489,14 @@ pub(crate) fn snapshot(sites: &[Site], roots: &mut Roots) -> anyhow::Result<Snap
 
 /// The certificate with its key that these settings name.
 pub(crate) fn certified(tls: &settings::Tls) -> anyhow::Result<Certified> {
-    Ok(tls::certified(&tls.certificate, private_key(&tls.key))?)
+    let chain = Pem::read("tls.cert".to_owned(), &tls.certificate)?.certificates()?;
+    let key = Pem::read_secret("tls.key".to_owned(), &tls.key)?.private_key()?;
+    tls::certified(chain, key).context("tls.cert")
+}
+
+/// The token that whoever asks at the admin address must show, if these settings name one.
+pub(crate) fn token(node: &settings::Node) -> anyhow::Result<Option<Token>> {
+    node.admin_token.as_ref().map(Token::read).transpose().context("node.admin_token")
 }
 
 /// What clients see over https, if anybody listens for it.

@@ -5,7 +5,8 @@
 //! old                                   new
 //! SIGUSR2: start it, with the sockets   bind what is new, open the log
 //!          <------- READY ------------
-//! disk: write what waits                (connections wait in the sockets' queues)
+//! disk: write what waits;
+//! admin: finish what was asked          (connections wait in the sockets' queues)
 //! stop accepting, let go of the disk
 //!          -------- GO -------------->  take up the disk, accept
 //! drain
@@ -27,6 +28,7 @@ use std::{
 use anyhow::Context;
 use nigh_net::inherited::Inherited;
 use tokio::io::AsyncReadExt;
+use tracing::warn;
 
 pub(crate) use spawn::Program;
 
@@ -133,11 +135,42 @@ fn is_end(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::UnexpectedEof | ErrorKind::BrokenPipe | ErrorKind::ConnectionReset)
 }
 
-/// A process that was started to take this one's place.
+/// A process that was started to take this one's place. Dropped, it is ended.
 #[derive(Debug)]
 pub(crate) struct Successor {
-    child: Child,
+    process: Process,
     line: tokio::net::UnixStream,
+}
+
+/// A child that ends when this is dropped.
+#[derive(Debug)]
+struct Process(Option<Child>);
+
+impl Process {
+    fn child(&mut self) -> &mut Child {
+        self.0.as_mut().expect("it is here until it is let go")
+    }
+
+    /// Ends it, and says how it ended; that was before, if it had.
+    fn end(&mut self) -> std::io::Result<ExitStatus> {
+        self.child().kill()?;
+        self.child().wait()
+    }
+
+    /// From here on it lives on its own.
+    fn let_go(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if self.0.is_some()
+            && let Err(error) = self.end()
+        {
+            warn!(%error, "the new process could not be ended");
+        }
+    }
 }
 
 impl Successor {
@@ -148,12 +181,12 @@ impl Successor {
         let line = tokio::net::UnixStream::from_std(near)?;
         let mut descriptors = sockets;
         descriptors.push((LINE, far.into()));
-        Ok(Self { child: program.start(descriptors)?, line })
+        Ok(Self { process: Process(Some(program.start(descriptors)?)), line })
     }
 
     /// Its process id.
     pub(crate) fn id(&self) -> u32 {
-        self.child.id()
+        self.process.0.as_ref().map_or(0, Child::id)
     }
 
     /// Waits until it is ready.
@@ -163,7 +196,7 @@ impl Successor {
             Ok(Ok(_)) if word == READY => Ok(()),
             Ok(_) => Err(Failed::Ended(self.ended().await?)),
             Err(_) => {
-                self.end()?;
+                self.process.end()?;
                 Err(Failed::Late)
             }
         }
@@ -171,29 +204,24 @@ impl Successor {
 
     /// Whether it has not ended since.
     pub(crate) fn is_there(&mut self) -> Result<(), Failed> {
-        self.child.try_wait()?.map_or(Ok(()), |status| Err(Failed::Ended(status)))
+        self.process.child().try_wait()?.map_or(Ok(()), |status| Err(Failed::Ended(status)))
     }
 
     /// Waits for the end of a process that has closed the line, so that it can say why; not for long.
     async fn ended(&mut self) -> std::io::Result<ExitStatus> {
         let deadline = Instant::now() + LAST_WORDS_LIMIT;
         while Instant::now() < deadline {
-            if let Some(status) = self.child.try_wait()? {
+            if let Some(status) = self.process.child().try_wait()? {
                 return Ok(status);
             }
             tokio::time::sleep(LAST_WORDS_LOOK).await;
         }
-        self.end()
+        self.process.end()
     }
 
-    /// Ends it, and says how it ended; that was before, if it had.
-    pub(crate) fn end(&mut self) -> std::io::Result<ExitStatus> {
-        self.child.kill()?;
-        self.child.wait()
-    }
-
-    /// Tells it that this process has stopped.
+    /// Tells it that this process has stopped. From here on it lives on its own.
     pub(crate) fn go(self) -> std::io::Result<()> {
+        self.process.let_go();
         let mut line = self.line.into_std()?;
         line.set_nonblocking(false)?;
         line.write_all(GO)
@@ -236,9 +264,9 @@ mod tests {
             near.set_nonblocking(true).unwrap();
             let line = tokio::net::UnixStream::from_std(near).unwrap();
             let child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
-            let mut successor = Successor { child, line };
+            let mut successor = Successor { process: Process(Some(child)), line };
             assert!(matches!(successor.ready().await, Err(Failed::Late)));
-            assert!(successor.child.try_wait().unwrap().is_some());
+            assert!(successor.process.child().try_wait().unwrap().is_some());
         });
     }
 }

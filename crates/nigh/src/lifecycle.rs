@@ -4,12 +4,13 @@
 use std::{
     future::pending,
     path::Path,
+    pin::{Pin, pin},
     time::{Duration, Instant},
 };
 
 use tokio::{
-    runtime::Runtime,
     signal::unix::{Signal, SignalKind, signal},
+    task::{JoinError, JoinHandle},
     time::{Interval, MissedTickBehavior, interval, sleep},
 };
 use tracing::{error, info, warn};
@@ -57,46 +58,61 @@ pub(crate) enum End {
     Replaced(Successor),
 }
 
-/// Acts on signals until the edge is to stop serving. `reload` reads the settings again.
+/// A handover that is under way. Dropped, it ends the new process.
+type HandingOver<'e> = Pin<Box<dyn Future<Output = Result<Successor, Failed>> + 'e>>;
+
+/// Acts on signals until the edge is to stop serving. `reload` has the settings read again, on a thread
+/// of its own: signals are heard meanwhile, and so they are while another process is on its way.
 pub(crate) async fn run(
     edge: &Edge,
-    mut signals: Signals,
+    signals: &mut Signals,
+    watchdog: &mut Watchdog,
     manager: &Manager,
     program: &Program,
-    reload: impl Fn(),
+    reload: impl Fn() -> JoinHandle<()>,
 ) -> End {
-    let mut successor = None;
-    let mut watchdog = Watchdog::new(manager);
+    let mut handover: Option<HandingOver<'_>> = None;
+    let mut reloading = None;
     loop {
         tokio::select! {
-            _ = signals.terminate.recv() => return told(successor),
-            _ = signals.interrupt.recv() => return told(successor),
-            () = edge.running.drain.asked() => return told(successor),
-            () = received(&mut signals.hangup) => {
+            // Whoever was to replace it ends too.
+            () = received(&mut signals.terminate) => return End::Told,
+            () = received(&mut signals.interrupt) => return End::Told,
+            () = edge.running.drain.asked() => return End::Told,
+            () = may_receive(&mut signals.hangup), if reloading.is_none() => {
                 manager.reloading();
-                reload();
-                manager.ready(&status(edge));
+                reloading = Some(reload());
             }
-            _ = signals.replace.recv() => match &successor {
-                Some(successor) => info!(pid = Successor::id(successor), "a new process is on its way"),
-                None => successor = start(edge, program),
+            () = ended(&mut reloading) => manager.ready(&status(edge)),
+            () = received(&mut signals.replace) => match &handover {
+                Some(_) => info!("a new process is on its way"),
+                None => handover = start(edge, program),
             },
-            done = ready(&mut successor) => match done {
-                Ok(mut ready) => {
-                    info!(pid = ready.id(), "the new process is ready to take over");
-                    if let Some(disk) = &edge.running.disk {
-                        handover::disk::settle(disk).await;
-                    }
-                    match ready.is_there() {
-                        Ok(()) => return End::Replaced(ready),
-                        Err(failed) => not_replaced(failed),
-                    }
+            came = over(&mut handover) => match came {
+                Ok(successor) => return End::Replaced(successor),
+                Err(failed) => {
+                    not_replaced(failed);
+                    edge.resume_admin();
                 }
-                Err(failed) => not_replaced(failed),
             },
             () = watchdog.due() => watchdog.look(edge, manager),
         }
     }
+}
+
+/// Waits until a new process is ready and everything is done that only this one can do.
+async fn hand_over(edge: &Edge, mut successor: Successor) -> Result<Successor, Failed> {
+    successor.ready().await?;
+    info!(pid = successor.id(), "the new process is ready to take over");
+    let settled = async {
+        if let Some(disk) = &edge.running.disk {
+            handover::disk::settle(disk).await;
+        }
+    };
+    // What was asked at the admin address is done while this process can still do it for good.
+    tokio::join!(edge.finish_admin(), settled);
+    successor.is_there()?;
+    Ok(successor)
 }
 
 /// What the service manager shows of an edge that serves.
@@ -106,14 +122,35 @@ pub(crate) fn status(edge: &Edge) -> String {
     format!("serving on {}", shown.collect::<Vec<_>>().join(", "))
 }
 
-async fn received(signal: &mut Option<Signal>) {
+async fn received(signal: &mut Signal) {
+    signal.recv().await;
+}
+
+async fn may_receive(signal: &mut Option<Signal>) {
     match signal {
-        Some(signal) => drop(signal.recv().await),
+        Some(signal) => received(signal).await,
         None => pending().await,
     }
 }
 
-fn start(edge: &Edge, program: &Program) -> Option<Successor> {
+/// Waits for the end of a reload, if there is one; it is taken out then.
+async fn ended(reloading: &mut Option<JoinHandle<()>>) {
+    let Some(task) = reloading else { return pending().await };
+    if let Err(error) = task.await {
+        error!(%error, "the settings were not read to the end");
+    }
+    *reloading = None;
+}
+
+/// Waits for the end of a handover, if there is one; it is taken out then.
+async fn over(handover: &mut Option<HandingOver<'_>>) -> Result<Successor, Failed> {
+    let Some(task) = handover else { return pending().await };
+    let came = task.await;
+    *handover = None;
+    came
+}
+
+fn start<'e>(edge: &'e Edge, program: &Program) -> Option<HandingOver<'e>> {
     if std::process::id() == FIRST_PROCESS {
         error!("this is its container's first process, whose end is the container's: replace that");
         return None;
@@ -122,7 +159,7 @@ fn start(edge: &Edge, program: &Program) -> Option<Successor> {
     match started.and_then(|sockets| Successor::start(program, sockets)) {
         Ok(successor) => {
             info!(pid = successor.id(), "a new process is started: {}", program.path().display());
-            Some(successor)
+            Some(Box::pin(hand_over(edge, successor)))
         }
         Err(failed) => {
             not_replaced(failed);
@@ -138,55 +175,52 @@ fn not_replaced(failed: Failed) {
     );
 }
 
-/// Waits until the successor, if there is one, is ready or has failed; it is taken out then.
-async fn ready(successor: &mut Option<Successor>) -> Result<Successor, Failed> {
-    let Some(waited_for) = successor else { return pending().await };
-    let ready = waited_for.ready().await;
-    let taken = successor.take().expect("it was there before");
-    ready.map(|()| taken)
-}
-
-/// The edge ends, and whoever was to replace it too.
-fn told(successor: Option<Successor>) -> End {
-    if let Some(mut successor) = successor
-        && let Err(error) = successor.end()
-    {
-        warn!(%error, "the new process could not be ended");
+/// Waits for what this process does last before another one serves; whether it is told to end
+/// meanwhile.
+pub(crate) async fn is_told_before(
+    done: JoinHandle<()>,
+    edge: &Edge,
+    signals: &mut Signals,
+    watchdog: &mut Watchdog,
+    manager: &Manager,
+) -> Result<bool, JoinError> {
+    let (mut done, mut told) = (pin!(done), false);
+    loop {
+        tokio::select! {
+            done = &mut done => return done.map(|()| told),
+            () = received(&mut signals.terminate) => told = true,
+            () = received(&mut signals.interrupt) => told = true,
+            () = watchdog.due() => watchdog.look(edge, manager),
+        }
     }
-    End::Told
 }
 
 /// Waits until the edge that another one replaces has no connection left: until `limit` has passed, or
 /// it is told to end.
-pub(crate) fn linger(edge: &Edge, limit: Duration) -> std::io::Result<()> {
-    let runtime: Runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let empty = async {
-            let deadline = Instant::now() + limit;
-            while !edge.is_empty() && Instant::now() < deadline {
-                sleep(LOOK).await;
-            }
-        };
-        tokio::select! {
-            () = empty => {}
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+pub(crate) async fn linger(edge: &Edge, signals: &mut Signals, limit: Duration) {
+    let empty = async {
+        let deadline = Instant::now() + limit;
+        while !edge.is_empty() && Instant::now() < deadline {
+            sleep(LOOK).await;
         }
-        Ok(())
-    })
+    };
+    tokio::select! {
+        () = empty => {}
+        () = received(&mut signals.terminate) => {}
+        () = received(&mut signals.interrupt) => {}
+    }
 }
 
 /// Tells the service manager that all is well, as long as every worker goes round.
 #[derive(Debug)]
-struct Watchdog {
+pub(crate) struct Watchdog {
     pings: Option<Interval>,
     beats: Vec<u64>,
 }
 
 impl Watchdog {
-    fn new(manager: &Manager) -> Self {
+    /// Must be called within a runtime.
+    pub(crate) fn new(manager: &Manager) -> Self {
         let pings = manager.watchdog().map(|every| {
             let mut pings = interval(every);
             pings.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -10,13 +10,13 @@ mod file;
 mod flags;
 mod forward;
 mod mistake;
+mod named;
 mod protection;
 mod shown;
 mod sites;
 
 use std::{path::PathBuf, time::Duration};
 
-use anyhow::Context;
 use nigh_base::ByteSize;
 use nigh_cache::{evict, slices::Slicing};
 use nigh_edge::{
@@ -34,6 +34,7 @@ pub(crate) use difference::{Difference, waiting};
 pub(crate) use file::{FILE_MAX, Unusable, buffers, parse, read};
 pub(crate) use forward::Forward;
 pub(crate) use mistake::Mistake;
+pub(crate) use named::{PEM_MAX, SECRET_MAX, Secret};
 pub(crate) use protection::SigningKeys;
 pub(crate) use shown::{name_of, shown};
 
@@ -117,14 +118,6 @@ pub(crate) struct Tls {
     pub(crate) key: Secret,
 }
 
-/// Where a secret lies; it is never part of the settings themselves.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Secret {
-    File(PathBuf),
-    /// The variable of this name holds it.
-    Environment(String),
-}
-
 /// What one client may take.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Limits {
@@ -184,20 +177,6 @@ pub(crate) struct Site {
 pub(crate) struct Origin {
     pub(crate) settings: origin::Settings,
     pub(crate) weight: u32,
-}
-
-impl Secret {
-    /// The secret itself.
-    pub(crate) fn read(&self) -> anyhow::Result<Vec<u8>> {
-        match self {
-            Self::File(path) => {
-                std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
-            }
-            Self::Environment(name) => std::env::var(name)
-                .map(String::into_bytes)
-                .with_context(|| format!("the variable {name} holds no key")),
-        }
-    }
 }
 
 impl Site {

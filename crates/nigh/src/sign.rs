@@ -4,7 +4,10 @@ use std::io::Write;
 
 use nigh_edge::site::signed::{self, Grant, Key};
 
-use crate::{cli, settings::Secret};
+use crate::{
+    cli,
+    settings::{SECRET_MAX, Secret},
+};
 
 /// Prints the signed URL.
 pub(crate) fn run(flags: &cli::Sign) -> anyhow::Result<()> {
@@ -13,7 +16,7 @@ pub(crate) fn run(flags: &cli::Sign) -> anyhow::Result<()> {
         (None, Some(name)) => Secret::Environment(name.clone()),
         (None, None) => anyhow::bail!("say where the key is: --key FILE or --key-env NAME"),
     };
-    let key = Key::new(&flags.id, &secret.read()?)?;
+    let key = Key::new(&flags.id, &secret.read(SECRET_MAX)?)?;
     let expires = nigh_net::clock::now().after(flags.expires).secs();
     let grant = Grant { prefix: flags.prefix.as_deref(), expires, network: flags.network };
     let (site, target) = parted(&flags.url);

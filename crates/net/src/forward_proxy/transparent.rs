@@ -98,7 +98,7 @@ pub(crate) async fn serve(
 
 /// The first byte that a client sends, in time; it stays unread.
 async fn first_byte(stream: &TcpStream, service: &Rc<Service>) -> Option<u8> {
-    let place = service.idle_place();
+    let place = service.place();
     let limit = service.limits().head_time;
     let mut peeking = pin!(tokio::time::timeout(limit, async {
         let mut byte = [0];

@@ -68,6 +68,8 @@ impl Answering {
         let limits = service.limits();
         let (mut head, body) = request.into_parts();
         let Ok(length) = content_length(&head.headers) else {
+            // It counts like a request, and gets less of an answer than one.
+            service.refusal(client);
             return to.send_reset(Reason::PROTOCOL_ERROR);
         };
         join_cookies(&mut head.headers);
@@ -109,7 +111,9 @@ impl Answering {
                 return;
             }
         };
-        let planned = if read.is_none() {
+        let planned = if let Err(problem @ Problem::TooManyRequests(_)) = route {
+            Plan::Refuse(problem)
+        } else if read.is_none() {
             Plan::Refuse(Problem::BadTarget)
         } else if head.headers.len() > limits.http1.fields {
             Plan::Refuse(Problem::TooManyFields)

@@ -123,7 +123,8 @@ impl Streams {
         self.kept.set(KeptUp::from(Instant::now()));
     }
 
-    fn is_quiet(&self) -> bool {
+    /// Whether nothing is asked for, and nothing on its way.
+    pub(super) fn is_quiet(&self) -> bool {
         self.open.get() == 0 && self.waiting.get() == 0
     }
 }

@@ -12,7 +12,7 @@ use serde::Serialize;
 use tokio::{
     sync::{
         broadcast::{self, error::RecvError},
-        mpsc,
+        mpsc, watch,
     },
     time::{MissedTickBehavior, interval, timeout},
 };
@@ -88,21 +88,30 @@ impl Event {
 
 /// Where events are told, and who listens.
 #[derive(Debug)]
-pub(crate) struct Events(broadcast::Sender<Bytes>);
+pub(crate) struct Events {
+    told: broadcast::Sender<Bytes>,
+    /// Counts up when all who listen are sent away.
+    ends: watch::Sender<u64>,
+}
 
 impl Default for Events {
     fn default() -> Self {
-        Self(broadcast::Sender::new(BEHIND_MAX))
+        Self { told: broadcast::Sender::new(BEHIND_MAX), ends: watch::Sender::default() }
     }
 }
 
 impl Events {
     /// Tells everybody who listens.
     pub(crate) fn publish(&self, event: &Event) {
-        if self.0.receiver_count() > 0 {
+        if self.told.receiver_count() > 0 {
             // They may have gone meanwhile.
-            let _ = self.0.send(event.rendered());
+            let _ = self.told.send(event.rendered());
         }
+    }
+
+    /// Sends away whoever listens now: another process is about to serve.
+    pub(crate) fn end(&self) {
+        self.ends.send_modify(|count| *count += 1);
     }
 
     /// Tells what came of other settings.
@@ -129,12 +138,17 @@ impl Events {
 )]
 pub(super) async fn events(State(running): Asked) -> Response {
     let (out, pieces) = mpsc::channel(1);
-    tokio::spawn(tell(running.events.0.subscribe(), out));
+    let Events { told, ends } = &running.events;
+    tokio::spawn(tell(told.subscribe(), ends.subscribe(), out));
     body::pieces("text/event-stream", pieces)
 }
 
 /// Passes events on for as long as somebody reads.
-async fn tell(mut events: broadcast::Receiver<Bytes>, out: mpsc::Sender<Bytes>) {
+async fn tell(
+    mut events: broadcast::Receiver<Bytes>,
+    mut ends: watch::Receiver<u64>,
+    out: mpsc::Sender<Bytes>,
+) {
     let mut piece = Bytes::from_static(b": listening\n\n");
     while out.send(piece).await.is_ok() {
         piece = tokio::select! {
@@ -144,6 +158,7 @@ async fn tell(mut events: broadcast::Receiver<Bytes>, out: mpsc::Sender<Bytes>) 
                 Ok(Err(RecvError::Closed)) => return,
                 Err(_) => Bytes::from_static(b": still here\n\n"),
             },
+            _ = ends.changed() => return,
             () = out.closed() => return,
         };
     }
@@ -218,7 +233,7 @@ mod tests {
         runtime.block_on(async {
             let events = Events::default();
             let (out, mut pieces) = mpsc::channel(1);
-            tokio::spawn(tell(events.0.subscribe(), out));
+            tokio::spawn(tell(events.told.subscribe(), events.ends.subscribe(), out));
             for _ in 0..BEHIND_MAX + 44 {
                 events.publish(&Event::Draining);
             }

@@ -13,6 +13,7 @@ use std::{
         },
     },
     path::{Path, PathBuf},
+    pin::pin,
     sync::Arc,
     time::Duration,
 };
@@ -27,7 +28,7 @@ use nigh_net::inherited::Inherited;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, UnixListener},
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
 };
 
 use super::{guard::Via, patient::Patient};
@@ -42,6 +43,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Bytes of a head: a purge may name many URLs.
 const HEAD_MAX: usize = 64 * 1024;
 
+/// How long what was asked may take to be answered once another process is to answer here: longer than
+/// a head and its content may take to come.
+const FINISH_LIMIT: Duration = Duration::from_secs(20);
+
 /// How long accepting pauses after a failure.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -52,6 +57,20 @@ pub(crate) struct Bound {
     socket: Socket,
     /// Which file it is, if it goes with this.
     file: Option<(u64, u64)>,
+    phase: watch::Sender<Phase>,
+    /// Places for connections.
+    room: Arc<Semaphore>,
+}
+
+/// How far an address is on its way to another process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Phase {
+    /// It is answered here.
+    Open,
+    /// What was asked is answered, and nothing more.
+    Finishing,
+    /// Nothing is.
+    Closed,
 }
 
 #[derive(Debug)]
@@ -62,6 +81,11 @@ enum Socket {
 }
 
 impl Bound {
+    fn new(address: AdminAddress, socket: Socket, file: Option<(u64, u64)>) -> Self {
+        let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        Self { address, socket, file, phase: watch::Sender::new(Phase::Open), room }
+    }
+
     /// Where, with the port that was chosen.
     pub(crate) fn address(&self) -> &AdminAddress {
         &self.address
@@ -84,6 +108,25 @@ impl Bound {
             Socket::Unix(socket) => Ok(socket.try_clone()?.into()),
             Socket::Closed => Err(io::ErrorKind::NotConnected.into()),
         }
+    }
+
+    /// Accepts nothing more, and waits until what was asked is answered: for [`FINISH_LIMIT`]. False if
+    /// that was not enough.
+    pub(crate) async fn finish(&self) -> bool {
+        self.phase.send_replace(Phase::Finishing);
+        // Each connection has one, and whoever accepts has one at hand.
+        let all = self.room.acquire_many(u32::try_from(CONNECTIONS_MAX).unwrap_or(u32::MAX));
+        tokio::time::timeout(FINISH_LIMIT, all).await.is_ok()
+    }
+
+    /// Whether nothing is accepted here any more.
+    pub(crate) fn is_finishing(&self) -> bool {
+        *self.phase.borrow() == Phase::Finishing
+    }
+
+    /// Ends every connection.
+    pub(crate) fn cut(&self) {
+        self.phase.send_replace(Phase::Closed);
     }
 
     /// Leaves it to another process that was given it. The socket's file stays if that listens there,
@@ -119,7 +162,7 @@ pub(super) fn inherited(
         AdminAddress::Tcp(address) => {
             let Some(socket) = sockets.take("admin", *address).pop() else { return Ok(None) };
             let address = AdminAddress::Tcp(socket.local_addr()?);
-            Ok(Some(Bound { address, socket: Socket::Tcp(socket), file: None }))
+            Ok(Some(Bound::new(address, Socket::Tcp(socket), None)))
         }
         AdminAddress::Unix(path) => {
             // Without its file nobody finds it any more.
@@ -127,8 +170,7 @@ pub(super) fn inherited(
             let Some(socket) = sockets.take_unix(|bound| was_bound_for(bound, path)) else {
                 return Ok(None);
             };
-            let (socket, file) = (Socket::Unix(socket), Some(file));
-            Ok(Some(Bound { address: address.clone(), socket, file }))
+            Ok(Some(Bound::new(address.clone(), Socket::Unix(socket), Some(file))))
         }
     }
 }
@@ -150,28 +192,32 @@ pub(super) fn bind(address: &AdminAddress) -> io::Result<Bound> {
             let socket = std::net::TcpListener::bind(address)?;
             socket.set_nonblocking(true)?;
             let address = AdminAddress::Tcp(socket.local_addr()?);
-            Ok(Bound { address, socket: Socket::Tcp(socket), file: None })
+            Ok(Bound::new(address, Socket::Tcp(socket), None))
         }
         AdminAddress::Unix(path) => {
             let (socket, file) = bind_unix(path)?;
             socket.set_nonblocking(true)?;
-            let (socket, file) = (Socket::Unix(socket), Some(file));
-            Ok(Bound { address: address.clone(), socket, file })
+            Ok(Bound::new(address.clone(), Socket::Unix(socket), Some(file)))
         }
     }
 }
 
 /// Serves the router there from now on.
 pub(super) fn serve(bound: &Bound, router: impl FnOnce(Via) -> Router) -> io::Result<()> {
-    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    bound.phase.send_replace(Phase::Open);
+    let serving = |via| Serving {
+        router: router(via),
+        room: Arc::clone(&bound.room),
+        phase: bound.phase.subscribe(),
+    };
     match &bound.socket {
         Socket::Tcp(socket) => {
             let listener = TcpListener::from_std(socket.try_clone()?)?;
-            tokio::spawn(accept_tcp(listener, router(Via::Tcp), room));
+            tokio::spawn(serving(Via::Tcp).accept_tcp(listener));
         }
         Socket::Unix(socket) => {
             let listener = UnixListener::from_std(socket.try_clone()?)?;
-            tokio::spawn(accept_unix(listener, router(Via::Unix), room));
+            tokio::spawn(serving(Via::Unix).accept_unix(listener));
         }
         Socket::Closed => return Err(io::ErrorKind::NotConnected.into()),
     }
@@ -209,42 +255,74 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
     fs::symlink_metadata(path).map(|file| (file.dev(), file.ino()))
 }
 
-async fn accept_tcp(listener: TcpListener, router: Router, room: Arc<Semaphore>) {
-    loop {
-        let place = place(&room).await;
-        match listener.accept().await {
-            Ok((stream, _)) => drop(tokio::spawn(converse(stream, router.clone(), place))),
-            Err(_) => tokio::time::sleep(PAUSE).await,
+/// An address that is answered.
+#[derive(Clone)]
+struct Serving {
+    router: Router,
+    room: Arc<Semaphore>,
+    phase: watch::Receiver<Phase>,
+}
+
+impl Serving {
+    async fn accept_tcp(self, listener: TcpListener) {
+        while let Some((place, accepted)) = self.next(|| listener.accept()).await {
+            match accepted {
+                Ok((stream, _)) => drop(tokio::spawn(self.clone().converse(stream, place))),
+                Err(_) => tokio::time::sleep(PAUSE).await,
+            }
         }
     }
-}
 
-async fn accept_unix(listener: UnixListener, router: Router, room: Arc<Semaphore>) {
-    loop {
-        let place = place(&room).await;
-        match listener.accept().await {
-            Ok((stream, _)) => drop(tokio::spawn(converse(stream, router.clone(), place))),
-            Err(_) => tokio::time::sleep(PAUSE).await,
+    async fn accept_unix(self, listener: UnixListener) {
+        while let Some((place, accepted)) = self.next(|| listener.accept()).await {
+            match accepted {
+                Ok((stream, _)) => drop(tokio::spawn(self.clone().converse(stream, place))),
+                Err(_) => tokio::time::sleep(PAUSE).await,
+            }
         }
     }
-}
 
-async fn place(room: &Arc<Semaphore>) -> OwnedSemaphorePermit {
-    Arc::clone(room).acquire_owned().await.expect("nobody closes it")
-}
+    /// The next connection, with its place; `None` if there is to be no other.
+    async fn next<A: Future>(
+        &self,
+        accept: impl Fn() -> A,
+    ) -> Option<(OwnedSemaphorePermit, A::Output)> {
+        let mut phase = self.phase.clone();
+        tokio::select! {
+            biased;
+            _ = phase.wait_for(|phase| *phase >= Phase::Finishing) => None,
+            next = async {
+                let place = Arc::clone(&self.room).acquire_owned().await;
+                (place.expect("nobody closes it"), accept().await)
+            } => Some(next),
+        }
+    }
 
-async fn converse<S>(stream: S, router: Router, _place: OwnedSemaphorePermit)
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let stream = TokioIo::new(Patient::new(stream, PATIENCE));
-    // A peer that breaks off harms itself alone.
-    let _ = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(PATIENCE)
-        .max_buf_size(HEAD_MAX)
-        .serve_connection(stream, TowerToHyperService::new(router))
-        .await;
+    async fn converse<S>(self, stream: S, _place: OwnedSemaphorePermit)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let stream = TokioIo::new(Patient::new(stream, PATIENCE));
+        let mut connection = pin!(
+            http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(PATIENCE)
+                .max_buf_size(HEAD_MAX)
+                .serve_connection(stream, TowerToHyperService::new(self.router))
+        );
+        let (mut finishing, mut closed) = (self.phase.clone(), self.phase);
+        tokio::select! {
+            // A peer that breaks off harms itself alone.
+            _ = connection.as_mut() => return,
+            _ = closed.wait_for(|phase| *phase == Phase::Closed) => return,
+            _ = finishing.wait_for(|phase| *phase >= Phase::Finishing) => {}
+        }
+        connection.as_mut().graceful_shutdown();
+        tokio::select! {
+            _ = connection => {}
+            _ = closed.wait_for(|phase| *phase == Phase::Closed) => {}
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,12 +1,12 @@
 //! The token that whoever asks must show: `Authorization: Bearer TOKEN`. RFC 6750, section 2.1.
 
-use std::{fmt, fs};
+use std::fmt;
 
 use anyhow::{Context, ensure};
 use axum::http::{HeaderMap, header};
 use subtle::ConstantTimeEq;
 
-use crate::settings::Secret;
+use crate::settings::{SECRET_MAX, Secret};
 
 /// Bytes of the shortest token: with fewer, it could be guessed.
 const LENGTH_MIN: usize = 16;
@@ -20,18 +20,11 @@ pub(crate) struct Token(Box<str>);
 impl Token {
     /// Reads the token that lies there.
     pub(crate) fn read(secret: &Secret) -> anyhow::Result<Self> {
-        match secret {
-            Secret::File(path) => fs::read_to_string(path)
-                .with_context(|| format!("cannot read the token in {}", path.display()))
-                .and_then(|text| {
-                    Self::new(&text).with_context(|| format!("in {}", path.display()))
-                }),
-            Secret::Environment(name) => {
-                let text = std::env::var(name)
-                    .with_context(|| format!("the variable {name} holds no token"))?;
-                Self::new(&text).with_context(|| format!("in the variable {name}"))
-            }
-        }
+        let bytes = secret.read(SECRET_MAX)?;
+        String::from_utf8(bytes)
+            .map_err(anyhow::Error::from)
+            .and_then(|text| Self::new(&text))
+            .with_context(|| format!("{secret} holds no token"))
     }
 
     /// The token that `text` is, but for spaces and line ends around it.

@@ -1,8 +1,6 @@
 //! From the text of a settings file to settings, or to everything that is wrong with it.
 
 use std::{
-    fs::File,
-    io::{self, Read},
     path::{Path, PathBuf},
     str::FromStr,
 };
@@ -13,20 +11,24 @@ use nigh_net::disk;
 use toml::de::DeTable;
 
 use super::{
-    AdminAddress, Cache, Limits, Mistake, Node, Secret, Settings, Tls, clients, document::Section,
-    forward, mistake::Mistakes, sites,
+    AdminAddress, Cache, Limits, Mistake, Node, Secret, Settings, Tls, clients,
+    document::Section,
+    forward,
+    mistake::Mistakes,
+    named::{self, Unreadable},
+    sites,
 };
 use crate::cli::{ListenAddress, SliceSize, duration, target_size};
 
 /// Bytes of the longest settings file: tens of thousands of sites.
-pub(crate) const FILE_MAX: u64 = 16 << 20;
+pub(crate) const FILE_MAX: ByteSize = ByteSize::mib(16);
 
 /// Why a file gives no settings.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Unusable {
     /// It cannot be read.
-    #[error("cannot read {path}")]
-    Read { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Read(#[from] Unreadable),
     /// These are wrong with it.
     #[error("{}", listed(path, mistakes))]
     Wrong { path: PathBuf, mistakes: Vec<Mistake> },
@@ -43,17 +45,7 @@ fn listed(path: &Path, mistakes: &[Mistake]) -> String {
 
 /// Reads a settings file.
 pub(crate) fn read(path: &Path) -> Result<Settings, Unusable> {
-    let read = |source| Unusable::Read { path: path.to_owned(), source };
-    let mut text = String::new();
-    File::open(path)
-        .and_then(|file| file.take(FILE_MAX + 1).read_to_string(&mut text))
-        .map_err(read)?;
-    if text.len() as u64 > FILE_MAX {
-        return Err(read(io::Error::other(format!(
-            "it has more than {}",
-            ByteSize::new(FILE_MAX)
-        ))));
-    }
+    let text = named::read_text(path, FILE_MAX)?;
     let beside = path.parent().unwrap_or_else(|| Path::new(""));
     parse(&text, beside).map_err(|mistakes| Unusable::Wrong { path: path.to_owned(), mistakes })
 }

@@ -1,8 +1,6 @@
 //! `[forward]`: the settings of a forward proxy, and the proxy that they make. docs/forward.md.
 
 use std::{
-    fs::File,
-    io::Read,
     path::{Path, PathBuf},
     str::FromStr,
     sync::Arc,
@@ -10,17 +8,18 @@ use std::{
 };
 
 use anyhow::Context;
+use nigh_base::ByteSize;
 use nigh_edge::{
     forward_proxy::{Destination, Ports, Rules, pac},
     network::Network,
 };
 use nigh_net::forward_proxy::{self as proxy, Proxy, Redirected, Users};
 
-use super::{document::Section, file::beside};
+use super::{document::Section, file::beside, named};
 use crate::cli::{self, duration};
 
 /// Bytes of the longest file of users: some ten thousand.
-const USERS_FILE_MAX: u64 = 1 << 20;
+const USERS_FILE_MAX: ByteSize = ByteSize::mib(1);
 
 /// Elements of one list: each connection is held against them one by one.
 const LIST_MAX: usize = 1000;
@@ -112,13 +111,8 @@ impl Forward {
 }
 
 fn users(path: &Path) -> anyhow::Result<Users> {
-    let mut text = String::new();
-    File::open(path)
-        .and_then(|file| file.take(USERS_FILE_MAX).read_to_string(&mut text))
-        .with_context(|| {
-            format!("cannot read the users of the forward proxy, {}", path.display())
-        })?;
-    Users::parse(&text).with_context(|| format!("{} names no users", path.display()))
+    let text = named::read_text(path, USERS_FILE_MAX).context("forward.users")?;
+    Users::parse(&text).with_context(|| format!("forward.users: {} names no users", path.display()))
 }
 
 /// Reads the section, if it is there.

@@ -43,6 +43,26 @@ fn requests_beyond_the_rate_are_429_over_both_protocols_and_the_connection_stays
 }
 
 #[test]
+fn what_is_no_request_counts_like_one() {
+    let origin = Origin::saying(ok("max-age=100", "x"));
+    let (edge, _file) = limiting(&origin, "requests = \"3/h\", burst = 3");
+    let nonsense = |status: u16| {
+        let mut client = edge.client();
+        client.send("nonsense\r\n\r\n");
+        let refused = client.response();
+        refused.assert_problem(status);
+        client.finish_sending();
+        client.assert_closed();
+        refused
+    };
+    (0..3).for_each(|_| drop(nonsense(400)));
+    let refused = nonsense(429);
+    assert!(refused.first("retry-after").parse::<u64>().is_ok(), "{refused:?}");
+    edge.client().get("/").assert_problem(429);
+    assert_eq!(hits(&edge, "client-requests"), 2);
+}
+
+#[test]
 fn pipelined_requests_behind_a_miss_are_counted_once() {
     let origin = Origin::start();
     let (edge, _file) = limiting(&origin, "requests = \"3/h\", burst = 3");

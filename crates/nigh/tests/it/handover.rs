@@ -14,7 +14,7 @@ use std::{
 };
 
 use crate::support::{
-    Directory, Edge, Origin, SettingsFile, Wire, h2, ok,
+    Asked, Directory, Edge, Origin, SettingsFile, Wire, h2, ok,
     process::{NIGH, nigh},
 };
 
@@ -326,4 +326,62 @@ fn where_redirected_clients_come_in_goes_over() {
     edge.process.first_ended();
     // It is accepted and, as nobody has redirected it, closed.
     Wire::connect(address).assert_closed();
+}
+
+/// Something that takes its time at the admin address: the origin is not in a hurry.
+fn prefetch(edge: &Edge, origin: &Origin) -> (Wire, Asked) {
+    (edge.begin_prefetch("http://www.example/late"), origin.asked())
+}
+
+#[test]
+fn what_was_asked_at_the_admin_address_is_answered_before_another_process_answers_there() {
+    let origin = Origin::start();
+    let mut edge = Edge::start(&origin, &ADMIN);
+    let mut events = edge.events();
+    let (mut client, asked) = prefetch(&edge, &origin);
+    edge.process.ask_to_be_replaced();
+    edge.line("the new process is ready to take over");
+    // Who only listens is sent away at once, and whoever comes now is answered by the next process.
+    assert!(events.chunk().is_none());
+    let mut next = Wire::connect(edge.admin());
+    next.send(format!("GET /healthz HTTP/1.1\r\nHost: {}\r\n\r\n", edge.admin()));
+    asked.answer(ok("max-age=100", "x"));
+    assert_eq!(client.head().status(), 200);
+    let line = String::from_utf8(client.chunk().unwrap()).unwrap();
+    assert!(line.contains("\"outcome\":\"stored\""), "{line}");
+    assert!(client.chunk().is_none(), "the answer is whole");
+    edge.line("the new process serves");
+    assert_eq!(next.response().text(), "ok\n");
+    assert_eq!(edge.process.first_ended().code(), Some(0));
+}
+
+#[test]
+fn a_process_that_is_told_to_end_while_it_finishes_takes_the_new_one_along() {
+    let origin = Origin::start();
+    let mut edge = Edge::start(&origin, &ADMIN);
+    let (_client, asked) = prefetch(&edge, &origin);
+    edge.process.ask_to_be_replaced();
+    edge.line("the new process is ready to take over");
+    edge.terminate();
+    edge.line("draining");
+    // The admin address is this process' again, until the end.
+    edge.ask_admin("/healthz").assert_problem(503);
+    asked.answer(ok("max-age=100", "x"));
+    // Both outputs are closed: none of the two is left.
+    assert_eq!(edge.ended().code(), Some(0));
+}
+
+#[test]
+fn a_new_process_that_ends_while_the_old_one_finishes_leaves_the_admin_address_to_it() {
+    let origin = Origin::start();
+    let mut edge = Edge::start(&origin, &ADMIN);
+    let (_client, asked) = prefetch(&edge, &origin);
+    edge.process.ask_to_be_replaced();
+    let line = edge.line("the new process is ready to take over");
+    let (_, id) = line.rsplit_once("pid=").unwrap();
+    Command::new("kill").args(["-KILL", id.trim()]).status().unwrap();
+    asked.answer(ok("max-age=100", "x"));
+    edge.line("does not take over, and this one goes on");
+    assert_eq!(edge.ask_admin("/healthz").text(), "ok\n");
+    assert!(edge.get("/late").says("hit"));
 }

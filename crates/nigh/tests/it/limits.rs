@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::{Edge, Origin, Wire, ok};
+use crate::support::{Edge, Origin, Wire, h2, ok};
 
 #[test]
 fn a_head_above_the_limit_is_431() {
@@ -127,26 +127,60 @@ fn a_client_that_does_not_read_is_given_up() {
 }
 
 #[test]
-fn at_the_limit_of_connections_the_next_one_waits_until_one_closes() {
+fn at_the_limit_of_connections_the_next_one_waits_until_one_is_idle() {
     let origin = Origin::saying(ok("max-age=100", "x"));
     let edge = Edge::start(&origin, &["--max-connections", "2", "--workers", "1"]);
     let mut held = [edge.client(), edge.client()];
     for client in &mut held {
         client.get("/");
+        client.send("GET / HTTP/1.1\r\n");
     }
     let mut waiting = edge.client();
     waiting.ask("GET", "/", "");
     edge.line("as many connections as allowed are open");
-    // It waits: nothing came while the two others are served as before.
-    for client in &mut held {
-        assert!(client.get("/").says("hit"));
-    }
     waiting.stream.set_nonblocking(true).unwrap();
     let early = waiting.stream.peek(&mut [0; 1]);
     assert_eq!(early.unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
     waiting.stream.set_nonblocking(false).unwrap();
-    drop(held);
+    held[0].send("Host: www.example\r\n\r\n");
+    assert!(held[0].response().says("hit"), "it is served as before");
     assert_eq!(waiting.response().text(), "x");
+    held[0].assert_closed();
+    held[1].send("Host: www.example\r\n\r\n");
+    assert!(held[1].response().says("hit"), "it was busy, and made no room");
+}
+
+#[test]
+fn an_idle_connection_makes_room_whichever_worker_has_it() {
+    let origin = Origin::saying(ok("max-age=100", "x"));
+    let edge = Edge::start(&origin, &["--max-connections", "1", "--workers", "2"]);
+    let mut held: Vec<Wire> = Vec::new();
+    for _ in 0..8 {
+        let mut client = edge.client();
+        assert_eq!(client.get("/").text(), "x");
+        if let Some(before) = held.last_mut() {
+            before.assert_closed();
+        }
+        held.push(client);
+    }
+}
+
+#[test]
+fn an_http2_connection_makes_room_only_once_its_streams_have_ended() {
+    let origin = Origin::start();
+    let flags = ["--max-connections", "1", "--workers", "1", "--admin", "127.0.0.1:0"];
+    let edge = Edge::start(&origin, &flags);
+    let streams = h2::Client::clear(edge.addresses[0]);
+    let get = h2::request("GET", "/", &[]).body(h2::empty()).unwrap();
+    let asking = streams.runtime.spawn(h2::exchange(streams.sender.clone(), get));
+    let asked = origin.asked();
+    let mut waiting = edge.client();
+    waiting.ask("GET", "/", "");
+    edge.line("as many connections as allowed are open");
+    asked.answer(ok("max-age=100", "x"));
+    assert_eq!(&*streams.runtime.block_on(asking).unwrap().unwrap().body, b"x");
+    assert!(waiting.response().says("hit"));
+    assert_eq!(edge.metric("nigh_idle_closed_total"), 1);
 }
 
 #[test]
@@ -168,7 +202,11 @@ fn out_of_descriptors_accepting_pauses_and_says_so_and_recovers_without_spinning
     let origin = Origin::saying(ok("max-age=100", "x"));
     let edge = Edge::with_descriptors(&origin, 40, &["--workers", "1"]);
     edge.fill("/");
-    let clients: Vec<Wire> = (0..60).map(|_| edge.client()).collect();
+    let begun = |mut client: Wire| {
+        client.send("GET / HTTP/1.1\r\n");
+        client
+    };
+    let clients: Vec<Wire> = (0..60).map(|_| begun(edge.client())).collect();
     edge.line("no file descriptors are left");
     // The time is measured, not waited for: a loop that spins uses all of it.
     let (before, started) = (edge.cpu(), Instant::now());

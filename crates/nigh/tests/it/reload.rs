@@ -228,3 +228,72 @@ fn the_access_log_is_opened_anew_so_that_logs_can_be_rotated() {
     assert_eq!((lines(&old), lines(&log)), (1, 1));
     assert!(fs::read_to_string(&log).unwrap().contains("/after"));
 }
+
+#[test]
+fn a_pipe_in_place_of_a_named_file_is_refused_by_its_key_and_holds_nothing_up() {
+    let origin = Origin::saying(ok("no-store", "x"));
+    let directory = Directory::new("pipe");
+    fs::create_dir_all(&directory.0).unwrap();
+    let pipe = directory.0.join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let pipe = pipe.display();
+    let text = before(&origin, "*");
+    let file = SettingsFile::saying(&text);
+    let mut edge = Edge::of(&file);
+    let (ca, key) = (format!("origin_ca = \"{pipe}\"\n"), format!("key = \"{pipe}\"\n"));
+    let secure = text.replace("origin = \"http://", "origin = \"https://");
+    let path =
+        format!("[[site.path]]\nmatch = \"/\"\nsigned = [{{ id = \"k\", file = \"{pipe}\" }}]\n");
+    for (wrong, named) in [
+        (format!("{secure}{ca}"), "origin_ca of site *"),
+        (text.replace("[[site]]", &format!("[tls]\ncert = \"{pipe}\"\n{key}[[site]]")), "tls.cert"),
+        (
+            text.replace("[[site]]", &format!("admin_token = {{ file = \"{pipe}\" }}\n[[site]]")),
+            "node.admin_token",
+        ),
+        (format!("{text}{path}"), "signed key k of site *"),
+    ] {
+        for (method, to) in [("PUT", "/v1/config"), ("POST", "/v1/config/diff")] {
+            let refused = edge.tell_admin(method, to, "", &wrong);
+            refused.assert_problem(422);
+            let said = json(refused.text())["mistakes"][0]["message"].as_str().unwrap().to_owned();
+            assert_eq!(said, format!("{named}: cannot read {pipe}: it is no regular file"));
+        }
+        file.rewrite(&wrong);
+        edge.hang_up();
+        assert!(edge.line("nothing is changed").contains("it is no regular file"));
+    }
+    assert_eq!(edge.get("/").text(), "x");
+    edge.terminate();
+    assert!(edge.ended().success());
+}
+
+#[test]
+fn settings_are_put_only_in_place_of_those_that_if_match_names() {
+    let origin = Origin::saying(ok("no-store", "x"));
+    let file = SettingsFile::saying(&before(&origin, "a.example"));
+    let edge = Edge::of(&file);
+    let etag = || edge.ask_admin("/v1/config").first("etag").to_owned();
+    let put = |lines: &str, host: &str| {
+        edge.tell_admin("PUT", "/v1/config", lines, &before(&origin, host))
+    };
+    let first = etag();
+    assert!(first.len() > 20 && first.starts_with('"') && first.ends_with('"'), "{first}");
+    assert_eq!(first, etag());
+    let named = put(&format!("If-Match: \"other\", {first}\r\n"), "b.example");
+    assert_eq!((named.status(), named.first("etag")), (200, ""), "{}", named.text());
+    let second = etag();
+    assert_ne!(first, second);
+    assert_eq!(json(named.text())["etag"], second);
+    // They are others by now; and a weak tag never says that they are the same.
+    for lines in [format!("If-Match: {first}\r\n"), format!("If-Match: W/{second}\r\n")] {
+        let outdated = put(&lines, "c.example");
+        outdated.assert_problem(412);
+        assert!(json(outdated.text())["detail"].as_str().unwrap().contains(&second));
+    }
+    assert_eq!(etag(), second);
+    let same = edge.tell_admin("POST", "/v1/config/diff", "", &before(&origin, "c.example"));
+    assert_eq!(json(same.text())["etag"], second, "a diff is against this");
+    assert_eq!(put("If-Match: *\r\n", "c.example").status(), 200);
+    edge.get_of_until("c.example", "/", |answer| answer.status() == 200);
+}

@@ -85,7 +85,7 @@ fn a_key_in_the_environment_is_used_and_one_that_is_missing_is_named() {
     assert_eq!(h2::Client::tls(edge.addresses[0]).get("/").body, "x");
     let ran = nigh(&["run", file.argument()]);
     assert_eq!(ran.code, Some(1), "{ran:?}");
-    assert!(ran.stderr.contains("the variable NIGH_IT_KEY holds no private key"), "{ran:?}");
+    assert!(ran.stderr.contains("the variable NIGH_IT_KEY holds no key"), "{ran:?}");
 }
 
 #[test]

@@ -160,15 +160,40 @@ fn responses_in_passing_have_a_window_each_under_the_same_ceiling() {
 }
 
 #[test]
-fn where_connections_alone_fill_the_ceiling_the_next_one_waits() {
+fn where_idle_connections_fill_the_ceiling_those_that_waited_longest_make_room() {
+    let origin = Origin::saying(ok("max-age=100", "x"));
+    let flags = [&ADMIN[..], &["--buffers", "1MiB", "--workers", "1"]].concat();
+    let edge = Edge::start(&origin, &flags);
+    edge.fill("/");
+    let mut held: Vec<Wire> = (0..50).map(|_| edge.client()).collect();
+    // From here on, the second has waited longest.
+    assert!(held[0].get("/").says("hit"));
+    // Many more than there is room for, and none of them waits for it.
+    for _ in 0..100 {
+        let mut client = edge.client();
+        assert!(client.get("/").says("hit"));
+        assert!(held[0].get("/").says("hit"));
+        held.push(client);
+    }
+    held[1].assert_closed();
+    assert!(edge.metric("nigh_idle_closed_total") >= 86, "the ceiling has room for 64");
+    assert_eq!(edge.metric("nigh_accept_pauses_total"), 0);
+}
+
+#[test]
+fn where_busy_connections_alone_fill_the_ceiling_the_next_one_waits() {
     let origin = Origin::saying(ok("max-age=100", "x"));
     let edge = Edge::start(&origin, &["--buffers", "1MiB", "--workers", "1"]);
     edge.fill("/");
-    let mut held: Vec<Wire> = (0..64).map(|_| edge.client()).collect();
-    assert!(held[63].get("/").says("hit"));
+    let begun = |mut client: Wire| {
+        client.send("GET / HTTP/1.1\r\n");
+        client
+    };
+    let mut held: Vec<Wire> = (0..64).map(|_| begun(edge.client())).collect();
     let mut waiting = edge.client();
     waiting.ask("GET", "/", "");
     edge.line("all buffers together are at their ceiling");
-    drop(held);
-    assert!(waiting.response().says("hit"));
+    held[63].send("Host: www.example\r\n\r\n");
+    assert!(held[63].response().says("hit"));
+    assert!(waiting.response().says("hit"), "one of them is idle now");
 }

@@ -37,6 +37,13 @@ impl Manager {
         }
     }
 
+    /// Reads past what was said already.
+    fn silence(&self) {
+        self.socket.set_nonblocking(true).unwrap();
+        while self.socket.recv(&mut [0; 4096]).is_ok() {}
+        self.socket.set_nonblocking(false).unwrap();
+    }
+
     #[track_caller]
     fn next(&self) -> String {
         let mut bytes = [0; 4096];
@@ -88,4 +95,26 @@ fn the_watchdog_is_told_that_all_is_well_by_each_process_in_turn() {
     edge.process.replace();
     edge.process.first_ended();
     until_pinged();
+}
+
+#[test]
+fn the_watchdog_is_told_while_a_process_finishes_before_another_one_serves() {
+    let origin = Origin::start();
+    let manager = Manager::new("systemd-finishing");
+    let mut command = manager.command();
+    command.env("WATCHDOG_USEC", "2000000");
+    let mut edge = Edge::run(command, &["--to", &origin.url()], &["--admin", "127.0.0.1:0"]);
+    let mut client = edge.begin_prefetch("http://www.example/late");
+    let asked = origin.asked();
+    edge.process.ask_to_be_replaced();
+    let line = edge.line("the new process is ready to take over");
+    // Datagrams keep their order: what was said before that is behind us soon.
+    manager.silence();
+    for _ in 0..2 {
+        assert_eq!(manager.next(), "WATCHDOG=1");
+    }
+    asked.answer(ok("max-age=100", "x"));
+    let (_, id) = line.rsplit_once("pid=").unwrap();
+    assert!(String::from_utf8(client.rest()).unwrap().contains("\"stored\""));
+    assert_eq!(manager.heard(), format!("MAINPID={}", id.trim()));
 }

@@ -185,6 +185,18 @@ impl Edge {
         wire.response()
     }
 
+    /// Asks its admin address to prefetch a URL; the answer is still to come.
+    #[track_caller]
+    pub(crate) fn begin_prefetch(&self, url: &str) -> Wire {
+        let mut wire = Wire::connect(self.admin());
+        let (host, content) = (self.admin(), format!("{{\"urls\": [\"{url}\"]}}"));
+        let length = content.len();
+        wire.send(format!(
+            "POST /v1/prefetch HTTP/1.1\r\nHost: {host}\r\nContent-Length: {length}\r\n\r\n{content}"
+        ));
+        wire
+    }
+
     /// What happens to it from now on: each chunk is an event.
     #[track_caller]
     pub(crate) fn events(&self) -> Wire {
