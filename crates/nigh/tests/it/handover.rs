@@ -374,7 +374,7 @@ fn a_process_that_is_told_to_end_while_it_finishes_takes_the_new_one_along() {
 #[test]
 fn a_new_process_that_ends_while_the_old_one_finishes_leaves_the_admin_address_to_it() {
     let origin = Origin::start();
-    let mut edge = Edge::start(&origin, &ADMIN);
+    let edge = Edge::start(&origin, &ADMIN);
     let (_client, asked) = prefetch(&edge, &origin);
     edge.process.ask_to_be_replaced();
     let line = edge.line("the new process is ready to take over");

@@ -103,7 +103,7 @@ fn the_watchdog_is_told_while_a_process_finishes_before_another_one_serves() {
     let manager = Manager::new("systemd-finishing");
     let mut command = manager.command();
     command.env("WATCHDOG_USEC", "2000000");
-    let mut edge = Edge::run(command, &["--to", &origin.url()], &["--admin", "127.0.0.1:0"]);
+    let edge = Edge::run(command, &["--to", &origin.url()], &["--admin", "127.0.0.1:0"]);
     let mut client = edge.begin_prefetch("http://www.example/late");
     let asked = origin.asked();
     edge.process.ask_to_be_replaced();
