@@ -35,6 +35,10 @@ const H2LOAD: Program =
 const NGHTTP: Program =
     Program { name: "nghttp", probe: &["--version"], package: "nghttp2-client" };
 const OPENSSL: Program = Program { name: "openssl", probe: &["version"], package: "openssl" };
+const SYSTEMD_ANALYZE: Program =
+    Program { name: "systemd-analyze", probe: &["--version"], package: "systemd" };
+const SYSTEMD_NSPAWN: Program =
+    Program { name: "systemd-nspawn", probe: &["--version"], package: "systemd-container" };
 const PYTHON: Program = Program { name: "python3", probe: &["--version"], package: "python3" };
 /// What makes a Python environment: Debian has it apart.
 const VENV: Program =
@@ -63,6 +67,8 @@ pub(crate) fn run() -> Result<(), Failure> {
         NGHTTP,
         OPENSSL,
         PYTHON,
+        SYSTEMD_ANALYZE,
+        SYSTEMD_NSPAWN,
         VENV,
         VARNISHTEST,
         WRK,

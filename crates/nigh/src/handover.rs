@@ -21,15 +21,14 @@ use std::{
     env,
     io::{ErrorKind, Read, Write},
     os::{fd::OwnedFd, unix::net::UnixStream},
-    process::{Child, ExitStatus},
     time::{Duration, Instant},
 };
 
 use anyhow::Context;
 use nigh_net::inherited::Inherited;
 use tokio::io::AsyncReadExt;
-use tracing::warn;
 
+use spawn::Process;
 pub(crate) use spawn::Program;
 
 use crate::{admin, settings::AdminAddress};
@@ -62,9 +61,9 @@ pub(crate) enum Failed {
     /// It could not be started.
     #[error("it cannot be started")]
     Start(#[from] std::io::Error),
-    /// It ended; its own last words say why.
-    #[error("it ended: {0}")]
-    Ended(ExitStatus),
+    /// It ended.
+    #[error("it ended; its own last words say why")]
+    Ended,
     /// It took too long.
     #[error("it was not ready after {} seconds", READY_LIMIT.as_secs())]
     Late,
@@ -142,37 +141,6 @@ pub(crate) struct Successor {
     line: tokio::net::UnixStream,
 }
 
-/// A child that ends when this is dropped.
-#[derive(Debug)]
-struct Process(Option<Child>);
-
-impl Process {
-    fn child(&mut self) -> &mut Child {
-        self.0.as_mut().expect("it is here until it is let go")
-    }
-
-    /// Ends it, and says how it ended; that was before, if it had.
-    fn end(&mut self) -> std::io::Result<ExitStatus> {
-        self.child().kill()?;
-        self.child().wait()
-    }
-
-    /// From here on it lives on its own.
-    fn let_go(mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        if self.0.is_some()
-            && let Err(error) = self.end()
-        {
-            warn!(%error, "the new process could not be ended");
-        }
-    }
-}
-
 impl Successor {
     /// Starts `program` with `sockets`, each under its name. Must be called within a runtime.
     pub(crate) fn start(program: &Program, sockets: Vec<(&str, OwnedFd)>) -> Result<Self, Failed> {
@@ -181,12 +149,12 @@ impl Successor {
         let line = tokio::net::UnixStream::from_std(near)?;
         let mut descriptors = sockets;
         descriptors.push((LINE, far.into()));
-        Ok(Self { process: Process(Some(program.start(descriptors)?)), line })
+        Ok(Self { process: program.start(descriptors)?, line })
     }
 
     /// Its process id.
     pub(crate) fn id(&self) -> u32 {
-        self.process.0.as_ref().map_or(0, Child::id)
+        self.process.id()
     }
 
     /// Waits until it is ready.
@@ -194,7 +162,10 @@ impl Successor {
         let mut word = [0; READY.len()];
         match tokio::time::timeout(READY_LIMIT, self.line.read_exact(&mut word)).await {
             Ok(Ok(_)) if word == READY => Ok(()),
-            Ok(_) => Err(Failed::Ended(self.ended().await?)),
+            Ok(_) => {
+                self.last_words().await?;
+                Err(Failed::Ended)
+            }
             Err(_) => {
                 self.process.end()?;
                 Err(Failed::Late)
@@ -204,15 +175,15 @@ impl Successor {
 
     /// Whether it has not ended since.
     pub(crate) fn is_there(&mut self) -> Result<(), Failed> {
-        self.process.child().try_wait()?.map_or(Ok(()), |status| Err(Failed::Ended(status)))
+        if self.process.has_ended()? { Err(Failed::Ended) } else { Ok(()) }
     }
 
     /// Waits for the end of a process that has closed the line, so that it can say why; not for long.
-    async fn ended(&mut self) -> std::io::Result<ExitStatus> {
+    async fn last_words(&self) -> std::io::Result<()> {
         let deadline = Instant::now() + LAST_WORDS_LIMIT;
         while Instant::now() < deadline {
-            if let Some(status) = self.process.child().try_wait()? {
-                return Ok(status);
+            if self.process.has_ended()? {
+                return Ok(());
             }
             tokio::time::sleep(LAST_WORDS_LOOK).await;
         }
@@ -263,10 +234,11 @@ mod tests {
             let (near, _far) = UnixStream::pair().unwrap();
             near.set_nonblocking(true).unwrap();
             let line = tokio::net::UnixStream::from_std(near).unwrap();
-            let child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
-            let mut successor = Successor { process: Process(Some(child)), line };
+            let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+            let process = Process::of(rustix::process::Pid::from_child(&child)).unwrap();
+            let mut successor = Successor { process, line };
             assert!(matches!(successor.ready().await, Err(Failed::Late)));
-            assert!(successor.process.child().try_wait().unwrap().is_some());
+            assert!(child.try_wait().unwrap().is_some());
         });
     }
 }

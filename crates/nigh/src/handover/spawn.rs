@@ -4,22 +4,34 @@
 //! The protocol wants the new process' own id in its environment, which is known behind the fork
 //! only. Nothing may be allocated there (fork(2) in a process with threads), so all that execve(2)
 //! is given is made before, with room for the id.
+//!
+//! It forks twice, and the process in between ends: whoever supervises this one adopts the new one.
+//! systemd hears the end of its own children only. Of a main process that is somebody else's child
+//! it may neither notice the end nor wait for it, and kills it as soon as it has asked it to stop.
 
 #![expect(unsafe_code, reason = "descriptors by number, and what is done between fork and exec")]
 
 use std::{
     env,
     ffi::{CString, OsString},
-    io,
+    fs::File,
+    io::{self, Read},
     os::{
         fd::{AsRawFd, FromRawFd, OwnedFd, RawFd},
         unix::{ffi::OsStrExt, process::CommandExt},
     },
     path::{Path, PathBuf},
-    process::{Child, Command},
+    process::Command,
+    time::Duration,
 };
 
-use rustix::io::{FdFlags, fcntl_dupfd_cloexec, fcntl_getfd, fcntl_setfd};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::{Errno, FdFlags, fcntl_dupfd_cloexec, fcntl_getfd, fcntl_setfd, retry_on_intr},
+    pipe::{PipeFlags, pipe_with},
+    process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal},
+};
+use tracing::warn;
 
 use super::FIRST;
 
@@ -28,6 +40,65 @@ const REPLACED: [&str; 4] = ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "WATC
 
 /// Digits of the largest process id there can be, and the end of the text.
 const DIGITS: usize = 11;
+
+/// How long the kernel may take to end a process that it was told to.
+const END_LIMIT: Duration = Duration::from_secs(5);
+
+/// A process that this one has started and that is not its child. Dropped, it is ended.
+#[derive(Debug)]
+pub(super) struct Process {
+    id: Pid,
+    /// `None` once it lives on its own.
+    handle: Option<OwnedFd>,
+}
+
+impl Process {
+    /// The one with this id, which nobody may have waited for.
+    pub(super) fn of(id: Pid) -> io::Result<Self> {
+        Ok(Self { id, handle: Some(pidfd_open(id, PidfdFlags::empty())?) })
+    }
+
+    /// Its id.
+    pub(super) fn id(&self) -> u32 {
+        self.id.as_raw_nonzero().get().unsigned_abs()
+    }
+
+    /// Whether it has ended.
+    pub(super) fn has_ended(&self) -> io::Result<bool> {
+        self.ends_within(Duration::ZERO)
+    }
+
+    /// Ends it; that it has ended before is no error.
+    pub(super) fn end(&self) -> io::Result<()> {
+        let Some(handle) = &self.handle else { return Ok(()) };
+        match pidfd_send_signal(handle, Signal::KILL) {
+            Ok(()) if self.ends_within(END_LIMIT)? => Ok(()),
+            Ok(()) => Err(io::ErrorKind::TimedOut.into()),
+            Err(Errno::SRCH) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// From here on it lives on its own.
+    pub(super) fn let_go(mut self) {
+        self.handle = None;
+    }
+
+    fn ends_within(&self, limit: Duration) -> io::Result<bool> {
+        let Some(handle) = &self.handle else { return Ok(false) };
+        let limit = Timespec::try_from(limit).map_err(io::Error::other)?;
+        let mut ended = [PollFd::new(handle, PollFlags::IN)];
+        Ok(retry_on_intr(|| poll(&mut ended, Some(&limit)))? > 0)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if let Err(error) = self.end() {
+            warn!(%error, "the new process could not be ended");
+        }
+    }
+}
 
 /// How this process was started.
 #[derive(Debug)]
@@ -61,21 +132,53 @@ impl Program {
     }
 
     /// Starts it with `descriptors`, each under its name.
-    pub(super) fn start(&self, descriptors: Vec<(&str, OwnedFd)>) -> io::Result<Child> {
+    pub(super) fn start(&self, descriptors: Vec<(&str, OwnedFd)>) -> io::Result<Process> {
         let count = RawFd::try_from(descriptors.len()).map_err(io::Error::other)?;
         let names: Vec<&str> = descriptors.iter().map(|(name, _)| *name).collect();
         // Out of the way of where they have to be.
+        let out_of_the_way = |descriptor| fcntl_dupfd_cloexec(descriptor, FIRST + count);
         let held = descriptors
             .iter()
-            .map(|(_, descriptor)| fcntl_dupfd_cloexec(descriptor, FIRST + count))
+            .map(|(_, descriptor)| out_of_the_way(descriptor))
             .collect::<Result<Vec<OwnedFd>, _>>()?;
         let sources = held.iter().map(AsRawFd::as_raw_fd).collect();
         let mut image = Image::new(self, sources, &names.join(":"))?;
+        let (said, says) = pipe_with(PipeFlags::CLOEXEC)?;
+        let says = out_of_the_way(&says)?;
         let mut command = Command::new(&self.path);
-        // SAFETY: between fork and exec, `enter` makes system calls and writes into memory that is
-        // there already; it takes no lock and allocates nothing.
-        unsafe { command.pre_exec(move || Err(image.enter())) };
-        command.spawn()
+        // SAFETY: between fork and exec, `step_aside` and `enter` make system calls and write into
+        // memory that is there already; they take no lock and allocate nothing.
+        unsafe {
+            command.pre_exec(move || Err(step_aside(&says).unwrap_or_else(|| image.enter())))
+        };
+        // It comes back when the program runs; who is waited for is the one in between.
+        command.spawn()?.wait()?;
+        drop(command);
+        let mut id = [0; size_of::<i32>()];
+        File::from(said).read_exact(&mut id)?;
+        let id = Pid::from_raw(i32::from_ne_bytes(id)).ok_or(io::ErrorKind::InvalidData)?;
+        Process::of(id).inspect_err(|_| {
+            // Who cannot be watched must not stay; the error says why it could not.
+            let _ = kill_process(id, Signal::KILL);
+        })
+    }
+}
+
+/// Forks and ends, once it has said the new process' id; that one comes back, with nothing, or with
+/// what went wrong.
+fn step_aside(says: &OwnedFd) -> Option<io::Error> {
+    // SAFETY: nothing else runs in this copy of the process, and it is left as it is in both.
+    match unsafe { libc::fork() } {
+        0 => None,
+        id if id < 0 => Some(io::Error::last_os_error()),
+        id => {
+            let status = match rustix::io::write(says, &id.to_ne_bytes()) {
+                Ok(_) => 0,
+                Err(_) => 1,
+            };
+            // SAFETY: ends this copy at once, and runs nothing of what the process has left to do.
+            unsafe { libc::_exit(status) }
+        }
     }
 }
 
