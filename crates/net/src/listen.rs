@@ -17,6 +17,7 @@ use std::{
 
 use nigh_cache::key::Scheme;
 use nigh_edge::client::Network;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{
     io::DuplexStream,
@@ -175,18 +176,30 @@ pub async fn accept(listener: TcpListener, door: Door, service: Rc<Service>, ope
         // Each listener may see the last place free at once: the limit is exceeded by their number at
         // most.
         if open.count() >= service.limits().connections {
-            wait_for_room(&service, &mut told, "as many connections as allowed are open").await;
+            wait_for_room(
+                &listener,
+                &service,
+                &mut told,
+                "as many connections as allowed are open",
+            )
+            .await;
             continue;
         }
         if !service.shared().buffers.has_room(cost) {
-            wait_for_room(&service, &mut told, "all buffers together are at their ceiling").await;
+            wait_for_room(
+                &listener,
+                &service,
+                &mut told,
+                "all buffers together are at their ceiling",
+            )
+            .await;
             continue;
         }
         let (stream, address) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) if is_out_of_descriptors(&error) => {
                 let why = "no file descriptors are left: raise `ulimit -n`";
-                wait_for_room(&service, &mut told, why).await;
+                wait_for_room(&listener, &service, &mut told, why).await;
                 continue;
             }
             // The client was gone before it was accepted (accept(2)): the next one.
@@ -205,6 +218,7 @@ pub async fn accept(listener: TcpListener, door: Door, service: Rc<Service>, ope
         let Some(reserved) = service.reserve(cost) else { continue };
         let entered = open.enter();
         service.counters().accepted();
+        service.has_found_room();
         if is_short(&service, &open) {
             service.make_room();
         }
@@ -235,17 +249,28 @@ pub(crate) async fn serve_inward(
 /// Whether there is little room left for connections or their buffers.
 fn is_short(service: &Service, open: &Open) -> bool {
     let (connections, buffers) = (service.limits().connections, &service.shared().buffers);
-    open.count() >= connections - connections / KEPT_FREE
+    open.count() > connections - connections / KEPT_FREE
         || !buffers.has_room(buffers.ceiling() / KEPT_FREE as u64)
 }
 
-/// Waits until there may be room again: no longer than it takes to close connections that wait, if
-/// there are any.
-async fn wait_for_room(service: &Service, told: &mut Option<tokio::time::Instant>, why: &str) {
-    match service.ask_for_room() {
-        0 => pause(service, told, why).await,
-        _ => tokio::task::yield_now().await,
+/// Waits until there may be room again: if somebody wants to come in, no longer than it takes to close
+/// connections that wait, if there are any.
+async fn wait_for_room(
+    listener: &TcpListener,
+    service: &Service,
+    told: &mut Option<tokio::time::Instant>,
+    why: &str,
+) {
+    if is_wanted(listener) && service.ask_for_room() > 0 {
+        return tokio::task::yield_now().await;
     }
+    pause(service, told, why).await;
+}
+
+/// Whether a connection waits to be accepted.
+fn is_wanted(listener: &TcpListener) -> bool {
+    let mut looked = [PollFd::new(listener, PollFlags::IN)];
+    poll(&mut looked, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
 }
 
 async fn pause(service: &Service, told: &mut Option<tokio::time::Instant>, why: &str) {

@@ -407,6 +407,14 @@ impl Service {
         dismissed
     }
 
+    /// There was room for a connection: whoever has asked for some before asks again if need be.
+    pub(crate) fn has_found_room(&self) {
+        // Read first: that is all it costs where nobody has asked.
+        if self.shared.room_wanted.load(Ordering::Relaxed) {
+            self.shared.room_wanted.store(false, Ordering::Relaxed);
+        }
+    }
+
     /// Makes room if a core has asked for it.
     pub(crate) fn make_room_if_wanted(&self) {
         if self.shared.room_wanted.swap(false, Ordering::Relaxed) {
