@@ -8,6 +8,7 @@ mod markdown;
 mod origin;
 mod page;
 mod process;
+mod purges;
 mod reads;
 mod sim;
 
@@ -29,6 +30,8 @@ enum Measurement {
     Eviction(eviction::Arguments),
     /// A page of small objects and one large object over long round trips
     Page(page::Arguments),
+    /// Purge rules in a store of millions of objects: what adding one costs, and sweeping
+    Purges(purges::Arguments),
     /// Reads from a disk, by threads and by io_uring, on one core
     Reads(reads::Arguments),
     /// Chord rings of up to a million nodes in the simulator: inputs a second, bytes a node
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
         Measurement::Edge(arguments) => edge::run(&arguments).map_err(Into::into),
         Measurement::Eviction(arguments) => eviction::run(&arguments).map_err(Into::into),
         Measurement::Page(arguments) => page::run(&arguments).map_err(Into::into),
+        Measurement::Purges(arguments) => purges::run(&arguments),
         Measurement::Reads(arguments) => reads::run(&arguments).map_err(Into::into),
         Measurement::Sim(arguments) => sim::run(&arguments).map_err(Into::into),
         Measurement::Soak(arguments) => edge::soak::run(&arguments).map_err(Into::into),

@@ -1,6 +1,7 @@
 //! A `nigh` process: its lines, its signals, its end.
 
 use std::{
+    cell::RefCell,
     io::{BufRead, BufReader, Read, Write},
     process::{Child, Command, ExitStatus, Stdio},
     sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel},
@@ -12,14 +13,19 @@ use super::PATIENCE;
 /// The program under test.
 pub(crate) const NIGH: &str = env!("CARGO_BIN_EXE_nigh");
 
-/// A process that runs until it is told to end; dropping it kills it.
+/// A process that runs until it is told to end; dropping it kills it, and those it has started.
 #[derive(Debug)]
 pub(crate) struct Process {
     child: Child,
     lines: Receiver<String>,
-    /// Those that have taken its place, one after the other; they write to the same outputs.
+    /// Those that were started to take its place; they write to the same outputs.
+    started: RefCell<Vec<u32>>,
+    /// Those that have, one after the other.
     successors: Vec<u32>,
 }
+
+/// What a process says of one that it has started.
+const STARTED: &str = "a new process is started";
 
 impl Process {
     /// Starts `command`, and reads the lines of those of its outputs that are piped.
@@ -38,7 +44,7 @@ impl Process {
         if let Some(stderr) = child.stderr.take() {
             pass_lines_on(stderr, out);
         }
-        Self { child, lines, successors: Vec::new() }
+        Self { child, lines, started: RefCell::default(), successors: Vec::new() }
     }
 
     /// The next of its lines that contains `words`.
@@ -48,7 +54,11 @@ impl Process {
         let mut passed = Vec::new();
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            match self.lines.recv_timeout(left) {
+            let line = self.lines.recv_timeout(left);
+            if let Some(id) = line.as_ref().ok().and_then(|line| started(line)) {
+                self.started.borrow_mut().push(id);
+            }
+            match line {
                 Ok(line) if line.contains(words) => return line,
                 Ok(line) => passed.push(line),
                 Err(RecvTimeoutError::Timeout) => panic!("no line with {words:?} in {passed:#?}"),
@@ -76,9 +86,8 @@ impl Process {
     #[track_caller]
     pub(crate) fn replace(&mut self) {
         self.ask_to_be_replaced();
-        let line = self.line("a new process is started");
-        let (_, id) = line.rsplit_once("pid=").expect("the line names the process");
-        self.successors.push(id.trim().parse().expect("a number"));
+        let id = started(&self.line(STARTED)).expect("the line names the process");
+        self.successors.push(id);
         self.line("the new process serves");
     }
 
@@ -140,12 +149,18 @@ impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        for id in &self.successors {
+        for id in self.started.get_mut() {
             let mut kill = Command::new("kill");
             // Most have ended.
             let _ = kill.args(["-KILL", &id.to_string()]).stderr(Stdio::null()).status();
         }
     }
+}
+
+/// The process that a line says was started, if it does.
+fn started(line: &str) -> Option<u32> {
+    let (_, id) = line.split_once(STARTED)?.1.rsplit_once("pid=")?;
+    id.trim().parse().ok()
 }
 
 fn pass_lines_on(from: impl Read + Send + 'static, to: Sender<String>) {
