@@ -68,7 +68,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<String, Box<dyn Error>> {
         ("a tag", What::Tag(b"tagged"[..].into())),
         ("all", What::All),
     ];
-    let mut table = Table::new(["rule", "objects", "call us", "look-up us", "step us", "steps"]);
+    let mut table =
+        Table::new(["rule", "objects", "call us", "look-up us", "step us", "longest", "steps"]);
     for (name, what) in rules {
         check_interrupt()?;
         let objects = store.statistics().objects;
@@ -76,19 +77,20 @@ pub(crate) fn run(arguments: &Arguments) -> Result<String, Box<dyn Error>> {
         store.purge(Rule { what, soft: false, at: now() });
         let call = began.elapsed();
         let lookup = (0..LOOKUPS).map(|number| look_up(&store, number)).max().unwrap_or_default();
-        let (mut sweep, mut steps, mut step) = (Sweep::default(), 1_u32, Duration::ZERO);
-        loop {
+        let mut sweep = Sweep::default();
+        let mut steps = Vec::new();
+        let mut done = false;
+        while !done {
             let began = Instant::now();
-            let done = store.sweep(&mut sweep, SWEPT);
-            step = step.max(began.elapsed());
-            if done {
-                break;
-            }
-            steps += 1;
+            done = store.sweep(&mut sweep, SWEPT);
+            steps.push(began.elapsed());
         }
+        steps.sort_unstable();
+        let (median, longest) = (steps[steps.len() / 2], steps[steps.len() - 1]);
         let micros = |time: Duration| format!("{:.1}", time.as_secs_f64() * 1e6);
-        let cells = [objects.to_string(), micros(call), micros(lookup), micros(step)];
-        table.row([vec![name.to_owned()], cells.into(), vec![steps.to_string()]].concat());
+        let times = [call, lookup, median, longest].map(micros);
+        let counts = [vec![name.to_owned(), objects.to_string()], vec![steps.len().to_string()]];
+        table.row([&counts[0], &times[..], &counts[1]].concat());
     }
     let left = store.statistics().objects;
     Ok(format!("{}\n{left} objects are left.\n", table.text()))
