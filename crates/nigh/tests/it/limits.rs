@@ -163,6 +163,22 @@ fn an_idle_connection_makes_room_whichever_worker_has_it() {
 }
 
 #[test]
+fn connections_that_come_together_cost_no_more_idle_ones_than_they_need() {
+    let origin = Origin::saying(ok("max-age=100", "x"));
+    let flags = ["--max-connections", "128", "--workers", "1", "--admin", "127.0.0.1:0"];
+    let edge = Edge::start(&origin, &flags);
+    let held = [(); 116].map(|()| edge.client());
+    edge.status_until(|status| status["connections"] == 116);
+    edge.process.pause();
+    let mut together = [(); 40].map(|()| edge.client());
+    edge.process.go_on();
+    together.iter_mut().for_each(|client| assert_eq!(client.get("/").text(), "x"));
+    let closed = edge.metric("nigh_idle_closed_total");
+    assert!((36..50).contains(&closed), "{closed} for 40 of which 4 had room");
+    drop(held);
+}
+
+#[test]
 fn an_http2_connection_makes_room_only_once_its_streams_have_ended() {
     let origin = Origin::start();
     let flags = ["--max-connections", "1", "--workers", "1", "--admin", "127.0.0.1:0"];

@@ -3,7 +3,10 @@
 use std::{
     io::{BufRead, BufReader, Read, Write},
     process::{Child, Command, ExitStatus, Stdio},
-    sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel},
+    sync::{
+        Arc, Mutex,
+        mpsc::{Receiver, RecvTimeoutError, Sender, channel},
+    },
     time::{Duration, Instant},
 };
 
@@ -19,6 +22,9 @@ pub(crate) struct Process {
     lines: Receiver<String>,
     /// Those that have taken its place, one after the other; they write to the same outputs.
     successors: Vec<u32>,
+    /// All that were started for that, whether they came to it or not: they are nobody's children, and
+    /// would serve on once what they wait for is gone.
+    started: Arc<Mutex<Vec<u32>>>,
 }
 
 impl Process {
@@ -32,13 +38,14 @@ impl Process {
             .spawn()
             .expect("nigh starts");
         let (out, lines) = channel();
+        let started = Arc::default();
         if let Some(stdout) = child.stdout.take() {
-            pass_lines_on(stdout, out.clone());
+            pass_lines_on(stdout, out.clone(), Arc::clone(&started));
         }
         if let Some(stderr) = child.stderr.take() {
-            pass_lines_on(stderr, out);
+            pass_lines_on(stderr, out, Arc::clone(&started));
         }
-        Self { child, lines, successors: Vec::new() }
+        Self { child, lines, successors: Vec::new(), started }
     }
 
     /// The next of its lines that contains `words`.
@@ -76,10 +83,18 @@ impl Process {
     #[track_caller]
     pub(crate) fn replace(&mut self) {
         self.ask_to_be_replaced();
-        let line = self.line("a new process is started");
-        let (_, id) = line.rsplit_once("pid=").expect("the line names the process");
-        self.successors.push(id.trim().parse().expect("a number"));
+        let line = self.line(STARTED);
+        self.successors.push(started(&line).expect("the line names the process"));
         self.line("the new process serves");
+    }
+
+    /// Lets it do nothing, until [`Self::go_on`].
+    pub(crate) fn pause(&self) {
+        self.signal("-STOP");
+    }
+
+    pub(crate) fn go_on(&self) {
+        self.signal("-CONT");
     }
 
     /// The process that serves.
@@ -140,7 +155,7 @@ impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        for id in &self.successors {
+        for id in &*self.started.lock().expect("nobody panics while holding it") {
             let mut kill = Command::new("kill");
             // Most have ended.
             let _ = kill.args(["-KILL", &id.to_string()]).stderr(Stdio::null()).status();
@@ -148,9 +163,19 @@ impl Drop for Process {
     }
 }
 
-fn pass_lines_on(from: impl Read + Send + 'static, to: Sender<String>) {
+/// What is said of a process that is to take another one's place.
+const STARTED: &str = "a new process is started";
+
+/// Its id, if that is what a line says.
+fn started(line: &str) -> Option<u32> {
+    let (_, id) = line.rsplit_once("pid=").filter(|_| line.contains(STARTED))?;
+    id.trim().parse().ok()
+}
+
+fn pass_lines_on(from: impl Read + Send + 'static, to: Sender<String>, all: Arc<Mutex<Vec<u32>>>) {
     std::thread::spawn(move || {
         for line in BufReader::new(from).lines().map_while(Result::ok) {
+            all.lock().expect("nobody panics while holding it").extend(started(&line));
             if to.send(line).is_err() {
                 return;
             }
