@@ -272,7 +272,11 @@ async fn wait_for_room(
             return;
         }
     }
-    if is_wanted(listener) && service.ask_for_room() > 0 {
+    if !is_wanted(listener) {
+        // Nobody is kept waiting, so there is nothing to tell.
+        return tokio::time::sleep(PAUSE).await;
+    }
+    if service.ask_for_room() > 0 {
         return tokio::task::yield_now().await;
     }
     pause(service, told, why).await;
