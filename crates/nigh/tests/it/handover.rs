@@ -380,7 +380,6 @@ fn settings_that_are_read_again_while_another_process_is_on_its_way_are_read_by_
     edge.hang_up();
     edge.line("the settings were read again");
     asked.answer(ok("max-age=100", "x"));
-    edge.line("the new process serves");
     edge.line("the settings were read again");
     assert_eq!(edge.get("/").status(), 421, "there is no www.example any more");
 }

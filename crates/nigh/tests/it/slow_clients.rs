@@ -180,9 +180,11 @@ fn where_idle_connections_fill_the_ceiling_those_that_waited_longest_make_room()
     assert_eq!(edge.metric("nigh_accept_pauses_total"), 0);
 }
 
-/// A client that says the first line of a request, and so is not idle any more.
+/// A client that has said the first line of a request, and it was read: it came with one that is
+/// answered.
 fn begun(mut client: Wire) -> Wire {
-    client.send("GET / HTTP/1.1\r\n");
+    client.send("GET / HTTP/1.1\r\nHost: www.example\r\n\r\nGET / HTTP/1.1\r\n");
+    assert!(client.response().says("hit"));
     client
 }
 
@@ -190,7 +192,8 @@ fn begun(mut client: Wire) -> Wire {
 fn a_head_that_there_is_no_room_for_is_503_with_a_time_to_come_again() {
     let origin = Origin::saying(ok("max-age=100", "x"));
     let edge = Edge::start(&origin, &["--buffers", "1MiB", "--workers", "1"]);
-    let mut held: Vec<Wire> = (0..64).map(|_| begun(edge.client())).collect();
+    edge.fill("/");
+    let mut held: Vec<Wire> = (0..64).map(|_| edge.client()).map(begun).collect();
     held[0].send(format!("X-Long: {}", "x".repeat(16 * 1024)));
     let refused = held[0].response();
     refused.assert_problem(503);
