@@ -43,9 +43,9 @@ pub enum Refusal {
     /// The client's: none, or wrong ones. RFC 9110, section 11.7.
     #[error("this proxy asks for a name and a password")]
     Credentials,
-    /// The client's: too many wrong ones; later it may try again.
-    #[error("too many wrong passwords: try again in a minute")]
-    Attempts,
+    /// The client's: too many wrong ones; after so many seconds it may try again.
+    #[error("too many wrong passwords: try again later")]
+    Attempts(u32),
     /// Nobody's: as many tunnels as may be are open; later there may be room.
     #[error("as many tunnels as this proxy allows are open")]
     Tunnels,
@@ -71,7 +71,7 @@ impl Refusal {
                 StatusCode::FORBIDDEN
             }
             Self::Credentials => StatusCode::PROXY_AUTHENTICATION_REQUIRED,
-            Self::Attempts => StatusCode::TOO_MANY_REQUESTS,
+            Self::Attempts(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Tunnels => StatusCode::SERVICE_UNAVAILABLE,
             Self::Scheme | Self::NoHost => StatusCode::BAD_REQUEST,
             Self::NotASite => StatusCode::MISDIRECTED_REQUEST,
@@ -85,7 +85,7 @@ impl Refusal {
             Self::Destination => "destination-refused",
             Self::ConnectPort | Self::HttpPort => "port-refused",
             Self::Credentials => "credentials-wanted",
-            Self::Attempts => "too-many-attempts",
+            Self::Attempts(_) => "too-many-attempts",
             Self::Tunnels => "too-many-tunnels",
             Self::Scheme => "scheme-refused",
             Self::NotASite => "not-a-site",

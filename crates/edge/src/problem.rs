@@ -119,7 +119,8 @@ impl Problem {
     /// 9110, section 10.2.3).
     pub const fn retry_after(self) -> Option<u32> {
         match self {
-            Self::TooManyRequests(seconds) => Some(seconds),
+            Self::TooManyRequests(seconds)
+            | Self::Proxy(forward_proxy::Refusal::Attempts(seconds)) => Some(seconds),
             Self::Origin(Failure::NoRoom) => Some(1),
             _ => None,
         }

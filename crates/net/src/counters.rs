@@ -148,7 +148,7 @@ impl Counters {
             Problem::Proxy(Refusal::Destination) => self.proxy_destination(),
             Problem::Proxy(Refusal::ConnectPort | Refusal::HttpPort) => self.proxy_port(),
             Problem::Proxy(Refusal::Credentials) => self.proxy_credentials(),
-            Problem::Proxy(Refusal::Attempts) => self.proxy_attempts(),
+            Problem::Proxy(Refusal::Attempts(_)) => self.proxy_attempts(),
             Problem::Proxy(Refusal::Tunnels) => self.proxy_tunnels(),
             Problem::Proxy(Refusal::Scheme | Refusal::NotASite | Refusal::NoHost) => {
                 self.proxy_other();

@@ -23,6 +23,7 @@ use std::{
 use http::Method;
 use nigh_cache::{flight::Failure, key::Scheme};
 use nigh_edge::{
+    client,
     forward_proxy::{
         Refusal, Rules,
         pac::{self, Exception},
@@ -57,7 +58,7 @@ use crate::{
 /// resolver takes.
 const LOOKUPS_AT_ONCE: usize = 64;
 
-/// How long a host that was found at an address is taken to be there still.
+/// How long a host that was found at an address, or at others only, is taken to be there still.
 const HOST_FOUND_FOR: Duration = Duration::from_secs(30);
 
 /// How often destinations that nobody asks for are looked for.
@@ -161,6 +162,8 @@ pub(crate) struct Forward {
     destinations: Destinations,
     /// Hosts that were found where clients were going.
     found: RefCell<Proved>,
+    /// Hosts that were found elsewhere only.
+    elsewhere: RefCell<Proved>,
     counters: Arc<Counters>,
 }
 
@@ -226,7 +229,8 @@ enum Claim {
     Host(Box<str>, SocketAddr),
 }
 
-/// What was found out last on a connection.
+/// What was found out for a request, and holds for that one alone: what may be taken to hold for others
+/// is remembered apart, for as long as it may.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Proof {
     tag: Tag,
@@ -243,6 +247,7 @@ impl Forward {
             proxy,
             egress,
             found: RefCell::default(),
+            elsewhere: RefCell::default(),
             counters,
         });
         tokio::task::spawn_local(sweep(Rc::downgrade(&forward)));
@@ -316,7 +321,8 @@ impl Forward {
         let tag = self.proxy.tags.of(&[b"host", host.as_bytes(), original.to_string().as_bytes()]);
         let known = match asked.client.proof {
             Some(proof) if proof.tag == tag => Some(proof.verdict == Verdict::Holds),
-            _ => self.found.borrow().holds(tag, now).then_some(true),
+            _ if self.found.borrow().holds(tag, now) => Some(true),
+            _ => self.elsewhere.borrow().holds(tag, now).then_some(false),
         };
         let is_there = match host.parse::<IpAddr>() {
             _ if port != original.port() => false,
@@ -361,7 +367,7 @@ impl Forward {
             return match proof.verdict {
                 Verdict::Holds => Ok(None),
                 Verdict::Fails => Err(Refusal::Credentials),
-                Verdict::Late => Err(Refusal::Attempts),
+                Verdict::Late(wait) => Err(Refusal::Attempts(client::retry_after(wait))),
             };
         }
         if gate.knows(tag) {
@@ -383,16 +389,23 @@ impl Forward {
                 let looking = self.egress.resolve(&host, original.port());
                 let found = timeout(self.proxy.settings.connect_time, looking).await;
                 let ip = original.ip().to_canonical();
-                let is_there = found.is_ok_and(|found| {
-                    found.is_ok_and(|found| found.iter().any(|one| one.ip().to_canonical() == ip))
-                });
-                if is_there {
+                let remember = |known: &RefCell<Proved>| {
                     let now = Instant::now();
-                    self.found.borrow_mut().remember(tag, now + HOST_FOUND_FOR, now);
-                    Verdict::Holds
-                } else {
-                    self.counters.host_elsewhere();
-                    Verdict::Fails
+                    known.borrow_mut().remember(tag, now + HOST_FOUND_FOR, now);
+                };
+                match found {
+                    Ok(Ok(found)) if found.iter().any(|one| one.ip().to_canonical() == ip) => {
+                        remember(&self.found);
+                        Verdict::Holds
+                    }
+                    found => {
+                        // Where nothing came of the lookup, the next may find it.
+                        if let Ok(Ok(_)) = found {
+                            remember(&self.elsewhere);
+                        }
+                        self.counters.host_elsewhere();
+                        Verdict::Fails
+                    }
                 }
             }
         };

@@ -246,11 +246,14 @@ pub(crate) async fn serve_inward(
     drop(entered);
 }
 
-/// Whether there is little room left for connections or their buffers.
+/// Whether there is little room left for connections or their buffers, once those have ended that were
+/// told to: many come in before the first of them does.
 fn is_short(service: &Service, open: &Open) -> bool {
-    let (connections, buffers) = (service.limits().connections, &service.shared().buffers);
-    open.count() > connections - connections / KEPT_FREE
-        || !buffers.has_room(buffers.ceiling() / KEPT_FREE as u64)
+    let (connections, account) = (service.limits().connections, &service.shared().buffers);
+    let leaving = service.leaving();
+    let kept_free = account.ceiling() / KEPT_FREE as u64;
+    open.count().saturating_sub(leaving) > connections - connections / KEPT_FREE
+        || !account.has_room(kept_free.saturating_sub(leaving as u64 * buffers::CONNECTION))
 }
 
 /// Waits until there may be room again: if somebody wants to come in, no longer than it takes to close
@@ -261,7 +264,19 @@ async fn wait_for_room(
     told: &mut Option<tokio::time::Instant>,
     why: &str,
 ) {
-    if is_wanted(listener) && service.ask_for_room() > 0 {
+    // Those that were told to end do so when it is their turn, unless they cannot write.
+    let leaving = service.leaving();
+    if leaving > 0 {
+        tokio::task::yield_now().await;
+        if service.leaving() < leaving {
+            return;
+        }
+    }
+    if !is_wanted(listener) {
+        // Nobody is kept waiting, so there is nothing to tell.
+        return tokio::time::sleep(PAUSE).await;
+    }
+    if service.ask_for_room() > 0 {
         return tokio::task::yield_now().await;
     }
     pause(service, told, why).await;

@@ -25,7 +25,7 @@ use std::{
 
 use bytes::Bytes;
 use http::StatusCode;
-use nigh_cache::key::Scheme;
+use nigh_cache::{flight::Failure, key::Scheme};
 use nigh_edge::{
     cache_status::CacheStatus,
     client::Network,
@@ -74,7 +74,7 @@ pub(crate) struct Client {
     pub(crate) network: Option<Network>,
     /// Where it was going, if it was redirected here.
     pub(crate) original: Option<SocketAddr>,
-    /// What was last found out of it, for a forward proxy.
+    /// What was found out for the request that is to be judged, for a forward proxy.
     pub(crate) proof: Option<Proof>,
 }
 
@@ -214,6 +214,7 @@ where
                         // What has to be proved first is read again.
                         if !matches!(begun, Begun::Prove(_)) {
                             input.consume(length);
+                            client.proof = None;
                         }
                         Some(begun)
                     }
@@ -263,8 +264,9 @@ where
             self.rest();
             self.timer.set(self.service.limits().idle_time);
         } else if !self.has_room() {
-            let detail = "this edge has no room for it now";
-            self.own_and_close(StatusCode::SERVICE_UNAVAILABLE, detail).await?;
+            let (failure, problem) = (Failure::NoRoom, Problem::from(Failure::NoRoom));
+            let after = problem.retry_after();
+            self.own_and_close(problem.status(), &failure.to_string(), after).await?;
             return Ok(false);
         } else if self.timer.deadline > Instant::now() + self.service.limits().head_time {
             // The head has begun: from now on it is the whole head that is late, not its bytes.
@@ -296,8 +298,8 @@ where
             Ok(None) => Ok(false),
             Err(error) if error.kind() == ErrorKind::TimedOut && begun => {
                 self.service.counters().slow_head();
-                self.own_and_close(StatusCode::REQUEST_TIMEOUT, "the head took too long to arrive")
-                    .await?;
+                let detail = "the head took too long to arrive";
+                self.own_and_close(StatusCode::REQUEST_TIMEOUT, detail, None).await?;
                 Ok(false)
             }
             Err(error) => Err(error),
@@ -333,23 +335,27 @@ where
 
     async fn refuse(&mut self, refusal: Refusal) -> std_io::Result<()> {
         self.service.counters().refused();
-        self.own_and_close(refusal.status(), &refusal.to_string()).await
+        self.own_and_close(refusal.status(), &refusal.to_string(), None).await
     }
 
     /// Answers what is no request, but counts like one: who sends much of that is told to wait, too.
-    async fn own_and_close(&mut self, status: StatusCode, detail: &str) -> std_io::Result<()> {
+    async fn own_and_close(
+        &mut self,
+        status: StatusCode,
+        detail: &str,
+        retry_after: Option<u32>,
+    ) -> std_io::Result<()> {
         let service = Rc::clone(&self.service);
-        let limited = service.refusal(&self.client);
-        let (status, body, cache) = match limited {
-            None => (status, problem::body(status, detail), CacheStatus::EMPTY),
+        let (status, body, cache, retry_after) = match service.refusal(&self.client) {
+            None => (status, problem::body(status, detail), CacheStatus::EMPTY, retry_after),
             Some(limited) => {
                 let cache = CacheStatus::EMPTY.detail(limited.word());
-                (limited.status(), limited.body(), cache)
+                (limited.status(), limited.body(), cache, limited.retry_after())
             }
         };
         let (output, text) = (&mut self.output, &mut self.buffers.text);
         service.write_own(output, status, body.len(), Methods::USUAL, cache, text);
-        if let Some(seconds) = limited.and_then(Problem::retry_after) {
+        if let Some(seconds) = retry_after {
             write::number_field(&mut self.output.0, "retry-after", u64::from(seconds));
         }
         self.output.field("connection", b"close");

@@ -398,6 +398,11 @@ impl Service {
         dismissed
     }
 
+    /// How many of this core's connections were told to, and have not ended yet.
+    pub(crate) fn leaving(&self) -> usize {
+        self.places.borrow().leaving()
+    }
+
     /// The same where nothing is left at all: if none waits here, the other cores are asked.
     pub(crate) fn ask_for_room(&self) -> usize {
         let dismissed = self.make_room();

@@ -307,8 +307,8 @@ async fn live(
     };
     match lifecycle::run(&edge, &mut signals, &mut watchdog, manager, program, reload).await {
         End::Told => finish(edge, manager).await,
-        End::Replaced(successor) => {
-            make_room(edge, successor, signals, &mut watchdog, manager).await
+        End::Replaced { successor, reload } => {
+            make_room(edge, successor, reload, signals, &mut watchdog, manager).await
         }
     }
 }
@@ -329,6 +329,7 @@ async fn finish(mut edge: Edge, manager: &Manager) -> anyhow::Result<()> {
 async fn make_room(
     mut edge: Edge,
     successor: Successor,
+    reload: bool,
     mut signals: Signals,
     watchdog: &mut Watchdog,
     manager: &Manager,
@@ -337,7 +338,8 @@ async fn make_room(
     let letting_go = tokio::task::spawn_blocking(move || {
         writer.into_iter().for_each(handover::disk::let_go);
     });
-    if lifecycle::is_told_before(letting_go, &edge, &mut signals, watchdog, manager).await? {
+    let told = lifecycle::told_before(letting_go, &edge, &mut signals, watchdog, manager).await?;
+    if told.end {
         drop(successor);
         return finish(edge, manager).await;
     }
@@ -346,7 +348,7 @@ async fn make_room(
     }
     manager.replaced_by(successor.id());
     // There is no way back from here: what is in flight is finished in any case.
-    let went = successor.go();
+    let went = successor.go(reload || told.reload);
     info!(open = edge.running.open.count(), "the new process serves");
     let limit = edge.running.now().settings.limits.drain_time;
     lifecycle::linger(&edge, &mut signals, limit).await;

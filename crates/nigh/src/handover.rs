@@ -190,8 +190,12 @@ impl Successor {
         self.process.end()
     }
 
-    /// Tells it that this process has stopped. From here on it lives on its own.
-    pub(crate) fn go(self) -> std::io::Result<()> {
+    /// Tells it that this process has stopped; and to read its settings again, if others were said since
+    /// it was started. From here on it lives on its own.
+    pub(crate) fn go(self, reload: bool) -> std::io::Result<()> {
+        if reload {
+            self.process.hang_up()?;
+        }
         self.process.let_go();
         let mut line = self.line.into_std()?;
         line.set_nonblocking(false)?;

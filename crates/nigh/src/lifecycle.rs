@@ -5,6 +5,7 @@ use std::{
     future::pending,
     path::Path,
     pin::{Pin, pin},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -55,7 +56,21 @@ pub(crate) enum End {
     /// It was told to.
     Told,
     /// This process is ready to serve in its place.
-    Replaced(Successor),
+    Replaced {
+        /// Which.
+        successor: Successor,
+        /// Whether the settings file may say something else than when it was started.
+        reload: bool,
+    },
+}
+
+/// What a process is told while it does what it does last before another one serves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Told {
+    /// To end, and the other one with it.
+    pub(crate) end: bool,
+    /// To read its settings again.
+    pub(crate) reload: bool,
 }
 
 /// A handover that is under way. Dropped, it ends the new process.
@@ -72,6 +87,8 @@ pub(crate) async fn run(
     reload: impl Fn() -> JoinHandle<()>,
 ) -> End {
     let mut handover: Option<HandingOver<'_>> = None;
+    // What was in effect when that began.
+    let mut before = edge.running.now();
     let mut reloading = None;
     loop {
         tokio::select! {
@@ -86,10 +103,17 @@ pub(crate) async fn run(
             () = ended(&mut reloading) => manager.ready(&status(edge)),
             () = received(&mut signals.replace) => match &handover {
                 Some(_) => info!("a new process is on its way"),
-                None => handover = start(edge, program),
+                None => {
+                    before = edge.running.now();
+                    handover = start(edge, program);
+                }
             },
             came = over(&mut handover) => match came {
-                Ok(successor) => return End::Replaced(successor),
+                Ok(successor) => {
+                    let is_read = reloading.is_none() && Arc::ptr_eq(&before, &edge.running.now());
+                    let reload = !is_read && edge.running.control.file().is_some();
+                    return End::Replaced { successor, reload };
+                }
                 Err(failed) => {
                     not_replaced(failed);
                     edge.resume_admin();
@@ -175,21 +199,21 @@ fn not_replaced(failed: Failed) {
     );
 }
 
-/// Waits for what this process does last before another one serves; whether it is told to end
-/// meanwhile.
-pub(crate) async fn is_told_before(
+/// Waits for what this process does last before another one serves; says what it is told meanwhile.
+pub(crate) async fn told_before(
     done: JoinHandle<()>,
     edge: &Edge,
     signals: &mut Signals,
     watchdog: &mut Watchdog,
     manager: &Manager,
-) -> Result<bool, JoinError> {
-    let (mut done, mut told) = (pin!(done), false);
+) -> Result<Told, JoinError> {
+    let (mut done, mut told) = (pin!(done), Told::default());
     loop {
         tokio::select! {
             done = &mut done => return done.map(|()| told),
-            () = received(&mut signals.terminate) => told = true,
-            () = received(&mut signals.interrupt) => told = true,
+            () = received(&mut signals.terminate) => told.end = true,
+            () = received(&mut signals.interrupt) => told.end = true,
+            () = may_receive(&mut signals.hangup) => told.reload = true,
             () = watchdog.due() => watchdog.look(edge, manager),
         }
     }

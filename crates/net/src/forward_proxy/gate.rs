@@ -96,10 +96,10 @@ impl Failures {
         Self { max, counted: BTreeMap::new() }
     }
 
-    /// Whether one more may be tried.
-    fn has_room(&self, tag: Tag, now: Instant) -> bool {
-        let counted = self.counted.get(&tag);
-        counted.is_none_or(|(count, since)| *count < self.max || is_over(*since, now))
+    /// How long it is until one more may be tried; nothing if it may be tried now.
+    fn wait(&self, tag: Tag, now: Instant) -> Option<Duration> {
+        let (count, since) = self.counted.get(&tag)?;
+        (*count >= self.max && !is_over(*since, now)).then(|| *since + FAILURES_IN - now)
     }
 
     /// Counts one, which is tried now; says since when they are counted.
@@ -153,17 +153,19 @@ impl Attempts {
         Self { from: Failures::new(FAILURES_FROM_MAX), on: Failures::new(FAILURES_FOR_MAX) }
     }
 
-    fn has_room(&self, attempt: Attempt, now: Instant) -> bool {
-        self.from.has_room(attempt.network, now) && self.on.has_room(attempt.name, now)
+    fn wait(&self, attempt: Attempt, now: Instant) -> Option<Duration> {
+        self.from.wait(attempt.network, now).max(self.on.wait(attempt.name, now))
     }
 
-    /// Counts one as failed; nothing if it is one too many. Else since when are counted those of its
-    /// network and those of its name.
-    fn begin(&mut self, attempt: Attempt, now: Instant) -> Option<[Instant; 2]> {
-        if !self.has_room(attempt, now) {
-            return None;
+    /// Counts one as failed; says since when are counted those of its network and those of its name.
+    ///
+    /// # Errors
+    /// How long it has to wait, if it is one too many.
+    fn begin(&mut self, attempt: Attempt, now: Instant) -> Result<[Instant; 2], Duration> {
+        match self.wait(attempt, now) {
+            Some(wait) => Err(wait),
+            None => Ok([self.from.count(attempt.network, now), self.on.count(attempt.name, now)]),
         }
-        Some([self.from.count(attempt.network, now), self.on.count(attempt.name, now)])
     }
 
     fn succeeded(&mut self, attempt: Attempt, [from, on]: [Instant; 2]) {
@@ -185,8 +187,8 @@ fn network_of(address: IpAddr) -> IpAddr {
 pub(crate) enum Verdict {
     Holds,
     Fails,
-    /// It was not tried: too many were, before.
-    Late,
+    /// It was not tried: too many were, before. After so long it may be.
+    Late(Duration),
 }
 
 /// Who may come in.
@@ -232,11 +234,11 @@ impl Gate {
             network: self.tags.of(&[b"network", network_of(client).to_string().as_bytes()]),
             name: self.tags.of(&[b"name", credentials.name.as_bytes()]),
         };
-        if !self.attempts.lock().has_room(attempt, Instant::now()) {
-            return Verdict::Late;
+        if let Some(wait) = self.attempts.lock().wait(attempt, Instant::now()) {
+            return Verdict::Late(wait);
         }
         let turn = timeout(TURN_WAIT, Arc::clone(&self.turns).acquire_owned()).await;
-        let Ok(turn) = turn else { return Verdict::Late };
+        let Ok(turn) = turn else { return Verdict::Late(TURN_WAIT) };
         if self.knows(tag) {
             return Verdict::Holds;
         }
@@ -251,8 +253,9 @@ impl Gate {
 
     fn try_password(&self, tag: Tag, credentials: &Credentials, attempt: Attempt) -> Verdict {
         // While it waited, others of its network may have failed.
-        let Some(begun) = self.attempts.lock().begin(attempt, Instant::now()) else {
-            return Verdict::Late;
+        let begun = match self.attempts.lock().begin(attempt, Instant::now()) {
+            Ok(begun) => begun,
+            Err(wait) => return Verdict::Late(wait),
         };
         if !self.users.verify(&credentials.name, &credentials.password) {
             return Verdict::Fails;
@@ -274,12 +277,13 @@ mod tests {
         let [one, other] = [b"one", b"two"].map(|name| tags.of(&[name]));
         let mut failures = Failures::new(FAILURES_FROM_MAX);
         for _ in 0..FAILURES_FROM_MAX {
-            assert!(failures.has_room(one, now));
+            assert_eq!(failures.wait(one, now), None);
             failures.count(one, now);
         }
-        assert!(!failures.has_room(one, now) && failures.has_room(other, now));
-        let later = now + FAILURES_IN;
-        assert!(failures.has_room(one, later));
+        assert_eq!((failures.wait(one, now), failures.wait(other, now)), (Some(FAILURES_IN), None));
+        let (second, later) = (Duration::from_secs(1), now + FAILURES_IN);
+        assert_eq!(failures.wait(one, later - second), Some(second));
+        assert_eq!(failures.wait(one, later), None);
         assert_eq!(failures.count(one, later), later);
         assert_eq!(failures.counted[&one], (1, later));
     }

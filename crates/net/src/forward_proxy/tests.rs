@@ -212,7 +212,21 @@ fn a_redirected_client_goes_to_the_host_it_names_only_where_that_host_is() {
             client.proof = Some(forward.prove(*proving).await);
             let way = judge(forward, Form::Origin, "localhost", None, &client);
             assert_eq!(word(way), expected, "{to:?}");
+            // For further requests, too, as long as that is remembered.
+            client.proof = None;
+            let way = judge(forward, Form::Origin, "localhost", None, &client);
+            assert_eq!(word(way), expected, "{to:?}");
         }
+        // A label of 64 letters is none (RFC 1035, section 2.3.4): nothing comes of looking it up, which
+        // says nothing of the next time.
+        let (mut client, host) = (on_the_way([127, 0, 0, 1]), "x".repeat(64));
+        let way = judge(forward, Form::Origin, &host, None, &client);
+        let Way::Prove(proving) = way else { panic!("it is not known") };
+        client.proof = Some(forward.prove(*proving).await);
+        let way = judge(forward, Form::Origin, &host, None, &client);
+        assert_eq!(word(way), "follow-redirected");
+        client.proof = None;
+        assert_eq!(word(judge(forward, Form::Origin, &host, None, &client)), "prove");
     });
 }
 

@@ -227,6 +227,8 @@ impl<'h> Judged<'h> {
         if service.is_logging() {
             let head = self.head;
             let target = match &self.route {
+                // It has no path.
+                _ if self.method == Method::CONNECT => Cow::Borrowed(head.target.raw),
                 Ok(route) => route.logged(self.authority, head.target.path_and_query),
                 Err(Problem::Proxy(_)) => Cow::Borrowed(head.target.raw),
                 Err(_) => Cow::Borrowed(head.target.path_and_query),

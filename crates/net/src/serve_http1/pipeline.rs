@@ -161,7 +161,12 @@ where
         let (limits, progress) = (service.limits(), &mut http1::Progress::default());
         let head = http1::parse(head, &limits.http1, progress, &mut scratch);
         let head = head.ok().flatten().expect("it was a whole head before");
-        begin(&head, self.client, &service, position, &mut self.output, &mut self.buffers)
+        let begun =
+            begin(&head, self.client, &service, position, &mut self.output, &mut self.buffers);
+        if !matches!(begun, Begun::Prove(_)) {
+            self.client.proof = None;
+        }
+        begun
     }
 }
 

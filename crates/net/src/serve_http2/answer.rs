@@ -203,7 +203,12 @@ impl Answering {
         };
         if service.is_logging() {
             let target = match &route {
+                // It has no path.
+                _ if head.method == Method::CONNECT && read.is_some() => Cow::Borrowed(authority),
                 Ok(route) => route.logged(authority, path_and_query),
+                Err(Problem::Proxy(_)) if head.uri.scheme_str() == Some("http") => {
+                    Cow::Owned(format!("http://{authority}{path_and_query}"))
+                }
                 Err(_) => Cow::Borrowed(path_and_query),
             };
             service.log(&Line {

@@ -22,6 +22,8 @@ pub(super) struct Places {
     first: Option<usize>,
     last: Option<usize>,
     waiting: usize,
+    /// Those that are to end, and have not yet.
+    leaving: usize,
 }
 
 #[derive(Debug, Default)]
@@ -82,8 +84,10 @@ impl Places {
     }
 
     fn go_on(&mut self, at: usize) {
-        if self.slots[at].state == State::Waiting {
-            self.unlink(at);
+        match self.slots[at].state {
+            State::Busy => {}
+            State::Waiting => self.unlink(at),
+            State::Dismissed => self.leaving -= 1,
         }
         self.slots[at].state = State::Busy;
     }
@@ -112,7 +116,13 @@ impl Places {
             slot.state = State::Dismissed;
             slot.waker.take().into_iter().for_each(Waker::wake);
         }
+        self.leaving += count;
         count
+    }
+
+    /// How many connections are to end, and have not yet.
+    pub(super) const fn leaving(&self) -> usize {
+        self.leaving
     }
 
     /// Wakes all who listen.
@@ -193,7 +203,11 @@ mod tests {
         places.give_back(all[2]);
         assert_eq!((places.dismiss(), dismissed(&places)), (1, vec![all[3]]));
         assert_eq!((places.dismiss(), dismissed(&places)), (1, vec![all[0], all[3]]));
-        assert_eq!(places.dismiss(), 0);
+        assert_eq!((places.dismiss(), places.leaving()), (0, 2));
+        // One was asked in the same moment, one ends.
+        places.go_on(all[0]);
+        places.give_back(all[3]);
+        assert_eq!((dismissed(&places), places.leaving()), (vec![], 0));
         places.wait(all[1]);
         assert_eq!(places.dismiss(), 1);
     }

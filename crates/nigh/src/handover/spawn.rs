@@ -79,6 +79,14 @@ impl Process {
         }
     }
 
+    /// Has it read its settings again; it must have said that it is ready, from when on it hears that.
+    pub(super) fn hang_up(&self) -> io::Result<()> {
+        match &self.handle {
+            Some(handle) => Ok(pidfd_send_signal(handle, Signal::HUP)?),
+            None => Ok(()),
+        }
+    }
+
     /// From here on it lives on its own.
     pub(super) fn let_go(mut self) {
         self.handle = None;

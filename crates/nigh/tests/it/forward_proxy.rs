@@ -85,6 +85,33 @@ fn a_request_for_no_destination_is_told_what_this_is() {
     let tls = fetch(&mut edge.client(), "https://www.example/", "");
     assert_eq!(tls.status(), 400);
     assert!(tls.text().contains("ask for a tunnel with CONNECT"), "{}", tls.text());
+    // Over HTTP/2 that is how the proxy itself would be asked.
+    let get = http::Request::get("https://www.example/").body(h2::empty()).unwrap();
+    let answer = h2::Client::clear(edge.addresses[0]).send(get);
+    assert_eq!(answer.status, 421);
+    assert!(String::from_utf8_lossy(&answer.body).contains("this is a forward proxy"));
+}
+
+#[test]
+fn what_a_proxy_refuses_is_in_the_log_as_it_was_asked_for() {
+    let directory = Directory::new("proxy-refusals");
+    std::fs::create_dir_all(&directory.0).unwrap();
+    let log = directory.0.join("log");
+    let mut edge = proxy(&["--access-log", log.to_str().unwrap()]);
+    let url = "http://127.0.0.1:22/a?b";
+    assert_eq!(connect(&mut edge.client(), "127.0.0.1:1", ""), 403);
+    assert_eq!(fetch(&mut edge.client(), url, "").status(), 403);
+    assert_eq!(h2::Frames::clear(edge.addresses[0]).tunnel("127.0.0.1:1", "").0, 403);
+    let get = http::Request::get(url).body(h2::empty()).unwrap();
+    assert_eq!(h2::Client::clear(edge.addresses[0]).send(get).status, 403);
+    edge.terminate();
+    edge.ended();
+    let log = std::fs::read_to_string(log).unwrap();
+    for asked in ["CONNECT 127.0.0.1:1", &format!("GET {url}")] {
+        for version in ["1.1", "2.0"] {
+            assert!(log.contains(&format!("\"{asked} HTTP/{version}\" 403 ")), "{asked}: {log}");
+        }
+    }
 }
 
 #[test]
@@ -417,6 +444,32 @@ fn a_password_is_asked_for_and_goes_no_further() {
         assert!(log.contains(&format!("\"GET /proxy.pac HTTP/{version}\" 200 ")), "{log}");
     }
     assert!(!log.contains(RIGHT) && !log.contains(WRONG) && !log.contains("ann"), "{log}");
+}
+
+#[test]
+fn who_guesses_is_told_how_long_to_wait_and_does_not_have_to_come_again_on_another_connection() {
+    let directory = Directory::new("proxy-guesses");
+    std::fs::create_dir_all(&directory.0).unwrap();
+    let users = directory.0.join("users");
+    std::fs::write(&users, USERS).unwrap();
+    let origin = Origin::saying(ok(FAR, "page"));
+    let edge = proxy(&["--proxy-users", users.to_str().unwrap()]);
+    let url = format!("{}/", origin.url());
+    for _ in 0..10 {
+        assert_eq!(fetch(&mut edge.client(), &url, &credentials(WRONG)).status(), 407);
+    }
+    let mut client = edge.client();
+    let refused = fetch(&mut client, &url, &credentials(RIGHT));
+    assert_eq!(refused.status(), 429);
+    let seconds = refused.first("retry-after").parse::<u64>().unwrap();
+    assert!((1..=60).contains(&seconds), "{seconds}");
+    let get = http::Request::get(&url).header("proxy-authorization", format!("Basic {RIGHT}"));
+    let refused = h2::Client::clear(edge.addresses[0]).send(get.body(h2::empty()).unwrap());
+    assert!(refused.status == 429 && refused.fields.contains_key("retry-after"), "{refused:?}");
+    // Somebody else says the same elsewhere, so that it is known from then on.
+    let mut other = Wire::connect_from([127, 0, 0, 2].into(), edge.addresses[0]);
+    assert_eq!(fetch(&mut other, &url, &credentials(RIGHT)).status(), 200);
+    assert_eq!(fetch(&mut client, &url, &credentials(RIGHT)).status(), 200);
 }
 
 #[test]

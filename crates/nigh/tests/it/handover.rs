@@ -363,6 +363,28 @@ fn what_was_asked_at_the_admin_address_is_answered_before_another_process_answer
 }
 
 #[test]
+fn settings_that_are_read_again_while_another_process_is_on_its_way_are_read_by_that_too() {
+    let origin = Origin::start();
+    let site = |host: &str| {
+        SettingsFile::listening(&format!(
+            "admin = \"127.0.0.1:0\"\n[[site]]\nhost = \"{host}\"\norigin = \"{}\"\n",
+            origin.url()
+        ))
+    };
+    let file = SettingsFile::saying(&site("www.example"));
+    let edge = Edge::of(&file);
+    let (_client, asked) = prefetch(&edge, &origin);
+    edge.process.ask_to_be_replaced();
+    edge.line("the new process is ready to take over");
+    file.rewrite(&site("other.example"));
+    edge.hang_up();
+    edge.line("the settings were read again");
+    asked.answer(ok("max-age=100", "x"));
+    edge.line("the settings were read again");
+    assert_eq!(edge.get("/").status(), 421, "there is no www.example any more");
+}
+
+#[test]
 fn a_process_that_is_told_to_end_while_it_finishes_takes_the_new_one_along() {
     let origin = Origin::start();
     let mut edge = Edge::start(&origin, &ADMIN);

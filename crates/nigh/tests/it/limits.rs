@@ -151,6 +151,22 @@ fn at_the_limit_of_connections_the_next_one_waits_until_one_is_idle() {
 }
 
 #[test]
+fn accepting_pauses_only_if_somebody_wants_to_come_in() {
+    let origin = Origin::saying(ok("max-age=100", "x"));
+    let flags = ["--max-connections", "1", "--workers", "1", "--admin", "127.0.0.1:0"];
+    let edge = Edge::start(&origin, &flags);
+    let mut held = edge.client();
+    assert_eq!(held.get("/").text(), "x");
+    assert_eq!(edge.metric("nigh_accept_pauses_total"), 0, "all places are taken, and that is all");
+    held.send("GET / HTTP/1.1\r\n");
+    let mut waiting = edge.client();
+    waiting.ask("GET", "/", "");
+    edge.metric_until("nigh_accept_pauses_total", |pauses| pauses > 0);
+    drop(held);
+    assert!(waiting.response().says("hit"));
+}
+
+#[test]
 fn an_idle_connection_makes_room_whichever_worker_has_it() {
     let origin = Origin::saying(ok("max-age=100", "x"));
     let edge = Edge::start(&origin, &["--max-connections", "1", "--workers", "2"]);
@@ -159,6 +175,22 @@ fn an_idle_connection_makes_room_whichever_worker_has_it() {
         assert_eq!(client.get("/").text(), "x");
         client
     });
+    drop(held);
+}
+
+#[test]
+fn connections_that_come_together_cost_no_more_idle_ones_than_they_need() {
+    let origin = Origin::saying(ok("max-age=100", "x"));
+    let flags = ["--max-connections", "128", "--workers", "1", "--admin", "127.0.0.1:0"];
+    let edge = Edge::start(&origin, &flags);
+    let held = [(); 116].map(|()| edge.client());
+    edge.status_until(|status| status["connections"] == 116);
+    edge.process.pause();
+    let mut together = [(); 40].map(|()| edge.client());
+    edge.process.go_on();
+    together.iter_mut().for_each(|client| assert_eq!(client.get("/").text(), "x"));
+    let closed = edge.metric("nigh_idle_closed_total");
+    assert!((36..50).contains(&closed), "{closed} for 40 of which 4 had room");
     drop(held);
 }
 

@@ -180,15 +180,31 @@ fn where_idle_connections_fill_the_ceiling_those_that_waited_longest_make_room()
     assert_eq!(edge.metric("nigh_accept_pauses_total"), 0);
 }
 
+/// A client that has said the first line of a request, and it was read: it came with one that is
+/// answered.
+fn begun(mut client: Wire) -> Wire {
+    client.send("GET / HTTP/1.1\r\nHost: www.example\r\n\r\nGET / HTTP/1.1\r\n");
+    assert!(client.response().says("hit"));
+    client
+}
+
+#[test]
+fn a_head_that_there_is_no_room_for_is_503_with_a_time_to_come_again() {
+    let origin = Origin::saying(ok("max-age=100", "x"));
+    let edge = Edge::start(&origin, &["--buffers", "1MiB", "--workers", "1"]);
+    edge.fill("/");
+    let mut held: Vec<Wire> = (0..64).map(|_| edge.client()).map(begun).collect();
+    held[0].send(format!("X-Long: {}", "x".repeat(16 * 1024)));
+    let refused = held[0].response();
+    refused.assert_problem(503);
+    assert_eq!(refused.first("retry-after"), "1");
+}
+
 #[test]
 fn where_busy_connections_alone_fill_the_ceiling_the_next_one_waits() {
     let origin = Origin::saying(ok("max-age=100", "x"));
     let edge = Edge::start(&origin, &["--buffers", "1MiB", "--workers", "1"]);
     edge.fill("/");
-    let begun = |mut client: Wire| {
-        client.send("GET / HTTP/1.1\r\n");
-        client
-    };
     let mut held: Vec<Wire> = (0..64).map(|_| begun(edge.client())).collect();
     let mut waiting = edge.client();
     waiting.ask("GET", "/", "");

@@ -1,10 +1,12 @@
 //! A `nigh` process: its lines, its signals, its end.
 
 use std::{
-    cell::RefCell,
     io::{BufRead, BufReader, Read, Write},
     process::{Child, Command, ExitStatus, Stdio},
-    sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel},
+    sync::{
+        Arc, Mutex,
+        mpsc::{Receiver, RecvTimeoutError, Sender, channel},
+    },
     time::{Duration, Instant},
 };
 
@@ -13,19 +15,17 @@ use super::PATIENCE;
 /// The program under test.
 pub(crate) const NIGH: &str = env!("CARGO_BIN_EXE_nigh");
 
-/// A process that runs until it is told to end; dropping it kills it, and those it has started.
+/// A process that runs until it is told to end; dropping it kills it.
 #[derive(Debug)]
 pub(crate) struct Process {
     child: Child,
     lines: Receiver<String>,
-    /// Those that were started to take its place; they write to the same outputs.
-    started: RefCell<Vec<u32>>,
-    /// Those that have, one after the other.
+    /// Those that have taken its place, one after the other; they write to the same outputs.
     successors: Vec<u32>,
+    /// All that were started for that, whether they came to it or not: they are nobody's children, and
+    /// would serve on once what they wait for is gone.
+    started: Arc<Mutex<Vec<u32>>>,
 }
-
-/// What a process says of one that it has started.
-const STARTED: &str = "a new process is started";
 
 impl Process {
     /// Starts `command`, and reads the lines of those of its outputs that are piped.
@@ -38,13 +38,14 @@ impl Process {
             .spawn()
             .expect("nigh starts");
         let (out, lines) = channel();
+        let started = Arc::default();
         if let Some(stdout) = child.stdout.take() {
-            pass_lines_on(stdout, out.clone());
+            pass_lines_on(stdout, out.clone(), Arc::clone(&started));
         }
         if let Some(stderr) = child.stderr.take() {
-            pass_lines_on(stderr, out);
+            pass_lines_on(stderr, out, Arc::clone(&started));
         }
-        Self { child, lines, started: RefCell::default(), successors: Vec::new() }
+        Self { child, lines, successors: Vec::new(), started }
     }
 
     /// The next of its lines that contains `words`.
@@ -54,11 +55,7 @@ impl Process {
         let mut passed = Vec::new();
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            let line = self.lines.recv_timeout(left);
-            if let Some(id) = line.as_ref().ok().and_then(|line| started(line)) {
-                self.started.borrow_mut().push(id);
-            }
-            match line {
+            match self.lines.recv_timeout(left) {
                 Ok(line) if line.contains(words) => return line,
                 Ok(line) => passed.push(line),
                 Err(RecvTimeoutError::Timeout) => panic!("no line with {words:?} in {passed:#?}"),
@@ -86,9 +83,18 @@ impl Process {
     #[track_caller]
     pub(crate) fn replace(&mut self) {
         self.ask_to_be_replaced();
-        let id = started(&self.line(STARTED)).expect("the line names the process");
-        self.successors.push(id);
+        let line = self.line(STARTED);
+        self.successors.push(started(&line).expect("the line names the process"));
         self.line("the new process serves");
+    }
+
+    /// Lets it do nothing, until [`Self::go_on`].
+    pub(crate) fn pause(&self) {
+        self.signal("-STOP");
+    }
+
+    pub(crate) fn go_on(&self) {
+        self.signal("-CONT");
     }
 
     /// The process that serves.
@@ -149,7 +155,7 @@ impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        for id in self.started.get_mut() {
+        for id in &*self.started.lock().expect("nobody panics while holding it") {
             let mut kill = Command::new("kill");
             // Most have ended.
             let _ = kill.args(["-KILL", &id.to_string()]).stderr(Stdio::null()).status();
@@ -157,15 +163,19 @@ impl Drop for Process {
     }
 }
 
-/// The process that a line says was started, if it does.
+/// What is said of a process that is to take another one's place.
+const STARTED: &str = "a new process is started";
+
+/// Its id, if that is what a line says.
 fn started(line: &str) -> Option<u32> {
-    let (_, id) = line.split_once(STARTED)?.1.rsplit_once("pid=")?;
+    let (_, id) = line.rsplit_once("pid=").filter(|_| line.contains(STARTED))?;
     id.trim().parse().ok()
 }
 
-fn pass_lines_on(from: impl Read + Send + 'static, to: Sender<String>) {
+fn pass_lines_on(from: impl Read + Send + 'static, to: Sender<String>, all: Arc<Mutex<Vec<u32>>>) {
     std::thread::spawn(move || {
         for line in BufReader::new(from).lines().map_while(Result::ok) {
+            all.lock().expect("nobody panics while holding it").extend(started(&line));
             if to.send(line).is_err() {
                 return;
             }

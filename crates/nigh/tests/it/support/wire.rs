@@ -2,9 +2,11 @@
 
 use std::{
     io::{self, Read, Write},
-    net::{Shutdown, SocketAddr, TcpStream},
+    net::{IpAddr, Shutdown, SocketAddr, TcpStream},
     ops::Deref,
 };
+
+use tokio::net::TcpSocket;
 
 use super::PATIENCE;
 
@@ -33,6 +35,19 @@ pub(crate) struct Response {
 impl Wire {
     pub(crate) fn connect(address: SocketAddr) -> Self {
         Self::new(TcpStream::connect(address).expect("someone listens there"))
+    }
+
+    /// The same, as a client of this address of the machine.
+    pub(crate) fn connect_from(own: IpAddr, address: SocketAddr) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
+        let stream = runtime.expect("a runtime").block_on(async {
+            let socket = TcpSocket::new_v4()?;
+            socket.bind((own, 0).into())?;
+            socket.connect(address).await?.into_std()
+        });
+        let stream = stream.expect("someone listens there");
+        stream.set_nonblocking(false).expect("a TCP socket");
+        Self::new(stream)
     }
 
     pub(crate) fn new(stream: TcpStream) -> Self {
