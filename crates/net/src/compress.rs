@@ -26,6 +26,10 @@ const BROTLI_BUFFER: usize = 4 * 1024;
 /// RFC 1952, section 2.3: deflate, no name, no time, from an unknown system.
 const GZIP_HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
 
+/// RFC 8878, section 3.1.1: the magic number, a descriptor that says nothing of the content's length,
+/// and the window's logarithm less ten, before three bits of its mantissa.
+const ZSTD_HEADER: [u8; 6] = [0x28, 0xb5, 0x2f, 0xfd, 0, (WINDOW_LOG - 10).to_le_bytes()[0] << 3];
+
 /// Bytes of a block that holds them as they are: fewer than any coding's limit.
 const STORED_BLOCK: usize = 16 * 1024;
 
@@ -34,6 +38,8 @@ pub(crate) struct Encoder {
     coding: Coding,
     /// Gone, if it was let go of.
     kind: Option<Kind>,
+    /// Whether any of the content came.
+    begun: bool,
     /// Of all of the content; gzip says it at the end.
     sum: Crc,
     /// What did not go through the encoder's library.
@@ -73,7 +79,7 @@ impl Encoder {
                 Kind::Gzip(DeflateEncoder::new(Vec::new(), flate2::Compression::new(GZIP_LEVEL)))
             }
         };
-        Self { coding, kind: Some(kind), sum: Crc::new(), stored }
+        Self { coding, kind: Some(kind), begun: false, sum: Crc::new(), stored }
     }
 
     /// Whether it still compresses.
@@ -89,6 +95,10 @@ impl Encoder {
         self.flush()?;
         self.stored = self.take().into();
         self.kind = None;
+        if self.coding == Coding::Zstd && !self.begun {
+            // Its library writes the header before the first of the content, not before.
+            self.stored.extend_from_slice(&ZSTD_HEADER);
+        }
         Ok(())
     }
 
@@ -100,6 +110,7 @@ impl Encoder {
         if self.coding == Coding::Gzip {
             self.sum.update(bytes);
         }
+        self.begun |= !bytes.is_empty();
         match &mut self.kind {
             Some(Kind::Zstd(encoder)) => encoder.write_all(bytes),
             Some(Kind::Brotli(encoder)) => encoder.write_all(bytes),
@@ -147,7 +158,7 @@ impl Encoder {
     /// # Errors
     /// As [`Self::write`]; and if less came than was said.
     pub(crate) fn finish(self) -> io::Result<Bytes> {
-        let Self { coding, kind, sum, stored: mut out } = self;
+        let Self { coding, kind, sum, stored: mut out, .. } = self;
         match kind {
             Some(Kind::Zstd(encoder)) => out.extend(encoder.finish()?),
             Some(Kind::Brotli(encoder)) => out.extend(encoder.into_inner()),
@@ -258,7 +269,7 @@ mod tests {
     fn what_was_begun_can_be_ended_without_the_encoder() {
         for coding in Coding::ALL {
             for length in [None, Some(text().len() as u64)] {
-                for begun in [1, 100, 16 * 1024, 300_000] {
+                for begun in [0, 1, 100, 16 * 1024, 300_000] {
                     let mut encoder = Encoder::new(coding, length);
                     encoder.write(&text()[..begun]).unwrap();
                     let mut out = encoder.take().to_vec();
