@@ -9,6 +9,9 @@ pub trait Fields {
     /// without leading and trailing white space. Values are bytes: nothing says they are text.
     fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> + 'a;
 
+    /// The name of every field line, as it was written.
+    fn names(&self) -> impl Iterator<Item = &str>;
+
     /// The value of the first line called `name`.
     fn first<'a>(&'a self, name: &'a str) -> Option<&'a [u8]> {
         self.values(name).next()
@@ -18,5 +21,9 @@ pub trait Fields {
 impl Fields for HeaderMap {
     fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> + 'a {
         self.get_all(name).iter().map(|value| value.as_bytes())
+    }
+
+    fn names(&self) -> impl Iterator<Item = &str> {
+        self.keys().map(http::HeaderName::as_str)
     }
 }

@@ -25,6 +25,10 @@ impl Fields for Everywhere<'_> {
     fn values<'a>(&'a self, _: &'a str) -> impl Iterator<Item = &'a [u8]> + 'a {
         self.0.split(|&byte| byte == b'\n').map(trim)
     }
+
+    fn names(&self) -> impl Iterator<Item = &str> {
+        std::iter::empty()
+    }
 }
 
 /// Lists: every element is a piece of the line, and free of white space around it.

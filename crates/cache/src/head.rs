@@ -131,6 +131,10 @@ impl Fields for PackedFields<'_> {
     fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> + 'a {
         self.iter().filter(move |(n, _)| *n == name).map(|(_, value)| value)
     }
+
+    fn names(&self) -> impl Iterator<Item = &str> {
+        self.iter().map(|(name, _)| name)
+    }
 }
 
 struct Lines<'a>(&'a [u8]);

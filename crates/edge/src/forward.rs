@@ -43,8 +43,26 @@ pub const WRITTEN: [&str; 8] = [
     "te",
 ];
 
-/// Names that some origins take for those above: a client could say there what it may not here.
-pub const MISTAKEN: [&str; 3] = ["x_forwarded_for", "x_forwarded_proto", "x_forwarded_host"];
+/// Whether an origin may take two fields for one: behind CGI's variables, and what took after them,
+/// `-` and `_` in a name are the same, as the case of letters is (RFC 3875, section 4.1.18).
+pub fn is_same_name(one: &str, other: &str) -> bool {
+    let read = |byte: u8| if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
+    one.len() == other.len() && one.bytes().map(read).eq(other.bytes().map(read))
+}
+
+/// Whether some origins take a field of this name for one of [`WRITTEN`]: a client could say there
+/// what it may not here.
+pub fn is_mistaken(name: &str) -> bool {
+    name.contains('_') && WRITTEN.iter().any(|written| is_same_name(name, written))
+}
+
+/// Takes out the fields whose name `is_it` says.
+pub(crate) fn remove_named(fields: &mut HeaderMap, is_it: impl Fn(&str) -> bool) {
+    let names: Vec<_> = fields.keys().filter(|name| is_it(name.as_str())).cloned().collect();
+    for name in names {
+        fields.remove(name);
+    }
+}
 
 /// Who asked, and as what.
 #[derive(Clone, Copy, Debug)]
@@ -132,9 +150,7 @@ pub fn to_origin(fields: &mut HeaderMap, hop: Hop<'_>, identity: &Identity) {
         fields.remove(FORWARDED);
     }
     append_to_list(fields, FORWARDED, &forwarded(hop));
-    for name in MISTAKEN {
-        fields.remove(name);
-    }
+    remove_named(fields, is_mistaken);
 }
 
 /// The same for a forward proxy's request, whose destination is the client's choice: strangers do not

@@ -276,7 +276,8 @@ fn combined(line: &Line<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(b" \"");
     escape(if line.referer.is_empty() { b"-" } else { &referer }, out);
     out.extend_from_slice(b"\" \"");
-    escape(if line.agent.is_empty() { b"-" } else { line.agent }, out);
+    let agent = redacted(line.agent);
+    escape(if agent.is_empty() { b"-" } else { &agent }, out);
     out.extend_from_slice(b"\" \"");
     line.cache.write(out);
     out.extend_from_slice(b"\"\n");
@@ -303,7 +304,7 @@ fn json(line: &Line<'_>, out: &mut Vec<u8>) {
     number(",\"bytes\":", line.bytes, out);
     number(",\"micros\":", line.micros, out);
     text(",\"referer\":", &redacted(line.referer), out);
-    text(",\"agent\":", line.agent, out);
+    text(",\"agent\":", &redacted(line.agent), out);
     let mut cache = Vec::new();
     line.cache.write(&mut cache);
     text(",\"cache\":", &cache, out);
@@ -385,14 +386,18 @@ mod tests {
         let line = Line {
             target: "/a?nigh-signature=0123",
             referer: b"https://a.example/?nigh-signature=4567&x",
+            agent: b"bot (+https://a.example/?nigh-signature=89ab)",
             ..line()
         };
         for write in [combined, json] {
             let mut out = Vec::new();
             write(&line, &mut out);
             let text = String::from_utf8(out).unwrap();
-            assert_eq!(text.matches("nigh-signature=redacted").count(), 2, "{text}");
-            assert!(!text.contains("0123") && !text.contains("4567"), "{text}");
+            assert_eq!(text.matches("nigh-signature=redacted").count(), 3, "{text}");
+            assert!(
+                !text.contains("0123") && !text.contains("4567") && !text.contains("89ab"),
+                "{text}"
+            );
         }
     }
 

@@ -275,9 +275,10 @@ fn admit(
             Ok(Some(Frame::data(data)))
         }
         Err(other) => {
-            let Ok(all) = other.into_trailers() else { return Ok(None) };
-            let mut kept = trailers::admissible(&all);
-            rule.admit_trailers(&mut kept).map_err(|_| BodyBroken::FieldRefused)?;
+            let Ok(mut all) = other.into_trailers() else { return Ok(None) };
+            // What goes no further is refused as what would.
+            rule.admit_trailers(&mut all).map_err(|_| BodyBroken::FieldRefused)?;
+            let kept = trailers::admissible(&all);
             Ok((!kept.is_empty()).then(|| Frame::trailers(kept)))
         }
     }

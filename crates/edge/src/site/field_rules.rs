@@ -8,6 +8,8 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 use nigh_cache::{list, purge};
 
+use crate::forward;
+
 /// What is done to fields. The default does nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FieldRules {
@@ -45,13 +47,13 @@ pub const RESERVED: [&str; 17] = [
 impl FieldRules {
     /// Whether a request's field does not count.
     pub(super) fn hides(&self, name: &str) -> bool {
-        self.request_remove.iter().any(|held| held == name)
+        self.request_remove.iter().any(|held| forward::is_same_name(held.as_str(), name))
     }
 
     /// Takes out of a request what the origin is not to see.
     pub(super) fn remove_from_request(&self, fields: &mut HeaderMap) {
-        for name in &self.request_remove {
-            fields.remove(name);
+        if !self.request_remove.is_empty() {
+            forward::remove_named(fields, |name| self.hides(name));
         }
     }
 

@@ -69,7 +69,7 @@ pub struct Rule {
 }
 
 /// Which rule of a site is a request's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RuleNumber(usize);
 
 /// The number of the rule for paths that can be read in several ways.
@@ -81,10 +81,10 @@ pub struct Rules {
     list: Vec<(Pattern, Rule)>,
     /// For paths that no pattern matches.
     rest: Rule,
-    /// Whether any of them protects something: then patterns are held against whatever an origin may
-    /// make of a path.
+    /// Whether some protect otherwise than others: then patterns are held against whatever an origin
+    /// may make of a path.
     guards: bool,
-    /// For paths of which that depends on who reads them.
+    /// For paths of which the protection depends on who reads them.
     unclear: Rule,
 }
 
@@ -98,7 +98,7 @@ impl Rules {
     /// Rules with their patterns, of which the first that matches counts, and the one for all other
     /// paths.
     pub fn new(list: Vec<(Pattern, Rule)>, rest: Rule) -> Self {
-        let guards = list.iter().map(|(_, rule)| rule).chain([&rest]).any(|it| it.guard.is_some());
+        let guards = list.iter().any(|(_, rule)| !rule.protects_as(&rest));
         let guard = Guard { unclear: true, ..Guard::default() };
         let unclear = Rule { guard: Some(Arc::new(guard)), ..Rule::default() };
         Self { list, rest, guards, unclear }
@@ -132,8 +132,8 @@ impl Rules {
         &self.rest
     }
 
-    /// Which rule is for a path with its query. Where one protects something, every form counts that
-    /// an origin may make of the path: if they are under different rules, nobody is let in.
+    /// Which rule is for a path with its query. Where not all protect alike, every form counts that an
+    /// origin may make of the path: if they are under rules that protect otherwise, nobody is let in.
     pub fn find(&self, path_and_query: &str) -> RuleNumber {
         if self.list.is_empty() {
             return RuleNumber(0);
@@ -143,13 +143,18 @@ impl Rules {
             let found = self.list.iter().position(|(pattern, _)| pattern.matches(path));
             RuleNumber(found.unwrap_or(self.list.len()))
         };
-        let rule = under(path);
+        let number = under(path);
         if !self.guards || path::is_plain(path) {
-            return rule;
+            return number;
         }
-        match path::readings(path) {
-            Some(all) if all.iter().all(|reading| under(reading) == rule) => rule,
-            _ => UNCLEAR,
+        let Some(readings) = path::readings(path) else { return UNCLEAR };
+        let rule = self.rule(number);
+        let mut others: Vec<_> = readings.iter().map(|reading| under(reading)).collect();
+        others.sort_unstable();
+        others.dedup();
+        match others.iter().all(|&other| other == number || self.rule(other).protects_as(rule)) {
+            true => number,
+            false => UNCLEAR,
         }
     }
 
@@ -163,6 +168,12 @@ impl Rules {
 }
 
 impl Rule {
+    /// Whether the same is let in and out under both. How answers are kept may differ: they are kept
+    /// under the path as it came.
+    fn protects_as(&self, other: &Self) -> bool {
+        self.guard == other.guard && self.fields == other.fields
+    }
+
     /// Writes the key of a target, in place of what was in `out`. Allocates nothing once it has grown.
     pub fn write_key(
         &self,
@@ -352,6 +363,11 @@ mod tests {
             "/private%20/a",
             "/private/..%20/pub",
             "/private/..%00/pub",
+            "/a%2fb/%2e%2e/private/x",
+            "/a%252fb/.%252e/private/x",
+            "//host/private/x",
+            "/%u0070rivate/x",
+            "/private::$INDEX_ALLOCATION/x",
         ] {
             let guard = rules.rule(rules.find(path)).guard.as_ref();
             assert!(guard.is_some_and(|guard| guard.unclear), "{path}");
@@ -371,6 +387,41 @@ mod tests {
                 .len(),
             1
         );
+    }
+
+    #[test]
+    fn a_path_is_clear_if_it_is_protected_alike_however_it_is_read() {
+        let odd = ["/img/photo;w=100.jpg", "/a%23b.jpg", "//static/a", "/static/x/../../y"];
+        let site = Some(Arc::new(Guard {
+            refused_fields: ["x-a".parse().unwrap()].into(),
+            ..Guard::default()
+        }));
+        let kept = |secs| Rule {
+            ttl: Some(Duration::from_secs(secs)),
+            guard: site.clone(),
+            ..Rule::default()
+        };
+        let rest = Rule { guard: site.clone(), ..Rule::default() };
+        let list =
+            || vec![("*.jpg".parse().unwrap(), kept(1)), ("/static/".parse().unwrap(), kept(2))];
+        let signed = Rule {
+            guard: Some(Arc::new(Guard { keys: Some([].into()), ..Guard::default() })),
+            ..Rule::default()
+        };
+        let beside = [list(), vec![("/private/".parse().unwrap(), signed)]].concat();
+        for list in [list(), beside] {
+            let rules = Rules::new(list, rest.clone());
+            for path in odd {
+                assert_eq!(rules.rule(rules.find(path)).guard, site, "{path}");
+            }
+        }
+        // What is done to fields is protection, too.
+        let removed =
+            FieldRules { request_remove: ["x-a".parse().unwrap()].into(), ..FieldRules::default() };
+        let cleaned = Rule { fields: Some(Arc::new(removed)), ..Rule::default() };
+        let rules = Rules::new(vec![("/static/".parse().unwrap(), cleaned)], Rule::default());
+        assert_eq!(rules.find("//static/a"), UNCLEAR);
+        assert_ne!(rules.find("/static/a;b"), UNCLEAR);
     }
 
     #[test]
@@ -421,10 +472,11 @@ mod tests {
             ("surrogate-key", "d"),
             ("cache-tag", "e"),
             ("x-debug", "f"),
+            ("x_debug", "g"),
         ];
         let mut found = fields(&said);
         rule.arrive_apart(&mut found);
-        assert_eq!(found, fields(&[("x-debug", "f")]));
+        assert_eq!(found, fields(&said[5..]));
         let mut open = fields(&said);
         Rule::default().arrive_apart(&mut open);
         assert_eq!(open.len(), said.len() - 2);

@@ -43,6 +43,11 @@ impl<F: Fields> Fields for Seen<'_, F> {
             .filter(move |crumb| !cookies::is_ignored(crumb, ignored));
         instead.into_iter().chain(values)
     }
+
+    fn names(&self) -> impl Iterator<Item = &str> {
+        let rules = self.rule.fields.as_ref();
+        self.fields.names().filter(move |name| rules.is_none_or(|rules| !rules.hides(name)))
+    }
 }
 
 impl Rule {
@@ -92,11 +97,15 @@ mod tests {
 
     #[test]
     fn what_chooses_a_variant_is_what_the_origin_sees() {
-        let vary = Vary::parse(&fields(&[("vary", "cookie, accept-encoding, x-debug, range, a")]));
+        let vary = Vary::parse(&fields(&[(
+            "vary",
+            "cookie, accept-encoding, x-debug, x_debug, range, a",
+        )]));
         for lines in [
             &[("cookie", "a=1; _ga=2;b=3")][..],
             &[("cookie", "theme=1;a=1"), ("cookie", "b=3")],
             &[("cookie", "_ga=9"), ("accept-encoding", "deflate, gzip"), ("x-debug", "1")],
+            &[("x_debug", "1")],
             &[("range", "bytes=1-"), ("if-range", "x"), ("accept-encoding", "br"), ("a", "b")],
             &[],
         ] {

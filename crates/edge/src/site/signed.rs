@@ -10,7 +10,7 @@
 //! docs/signed-urls.md says it for those who make them. The bytes are those of the request's target,
 //! as it was sent: nothing is decoded, so nothing can be read in two ways.
 
-use std::{borrow::Cow, net::IpAddr};
+use std::{borrow::Cow, net::IpAddr, ops::Range};
 
 use hmac::{Hmac, Mac};
 use nigh_base::Wall;
@@ -25,8 +25,8 @@ pub const PARAMETERS: &str = "nigh-";
 /// The parameter that has the signature.
 const SIGNATURE: &str = "nigh-signature";
 
-/// What parts a parameter from its value: as it is, and encoded once or twice.
-const SEPARATORS: [&str; 3] = ["=", "%3D", "%253D"];
+/// How often encoded a signature is known in what others read.
+const ENCODED_MAX: u8 = 4;
 
 /// What stands in a signature's place.
 const REDACTED: &[u8] = b"redacted";
@@ -194,29 +194,76 @@ pub fn verify(target: &str, keys: &[Key], client: IpAddr, now: Wall) -> Result<(
     }
 }
 
-/// A target or a URL as others may read it: with no signature that lets them in. One that stands in
-/// another URL's query, percent-encoded, is taken out too.
+/// A target or another text with URLs in it as others may read it: with no signature that lets them in.
+/// One that stands in another URL's query, percent-encoded, is taken out too, however it is written.
 pub fn redacted(text: &[u8]) -> Cow<'_, [u8]> {
     let mut out = Vec::new();
-    let mut left = text;
-    while let Some(at) = left.windows(SIGNATURE.len()).position(|it| it == SIGNATURE.as_bytes()) {
-        let (before, behind) = left.split_at(at + SIGNATURE.len());
-        let separator = SEPARATORS.iter().find(|it| {
-            behind.get(..it.len()).is_some_and(|start| start.eq_ignore_ascii_case(it.as_bytes()))
-        });
-        let (separator, value) = behind.split_at(separator.map_or(0, |it| it.len()));
-        let is_end = |byte: &u8| separator.is_empty() || !byte.is_ascii_alphanumeric();
-        let length = value.iter().position(is_end).unwrap_or(value.len());
-        out.extend_from_slice(before);
-        out.extend_from_slice(separator);
-        out.extend_from_slice(if length > 0 { REDACTED } else { b"" });
-        left = &value[length..];
+    let (mut at, mut copied) = (0, 0);
+    while at < text.len() {
+        let Some(value) = signature_at(text, at) else {
+            at += 1;
+            continue;
+        };
+        out.extend_from_slice(&text[copied..value.start]);
+        out.extend_from_slice(REDACTED);
+        (at, copied) = (value.end, value.end);
     }
-    if left.len() == text.len() {
+    if copied == 0 {
         return Cow::Borrowed(text);
     }
-    out.extend_from_slice(left);
+    out.extend_from_slice(&text[copied..]);
     Cow::Owned(out)
+}
+
+/// Where the value lies of a signature whose name begins here: up to what parts it from the next in a
+/// URL, or the URL from the text around it.
+fn signature_at(text: &[u8], at: usize) -> Option<Range<usize>> {
+    if !matches!(text[at], b'n' | b'N' | b'%') {
+        return None;
+    }
+    let mut name_end = at;
+    for expected in SIGNATURE.bytes() {
+        let (byte, next) = letter(text, name_end, ENCODED_MAX)?;
+        if !byte.eq_ignore_ascii_case(&expected) {
+            return None;
+        }
+        name_end = next;
+    }
+    let (separator, start) = letter(text, name_end, ENCODED_MAX)?;
+    if separator != b'=' {
+        return None;
+    }
+    // Only where the whole parameter is encoded does an encoded `&` part it from the next.
+    let is_encoded = start - name_end > 1;
+    let mut end = start;
+    while let Some((byte, next)) = letter(text, end, ENCODED_MAX) {
+        let parts = b"&#\"<>".contains(&byte) || byte <= b' ';
+        if parts && (is_encoded || next - end == 1) {
+            break;
+        }
+        end = next;
+    }
+    (end > start).then_some(start..end)
+}
+
+/// The byte that is written here, percent-encoded as often as `rounds` says at most, and where it ends.
+fn letter(text: &[u8], at: usize, rounds: u8) -> Option<(u8, usize)> {
+    let mut byte = *text.get(at)?;
+    let mut end = at + 1;
+    for round in (0..rounds).rev() {
+        let digit = |at| {
+            let (byte, next) = letter(text, at, round)?;
+            Some((char::from(byte).to_digit(16)?, next))
+        };
+        if byte != b'%' {
+            break;
+        }
+        let Some((high, middle)) = digit(end) else { break };
+        let Some((low, next)) = digit(middle) else { break };
+        byte = u8::try_from(high * 16 + low).expect("two digits of sixteen");
+        end = next;
+    }
+    Some((byte, end))
 }
 
 /// A signature's parameters as a request has them.
@@ -380,6 +427,8 @@ mod tests {
             "/v/7/..%00/8?",
             "/v/7/..\\?",
             "/v/7/..%3f?",
+            "/v/7/a%2fb/%2e%2e/%2e%2e/8?",
+            "/v/7/%u002e%u002e/8?",
         ] {
             assert_eq!(asks(&format!("{target}{token}"), 0), Err(Refusal::Wrong), "{target}");
         }
@@ -421,6 +470,16 @@ mod tests {
             ),
             ("/?to=%2Fa%3Fnigh-signature%3D0f%26x", "/?to=%2Fa%3Fnigh-signature%3Dredacted%26x"),
             ("/?to=nigh-signature%253d0f", "/?to=nigh-signature%253dredacted"),
+            ("/?nigh-signature==0f&x", "/?nigh-signature=redacted&x"),
+            ("/?nigh-signature=%30f%26a&x", "/?nigh-signature=redacted&x"),
+            ("/?nigh%2Dsignature=0f&x", "/?nigh%2Dsignature=redacted&x"),
+            ("/?%256eigh-%73ignature%253D0f%2526x", "/?%256eigh-%73ignature%253Dredacted%2526x"),
+            ("/?to=nigh-signature%25253D0f", "/?to=nigh-signature%25253Dredacted"),
+            ("/?n%6%39gh-signature=0f", "/?n%6%39gh-signature=redacted"),
+            (
+                "bot (+https://a/?nigh-signature=0f; x) \"nigh-signature=1\"",
+                "bot (+https://a/?nigh-signature=redacted x) \"nigh-signature=redacted\"",
+            ),
             ("/nigh-signature", "/nigh-signature"),
             ("/nigh-signature=", "/nigh-signature="),
             ("/a?b", "/a?b"),

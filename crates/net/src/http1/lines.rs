@@ -92,6 +92,10 @@ impl Fields for Lines<'_> {
         };
         Values { lines: lines.iter(), name }
     }
+
+    fn names(&self) -> impl Iterator<Item = &str> {
+        self.iter().map(|(name, _)| name)
+    }
 }
 
 impl<'b> IntoIterator for &Lines<'b> {

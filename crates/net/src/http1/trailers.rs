@@ -81,7 +81,9 @@ fn is_dropped(name: &[u8]) -> bool {
     let is_it = |other: &&str| name.eq_ignore_ascii_case(other.as_bytes());
     match Name::of(name) {
         Some(name) => DROPPED.has(name) || REFUSED.has(name),
-        None => DROPPED_OTHERS.iter().chain(&forward::MISTAKEN).any(is_it),
+        None => {
+            DROPPED_OTHERS.iter().any(is_it) || str::from_utf8(name).is_ok_and(forward::is_mistaken)
+        }
     }
 }
 
@@ -101,6 +103,17 @@ impl<'b> Trailers<'b> {
     /// step was given.
     pub fn new(section: &'b [u8]) -> Self {
         Self { left: section }
+    }
+
+    /// Every line, those that go no further included: a request may be refused for them.
+    pub(crate) fn all(mut self) -> impl Iterator<Item = (&'b str, &'b [u8])> {
+        std::iter::from_fn(move || self.line())
+    }
+
+    fn line(&mut self) -> Option<(&'b str, &'b [u8])> {
+        let (line, len) = grammar::field_line(self.left).ok().flatten()?;
+        self.left = &self.left[len..];
+        Some((line.name, line.value))
     }
 
     /// Checks every line of `section`, and answers its length without the empty line that ends it.
@@ -133,10 +146,9 @@ impl<'b> Iterator for Trailers<'b> {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            let (line, len) = grammar::field_line(self.left).ok().flatten()?;
-            self.left = &self.left[len..];
-            if !is_dropped(line.name.as_bytes()) {
-                return Some((line.name, line.value));
+            let (name, value) = self.line()?;
+            if !is_dropped(name.as_bytes()) {
+                return Some((name, value));
             }
         }
     }

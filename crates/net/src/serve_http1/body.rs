@@ -12,7 +12,7 @@ use super::io::Input;
 use crate::{
     body::{Part, Pump},
     flow::keeps_up,
-    http1::{self, Refusal, Trailers},
+    http1::{self, Refusal, Trailers, trailers},
     service::Limits,
 };
 
@@ -96,13 +96,14 @@ pub(super) async fn pump_body<R: AsyncRead + Unpin>(
             }
             http1::Part::End { trailers, consumed } => {
                 let section = &input.unread()[trailers];
-                let mut map = respond::to_map(
-                    Trailers::new(section).map(|(name, value)| (name.as_bytes(), value)),
-                );
+                let lines = Trailers::new(section).all();
+                let mut map = respond::to_map(lines.map(|(name, value)| (name.as_bytes(), value)));
                 input.consume(consumed);
+                // What goes no further is refused as what would.
                 if rule.admit_trailers(&mut map).is_err() {
                     return refuse(&pump, BodyRefused::Field).await;
                 }
+                let map = trailers::admissible(&map);
                 if !map.is_empty() {
                     let _ = pump.send(Part::Frame(Frame::trailers(map))).await;
                 }

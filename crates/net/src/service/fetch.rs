@@ -711,11 +711,13 @@ pub(super) fn seen_by_origin(fields: &HeaderMap) -> Cow<'_, HeaderMap> {
     Cow::Owned(seen)
 }
 
-/// An interim response without what belongs to the connection, frames a message, or is not wanted.
+/// An interim response without what belongs to the connection, frames a message, or is not wanted; and
+/// without cookies, which are said in the head alone: that decides who may have them.
 fn passed_on(mut interim: Interim, rule: &Rule) -> Interim {
     let fields = Arc::make_mut(&mut interim.fields);
     forward::remove_hop_by_hop(fields);
     fields.remove(header::CONTENT_LENGTH);
+    fields.remove(header::SET_COOKIE);
     rule.arrive_apart(fields);
     interim
 }

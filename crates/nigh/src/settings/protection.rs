@@ -5,6 +5,7 @@ use std::{path::Path, str::FromStr, sync::Arc};
 
 use http::{HeaderName, HeaderValue};
 use nigh_edge::{
+    forward,
     network::Network,
     site::{
         Admission, FieldRules, Guard, Methods, NETWORKS_MAX, RESERVED,
@@ -143,7 +144,7 @@ fn fields(section: &mut Section<'_>, key: &'static str) -> Box<[HeaderName]> {
 fn field(text: &str) -> Result<HeaderName, String> {
     let field = HeaderName::from_str(text)
         .map_err(|_| format!("`{text}` is no name of a field, such as X-Powered-By"))?;
-    match RESERVED.contains(&field.as_str()) {
+    match RESERVED.iter().any(|held| forward::is_same_name(held, field.as_str())) {
         true => Err(format!("`{text}` belongs to HTTP or to this edge: no rule is about it")),
         false => Ok(field),
     }

@@ -154,6 +154,7 @@ fn what_protects_nothing_is_told() {
         ("methods = []", "nobody could ask for anything"),
         ("refuse_fields = \"a b\"", "`a b` is no name of a field"),
         ("remove_response_fields = \"Via\"", "`Via` belongs to HTTP or to this edge"),
+        ("remove_request_fields = \"Content_Length\"", "`Content_Length` belongs to HTTP"),
         ("set_response_fields = \"X-A\"", "`X-A` sets nothing: write \"X-Frame-Options: DENY\""),
         ("origin_cert = \"a.pem\"", "`origin_cert` is of no use without `origin_key`"),
         (
