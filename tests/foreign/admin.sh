@@ -19,15 +19,17 @@ judge=$tools/bin/schemathesis
     }
 }
 
-# What a description cannot say: that just one of several parameters must be there, and which text is a
-# settings file. There it is no fault to refuse what the description allows.
+# What a description cannot say: that just one of several parameters must be there, which text is a
+# settings file, and which settings are in effect. There it is no fault to refuse what the description
+# allows, and other settings in effect are told of before the ones that came are looked at.
 cat >"$work/schemathesis.toml" <<'END'
 [[operations]]
 include-path = "/v1/purge"
 checks.positive_data_acceptance.expected-statuses = ["2xx", 400, 404]
 [[operations]]
 include-path-regex = "^/v1/config"
-checks.positive_data_acceptance.expected-statuses = ["2xx", 409, 422]
+checks.positive_data_acceptance.expected-statuses = ["2xx", 409, 412, 422]
+checks.negative_data_rejection.expected-statuses = [400, 401, 403, 404, 405, 406, 409, 412, 415, 422, 428, 429, "5xx"]
 END
 
 # What the judge says of an edge; its options follow.
