@@ -38,7 +38,7 @@ const HERE_MAX: usize = 64 * 1024;
 /// How long an encoder may hold back what it has, while the origin brings no more.
 const HOLD_BACK: Duration = Duration::from_millis(20);
 
-/// Responses that a core compresses at once: each encoder takes up to 2 MiB.
+/// Responses that a core compresses at once: [`Encoder::new`] says what each takes.
 const ENCODERS_MAX: usize = 32;
 
 /// How long the encoder of a response that is not kept may have nothing to do, because its reader or its

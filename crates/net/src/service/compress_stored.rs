@@ -73,14 +73,13 @@ impl Service {
         asked: &impl Fields,
         object: &Object,
     ) -> bool {
-        let is_to_be = |object: &Object| {
-            let compress = rule.compress.as_ref()?;
-            compress.coding(asked, object.status(), &object.fields(), object.length())
-        };
+        // First: where nothing is compressed, this is all that a hit pays.
+        let Some(compress) = &rule.compress else { return false };
+        let (status, fields, length) = (object.status(), object.fields(), object.length());
         is_held(object)
             && *method == Method::GET
             && object.vary().contains(&header::ACCEPT_ENCODING)
-            && is_to_be(object).is_some()
+            && compress.coding(asked, status, &fields, length).is_some()
             && self.compressing.has_room()
     }
 
