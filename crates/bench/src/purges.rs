@@ -18,7 +18,7 @@ use nigh_cache::{
     freshness::Terms,
     key::{self, Scheme},
     purge::{Rule, What},
-    store::{Boarding, Settings, Store, Sweep},
+    store::{Boarding, SWEPT, Settings, Store, Sweep},
 };
 
 use crate::{
@@ -32,9 +32,6 @@ const OBJECT_MAX: u64 = 1024;
 
 /// Objects between two lines of progress.
 const PROGRESS: u32 = 1_000_000;
-
-/// What an edge sweeps at a time.
-const SWEPT: usize = 1000;
 
 /// Look-ups after each rule, the longest of which counts.
 const LOOKUPS: u32 = 10_000;

@@ -14,7 +14,7 @@ use std::{
 
 use nigh_cache::{
     key::Scheme,
-    store::{Store, Sweep},
+    store::{SWEPT, Store, Sweep},
 };
 use nigh_edge::forward::Identity;
 use tokio::{
@@ -42,10 +42,8 @@ use crate::{
 /// How often a worker goes round at least, and hands over its log lines, however few.
 pub const BEAT: Duration = Duration::from_millis(500);
 
-/// How often a part of the memory is held against purge rules, if there are any, and how many
-/// objects each time: a fifth of a millisecond's work.
+/// How often a part of the memory is held against purge rules, if there are any.
 const SWEEP: Duration = Duration::from_millis(50);
-const SWEPT: usize = 1000;
 
 /// Connections of the edge to itself that may wait for one core to take them.
 const INWARD_MAX: usize = 64;
