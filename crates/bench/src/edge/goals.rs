@@ -35,7 +35,7 @@ const fn goal(test: Test, metric: Metric, peers: &'static [Kind], at_most: f64) 
     Goal { test, metric, peers, at_most }
 }
 
-const GOALS: [Goal; 24] = [
+const GOALS: [Goal; 25] = [
     goal(Test::Hit1k, Metric::Cpu, &[Kind::Haproxy], 0.83),
     goal(Test::Hit10k, Metric::Cpu, &[Kind::Haproxy], 0.87),
     goal(Test::Hit100k, Metric::Cpu, NGINX, 1.0),
@@ -58,6 +58,7 @@ const GOALS: [Goal; 24] = [
     goal(Test::Bulk1gDisk, Metric::CpuByte, WITH_DISK, 1.0),
     goal(Test::Range1g, Metric::CpuByte, WITH_DISK, 1.0),
     goal(Test::Range1gDisk, Metric::CpuByte, WITH_DISK, 1.0),
+    goal(Test::Range1gCold, Metric::CpuByte, WITH_DISK, 1.0),
     goal(Test::Tls10m, Metric::CpuByte, WITH_DISK, 1.0),
     goal(Test::Tls1g, Metric::CpuByte, WITH_DISK, 1.0),
     goal(Test::Start, Metric::Bytes, &[], 64.0),
