@@ -28,7 +28,7 @@ mod table;
 
 use nigh_base::machine::DiskError;
 
-pub use beneath::{Beneath, PIECE};
+pub use beneath::{Beneath, PIECE, WAITS_MAX};
 pub use index::{Index, Place};
 pub use log::{Log, Settings, Statistics};
 pub use promotion::Promotion;

@@ -9,6 +9,7 @@
 //! ```
 
 mod buffers;
+mod cachestat;
 mod files;
 mod reading;
 

@@ -14,8 +14,10 @@ use crate::range::Span;
 /// calls of a long body would cost more than its bytes; much longer, and a short range would.
 pub const PIECE: usize = 128 * 1024;
 
-/// So many readings that had to wait for the device make a body worth its memory.
-const WAITS_MAX: u32 = 8;
+/// So many readings that had to wait for the device make a body worth its memory, the store's or the
+/// kernel's. Before that it is read past the page cache: a gigabyte that goes through it costs the
+/// processor about what six more readings from the device do, and room that other pages had.
+pub const WAITS_MAX: u32 = 8;
 
 /// Where the body of an object in memory lies on the disk.
 #[derive(Debug)]
@@ -106,11 +108,14 @@ impl Beneath {
         bytes.len() as u64 == self.span(pieces).len() && self.checks.hold(pieces.start, bytes)
     }
 
-    /// Notes that a reading of the body had to wait for the device; true at every eighth time, when it is
-    /// worth its memory.
-    pub fn was_waited_for(&self) -> bool {
-        let waits = self.waits.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
-        waits.is_multiple_of(WAITS_MAX)
+    /// Notes that a reading of the body had to wait for the device, and says how many had to.
+    pub fn was_waited_for(&self) -> u32 {
+        self.waits.fetch_add(1, Ordering::Relaxed).wrapping_add(1)
+    }
+
+    /// How many readings of the body had to wait for the device.
+    pub fn waits(&self) -> u32 {
+        self.waits.load(Ordering::Relaxed)
     }
 
     pub(super) const fn selecting(&self) -> u32 {

@@ -4,18 +4,80 @@ use std::{
     collections::BTreeMap,
     fs::{self, File},
     io::{self, ErrorKind, IoSliceMut},
-    os::unix::fs::FileExt,
+    os::unix::fs::{FileExt, OpenOptionsExt},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 use nigh_base::machine::DiskError;
 use nigh_cache::disk::{Storage, file_name, number_of};
 use parking_lot::Mutex;
-use rustix::io::{Errno, ReadWriteFlags, preadv2};
+use rustix::{
+    fs::OFlags,
+    io::{Errno, ReadWriteFlags, preadv2},
+};
 
-/// Files that are held open; the oldest are closed first, and opened again when they are read.
+use super::{buffers::Buffer, cachestat::is_cached};
+
+/// Segments that are held open, by two descriptors each; the oldest are closed first, and opened again
+/// when they are read.
 const OPEN_MAX: usize = 512;
+
+/// A segment's file.
+#[derive(Debug)]
+pub(super) struct Segment {
+    file: File,
+    path: PathBuf,
+    /// The same past the page cache, once it was asked for; `None` if the file system has no such way.
+    direct: OnceLock<Option<File>>,
+}
+
+impl Segment {
+    /// Whether the kernel has all of a part in memory; `None` if it does not tell.
+    pub(super) fn is_cached(&self, offset: u64, length: usize) -> Option<bool> {
+        is_cached(&self.file, offset, length)
+    }
+
+    /// Reads what the kernel has in memory, and says how much of `bytes` that is: none, if the file system
+    /// cannot tell. What is missing, the kernel begins to read.
+    pub(super) fn read_now(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+        let mut slices = [IoSliceMut::new(bytes)];
+        match preadv2(&self.file, &mut slices, offset, ReadWriteFlags::NOWAIT) {
+            Ok(read) => Ok(read),
+            Err(Errno::AGAIN | Errno::OPNOTSUPP | Errno::INVAL | Errno::NOSYS | Errno::INTR) => {
+                Ok(0)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Fills `bytes`, through the page cache. It may wait for the device.
+    pub(super) fn read(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+        self.file.read_exact_at(bytes, offset)
+    }
+
+    /// Fills `buffer`, which was taken for this offset, past the page cache where the file system can. It
+    /// may wait for the device.
+    pub(super) fn read_direct(&self, buffer: &mut Buffer, offset: u64) -> io::Result<()> {
+        let length = buffer.len();
+        let read = self.direct().and_then(|file| {
+            let (blocks, first) = buffer.blocks();
+            let read = file.read_at(blocks, offset - first as u64);
+            read.ok().map(|read| read >= first + length)
+        });
+        match read {
+            Some(true) => Ok(()),
+            // There is no such way here, or not today: the other one knows why.
+            Some(false) | None => self.read(buffer, offset),
+        }
+    }
+
+    fn direct(&self) -> Option<&File> {
+        let flags = OFlags::DIRECT.bits().cast_signed();
+        let open = || File::options().read(true).custom_flags(flags).open(&self.path).ok();
+        self.direct.get_or_init(open).as_ref()
+    }
+}
 
 /// The directory, and the files that are open. Clones share them.
 #[derive(Clone, Debug)]
@@ -24,7 +86,7 @@ pub(super) struct Files(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     path: PathBuf,
-    open: Mutex<BTreeMap<u32, Arc<File>>>,
+    open: Mutex<BTreeMap<u32, Arc<Segment>>>,
 }
 
 impl Files {
@@ -35,19 +97,19 @@ impl Files {
     }
 
     /// The file of a segment; `make` one if there is none.
-    pub(super) fn file(&self, segment: u32, make: bool) -> io::Result<Arc<File>> {
+    pub(super) fn segment(&self, number: u32, make: bool) -> io::Result<Arc<Segment>> {
         let mut open = self.0.open.lock();
-        if let Some(file) = open.get(&segment) {
+        if let Some(file) = open.get(&number) {
             return Ok(Arc::clone(file));
         }
-        let path = self.0.path.join(file_name(segment));
+        let path = self.0.path.join(file_name(number));
         let file =
-            File::options().read(true).write(true).create(make).truncate(false).open(path)?;
-        let file = Arc::new(file);
+            File::options().read(true).write(true).create(make).truncate(false).open(&path)?;
+        let file = Arc::new(Segment { file, path, direct: OnceLock::new() });
         if open.len() >= OPEN_MAX {
             open.pop_first();
         }
-        open.insert(segment, Arc::clone(&file));
+        open.insert(number, Arc::clone(&file));
         Ok(file)
     }
 
@@ -58,25 +120,14 @@ impl Files {
         offset: u64,
         length: usize,
     ) -> io::Result<Vec<u8>> {
-        let file = self.file(segment, false)?;
+        let file = self.segment(segment, false)?;
         let mut bytes = vec![0; length];
-        if read_now(&file, &mut bytes, offset)? == length {
+        if file.read_now(&mut bytes, offset)? == length {
             return Ok(bytes);
         }
-        let reading = tokio::task::spawn_blocking(move || {
-            file.read_exact_at(&mut bytes, offset).map(|()| bytes)
-        });
+        let reading =
+            tokio::task::spawn_blocking(move || file.read(&mut bytes, offset).map(|()| bytes));
         reading.await.map_err(io::Error::other)?
-    }
-}
-
-/// Reads what the kernel has in memory, and says how much of `bytes` that is: none, if the file system
-/// cannot tell.
-pub(super) fn read_now(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
-    match preadv2(file, &mut [IoSliceMut::new(bytes)], offset, ReadWriteFlags::NOWAIT) {
-        Ok(read) => Ok(read),
-        Err(Errno::AGAIN | Errno::OPNOTSUPP | Errno::INVAL | Errno::NOSYS | Errno::INTR) => Ok(0),
-        Err(error) => Err(error.into()),
     }
 }
 
@@ -109,11 +160,11 @@ impl Storage for Files {
 
     fn read_at(&mut self, segment: u32, offset: u64, length: usize) -> Result<Vec<u8>, DiskError> {
         let read = || {
-            let file = self.file(segment, false)?;
+            let file = self.segment(segment, false)?;
             let mut bytes = vec![0; length];
             let mut filled = 0;
             while filled < length {
-                match file.read_at(&mut bytes[filled..], offset + filled as u64) {
+                match file.file.read_at(&mut bytes[filled..], offset + filled as u64) {
                     Ok(0) => break,
                     Ok(read) => filled += read,
                     Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -127,12 +178,12 @@ impl Storage for Files {
     }
 
     fn write_at(&mut self, segment: u32, offset: u64, bytes: &[u8]) -> Result<(), DiskError> {
-        let write = || self.file(segment, true)?.write_all_at(bytes, offset);
+        let write = || self.segment(segment, true)?.file.write_all_at(bytes, offset);
         write().map_err(|error| known(&error))
     }
 
     fn sync(&mut self, segment: u32) -> Result<(), DiskError> {
-        let sync = || self.file(segment, false)?.sync_data();
+        let sync = || self.segment(segment, false)?.file.sync_data();
         sync().map_err(|error| known(&error))
     }
 

@@ -2,21 +2,24 @@
 //! used.
 
 use std::{
-    fs::File,
     io,
     ops::Range,
-    os::unix::fs::FileExt,
     pin::Pin,
     sync::{Arc, atomic::Ordering},
     task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
-use nigh_cache::{disk::Beneath, object::Object, range::Span, store::Store};
+use nigh_cache::{
+    disk::{Beneath, WAITS_MAX},
+    object::Object,
+    range::Span,
+    store::Store,
+};
 use tokio::task::JoinHandle;
 use tracing::debug;
 
-use super::{Disk, buffers::Buffer, files::read_now};
+use super::{Disk, buffers::Buffer, files::Segment};
 
 /// A part of a body, on its way from the disk. It holds the file: a segment that leaves meanwhile can
 /// be read to the end.
@@ -25,7 +28,7 @@ pub(crate) struct Reading {
     disk: Arc<Disk>,
     store: Arc<Store>,
     object: Object,
-    file: Arc<File>,
+    segment: Arc<Segment>,
     /// The next byte, and the one behind the last.
     at: u64,
     end: u64,
@@ -47,11 +50,19 @@ struct Waiting {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Lost;
 
+/// How a thread reads what the kernel does not have.
+enum Way {
+    /// Past the page cache.
+    Direct,
+    /// Through the page cache, into which the kernel may be reading it already.
+    Cached,
+}
+
 /// What became of a read that does not wait.
 enum Tried {
     Read(Buffer, Range<usize>),
     /// The kernel does not have it in memory.
-    Waits(Buffer, Range<usize>),
+    Waits(Buffer, Range<usize>, Way),
 }
 
 impl Reading {
@@ -62,16 +73,16 @@ impl Reading {
         object: &Object,
         bytes: Range<u64>,
     ) -> Result<Self, Lost> {
-        let file = match object.beneath() {
-            Some(beneath) => disk.files.file(beneath.place().segment, false),
+        let segment = match object.beneath() {
+            Some(beneath) => disk.files.segment(beneath.place().segment, false),
             None => Err(io::ErrorKind::NotFound.into()),
         };
-        match file {
-            Ok(file) => Ok(Self {
+        match segment {
+            Ok(segment) => Ok(Self {
                 disk: Arc::clone(disk),
                 store: Arc::clone(store),
                 object: object.clone(),
-                file,
+                segment,
                 at: bytes.start,
                 end: bytes.end,
                 waiting: None,
@@ -106,7 +117,7 @@ impl Reading {
                 Tried::Read(buffer, pieces) => {
                     return Poll::Ready(self.checked(buffer, &pieces).map(Some));
                 }
-                Tried::Waits(buffer, pieces) => self.wait(buffer, pieces),
+                Tried::Waits(buffer, pieces, way) => self.wait(buffer, pieces, way),
             }
         }
         let waiting = self.waiting.as_mut().expect("just begun, or before");
@@ -138,8 +149,14 @@ impl Reading {
         pieces.end = pieces.end.min(pieces.start + Buffer::pieces_max());
         let span = self.beneath().span(&pieces);
         let length = usize::try_from(span.len()).expect("a few pieces");
-        let mut buffer = Buffer::take(length);
-        let read = read_now(&self.file, &mut buffer, self.beneath().offset(span.start));
+        let offset = self.beneath().offset(span.start);
+        let mut buffer = Buffer::take(offset, length);
+        if self.beneath().waits() < WAITS_MAX
+            && self.segment.is_cached(offset, length) == Some(false)
+        {
+            return Ok(Tried::Waits(buffer, pieces, Way::Direct));
+        }
+        let read = self.segment.read_now(&mut buffer, offset);
         let read = read.map_err(|error| self.lost(Some(error)))?;
         if read == length {
             return Ok(Tried::Read(buffer, pieces));
@@ -149,22 +166,26 @@ impl Reading {
         let piece = usize::try_from(self.beneath().span(&first).len()).expect("a piece");
         let whole = read / piece;
         if whole == 0 {
-            return Ok(Tried::Waits(buffer, pieces));
+            return Ok(Tried::Waits(buffer, pieces, Way::Cached));
         }
         buffer.cut(0..whole * piece);
         pieces.end = pieces.start + whole;
         Ok(Tried::Read(buffer, pieces))
     }
 
-    fn wait(&mut self, mut buffer: Buffer, pieces: Range<usize>) {
+    fn wait(&mut self, mut buffer: Buffer, pieces: Range<usize>, way: Way) {
         let is_first = !std::mem::replace(&mut self.waited, true);
-        if is_first && self.beneath().was_waited_for() {
+        if is_first && self.beneath().was_waited_for().is_multiple_of(WAITS_MAX) {
             self.promote();
         }
         let offset = self.beneath().offset(self.beneath().span(&pieces).start);
-        let file = Arc::clone(&self.file);
+        let segment = Arc::clone(&self.segment);
         let thread = tokio::task::spawn_blocking(move || {
-            file.read_exact_at(&mut buffer, offset).map(|()| buffer)
+            match way {
+                Way::Direct => segment.read_direct(&mut buffer, offset)?,
+                Way::Cached => segment.read(&mut buffer, offset)?,
+            }
+            Ok(buffer)
         });
         self.waiting = Some(Waiting { thread, pieces });
     }

@@ -62,7 +62,8 @@ fn an_edge_without_work_ends_at_once() {
 #[test]
 fn pipelined_requests_that_were_begun_are_answered_and_the_last_says_close() {
     let origin = Origin::start();
-    let mut edge = Edge::start(&origin, &ADMIN);
+    // One core, so that the idle connection's end says that this client's core is ending too.
+    let mut edge = Edge::start(&origin, &[&ADMIN[..], &["--workers", "1"]].concat());
     let mut client = edge.client();
     let mut idle = edge.client();
     client.send(
