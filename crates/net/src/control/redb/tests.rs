@@ -1,0 +1,1 @@
+//! The engine against the contract, after restarts, and on disks that fail.
