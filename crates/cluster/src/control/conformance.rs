@@ -160,6 +160,7 @@ pub async fn a_conflict_changes_nothing(rig: &dyn Rig) {
         [("a", Condition::Exists), ("b", Condition::Exists)],
         [("a", Condition::At(Revision(there.0 + 1))), ("b", Condition::Absent)],
         [("a", Condition::At(there)), ("b", Condition::At(there))],
+        [("a", Condition::At(there)), ("b", Condition::At(Revision::NONE))],
     ] {
         let attempt = transaction(&wrong, &[("a", Change::Delete), ("c", put("x"))]);
         let error = control.commit(attempt).await.unwrap_err();

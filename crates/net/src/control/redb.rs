@@ -32,8 +32,8 @@ use tokio::{
 };
 use tracing::warn;
 
-pub use self::durable::OpenError;
 use self::durable::Durable;
+pub use self::{durable::OpenError, tables::ReadError};
 
 /// Changes that wait for their turn. A sync takes some milliseconds, so the last of them waits for
 /// some seconds.

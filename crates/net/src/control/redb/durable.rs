@@ -148,11 +148,7 @@ impl Durable {
     }
 
     /// The database, opened and read anew where it is in doubt.
-    fn database<'a>(
-        &self,
-        file: &'a mut Place,
-        now: Time,
-    ) -> Result<&'a Database, Error> {
+    fn database<'a>(&self, file: &'a mut Place, now: Time) -> Result<&'a Database, Error> {
         if matches!(file, Place::InDoubt) {
             let (database, state) = read(&self.open, self.bounds, now).map_err(|error| {
                 match located(error, &self.path) {

@@ -125,10 +125,9 @@ pub(super) fn read(database: &Database) -> Result<Saved, ReadError> {
         let (key, entry) = row.map_err(redb::Error::from)?;
         let (revision, lease, value) = entry.value();
         let (value, revision) = (Value::new(value)?, Revision(revision));
-        saved.entries.push((
-            Key::new(key.value())?,
-            Entry { value, revision, lease: lease_of(lease) },
-        ));
+        saved
+            .entries
+            .push((Key::new(key.value())?, Entry { value, revision, lease: lease_of(lease) }));
     }
     let leases = transaction.open_table(LEASES).map_err(redb::Error::from)?;
     for row in leases.iter().map_err(redb::Error::from)? {
