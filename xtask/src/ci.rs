@@ -29,6 +29,19 @@ pub(crate) fn run() -> Result<(), Failure> {
         "lint",
         &["clippy", "--workspace", "--all-targets", "--locked", "--", "-Dwarnings"],
     )?;
+    // What no default feature builds.
+    report.cargo(
+        "lint of control state in etcd",
+        &[
+            "clippy",
+            "--package=nigh-net",
+            "--features=etcd",
+            "--all-targets",
+            "--locked",
+            "--",
+            "-Dwarnings",
+        ],
+    )?;
     if command::answers("cargo", &["nextest", "--version"]) {
         report.cargo("tests", &["nextest", "run", "--workspace", "--locked"])?;
         report.cargo("doc tests", &["test", "--workspace", "--doc", "--locked"])?;

@@ -10,7 +10,7 @@ use std::process::Command;
 
 use crate::command::{self, Failure};
 use crate::conformance;
-use crate::workspace::Workspace;
+use crate::workspace::{Workspace, cargo};
 
 /// A foreign program, arguments that show it is there, and the Debian package that brings it.
 #[derive(Debug, Clone, Copy)]
@@ -26,6 +26,7 @@ pub(crate) const PIP: Program =
 pub(crate) const NPM: Program = Program { name: "npm", probe: &["--version"], package: "npm" };
 const ARIA2: Program = Program { name: "aria2c", probe: &["--version"], package: "aria2" };
 const CURL: Program = Program { name: "curl", probe: &["--version"], package: "curl" };
+const ETCD: Program = Program { name: "etcd", probe: &["--version"], package: "etcd-server" };
 /// It has no way to ask for its version; without arguments it says how to use it.
 const HTPASSWD: Program = Program { name: "htpasswd", probe: &[], package: "apache2-utils" };
 const IP: Program = Program { name: "ip", probe: &["-V"], package: "iproute2" };
@@ -39,6 +40,9 @@ const SYSTEMD_ANALYZE: Program =
     Program { name: "systemd-analyze", probe: &["--version"], package: "systemd" };
 const SYSTEMD_NSPAWN: Program =
     Program { name: "systemd-nspawn", probe: &["--version"], package: "systemd-container" };
+/// What the client of etcd is built with.
+const PROTOC: Program =
+    Program { name: "protoc", probe: &["--version"], package: "protobuf-compiler" };
 const PYTHON: Program = Program { name: "python3", probe: &["--version"], package: "python3" };
 /// What makes a Python environment: Debian has it apart.
 const VENV: Program =
@@ -47,6 +51,10 @@ const VENV: Program =
 const WRK: Program = Program { name: "wrk", probe: &[], package: "wrk" };
 /// varnishtest has no way to ask for its version; its options end with a status of failure.
 const VARNISHTEST: Program = Program { name: "varnishtest", probe: &[], package: "varnish" };
+
+/// The tests of the engine that only a feature builds.
+const ETCD_TESTS: [&str; 8] =
+    ["test", "--locked", "--package", "nigh-net", "--features", "etcd", "--lib", "--no-run"];
 
 /// A script that takes longer has failed.
 const SCRIPT_LIMIT: &str = "300";
@@ -60,12 +68,14 @@ pub(crate) fn run() -> Result<(), Failure> {
         NPM,
         ARIA2,
         CURL,
+        ETCD,
         H2LOAD,
         HTPASSWD,
         IP,
         NFT,
         NGHTTP,
         OPENSSL,
+        PROTOC,
         PYTHON,
         SYSTEMD_ANALYZE,
         SYSTEMD_NSPAWN,
@@ -75,6 +85,8 @@ pub(crate) fn run() -> Result<(), Failure> {
     ])?;
     let workspace = Workspace::read()?;
     let nigh = workspace.build_release()?;
+    // Before the scripts, whose time is limited: etcd.sh runs these.
+    command::run(cargo().args(ETCD_TESTS))?;
     let folder = workspace.root.join("tests/foreign");
 
     let mut passed = 0;

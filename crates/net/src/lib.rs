@@ -15,6 +15,7 @@ pub mod buffers;
 pub mod clients;
 pub mod clock;
 mod compress;
+pub mod control;
 pub mod counters;
 pub mod disk;
 pub mod driver;

@@ -1,0 +1,115 @@
+//! Whoever purges: what it commits, and who has heard of it.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use nigh_base::Time;
+
+use super::{LOG_MAX, number_in, number_of, purge_key};
+use crate::control::{Change, Commit, Condition, Fault, Key, Listing, Transaction, Value};
+
+/// How an edge stands with a purge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reached {
+    /// It has not said a word yet, and may serve what was purged.
+    Waiting,
+    /// It has forgotten, this long after the purge began.
+    Forgotten(Duration),
+    /// Its lease ran out, or it had none, this long after: it validates before it serves, and forgets
+    /// before it is trusted again.
+    Lapsed(Duration),
+}
+
+/// A purge on its way.
+#[derive(Clone, Debug)]
+pub struct Purge {
+    number: u64,
+    began: Time,
+    edges: BTreeMap<Box<str>, Reached>,
+}
+
+/// What makes `value` the purge after the newest in `listing`, and its number. If another came first,
+/// that is a conflict: list anew.
+///
+/// # Errors
+/// If the value is too long.
+pub fn purging(listing: &Listing, value: Value) -> Result<(u64, Transaction), Fault> {
+    let newest = listing.entries.iter().rev().find_map(|(key, _)| number_of(key)).unwrap_or(0);
+    let number = newest + 1;
+    let before = (newest > 0).then(|| (purge_key(newest), Condition::Exists));
+    let conditions = before.into_iter().chain([(purge_key(number), Condition::Absent)]);
+    let left = number.checked_sub(LOG_MAX).filter(|left| *left > 0);
+    let changes = [(purge_key(number), Change::Put { value, lease: None })];
+    let changes = changes.into_iter().chain(left.map(|left| (purge_key(left), Change::Delete)));
+    Ok((number, Transaction::new(conditions, changes)?))
+}
+
+impl Purge {
+    /// Purge `number`, which was committed for somebody who asked at `began`, and the edges that
+    /// belong to the cluster.
+    pub fn new<'a>(number: u64, began: Time, edges: impl Iterator<Item = &'a str>) -> Self {
+        let edges = edges.map(|name| (name.into(), Reached::Waiting)).collect();
+        Self { number, began, edges }
+    }
+
+    /// Its number.
+    pub const fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// All that edges have said, as it is in control state after the purge was committed.
+    pub fn listed(&mut self, now: Time, listing: &Listing) {
+        let mut heard = BTreeMap::new();
+        for (key, entry) in &listing.entries {
+            if let Some(name) = name_in(key) {
+                heard.insert(name, &entry.value);
+            }
+        }
+        // Who serves without belonging is waited for all the same.
+        for &name in heard.keys() {
+            if !self.edges.contains_key(name) {
+                self.edges.insert(name.into(), Reached::Waiting);
+            }
+        }
+        let names: Vec<Box<str>> = self.edges.keys().cloned().collect();
+        for name in names {
+            self.note(now, &name, heard.get(&*name).copied());
+        }
+    }
+
+    /// A commit that touches what edges have said, after that.
+    pub fn saw(&mut self, now: Time, commit: &Commit) {
+        for (key, change) in &commit.changes {
+            let value = match change {
+                Change::Put { value, .. } => Some(value),
+                Change::Delete => None,
+            };
+            if let Some(name) = name_in(key) {
+                self.note(now, name, value);
+            }
+        }
+    }
+
+    /// Whether nobody is waited for any more: from now on no edge serves what was purged.
+    pub fn is_done(&self) -> bool {
+        self.edges.values().all(|reached| *reached != Reached::Waiting)
+    }
+
+    /// Each edge, in the order of names.
+    pub fn edges(&self) -> impl ExactSizeIterator<Item = (&str, Reached)> {
+        self.edges.iter().map(|(name, reached)| (&**name, *reached))
+    }
+
+    fn note(&mut self, now: Time, name: &str, said: Option<&Value>) {
+        let after = now.since(self.began);
+        let Some(reached @ Reached::Waiting) = self.edges.get_mut(name) else { return };
+        match said.map(number_in) {
+            None => *reached = Reached::Lapsed(after),
+            Some(Some(number)) if number >= self.number => *reached = Reached::Forgotten(after),
+            Some(_) => {}
+        }
+    }
+}
+
+fn name_in(key: &Key) -> Option<&str> {
+    key.as_str().strip_prefix("reached/")
+}

@@ -1,0 +1,134 @@
+//! A small cluster in the simulator: an origin whose object changes, control state, and edges that
+//! serve, purge, and are cut off. After "done", nobody serves what was purged.
+
+mod world;
+
+use std::time::Duration;
+
+use nigh_base::{Rng, Time};
+use nigh_sim::{
+    HostId,
+    plan::{self, Mix},
+};
+
+use self::world::{Cluster, Doing, Happened};
+use super::*;
+use crate::control::model::{Bounds, State};
+
+const EDGES: u32 = 4;
+
+/// Runs a cluster under faults drawn from `seed`, and says how many purges were done, and how many
+/// answers came from a store.
+///
+/// # Panics
+/// If an answer that was begun after a purge was done is older than what was there when it was asked.
+fn run(seed: u64) -> (usize, usize) {
+    let mut cluster = Cluster::new(seed, EDGES);
+    let mut rng = Rng::new(seed).fork(7);
+    let mix = Mix {
+        from: Time::from_secs(3),
+        until: Time::from_secs(22),
+        every: Duration::from_secs(2),
+        down_max: 2,
+        loss_max: 0.2,
+        parting: true,
+    };
+    let edges: Vec<HostId> = cluster.edges().collect();
+    let faults = plan::draw(mix, &edges, &mut rng);
+    for tick in 0..200 {
+        let at = Time::from_secs(2).after(Duration::from_millis(rng.below(28_000)));
+        let edge = edges[rng.index(edges.len())];
+        let doing = if tick % 25 == 0 { Doing::ChangeAndPurge } else { Doing::Serve };
+        cluster.at(at, edge, doing);
+    }
+    cluster.run(&faults, Time::from_secs(38));
+    let (mut done, mut from_store) = (Vec::new(), 0);
+    for (at, happened) in cluster.happened() {
+        match happened {
+            Happened::Purged { version } => done.push((at, version)),
+            Happened::Served { version, began, stored } => {
+                from_store += usize::from(stored);
+                let least = done.iter().filter(|(at, _)| *at < began).map(|(_, it)| *it).max();
+                assert!(
+                    least.is_none_or(|least| version >= least),
+                    "seed {seed}: version {version} was served at {began:?}, after {least:?} was done"
+                );
+            }
+        }
+    }
+    (done.len(), from_store)
+}
+
+#[test]
+fn after_a_purge_is_done_nobody_serves_what_was_purged() {
+    let half = |first: u64| move || (first..SEEDS).step_by(2).map(run).collect::<Vec<_>>();
+    let other = std::thread::spawn(half(1));
+    let mut runs = half(0)();
+    runs.extend(other.join().unwrap());
+    let done: usize = runs.iter().map(|run| run.0).sum();
+    let from_store: usize = runs.iter().map(|run| run.1).sum();
+    // Otherwise it would say nothing.
+    assert!(done as u64 > SEEDS * 5, "{done} purges of {} were done", SEEDS * 8);
+    assert!(from_store as u64 > SEEDS * 50, "{from_store} answers of {} were stored", SEEDS * 192);
+}
+
+const SEEDS: u64 = 10_000;
+
+#[test]
+fn purges_have_numbers_without_gaps_whoever_comes_first() {
+    let mut state = State::new(Bounds::default());
+    let value = Value::new("all").unwrap();
+    let empty = state.list(&purges());
+    let (first, commit) = purging(&empty, value.clone()).unwrap();
+    state.commit(&commit, Time::START).unwrap();
+    assert!(state.commit(&commit, Time::START).is_err(), "both saw an empty list");
+    let (second, commit) = purging(&state.list(&purges()), value).unwrap();
+    state.commit(&commit, Time::START).unwrap();
+    assert_eq!((first, second), (1, 2));
+}
+
+#[test]
+fn the_log_is_bounded_and_who_missed_a_part_of_it_validates_everything() {
+    let mut state = State::new(Bounds::default());
+    for _ in 0..=LOG_MAX {
+        let value = Value::new("x").unwrap();
+        let (_, commit) = purging(&state.list(&purges()), value).unwrap();
+        state.commit(&commit, Time::START).unwrap();
+    }
+    let listing = state.list(&purges());
+    assert_eq!(listing.entries.len() as u64, LOG_MAX);
+    let told = |reached| {
+        let mut holder = Holder::new("a", reached).unwrap();
+        assert_eq!(holder.ask(Time::START), Some(Ask::List));
+        holder.answered(Time::START, Ok(Answered::Listed(listing.clone())))
+    };
+    assert_eq!(told(0)[0], Forget::Everything);
+    assert_eq!(told(1).len() as u64, LOG_MAX);
+    assert_ne!(told(1)[0], Forget::Everything);
+    assert_eq!(told(LOG_MAX + 1), []);
+    // Control state that knows less than the edge is not the one that it knew.
+    assert_eq!(told(LOG_MAX + 2), [Forget::Everything]);
+}
+
+#[test]
+fn an_edge_trusts_its_store_no_longer_than_its_lease_lasts_and_no_sibling_that_has_come_farther() {
+    let mut holder = Holder::new("a", 0).unwrap();
+    let at = |millis| Time::START.after(Duration::from_millis(millis));
+    let state = State::new(Bounds::default());
+    let mut tell = |now, answer| {
+        holder.ask(now).unwrap();
+        holder.answered(now, Ok(answer));
+        holder.trust(now, 0)
+    };
+    assert_eq!(tell(at(0), Answered::Listed(state.list(&purges()))), Trust::Validated);
+    let ttl = crate::control::Ttl::new(LEASE).unwrap();
+    let lease = crate::control::Lease { id: crate::control::LeaseId(1), ttl };
+    assert_eq!(tell(at(10), Answered::Granted(lease)), Trust::Validated);
+    assert_eq!(tell(at(20), Answered::Done), Trust::Stored);
+    assert_eq!(holder.trust(at(20), 1), Trust::Validated);
+    // The lease counts from when it was asked for, and by a clock that may be slow.
+    let end = at(10).after(LEASE);
+    assert_eq!(holder.trust(at(4_000), 0), Trust::Stored);
+    assert_eq!(holder.trust(end, 0), Trust::Validated);
+    assert_eq!(holder.trust(at(4_961), 0), Trust::Validated);
+}
