@@ -43,6 +43,12 @@ const SYSTEMD_NSPAWN: Program =
 /// What the client of etcd is built with.
 const PROTOC: Program =
     Program { name: "protoc", probe: &["--version"], package: "protobuf-compiler" };
+/// The descriptions that come with it: Debian has them apart.
+const PROTOC_INCLUDES: Program = Program {
+    name: "protoc",
+    probe: &["--descriptor_set_out=/dev/null", "google/protobuf/descriptor.proto"],
+    package: "libprotobuf-dev",
+};
 const PYTHON: Program = Program { name: "python3", probe: &["--version"], package: "python3" };
 /// What makes a Python environment: Debian has it apart.
 const VENV: Program =
@@ -76,6 +82,7 @@ pub(crate) fn run() -> Result<(), Failure> {
         NGHTTP,
         OPENSSL,
         PROTOC,
+        PROTOC_INCLUDES,
         PYTHON,
         SYSTEMD_ANALYZE,
         SYSTEMD_NSPAWN,
