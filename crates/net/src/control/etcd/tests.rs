@@ -23,7 +23,8 @@ use server::Server;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 struct Real {
-    server: Server,
+    /// It ends with this value.
+    _server: Server,
     etcd: Arc<Etcd>,
 }
 
@@ -57,7 +58,7 @@ fn run(test: impl FnOnce(&dyn Rig) -> Later<'_, ()>) {
     in_time(async {
         let server = Server::start();
         let etcd = Arc::new(started(&server, "nigh/test/").await);
-        test(&Real { server, etcd }).await;
+        test(&Real { _server: server, etcd }).await;
     });
 }
 

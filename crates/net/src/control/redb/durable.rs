@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    fs::File,
+    fs::{self, File},
     io,
     path::{Path, PathBuf},
 };
@@ -73,18 +73,12 @@ enum Place {
 impl Durable {
     /// The state in the file at `path`, which is made if there is none.
     pub(super) fn open(path: PathBuf, bounds: Bounds, now: Time) -> Result<Self, OpenError> {
-        let is_new = !path.exists();
-        let to_open = path.clone();
-        let open = move || builder().create(&to_open);
-        let durable = Self::open_on(path, Box::new(open), bounds, now)?;
-        if is_new {
-            // Else a power cut could take the file's name, and all commits with it.
-            sync_directory(&durable.path).map_err(|error| OpenError::Unusable {
-                path: durable.path.clone(),
-                source: redb::Error::Io(error),
-            })?;
+        if !path.exists() {
+            create(&path).map_err(|error| located(error, &path))?;
         }
-        Ok(durable)
+        let to_open = path.clone();
+        let open = move || builder().open(&to_open);
+        Self::open_on(path, Box::new(open), bounds, now)
     }
 
     /// The same on whatever `open` opens, which is called `path` in errors.
@@ -178,6 +172,33 @@ pub(super) fn builder() -> redb::Builder {
     let mut builder = Database::builder();
     builder.set_cache_size(CACHE_BYTES).set_check_integrity_on_open(true);
     builder
+}
+
+/// Makes a file with no entries. It appears whole: a power cut that met `redb` at making one would
+/// leave something that it does not open again.
+fn create(path: &Path) -> Result<(), ReadError> {
+    let mut new = path.as_os_str().to_owned();
+    new.push(".new");
+    let cannot = |error| ReadError::Redb(redb::Error::Io(error));
+    match fs::remove_file(&new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(cannot(error)),
+        _ => {}
+    }
+    let database = builder().create(&new).map_err(redb::Error::from)?;
+    fill(database)?;
+    let publish = || {
+        File::open(&new)?.sync_all()?;
+        fs::rename(&new, path)?;
+        sync_directory(path)
+    };
+    publish().map_err(cannot)
+}
+
+/// Makes the tables of a new database, and closes it.
+pub(super) fn fill(database: Database) -> Result<(), redb::Error> {
+    tables::make(&database)?;
+    database.close()?;
+    Ok(())
 }
 
 fn read(open: &Opener, bounds: Bounds, now: Time) -> Result<(Database, State), ReadError> {

@@ -101,9 +101,8 @@ fn write_commit(
     Ok(())
 }
 
-/// All that is in the file; an empty one is given its tables.
+/// All that is in the file.
 pub(super) fn read(database: &Database) -> Result<Saved, ReadError> {
-    make_tables(database)?;
     let transaction = database.begin_read().map_err(redb::Error::from)?;
     let numbers = transaction.open_table(NUMBERS).map_err(redb::Error::from)?;
     let number = |name| match numbers.get(name) {
@@ -154,12 +153,8 @@ pub(super) fn read(database: &Database) -> Result<Saved, ReadError> {
     Ok(saved)
 }
 
-/// Makes the tables where there are none, so that they are there for whoever reads or writes.
-fn make_tables(database: &Database) -> Result<(), redb::Error> {
-    let tables = database.begin_read()?.list_tables()?.count();
-    if tables > 0 {
-        return Ok(());
-    }
+/// Makes the tables in a new file.
+pub(super) fn make(database: &Database) -> Result<(), redb::Error> {
     let transaction = begin(database)?;
     transaction.open_table(ENTRIES)?;
     transaction.open_table(LEASES)?;

@@ -9,7 +9,7 @@ mod killed;
 mod power;
 mod simulated;
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use nigh_cluster::control::{
     Change, Condition, Control, Error, Key, LeaseId, Prefix, Revision, TTL_MIN, Transaction, Ttl,
@@ -166,6 +166,9 @@ fn a_file_that_cannot_be_made_is_told_from_one_that_is_damaged() {
         let nowhere = folder.file().join("below-a-file-that-is-not-there");
         let error = Redb::open(&nowhere).await.unwrap_err();
         assert!(matches!(error, OpenError::Unusable { .. }), "{error:?}");
+        std::fs::write(folder.file(), "").unwrap();
+        let error = Redb::open(&folder.file()).await.unwrap_err();
+        assert!(matches!(error, OpenError::Damaged { .. }), "it never looks so: {error:?}");
         std::fs::write(folder.file(), "[settings]\nnot = \"a database\"\n".repeat(500)).unwrap();
         let error = Redb::open(&folder.file()).await.unwrap_err();
         assert!(matches!(error, OpenError::Damaged { .. }), "{error:?}");

@@ -9,11 +9,13 @@ use nigh_cluster::control::{
 };
 use nigh_sim::disk::Disk;
 use parking_lot::Mutex;
-use redb::StorageBackend;
+use redb::{DatabaseError, StorageBackend, StorageError};
 
-use super::super::durable::{Durable, OpenError, builder};
+use super::super::durable::{Durable, OpenError, builder, fill};
 
 pub(super) const FILE: &str = "control";
+/// What it is called while it is made.
+const NEW: &str = "control.new";
 /// Room for the file, which has some MiB at least.
 pub(super) const CAPACITY: u64 = 64 << 20;
 /// A short history, so that it is cut often.
@@ -24,6 +26,13 @@ pub(super) const BOUNDS: Bounds =
 #[derive(Clone, Debug)]
 pub(super) struct Plugged(pub(super) Arc<Mutex<Disk>>);
 
+/// A file of it.
+#[derive(Debug)]
+struct Opened {
+    disk: Plugged,
+    name: &'static str,
+}
+
 impl Plugged {
     pub(super) fn new(disk: Disk) -> Self {
         Self(Arc::new(Mutex::new(disk)))
@@ -32,20 +41,36 @@ impl Plugged {
     pub(super) fn open(&self) -> Result<Durable, OpenError> {
         let disk = self.clone();
         let open = move || {
-            disk.make().map_err(redb::StorageError::Io)?;
-            builder().create_with_backend(disk.clone())
+            disk.make()?;
+            builder().create_with_backend(disk.opened(FILE))
         };
         Durable::open_on(PathBuf::from(FILE), Box::new(open), BOUNDS, Time::START)
     }
 
-    /// The file, with its name durable: the engine sees to that on real disks.
-    fn make(&self) -> io::Result<()> {
-        let mut disk = self.0.lock();
-        if !disk.names().iter().any(|name| name == FILE) {
-            disk.write_at(FILE, 0, &[]).map_err(io::Error::other)?;
-            disk.sync_directory().map_err(io::Error::other)?;
+    /// Makes the file if there is none, in the steps in which the engine does.
+    fn make(&self) -> Result<(), DatabaseError> {
+        let names = self.0.lock().names();
+        if names.iter().any(|name| name == FILE) {
+            return Ok(());
         }
-        Ok(())
+        let steps = |steps: fn(&mut Disk) -> Result<(), DiskError>| {
+            self.with(steps).map_err(|error| DatabaseError::Storage(StorageError::Io(error)))
+        };
+        if names.iter().any(|name| name == NEW) {
+            steps(|disk| disk.remove(NEW))?;
+        }
+        steps(|disk| disk.write_at(NEW, 0, &[]))?;
+        fill(builder().create_with_backend(self.opened(NEW))?)
+            .map_err(|error| DatabaseError::Storage(StorageError::Io(io::Error::other(error))))?;
+        steps(|disk| {
+            disk.sync(NEW)?;
+            disk.rename(NEW, FILE)?;
+            disk.sync_directory()
+        })
+    }
+
+    fn opened(&self, name: &'static str) -> Opened {
+        Opened { disk: self.clone(), name }
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut Disk) -> Result<T, DiskError>) -> io::Result<T> {
@@ -53,13 +78,13 @@ impl Plugged {
     }
 }
 
-impl StorageBackend for Plugged {
+impl StorageBackend for Opened {
     fn len(&self) -> io::Result<u64> {
-        self.with(|disk| disk.length(FILE))
+        self.disk.with(|disk| disk.length(self.name))
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        let bytes = self.with(|disk| disk.read_at(FILE, offset, out.len()))?;
+        let bytes = self.disk.with(|disk| disk.read_at(self.name, offset, out.len()))?;
         if bytes.len() < out.len() {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
@@ -68,15 +93,15 @@ impl StorageBackend for Plugged {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.with(|disk| disk.truncate(FILE, len))
+        self.disk.with(|disk| disk.truncate(self.name, len))
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.with(|disk| disk.sync(FILE))
+        self.disk.with(|disk| disk.sync(self.name))
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.with(|disk| disk.write_at(FILE, offset, data))
+        self.disk.with(|disk| disk.write_at(self.name, offset, data))
     }
 }
 
