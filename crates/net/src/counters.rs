@@ -66,6 +66,10 @@ counters! {
     sibling_answer: "nigh_sibling_answers_total", "Of these, requests that were answered.";
     /// One of them that failed, or was declined.
     sibling_failure: "nigh_sibling_failures_total", "Of these, requests that failed or were declined, so that the next edge or the origin was asked.";
+    /// A response of another edge that broke off, and went on at the next one.
+    sibling_resumed: "nigh_sibling_resumed_total", "Responses of other edges that broke off and went on at the next one.";
+    /// One that broke off for its client too.
+    sibling_cut: "nigh_sibling_cut_total", "Responses of other edges that broke off and could not go on.";
     /// A request of another edge.
     sibling_served: "nigh_sibling_served_total", "Requests of other edges of the cluster that came in here.";
     /// A copy of what another edge serves was kept.

@@ -300,3 +300,54 @@ fn dial(member: &Member, cluster: &str) -> origin::Settings {
         ..origin::Settings::of(Scheme::Https, &member.address.ip().to_string())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, KeyPair};
+
+    use super::*;
+
+    fn members() -> Arc<Members> {
+        let member = |name: &str, host: u8| Member {
+            name: name.to_owned(),
+            address: ([127, 0, 0, host], 1).into(),
+            capacity: 1,
+        };
+        Members::new("eu", "b", vec![member("b", 1), member("a", 2)])
+    }
+
+    fn certificate(name: &str) -> CertificateDer<'static> {
+        let params = CertificateParams::new([name.to_owned()]).unwrap();
+        params.self_signed(&KeyPair::generate().unwrap()).unwrap().der().clone()
+    }
+
+    #[test]
+    fn edges_are_in_the_order_of_their_names_however_they_are_listed() {
+        let members = members();
+        assert_eq!((members.own(), members.own, &*members.list[0].name), ("b", 1, "a"));
+        assert_eq!(members.order(b"key").count(), 2);
+    }
+
+    #[test]
+    fn a_certificate_is_an_edges_if_it_is_for_its_name_in_the_cluster() {
+        let members = members();
+        for (name, believed) in [
+            ("a.eu.nigh.internal", true),
+            ("b.eu.nigh.internal", true),
+            ("c.eu.nigh.internal", false),
+            ("a.us.nigh.internal", false),
+            ("a", false),
+            ("eu.nigh.internal", false),
+        ] {
+            assert_eq!(members.believes(&certificate(name)), believed, "{name}");
+        }
+        assert!(!members.believes(&CertificateDer::from(vec![1, 2, 3])));
+    }
+
+    #[test]
+    fn the_first_slice_lies_where_its_object_does_and_others_where_their_numbers_say() {
+        let key = b"http://example.com/a";
+        assert_eq!(hash_of(key, 0), hashing::key_hash(key));
+        assert_eq!(hash_of(key, 12), hashing::key_hash(b"http://example.com/a 12"));
+    }
+}

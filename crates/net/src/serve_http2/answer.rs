@@ -67,7 +67,7 @@ impl Answering {
         let open = self.streams.open();
         let (mut head, body) = request.into_parts();
         if self.client.sibling.is_some() {
-            let Some(asker) = self.service.asker(self.client, &head.headers) else {
+            let Some(asker) = self.service.asker(self.client, &head) else {
                 return to.send_reset(Reason::PROTOCOL_ERROR);
             };
             self.client = asker;

@@ -20,7 +20,8 @@ use nigh_edge::plan::Manner;
 
 use super::{
     Ask, Service,
-    fetch::{Task, arrive, target},
+    fetch::{Task, arrive},
+    outgoing::target,
     slice_source::Count,
     travel::{Giver, Road},
 };

@@ -3,7 +3,7 @@
 
 use std::{net::SocketAddr, rc::Rc};
 
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
+use http::{HeaderValue, Method, Request, StatusCode, header, request::Parts};
 use nigh_base::Wall;
 use nigh_cache::{
     flight::{Failure, Interim},
@@ -18,10 +18,7 @@ use nigh_edge::{
 };
 use tokio::sync::mpsc;
 
-use super::{
-    Ask, Service,
-    fetch::{Beyond, Task},
-};
+use super::{Ask, Service, fetch::Task, outgoing::Beyond};
 use crate::{
     body::RequestBody,
     origin::Fetched,
@@ -72,10 +69,11 @@ impl Giver {
 }
 
 impl Service {
-    /// The client of a request that a sibling sent on; `None` if it does not say whose it is.
-    pub(crate) fn asker(&self, client: Client, fields: &HeaderMap) -> Option<Client> {
-        let siblings = self.siblings()?;
-        let mut marks = fields.get_all(hop::NAME).iter();
+    /// The client of a request that a sibling sent on; `None` if it does not say whose it is, or asks for
+    /// what siblings do not ask each other for.
+    pub(crate) fn asker(&self, client: Client, head: &Parts) -> Option<Client> {
+        let siblings = self.siblings().filter(|_| reads(&head.method))?;
+        let mut marks = head.headers.get_all(hop::NAME).iter();
         let mark = marks.next().and_then(|mark| Mark::parse(mark.as_bytes()))?;
         if marks.next().is_some() || !siblings.members().has(mark.from) {
             return None;
@@ -90,7 +88,7 @@ impl Service {
     /// one goes to the origin.
     pub(super) fn road(&self, ask: &Ask, manner: Manner, slice: u64) -> Road {
         let Some(siblings) = self.siblings() else { return Road::Origin };
-        let reads = matches!(ask.method, Method::GET | Method::HEAD) && !ask.has_content;
+        let reads = reads(&ask.method) && !ask.has_content;
         let is_one_clients =
             manner == Manner::Tunnel || ask.fields.contains_key(header::AUTHORIZATION);
         let travels = ask.sibling.is_none()
@@ -191,6 +189,11 @@ impl Client {
     pub(crate) fn audience(&self) -> Audience {
         audience(self.sibling)
     }
+}
+
+/// Whether a method only reads what may be stored.
+fn reads(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD)
 }
 
 fn audience(sibling: Option<Sibling>) -> Audience {
