@@ -76,6 +76,8 @@ fn unquoted(text: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
+    use nigh_base::Rng;
+
     use super::*;
 
     #[test]
@@ -113,6 +115,24 @@ mod tests {
         assert_eq!(Mark::parse(b"\"\xff\";scheme=http;for=\"::1\""), None);
         let long = format!("\"{}\";scheme=http;for=\"::1\"", "a".repeat(LENGTH_MAX));
         assert_eq!(Mark::parse(long.as_bytes()), None);
+    }
+
+    #[test]
+    fn whatever_is_read_is_the_same_when_it_was_written_again() {
+        let mut rng = Rng::new(7);
+        let mut read = 0;
+        for _ in 0..10_000 {
+            let mut text = br#""eu-1";scheme=https;for="192.0.2.7";slice=64"#.to_vec();
+            for _ in 0..=rng.below(2) {
+                let at = rng.index(text.len());
+                text[at] = u8::try_from(rng.below(256)).unwrap();
+            }
+            if let Some(mark) = Mark::parse(&text) {
+                read += 1;
+                assert_eq!(Mark::parse(mark.to_string().as_bytes()), Some(mark.clone()), "{mark}");
+            }
+        }
+        assert!(read > 100, "{read}");
     }
 
     #[test]
