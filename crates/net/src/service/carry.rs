@@ -19,7 +19,7 @@ use nigh_cache::{
 use nigh_edge::site::{self, Coding, Rule};
 use tokio::{sync::Semaphore, time::Instant};
 
-use super::{Ask, Service, fetch::seen_by_origin};
+use super::{Ask, Service, fetch::seen_by_origin, resume::Resumable};
 use crate::{
     buffers::Reserved, compress::Encoder, counters::Counters, http1::trailers, origin::Fetched,
 };
@@ -49,6 +49,8 @@ const IDLE_MAX: Duration = Duration::from_millis(200);
 pub(super) enum Source {
     /// The origin.
     Origin(Fetched),
+    /// Another edge.
+    Sibling(Box<Resumable>),
     /// A stored response.
     Stored(Run),
 }
@@ -58,6 +60,7 @@ impl Source {
     async fn frame(&mut self) -> Result<Option<Frame<Bytes>>, Failure> {
         match self {
             Self::Origin(fetched) => fetched.frame().await,
+            Self::Sibling(response) => response.frame().await,
             Self::Stored(run) => {
                 let length = run.remaining().min(PIECE);
                 Ok((length > 0).then(|| Frame::data(run.copy_to_bytes(length))))
@@ -286,7 +289,9 @@ impl Service {
         match self.carry_all(&mut pilot, &mut source, rule, passage).await {
             Ok(trailers) => pilot.land(trailers),
             Err(Broken::Origin(failure)) => {
-                self.counters.origin_failure();
+                if !matches!(source, Source::Sibling(_)) {
+                    self.counters.origin_failure();
+                }
                 pilot.fail(failure);
             }
             Err(Broken::NoRoom) => pilot.fail(Failure::NoRoom),
