@@ -101,6 +101,11 @@ impl Credentials {
         authority::certificate_pem(&self.leaf) + &authority::certificate_pem(&self.authority)
     }
 
+    /// The authority's certificate.
+    pub fn authority_pem(&self) -> String {
+        authority::certificate_pem(&self.authority)
+    }
+
     /// Who shows these.
     pub const fn identity(&self) -> &Identity {
         &self.identity
