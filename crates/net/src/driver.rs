@@ -48,9 +48,10 @@ mod slots;
 mod sockets;
 #[cfg(test)]
 mod tests;
+mod transport;
 
 use std::{
-    collections::VecDeque, fmt, future::pending, io, net::SocketAddr, path::Path, sync::Arc,
+    collections::VecDeque, fmt, future::pending, net::SocketAddr, path::Path, sync::Arc,
     time::Instant,
 };
 
@@ -61,7 +62,6 @@ use nigh_base::{
     wire::Wire,
 };
 use tokio::{
-    net::UdpSocket,
     select,
     sync::mpsc::{self, error::TrySendError},
     task::coop,
@@ -78,8 +78,9 @@ use self::{
     links::{LinkEvent, Links},
     recording::Recording,
     slots::Directory,
+    transport::Transport,
 };
-use crate::{clock::Monotonic, entropy::OsSecrets};
+use crate::{clock::Monotonic, cluster::datagrams::Datagrams, entropy::OsSecrets};
 
 /// A machine and all that it runs on.
 pub struct Driver<T: Machine<Message = Bytes>> {
@@ -89,9 +90,7 @@ pub struct Driver<T: Machine<Message = Bytes>> {
     rng: Rng,
     secrets: OsSecrets,
     outbox: Outbox<T>,
-    socket: UdpSocket,
-    is_ipv6: bool,
-    datagram: Box<[u8]>,
+    transport: Transport,
     links: Links,
     disk: Disk,
     /// What the driver itself has to say: links and saves that it refused at once.
@@ -139,20 +138,52 @@ impl<T: Machine<Message = Bytes>> Driver<T> {
         let cannot_listen = |source| BindError::Listen { address: listen, source };
         let (socket, listener, address) = sockets::bind(listen).map_err(cannot_listen)?;
         let directory = slots.as_deref().map(Directory::open).transpose()?;
+        let transport = Transport::udp(socket, address.is_ipv6(), DATAGRAM_BYTES);
+        let links = |counters| Links::new(listener, address, counters);
+        Ok(Self::assemble(machine(address), transport, address, links, directory, seed))
+    }
+
+    /// The same on the datagrams of a cluster: who a message is from is known by certificate. There
+    /// are no links, which strangers could open: those that the machine asks for are refused. `slots`
+    /// and `seed` are as in [`Settings`].
+    ///
+    /// # Errors
+    /// If the directory cannot be had.
+    ///
+    /// # Panics
+    /// As [`Driver::bind`].
+    pub fn over(
+        datagrams: Datagrams,
+        machine: T,
+        slots: Option<&Path>,
+        seed: u64,
+    ) -> Result<(Self, HandleOf<T>), BindError> {
+        let address = datagrams.address();
+        let directory = slots.map(Directory::open).transpose()?;
+        let transport = Transport::Cluster(datagrams);
+        Ok(Self::assemble(machine, transport, address, Links::none, directory, seed))
+    }
+
+    fn assemble(
+        machine: T,
+        transport: Transport,
+        address: SocketAddr,
+        links: impl FnOnce(Arc<Counters>) -> Links,
+        directory: Option<Directory>,
+        seed: u64,
+    ) -> (Self, HandleOf<T>) {
         let counters = Arc::new(Counters::default());
         let (command_sender, commands) = mpsc::channel(COMMANDS);
         let (events, event_receiver) = mpsc::channel(EVENTS);
         let driver = Self {
-            machine: machine(address),
+            machine,
             clock: Monotonic::start(),
             seed,
             rng: Rng::new(seed),
             secrets: OsSecrets::new(),
             outbox: Vec::new(),
-            socket,
-            is_ipv6: address.is_ipv6(),
-            datagram: vec![0; DATAGRAM_BYTES].into(),
-            links: Links::new(listener, address, Arc::clone(&counters)),
+            transport,
+            links: links(Arc::clone(&counters)),
             disk: Disk::new(directory),
             refusals: VecDeque::new(),
             commands,
@@ -161,7 +192,7 @@ impl<T: Machine<Message = Bytes>> Driver<T> {
             recording: None,
         };
         let handle = Handle { commands: command_sender, events: event_receiver, address, counters };
-        Ok((driver, handle))
+        (driver, handle)
     }
 
     /// The machine, which has handled nothing yet.
@@ -192,9 +223,7 @@ impl<T: Machine<Message = Bytes>> Driver<T> {
     ///
     /// Dropping the future stops at once; a save that has begun still happens as a whole.
     pub async fn run(mut self) -> T {
-        // Until the runtime has seen the socket once, sending without waiting fails. It fails for
-        // no other reason than a runtime that ends.
-        drop(self.socket.writable().await);
+        self.transport.ready().await;
         while let Some(next) = self.next().await {
             let was_wake = matches!(next, Next::Wake);
             self.turn(next).await;
@@ -207,6 +236,7 @@ impl<T: Machine<Message = Bytes>> Driver<T> {
             coop::consume_budget().await;
         }
         self.links.stop().await;
+        self.transport.close().await;
         self.disk.finish().await;
         if let Some(recording) = &mut self.recording {
             recording.finish(&self.machine);
@@ -221,8 +251,7 @@ impl<T: Machine<Message = Bytes>> Driver<T> {
         // `select!` begins at a random branch: a source that is always ready keeps nobody out.
         select! {
             () = until(due) => Some(Next::Wake),
-            // Errors are seen when it is read.
-            _ = self.socket.readable() => Some(Next::Datagrams),
+            () = self.transport.readable() => Some(Next::Datagrams),
             command = self.commands.recv() => command.map(Next::Command),
             event = self.links.next() => Some(Next::Link(event)),
             done = self.disk.next() => Some(Next::Disk(done)),
@@ -268,13 +297,12 @@ impl<T: Machine<Message = Bytes>> Driver<T> {
 
     async fn take_datagrams(&mut self) {
         for _ in 0..DATAGRAM_BATCH {
-            match self.socket.try_recv_from(&mut self.datagram) {
-                Ok((length, from)) => {
+            match self.transport.try_receive() {
+                Ok(Some((from, message))) => {
                     count(&self.counters.datagrams_in);
-                    let message = Bytes::copy_from_slice(&self.datagram[..length]);
-                    self.take(Input::Message { from: from.into(), message }).await;
+                    self.take(Input::Message { from, message }).await;
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Ok(None) => return,
                 // An earlier datagram came back as unreachable, or the kernel has no memory: both
                 // pass, and the next one may be whole.
                 Err(error) => {
@@ -337,8 +365,8 @@ impl<T: Machine<Message = Bytes>> Driver<T> {
 
     /// A datagram that cannot be sent now is lost, as it might be on the way.
     fn send(&self, to: Address, message: &[u8]) {
-        match self.socket.try_send_to(message, sockets::target(to, self.is_ipv6)) {
-            Ok(_) => count(&self.counters.datagrams_out),
+        match self.transport.try_send(to, message) {
+            Ok(()) => count(&self.counters.datagrams_out),
             Err(error) => {
                 count(&self.counters.send_errors);
                 debug!(%error, %to, "a datagram was not sent");
@@ -365,7 +393,7 @@ impl<T: Machine<Message = Bytes>> Driver<T> {
 
 impl<T: Machine<Message = Bytes>> fmt::Debug for Driver<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Driver").field("socket", &self.socket).finish_non_exhaustive()
+        f.debug_struct("Driver").field("transport", &self.transport).finish_non_exhaustive()
     }
 }
 

@@ -7,7 +7,8 @@
 //! ```
 //! Everything but the store belongs to one thread: a current-thread runtime a core.
 //!
-//! Conversations with peers are machines (`nigh_base::machine`), which [`driver`] runs.
+//! Conversations with peers are machines (`nigh_base::machine`), which [`driver`] runs: on UDP, or on
+//! the datagrams of a [`cluster`], whose members know each other by certificate.
 
 pub mod access_log;
 pub mod board;
@@ -15,6 +16,7 @@ mod body;
 pub mod buffers;
 pub mod clients;
 pub mod clock;
+pub mod cluster;
 mod compress;
 pub mod control;
 pub mod counters;

@@ -1,5 +1,6 @@
 //! The command line: what can be said, and what it means when it is not.
 
+mod cluster;
 mod forward;
 mod overlay;
 mod sign;
@@ -30,6 +31,7 @@ use crate::{
     settings::{self, AdminAddress},
 };
 
+pub(crate) use cluster::{Cluster, ClusterVerb, Init, Join, Place, Renew, Revoke, Serve, Token};
 pub(crate) use forward::{ForwardFlags, redirected};
 pub(crate) use overlay::{Fetch, Locate, Node, Overlay, Put, Sought, Visit};
 pub(crate) use sign::Sign;
@@ -55,6 +57,7 @@ pub(crate) enum Verb {
     Status(Status),
     Top(Top),
     Demo(Demo),
+    Cluster(Cluster),
     Node(Box<Node>),
     Locate(Locate),
     Put(Put),

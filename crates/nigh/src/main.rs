@@ -4,6 +4,7 @@ mod admin;
 mod ask;
 mod check;
 mod cli;
+mod cluster;
 mod control;
 mod demo;
 mod edge;
@@ -61,6 +62,7 @@ fn main() -> ExitCode {
         Verb::Status(flags) => status::run(&flags),
         Verb::Top(flags) => top::run(&flags),
         Verb::Demo(flags) => demo::run(&flags),
+        Verb::Cluster(flags) => cluster::run(&flags),
         Verb::Node(flags) => node::run(&flags),
         Verb::Locate(flags) => locate::run(&flags),
         Verb::Put(flags) => locate::put(&flags),

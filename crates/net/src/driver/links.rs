@@ -46,10 +46,11 @@ pub(super) struct Links {
     /// The task of each link, also of those that the machine has closed and that have yet to end.
     carried: Vec<Carried>,
     accepted: u64,
+    /// For those that are dialled.
     places: Arc<Semaphore>,
     source: Option<IpAddr>,
     tasks: JoinSet<()>,
-    accepting: AbortHandle,
+    accepting: Option<AbortHandle>,
     sender: mpsc::Sender<LinkEvent>,
     events: mpsc::Receiver<LinkEvent>,
     counters: Arc<Counters>,
@@ -63,17 +64,28 @@ struct Carried {
 
 impl Links {
     pub(super) fn new(listener: TcpListener, bound: SocketAddr, counters: Arc<Counters>) -> Self {
+        let mut links = Self::with_places(DIALLED_LINKS, counters);
+        let accepting = accept(listener, links.sender.clone(), Arc::clone(&links.counters));
+        links.accepting = Some(links.tasks.spawn(accepting));
+        links.source = sockets::source(bound);
+        links
+    }
+
+    /// None at all: nobody can open one, and those that the machine asks for are refused.
+    pub(super) fn none(counters: Arc<Counters>) -> Self {
+        Self::with_places(0, counters)
+    }
+
+    fn with_places(dialled: usize, counters: Arc<Counters>) -> Self {
         let (sender, events) = mpsc::channel(LINK_EVENTS);
-        let mut tasks = JoinSet::new();
-        let accepting = tasks.spawn(accept(listener, sender.clone(), Arc::clone(&counters)));
         Self {
             open: BTreeMap::new(),
             carried: Vec::new(),
             accepted: 0,
-            places: Arc::new(Semaphore::new(DIALLED_LINKS)),
-            source: sockets::source(bound),
-            tasks,
-            accepting,
+            places: Arc::new(Semaphore::new(dialled)),
+            source: None,
+            tasks: JoinSet::new(),
+            accepting: None,
             sender,
             events,
             counters,
@@ -152,7 +164,9 @@ impl Links {
     /// Closes all links, each when what was sent on it has left, but in [`STOP_TIME`] at most. A peer
     /// that only keeps its end open holds nothing up.
     pub(super) async fn stop(&mut self) {
-        self.accepting.abort();
+        if let Some(accepting) = &self.accepting {
+            accepting.abort();
+        }
         // Tasks that wait to say something go on.
         self.events.close();
         while self.events.try_recv().is_ok() {}

@@ -3,6 +3,7 @@
 //! Nothing here waits for a length of time: a test waits for an event, and fails if there is none
 //! for [`PATIENCE`].
 
+mod cluster;
 mod links;
 mod probe;
 mod recordings;

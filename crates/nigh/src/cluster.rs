@@ -1,0 +1,329 @@
+//! `nigh cluster`: an authority in a directory, tokens, and what edges get of it.
+//!
+//! ```text
+//! authority.key authority.pem addresses   tokens/ members/ revoked/     (nigh_net::cluster::registry)
+//! edge.pem      authority.pem addresses                                 an edge's
+//! ```
+
+use std::{
+    fmt,
+    io::{self, Read, Write},
+    net::{Ipv6Addr, SocketAddr},
+    path::Path,
+    time::Duration,
+};
+
+use anyhow::{Context, bail, ensure};
+use nigh_net::{
+    clock,
+    cluster::{
+        authority::Authority,
+        credentials::Credentials,
+        files::Directory,
+        join::{self, JoinServer},
+        name::Name,
+        registry::Files,
+        tls::Clock,
+        token::{self, JoinAddress, Token},
+    },
+    entropy::OsSecrets,
+};
+use serde_json::{Value, json};
+use tokio::{
+    net::TcpListener,
+    runtime::{Builder, Runtime},
+    select,
+    signal::unix::{SignalKind, signal},
+};
+
+use crate::cli::{self, ClusterVerb, Place};
+
+/// The authority's key, and its certificate.
+const KEY: &str = "authority.key";
+const AUTHORITY: &str = "authority.pem";
+
+/// An edge's key and certificates.
+const EDGE: &str = "edge.pem";
+
+/// Where to join and renew, one a line.
+const ADDRESSES: &str = "addresses";
+
+/// Does what was asked for.
+pub(crate) fn run(flags: &cli::Cluster) -> anyhow::Result<()> {
+    match &flags.verb {
+        ClusterVerb::Init(flags) => init(flags),
+        ClusterVerb::Token(flags) => token(flags),
+        ClusterVerb::Serve(flags) => runtime()?.block_on(serve(flags)),
+        ClusterVerb::Join(flags) => join(flags),
+        ClusterVerb::Renew(flags) => renew(flags),
+        ClusterVerb::Revoke(flags) => revoke(flags),
+    }
+}
+
+fn init(flags: &cli::Init) -> anyhow::Result<()> {
+    if let Some(mistake) = flags.mistake() {
+        bail!(mistake);
+    }
+    let path = &flags.place.dir;
+    let directory = make(path)?;
+    ensure!(
+        !directory.holds(KEY) && !directory.holds(AUTHORITY),
+        "{} has an authority already: `nigh cluster token` lets edges in, and another --dir makes \
+         another cluster",
+        path.display()
+    );
+    let authority = Authority::create(flags.name.clone(), clock::now(), &mut OsSecrets::new())?;
+    let write = |name: &str, text: &str| {
+        directory.write(name, text).with_context(|| format!("cannot write {}", path.display()))
+    };
+    let addresses: String = flags.address.iter().map(|address| format!("{address}\n")).collect();
+    write(ADDRESSES, &addresses)?;
+    write(AUTHORITY, &authority.certificate_pem())?;
+    // Last, since it is what makes a directory an authority's.
+    write(KEY, &authority.key_pem())?;
+    let token = new_token(&directory, &authority, flags.expires)?;
+    let fields = json!({
+        "cluster": flags.name.as_str(),
+        "fingerprint": authority.fingerprint().to_string(),
+        "directory": path.display().to_string(),
+        "token": token.text(),
+        "expires": token.expires.secs(),
+    });
+    let dir = at(path);
+    say(
+        &flags.place,
+        &fields,
+        &format_args!(
+            "made the cluster {}, whose authority is\n  {}\nanswer edges that join:\n  nigh cluster serve{dir}\n\
+         and on an edge, within {}:\n  nigh cluster join {}",
+            flags.name,
+            authority.fingerprint(),
+            cli::in_units(flags.expires),
+            token.text()
+        ),
+    )
+}
+
+fn token(flags: &cli::Token) -> anyhow::Result<()> {
+    let (directory, authority) = open(&flags.place.dir)?;
+    let token = new_token(&directory, &authority, flags.expires)?;
+    let fields = json!({
+        "cluster": authority.cluster().as_str(),
+        "token": token.text(),
+        "id": token.id.to_string(),
+        "expires": token.expires.secs(),
+    });
+    say(&flags.place, &fields, &token.text())
+}
+
+fn new_token(
+    directory: &Directory,
+    authority: &Authority,
+    expires: Duration,
+) -> anyhow::Result<Token> {
+    let now = clock::now();
+    let (cluster, fingerprint) = (authority.cluster().clone(), authority.fingerprint());
+    let (addresses, expires) = (addresses(directory)?, now.after(expires));
+    let token = Token::draw(cluster, addresses, fingerprint, expires, &mut OsSecrets::new())?;
+    registry(directory)?
+        .add_token(token.id, &token.kept(), now)
+        .context("cannot keep the token")?;
+    Ok(token)
+}
+
+async fn serve(flags: &cli::Serve) -> anyhow::Result<()> {
+    let (directory, authority) = open(&flags.place.dir)?;
+    let first = addresses(&directory)?;
+    let port = first.first().map_or(0, JoinAddress::port);
+    let listen = flags.listen.unwrap_or(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)));
+    let listener = TcpListener::bind(listen)
+        .await
+        .with_context(|| format!("cannot listen on {listen}: say where with --listen ADDR:PORT"))?;
+    let address = listener.local_addr()?;
+    let cluster = authority.cluster().clone();
+    let server = JoinServer::new(authority, registry(&directory)?, Clock::machine())?;
+    let mut terminated = signal(SignalKind::terminate())?;
+    let mut interrupted = signal(SignalKind::interrupt())?;
+    let fields = json!({ "what": "listening", "address": address.to_string() });
+    say(&flags.place, &fields, &format_args!("{cluster} can be joined at {address}"))?;
+    select! {
+        () = server.serve(listener) => {}
+        _ = terminated.recv() => {}
+        _ = interrupted.recv() => {}
+    }
+    Ok(())
+}
+
+fn join(flags: &cli::Join) -> anyhow::Result<()> {
+    let token = read_token(&flags.token)?;
+    let name = flags.name.clone().map_or_else(host_name, Ok)?;
+    let path = &flags.place.dir;
+    let directory = make(path)?;
+    ensure!(
+        !directory.holds(EDGE),
+        "{} holds an edge that has joined: `nigh cluster renew{}` renews it, and another --dir is \
+         for another edge",
+        path.display(),
+        at(path)
+    );
+    ensure!(
+        clock::now() <= token.expires,
+        "the token has expired: `nigh cluster token` makes another, where the authority is"
+    );
+    // The authority may live here too; another one may not.
+    let here = directory.read(AUTHORITY)?;
+    let joined = runtime()?.block_on(join::join(&token, &name, &Clock::machine()))?;
+    let authority = joined.authority_pem();
+    ensure!(
+        here.is_none_or(|here| here == authority),
+        "{} holds the authority of another cluster: use another --dir, and another token",
+        path.display()
+    );
+    let addresses: String = token.addresses.iter().map(|address| format!("{address}\n")).collect();
+    let write = |name: &str, text: &str| {
+        directory.write(name, text).with_context(|| format!("cannot write {}", path.display()))
+    };
+    write(ADDRESSES, &addresses)?;
+    write(AUTHORITY, &authority)?;
+    write(EDGE, &joined.to_pem())?;
+    say_certified(&flags.place, "joined", &joined)
+}
+
+fn renew(flags: &cli::Renew) -> anyhow::Result<()> {
+    let path = &flags.place.dir;
+    let directory = Directory::at(path);
+    let pem = directory.read(EDGE).with_context(|| format!("cannot read {}", path.display()))?;
+    let pem = pem.with_context(|| {
+        format!("{} holds no edge: join with `nigh cluster join TOKEN`", path.display())
+    })?;
+    let old = Credentials::from_pem(&pem)
+        .with_context(|| format!("{} is damaged", directory.path_of(EDGE).display()))?;
+    ensure!(
+        old.identity().is_current(clock::now()),
+        "the certificate has ended (or this machine's clock is wrong): remove {} and join with a new \
+         token",
+        directory.path_of(EDGE).display()
+    );
+    let addresses = addresses(&directory)?;
+    let new = runtime()?.block_on(join::renew(&old, &addresses, &Clock::machine()))?;
+    directory
+        .write(EDGE, &new.to_pem())
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    say_certified(&flags.place, "renewed", &new)
+}
+
+fn revoke(flags: &cli::Revoke) -> anyhow::Result<()> {
+    let (directory, authority) = open(&flags.place.dir)?;
+    let belonged = registry(&directory)?.revoke(&flags.name, clock::now())?;
+    ensure!(belonged, "no edge called {} belongs to {}", flags.name, authority.cluster());
+    let fields = json!({ "what": "revoked", "edge": flags.name.as_str() });
+    say(
+        &flags.place,
+        &fields,
+        &format_args!("{} was put out of {}", flags.name, authority.cluster()),
+    )
+}
+
+fn say_certified(place: &Place, what: &str, got: &Credentials) -> anyhow::Result<()> {
+    let (identity, now) = (got.identity(), clock::now());
+    let fields = json!({
+        "what": what,
+        "cluster": got.cluster().as_str(),
+        "edge": identity.name.as_str(),
+        "serial": identity.serial.to_string(),
+        "ends": identity.ends.secs(),
+        "renew_in": identity.renewed_in(now).as_secs(),
+    });
+    let minutes = Duration::from_mins(identity.renewed_in(now).as_secs() / 60);
+    say(
+        place,
+        &fields,
+        &format_args!(
+            "{what}: {} of {}, until {} from now; renew in {}",
+            identity.name,
+            got.cluster(),
+            cli::in_units(Duration::from_mins(identity.ends.since(now).as_secs() / 60)),
+            cli::in_units(minutes)
+        ),
+    )
+}
+
+fn say(place: &Place, fields: &Value, text: &dyn fmt::Display) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    if place.json {
+        writeln!(out, "{fields}")?;
+    } else {
+        writeln!(out, "{text}")?;
+    }
+    Ok(out.flush()?)
+}
+
+fn runtime() -> io::Result<Runtime> {
+    Builder::new_current_thread().enable_all().build()
+}
+
+fn make(path: &Path) -> anyhow::Result<Directory> {
+    Directory::make(path).with_context(|| format!("cannot make {}", path.display()))
+}
+
+/// The authority that lies in a directory.
+fn open(path: &Path) -> anyhow::Result<(Directory, Authority)> {
+    let directory = Directory::at(path);
+    let read = |name: &str| {
+        let found = directory.read(name);
+        found.with_context(|| format!("cannot read {}", directory.path_of(name).display()))
+    };
+    let (Some(certificate), Some(key)) = (read(AUTHORITY)?, read(KEY)?) else {
+        bail!(
+            "{} holds no authority: `nigh cluster init` makes one, and --dir says where it lies",
+            path.display()
+        );
+    };
+    let authority = Authority::from_pem(&certificate, &key)
+        .with_context(|| format!("the authority in {} is damaged", path.display()))?;
+    Ok((directory, authority))
+}
+
+fn registry(directory: &Directory) -> anyhow::Result<Files> {
+    Files::open(directory.path())
+        .with_context(|| format!("cannot write {}", directory.path().display()))
+}
+
+fn addresses(directory: &Directory) -> anyhow::Result<Vec<JoinAddress>> {
+    let path = directory.path_of(ADDRESSES);
+    let text =
+        directory.read(ADDRESSES).with_context(|| format!("cannot read {}", path.display()))?;
+    let text = text.unwrap_or_default();
+    let parsed: Result<Vec<_>, _> = text.lines().map(str::parse).collect();
+    let parsed = parsed.with_context(|| format!("{} is damaged", path.display()))?;
+    ensure!(!parsed.is_empty(), "{} names no address: write HOST:PORT, one a line", path.display());
+    Ok(parsed)
+}
+
+fn read_token(text: &str) -> anyhow::Result<Token> {
+    if text != "-" {
+        return Ok(text.parse()?);
+    }
+    let mut text = String::new();
+    let most = token::TEXT_MAX as u64 + 2;
+    io::stdin().lock().take(most).read_to_string(&mut text).context("cannot read the token")?;
+    Ok(text.parse()?)
+}
+
+/// The first label of the host's name.
+fn host_name() -> anyhow::Result<Name> {
+    let system = rustix::system::uname();
+    let host = system.nodename().to_string_lossy().to_lowercase();
+    let label = host.split('.').next().unwrap_or_default();
+    label.parse().with_context(|| {
+        format!("the host's name, `{host}`, cannot be an edge's: say one with --name NAME")
+    })
+}
+
+/// How the directory is said again, if it is not the usual one.
+fn at(path: &Path) -> String {
+    if path == Path::new("nigh-cluster") {
+        return String::new();
+    }
+    format!(" --dir {}", path.display())
+}
