@@ -135,7 +135,7 @@ async fn serve(flags: &cli::Serve) -> anyhow::Result<()> {
     let (directory, authority) = open(&flags.place.dir)?;
     let first = addresses(&directory)?;
     let port = first.first().map_or(0, JoinAddress::port);
-    let listen = flags.listen.unwrap_or(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)));
+    let listen = flags.listen.unwrap_or_else(|| (Ipv6Addr::UNSPECIFIED, port).into());
     let listener = TcpListener::bind(listen)
         .await
         .with_context(|| format!("cannot listen on {listen}: say where with --listen ADDR:PORT"))?;
