@@ -8,7 +8,7 @@
 use std::{
     fmt,
     io::{self, Read, Write},
-    net::{Ipv6Addr, SocketAddr},
+    net::Ipv6Addr,
     path::Path,
     time::Duration,
 };
