@@ -2,12 +2,13 @@
 
 use std::{fmt, net::Ipv4Addr, net::Ipv6Addr, str, time::Duration};
 
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
 use nigh_base::{Wall, machine::Secrets};
 use rcgen::{
     BasicConstraints, Certificate, CertificateParams, CidrSubnet, DistinguishedName, DnType,
     ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, Issuer, KeyPair, KeyUsagePurpose,
     NameConstraints, PKCS_ECDSA_P256_SHA256, PublicKeyData, SanType, SerialNumber,
-    SubjectPublicKeyInfo,
+    SignatureAlgorithm,
 };
 use rustls::pki_types::{CertificateDer, CertificateSigningRequestDer, pem::PemObject};
 use sha2::{Digest, Sha256};
@@ -147,7 +148,10 @@ impl Authority {
         if parsed.public_key().raw != key.subject_public_key_info() {
             return Err(AuthorityError::Mismatch);
         }
-        let issuer = Issuer::from_ca_cert_der(&certificate, key)?;
+        let mut params = CertificateParams::default();
+        params.distinguished_name = subject(&cluster, cluster.domain());
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        let issuer = Issuer::new(params, key);
         Ok(Self { cluster, certificate, issuer, ends: Wall::from_secs(ends) })
     }
 
@@ -286,8 +290,21 @@ fn subject(cluster: &Name, common_name: String) -> DistinguishedName {
     subject
 }
 
+/// A public key of P-256, as a request has it.
+struct RequestedKey(Vec<u8>);
+
+impl PublicKeyData for RequestedKey {
+    fn der_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    fn algorithm(&self) -> &'static SignatureAlgorithm {
+        &PKCS_ECDSA_P256_SHA256
+    }
+}
+
 /// The public key of a request that was signed with it. RFC 2986.
-fn requested_key(request: &str) -> Result<SubjectPublicKeyInfo, AuthorityError> {
+fn requested_key(request: &str) -> Result<RequestedKey, AuthorityError> {
     if request.len() > REQUEST_MAX {
         return Err(AuthorityError::Request);
     }
@@ -295,13 +312,21 @@ fn requested_key(request: &str) -> Result<SubjectPublicKeyInfo, AuthorityError> 
         .map_err(|_| AuthorityError::Request)?;
     let (rest, request) =
         X509CertificationRequest::from_der(&der).map_err(|_| AuthorityError::Request)?;
-    let key = SubjectPublicKeyInfo::from_der(request.certification_request_info.subject_pki.raw)
-        .map_err(|_| AuthorityError::Key)?;
-    if *key.algorithm() != PKCS_ECDSA_P256_SHA256 {
-        return Err(AuthorityError::Key);
+    let info = &request.certification_request_info;
+    let point = info.subject_pki.raw.strip_prefix(&P256).ok_or(AuthorityError::Key)?;
+    let key = UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, point);
+    // The curve's equation is checked here too.
+    let is_signed = key.verify(info.raw, &request.signature_value.data).is_ok();
+    if is_signed && rest.is_empty() {
+        Ok(RequestedKey(point.to_vec()))
+    } else {
+        Err(AuthorityError::Request)
     }
-    if !rest.is_empty() || request.verify_signature().is_err() {
-        return Err(AuthorityError::Request);
-    }
-    Ok(key)
 }
+
+/// How the information on a public key of P-256 begins, whose point is not compressed: the rest are the
+/// 65 bytes of the point. RFC 5480, section 2.
+const P256: [u8; 26] = [
+    0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a,
+    0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
+];
