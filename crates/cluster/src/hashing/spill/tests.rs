@@ -42,7 +42,8 @@ fn no_edge_ever_has_more_than_the_factor_times_its_fair_share() {
     let mut rng = Rng::new(9);
     for seed in 0..20 {
         let count = 1 + rng.index(40);
-        let capacities: Vec<u16> = (0..count).map(|_| 1 + rng.index(400) as u16).collect();
+        let capacities: Vec<u16> =
+            (0..count).map(|_| u16::try_from(rng.index(400)).unwrap() + 1).collect();
         let edges = tests::of_capacities(&capacities);
         let factor = [1.001, 1.05, 1.1, 1.25, 2.0][rng.index(5)];
         fill(&Ring::new(edges.clone()), factor, 2000, seed);
