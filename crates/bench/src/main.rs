@@ -2,6 +2,7 @@
 
 mod edge;
 mod eviction;
+mod hashing;
 mod host;
 mod http1;
 mod markdown;
@@ -28,6 +29,8 @@ enum Measurement {
     Edge(edge::Arguments),
     /// Hit ratios of the eviction policies on request traces, beside libcachesim's
     Eviction(eviction::Arguments),
+    /// Who serves a key: look-ups, movement and spread beside hashring, anchorhash, maglev and jumphash
+    Hashing(hashing::Arguments),
     /// A page of small objects and one large object over long round trips
     Page(page::Arguments),
     /// Purge rules in a store of millions of objects: what adding one costs, and sweeping
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
     let result: Result<String, Box<dyn std::error::Error>> = match Arguments::parse().measurement {
         Measurement::Edge(arguments) => edge::run(&arguments).map_err(Into::into),
         Measurement::Eviction(arguments) => eviction::run(&arguments).map_err(Into::into),
+        Measurement::Hashing(arguments) => hashing::run(&arguments).map_err(Into::into),
         Measurement::Page(arguments) => page::run(&arguments).map_err(Into::into),
         Measurement::Purges(arguments) => purges::run(&arguments),
         Measurement::Reads(arguments) => reads::run(&arguments).map_err(Into::into),

@@ -26,6 +26,7 @@ mod chord_load;
 mod chord_path;
 mod claim;
 mod distribution;
+mod hashing;
 mod options;
 mod page;
 mod parallel;
@@ -33,6 +34,7 @@ mod report;
 mod rings;
 mod sample;
 mod table;
+mod trace;
 
 use nigh_base::nearest;
 
@@ -43,6 +45,7 @@ pub use page::page;
 pub use parallel::THREAD;
 pub use report::{File, Report};
 pub use table::{Cell, Column, Table};
+pub use trace::{Request, Trace, TraceError};
 
 /// One figure, or a few that belong together, that can be drawn again.
 #[derive(Debug)]
@@ -82,13 +85,14 @@ pub struct Progress {
 /// All experiments, in the order of the page that shows them. A further one is a file with an
 /// `EXPERIMENT`, and a line here.
 pub fn experiments() -> &'static [Experiment] {
-    static ALL: [Experiment; 6] = [
+    static ALL: [Experiment; 7] = [
         chord_load::EXPERIMENT,
         chord_path::EXPERIMENT,
         chord_failures::EXPERIMENT,
         chord_churn::EXPERIMENT,
         chord_latency::EXPERIMENT,
         chord_faults::EXPERIMENT,
+        hashing::EXPERIMENT,
     ];
     &ALL
 }

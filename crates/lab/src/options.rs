@@ -4,6 +4,8 @@ use std::{fmt, ops::RangeInclusive, sync::Arc};
 
 use nigh_sim::Matrix;
 
+use crate::Trace;
+
 /// What one may choose.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -17,6 +19,8 @@ pub struct Options {
     pub only: Option<Vec<usize>>,
     /// Round trips that were measured between real hosts ([`Choice::RoundTrips`]).
     pub round_trips: Option<RoundTrips>,
+    /// Requests that real clients made ([`Choice::Traces`]).
+    pub traces: Vec<Arc<Trace>>,
 }
 
 /// What only some experiments let one choose.
@@ -28,6 +32,8 @@ pub enum Choice {
     Steps,
     /// A file of round trips.
     RoundTrips,
+    /// Files of requests.
+    Traces,
 }
 
 /// Round trips, and the name of the file that they were read from.
@@ -42,18 +48,20 @@ pub struct RoundTrips {
 impl Options {
     /// As in the paper, from this seed.
     pub const fn new(seed: u64) -> Self {
-        Self { seed, nodes: None, seeds: None, only: None, round_trips: None }
+        let traces = Vec::new();
+        Self { seed, nodes: None, seeds: None, only: None, round_trips: None, traces }
     }
 
     /// Without what an experiment does not take.
     pub(crate) fn cut_to(&self, takes: &[Choice]) -> Self {
         let mut options = self.clone();
-        for choice in [Choice::Seeds, Choice::Steps, Choice::RoundTrips] {
+        for choice in [Choice::Seeds, Choice::Steps, Choice::RoundTrips, Choice::Traces] {
             match choice {
                 _ if takes.contains(&choice) => {}
                 Choice::Seeds => options.seeds = None,
                 Choice::Steps => options.only = None,
                 Choice::RoundTrips => options.round_trips = None,
+                Choice::Traces => options.traces.clear(),
             }
         }
         options
@@ -65,6 +73,7 @@ impl Options {
             (Choice::Seeds, self.seeds.is_some()),
             (Choice::Steps, self.only.is_some()),
             (Choice::RoundTrips, self.round_trips.is_some()),
+            (Choice::Traces, !self.traces.is_empty()),
         ];
         made.into_iter().find(|(choice, made)| *made && !takes.contains(choice)).map(|it| it.0)
     }
@@ -109,10 +118,10 @@ impl fmt::Display for Options {
             let only: Vec<String> = only.iter().map(usize::to_string).collect();
             write!(f, " --only {}", only.join(","))?;
         }
-        match &self.round_trips {
-            Some(round_trips) => write!(f, " --matrix {}", round_trips.name),
-            None => Ok(()),
+        if let Some(round_trips) = &self.round_trips {
+            write!(f, " --matrix {}", round_trips.name)?;
         }
+        self.traces.iter().try_for_each(|trace| write!(f, " --trace {}", trace.file))
     }
 }
 

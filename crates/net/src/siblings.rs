@@ -6,7 +6,7 @@ use std::{cell::RefCell, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 use http::Request;
 use nigh_cache::{flight::Interim, key::Scheme};
 use nigh_cluster::{
-    hashing::{self, Ring},
+    hashing::{self, Capacity, Edge, Edges, Placement, Ring},
     hot::Marks,
 };
 use nigh_edge::{hop, upstream::Upstream as Turns};
@@ -33,6 +33,10 @@ const PROTOCOL: &[u8] = b"h2";
 
 /// Edges of one cluster: so many has [`Turns`].
 pub const MEMBERS_MAX: usize = nigh_edge::upstream::ORIGINS_MAX;
+
+/// The greatest capacity of an edge, beside one of which nothing else is said: what takes more should be
+/// several.
+pub const CAPACITY_MAX: u32 = 100;
 
 /// Time to connect to a sibling. It is near, and if it is not there, its successor is.
 const CONNECT_LIMIT: Duration = Duration::from_secs(1);
@@ -100,17 +104,26 @@ pub enum TrustError {
     },
 }
 
+impl Member {
+    fn edge(&self) -> Edge {
+        let percent = u16::try_from(self.capacity.saturating_mul(100)).ok();
+        let capacity = percent.and_then(|percent| Capacity::of_percent(percent).ok());
+        Edge { name: self.name.clone(), capacity: capacity.expect("1 to CAPACITY_MAX") }
+    }
+}
+
 impl Members {
     /// The edges of `cluster`, of which the one called `own` is this one.
     ///
     /// # Panics
-    /// If it is not among them, or they are more than [`MEMBERS_MAX`]: whoever reads settings refuses
-    /// that.
+    /// If it is not among them, two have one name, one has no capacity or more than [`CAPACITY_MAX`], or
+    /// they are more than [`MEMBERS_MAX`]: whoever reads settings refuses that.
     pub fn new(cluster: &str, own: &str, mut list: Vec<Member>) -> Arc<Self> {
         assert!(list.len() <= MEMBERS_MAX, "a cluster has at most {MEMBERS_MAX} edges");
         list.sort_by(|one, other| one.name.cmp(&other.name));
         let at = list.iter().position(|member| member.name == own).expect("it is one of them");
-        let ring = Ring::new(list.iter().map(|member| (member.name.as_str(), member.capacity)));
+        let edges = Edges::new(list.iter().map(Member::edge).collect());
+        let ring = Ring::new(edges.expect("names differ, and capacities have bounds"));
         let (cluster, marks, clock) = (cluster.to_owned(), Mutex::default(), Monotonic::start());
         Arc::new(Self { cluster, list, own: at, ring, marks, clock })
     }
@@ -236,7 +249,7 @@ impl Siblings {
 
     /// Whether this edge is the first that should serve what has this hash.
     pub(crate) fn owns(&self, hash: u64) -> bool {
-        self.members.ring.order(hash).next() == Some(self.members.own)
+        self.members.ring.owner(hash) == Some(self.members.own)
     }
 
     /// Asks the owner of `hash`, and those after it if it fails; `None` if it is for this edge to ask the

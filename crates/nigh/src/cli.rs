@@ -403,6 +403,7 @@ Examples:
   nigh sim chord-load --out pictures
   nigh sim chord-faults --seeds 1..500
   nigh sim chord-latency --matrix round-trips.txt
+  nigh sim hashing --trace web.trace
   nigh sim all")]
 pub(crate) struct Sim {
     /// An experiment, or `list` for what there is, or `all` to run them all and write them down:
@@ -425,6 +426,10 @@ pub(crate) struct Sim {
     /// line, as in a square table.
     #[arg(long, value_name = "FILE")]
     pub(crate) matrix: Option<PathBuf>,
+    /// Requests of real clients, for experiments that replay some: *.oracleGeneral.bin or *.trace,
+    /// as published. May be given several times.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) trace: Vec<PathBuf>,
     /// Write the charts (SVG) and the table (CSV) into DIR [default: none, and docs for `all`]
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,

@@ -14,7 +14,7 @@ use std::{
 
 use anyhow::{Context, bail};
 use clap::error::ErrorKind;
-use nigh_lab::{Choice, Experiment, File, Options, Report, RoundTrips, experiments};
+use nigh_lab::{Choice, Experiment, File, Options, Report, RoundTrips, Trace, experiments};
 use nigh_sim::Matrix;
 use serde_json::json;
 
@@ -35,6 +35,7 @@ pub(crate) fn run(flags: &cli::Sim) -> anyhow::Result<()> {
         seeds: flags.seeds.clone(),
         only: flags.only.clone(),
         round_trips: flags.matrix.as_deref().map(round_trips).transpose()?,
+        traces: flags.trace.iter().map(|path| trace(path)).collect::<anyhow::Result<_>>()?,
     };
     quieten_experiments();
     match flags.figures {
@@ -73,6 +74,7 @@ const fn flag(choice: Choice) -> &'static str {
         Choice::Seeds => "--seeds",
         Choice::Steps => "--only",
         Choice::RoundTrips => "--matrix",
+        Choice::Traces => "--trace",
     }
 }
 
@@ -88,6 +90,21 @@ fn round_trips(path: &Path) -> anyhow::Result<RoundTrips> {
     let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
     Ok(RoundTrips { name, matrix: Arc::new(matrix) })
 }
+
+/// Reads a trace of requests.
+fn trace(path: &Path) -> anyhow::Result<Arc<Trace>> {
+    let shown = path.display();
+    let bytes = fs::read(path).with_context(|| format!("cannot read {shown}"))?;
+    if bytes.starts_with(&XZ) {
+        bail!("{shown} is compressed: unxz it first");
+    }
+    let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
+    let trace = Trace::parse(&name, &bytes);
+    Ok(Arc::new(trace.with_context(|| format!("{shown} is no trace of requests"))?))
+}
+
+/// How a file begins that xz has written (The .xz File Format 1.2.1, section 2.1.1.1).
+const XZ: [u8; 6] = [0xfd, b'7', b'z', b'X', b'Z', 0];
 
 /// How a file begins that gzip has written (RFC 1952, section 2.3.1).
 const GZIP: [u8; 2] = [0x1f, 0x8b];
@@ -228,6 +245,22 @@ mod tests {
         // A file stands where the folder should be.
         let error = write_files(&inner.join("a.csv"), &[]).unwrap_err();
         assert!(error.to_string().contains("a.csv"), "{error}");
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn a_trace_that_cannot_be_read_says_why() {
+        let folder = std::env::temp_dir().join(format!("nigh-trace-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let said = |name: &str, bytes: &[u8]| {
+            fs::write(folder.join(name), bytes).unwrap();
+            format!("{:#}", trace(&folder.join(name)).unwrap_err())
+        };
+        assert!(said("web.trace.xz", &XZ).ends_with("is compressed: unxz it first"));
+        let broken = said("web.trace", &[0, 0, 0]);
+        assert!(broken.ends_with("is no trace of requests: record 0 is broken"), "{broken}");
+        fs::write(folder.join("web.trace"), [0, 0, 0, 7]).unwrap();
+        assert_eq!(trace(&folder.join("web.trace")).unwrap().objects, 1);
         fs::remove_dir_all(folder).unwrap();
     }
 }

@@ -8,17 +8,13 @@ use std::{
     sync::Arc,
 };
 
-use nigh_net::siblings::{MEMBERS_MAX, Member, Members, server_name};
+use nigh_net::siblings::{CAPACITY_MAX, MEMBERS_MAX, Member, Members, server_name};
 
 use super::{
     Node, Secret,
     document::Section,
     file::{beside, secret},
 };
-
-/// The greatest capacity of an edge, beside one of which nothing else is said: what takes more should be
-/// several.
-const CAPACITY_MAX: u32 = 100;
 
 /// Letters of the longest name of an edge or a cluster: a label of the domain name system (RFC 1035,
 /// section 2.3.4).
