@@ -1,0 +1,679 @@
+//! The machine around `foca`: what comes in goes to it, what it wants goes out.
+
+use std::{
+    collections::BTreeMap,
+    hash::{Hash, Hasher},
+    num::{NonZeroU8, NonZeroUsize},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use foca::{Notification, PeriodicParams};
+use nigh_base::{
+    Address, Digest, Machine, Rng, Time, Timers,
+    machine::{Context, Input, Output},
+    wire::Wire,
+};
+
+use super::{
+    Carried, Command, Contact, Event, MEMBERS_MAX, Member, Name, Settings, VIA_MAX,
+    codec::{Codec, Listener, Stream},
+    identity::Identity,
+    ledger::Shared,
+    message::{Body, Message, PACKET_MAX},
+    record::Record,
+};
+
+/// Members to whom what is new is passed on at once.
+const GOSSIP_TO: usize = 3;
+/// How often a node asks a member for others: what pings have missed.
+const ANNOUNCE_EVERY: Duration = Duration::from_secs(30);
+/// How often, and to how many of those who are down, a node announces itself: how the halves of a
+/// cut network find each other.
+const ANNOUNCE_DOWN_EVERY: Duration = Duration::from_secs(10);
+const ANNOUNCE_DOWN_TO: usize = 3;
+/// How long those who are down are remembered. A cut that lasts longer has to be joined over anew.
+const REMEMBER_DOWN: Duration = Duration::from_secs(24 * 3600);
+/// The waits between tries to join.
+const JOIN_FIRST: Duration = Duration::from_secs(1);
+const JOIN_LONGEST: Duration = Duration::from_secs(30);
+/// Whom one try asks.
+const JOIN_ASKS: usize = 3;
+/// How often a page of what members carry is asked for, while some word is missing and otherwise.
+const ASK_SOON: Duration = Duration::from_secs(1);
+const ASK_EVERY: Duration = Duration::from_secs(10);
+/// How long the word that a node leaves goes round before it goes.
+const LEAVE_AFTER: Duration = Duration::from_secs(2);
+
+/// Bytes of the shortest identity: a name of one letter at an IPv4 address.
+const IDENTITY_LEAST: usize = 2 + 7 + 8;
+
+type Swim = foca::Foca<Identity, Codec, Stream, Listener>;
+type SwimTimer = foca::Timer<Identity>;
+
+/// How far a node is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Standing {
+    /// Nobody else is known to be there.
+    Alone,
+    Member,
+    Gone,
+}
+
+/// What a node waits for beside what `foca` does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Timer {
+    /// The next try to join.
+    Join,
+    /// The next page of what members carry.
+    Ask,
+    /// When a changed load may be told.
+    Load,
+    /// The end of the time in which others hear that this node leaves.
+    Leave,
+}
+
+/// What a node has sent and refused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Counters {
+    /// Datagrams sent.
+    pub sent: u64,
+    /// Bytes in them, without the headers of what carries them.
+    pub sent_bytes: u64,
+    /// Datagrams that `foca` refused: of no form, of nobody, or from a life that is over.
+    pub refused: u64,
+}
+
+/// A member of a cluster, as a machine.
+pub struct Node {
+    me: Contact,
+    settings: Settings,
+    ledger: Shared,
+    /// There from the first command to join until the node has left.
+    swim: Option<Box<Swim>>,
+    standing: Standing,
+    leaving: bool,
+    swim_timers: SwimTimers,
+    timers: Timers<Timer>,
+    via: Vec<Contact>,
+    join_attempts: u32,
+    /// Where the next page is to begin.
+    cursor: Name,
+    /// When a load was last told.
+    load_told: Option<Time>,
+    /// How many members the numbers that depend on it were last worked out for.
+    fitted: Fit,
+    /// What `foca` holds cannot be seen, but it follows from what it was given: this is of all that.
+    trace: Digest,
+    counters: Counters,
+    /// Whom a settled node knows before it begins; its first word they know too.
+    known: Vec<Identity>,
+    is_settled: bool,
+}
+
+/// What `foca` waits for, in order; of two at once the one that was asked for first.
+#[derive(Debug, Default)]
+struct SwimTimers {
+    due: BTreeMap<(Time, u64), SwimTimer>,
+    asked: u64,
+}
+
+/// What depends on the number of members.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Fit {
+    transmissions: NonZeroU8,
+    suspicion: Duration,
+}
+
+/// What `foca` tells of itself.
+#[derive(Clone, Copy, Debug)]
+enum Turn {
+    Joined,
+    Alone,
+    Renewed(u64),
+}
+
+impl Node {
+    /// The edge `me` in a life of that generation, which has to be higher than that of each life
+    /// before: the milliseconds since 1970 at which the process started do.
+    pub fn new(me: Contact, generation: u64, settings: Settings) -> Self {
+        let carried = Carried { capacity: 1, ..Carried::default() };
+        let name = me.name.clone();
+        let own = Record { name: name.clone(), generation, version: 0, carried, leaving: false };
+        Self {
+            fitted: Fit::of(&settings, 1),
+            me,
+            settings,
+            ledger: Shared::new(own),
+            swim: None,
+            standing: Standing::Alone,
+            leaving: false,
+            swim_timers: SwimTimers::default(),
+            timers: Timers::default(),
+            via: Vec::new(),
+            join_attempts: 0,
+            cursor: name,
+            load_told: None,
+            trace: Digest::default(),
+            counters: Counters::default(),
+            known: Vec::new(),
+            is_settled: false,
+        }
+    }
+
+    /// A node that knows these others from the start, all in the life of `generation`: as when all
+    /// has settled. It begins with [`Command::Join`]. For simulations of many.
+    pub fn settled(me: Contact, generation: u64, others: &[Contact], settings: Settings) -> Self {
+        let mut node = Self::new(me, generation, settings);
+        let others = others.iter().filter(|it| it.name != node.me.name);
+        node.known = others.map(|it| Identity::new(it.clone(), generation)).collect();
+        node
+    }
+
+    /// The name and the address of this node.
+    pub const fn contact(&self) -> &Contact {
+        &self.me
+    }
+
+    /// Which of its lives this is.
+    pub fn generation(&self) -> u64 {
+        self.ledger.lock().own.generation
+    }
+
+    /// Whether it is in touch with others.
+    pub fn is_member(&self) -> bool {
+        self.standing == Standing::Member
+    }
+
+    /// All others that it knows, in the order of names. Costs a copy of the table: ask when an event
+    /// has come, and publish.
+    pub fn members(&self) -> Vec<Member> {
+        self.ledger.lock().members()
+    }
+
+    /// What it knows of one other.
+    pub fn member(&self, name: &Name) -> Option<Member> {
+        self.ledger.lock().member(name)
+    }
+
+    /// What it carries itself.
+    pub fn carried(&self) -> Carried {
+        self.ledger.lock().own.carried
+    }
+
+    /// What it has sent and refused.
+    pub const fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    fn command(&mut self, command: Command, cx: &mut Context<'_, Self>) {
+        match command {
+            Command::Join { via } => self.join(via, cx),
+            Command::Carry(carried) => self.carry(carried, cx),
+            Command::Leave => self.leave(cx),
+        }
+    }
+
+    fn join(&mut self, via: Vec<Contact>, cx: &mut Context<'_, Self>) {
+        if self.leaving {
+            return;
+        }
+        let others = via.into_iter().filter(|it| it.name != self.me.name);
+        for contact in others {
+            self.via.retain(|it| it.name != contact.name);
+            self.via.push(contact);
+        }
+        self.via.truncate(VIA_MAX);
+        if self.swim.is_none() {
+            self.begin(cx);
+        }
+        if self.standing == Standing::Alone {
+            self.join_attempts = 0;
+            self.try_to_join(cx);
+        }
+    }
+
+    fn begin(&mut self, cx: &mut Context<'_, Self>) {
+        let config = self.config();
+        let stream = Stream(Rng::new(cx.rng.next_u64()));
+        let identity = Identity::new(self.me.clone(), self.generation());
+        let (codec, listener) = (Codec(self.ledger.clone()), Listener(self.ledger.clone()));
+        let swim = Swim::with_custom_broadcast(identity, config, stream, codec, listener);
+        self.swim = Some(Box::new(swim));
+        let known = std::mem::take(&mut self.known);
+        self.is_settled = !known.is_empty();
+        if known.is_empty() {
+            return;
+        }
+        let mut ledger = self.ledger.lock();
+        for identity in &known {
+            let (name, generation) = (identity.name.clone(), identity.generation);
+            let carried = Carried { capacity: 1, ..Carried::default() };
+            let record = Record { name, generation, version: 0, carried, leaving: false };
+            ledger.settle(identity.clone(), record);
+        }
+        drop(ledger);
+        self.drive(cx, |swim, effects| {
+            let known = known.into_iter().map(foca::Member::alive);
+            swim.apply_many(known, false, effects)
+        });
+    }
+
+    /// Announces this node to a few who may be there, and asks them for the last word that was heard
+    /// of it: its clock may have gone back since an earlier life.
+    fn try_to_join(&mut self, cx: &mut Context<'_, Self>) {
+        let mut ways = self.ways_in();
+        cx.rng.shuffle(&mut ways);
+        ways.truncate(JOIN_ASKS);
+        for contact in ways {
+            let from = self.me.name.clone();
+            self.send(contact.address, Body::Ask { from }, cx);
+            // Whoever is there takes it for himself, whatever his generation.
+            let identity = Identity::new(contact, 0);
+            self.drive(cx, |swim, effects| swim.announce(identity, effects));
+        }
+        let wait = JOIN_FIRST * 2u32.saturating_pow(self.join_attempts.min(8));
+        self.join_attempts = self.join_attempts.saturating_add(1);
+        if self.standing == Standing::Alone {
+            self.timers.set(Timer::Join, cx.now.after(wait.min(JOIN_LONGEST)));
+        }
+    }
+
+    /// Who may be there: whom the caller has named, and who was there once.
+    fn ways_in(&self) -> Vec<Contact> {
+        let ledger = self.ledger.lock();
+        let gone = ledger.gone().map(|row| {
+            let Identity { name, address, .. } = row.identity.clone();
+            Contact { name, address }
+        });
+        self.via.iter().cloned().chain(gone).collect()
+    }
+
+    fn carry(&mut self, carried: Carried, cx: &mut Context<'_, Self>) {
+        let before = std::mem::replace(&mut self.ledger.lock().own.carried, carried);
+        if before == carried {
+            return;
+        }
+        let is_load = Carried { load: carried.load, ..before } == carried;
+        let next = self.load_told.map_or(cx.now, |told| told.after(self.settings.load_every));
+        if is_load && cx.now < next {
+            self.timers.set(Timer::Load, next);
+        } else {
+            self.speak(cx);
+        }
+    }
+
+    /// Has what this node carries passed on, as its latest word.
+    fn speak(&mut self, cx: &mut Context<'_, Self>) {
+        self.timers.clear(Timer::Load);
+        self.load_told = Some(cx.now);
+        let mut ledger = self.ledger.lock();
+        ledger.own.version = ledger.own.version.saturating_add(1);
+        let word = ledger.own.encode();
+        drop(ledger);
+        self.drive(cx, |swim, _| swim.add_broadcast(&word).map(drop));
+    }
+
+    fn leave(&mut self, cx: &mut Context<'_, Self>) {
+        if self.leaving {
+            return;
+        }
+        self.leaving = true;
+        self.ledger.lock().own.leaving = true;
+        if self.standing == Standing::Member {
+            self.speak(cx);
+            self.timers.set(Timer::Leave, cx.now.after(LEAVE_AFTER));
+        } else {
+            self.go(cx);
+        }
+    }
+
+    fn go(&mut self, cx: &mut Context<'_, Self>) {
+        self.drive(cx, |swim, effects| swim.leave_cluster(effects));
+        self.swim = None;
+        self.standing = Standing::Gone;
+        self.swim_timers = SwimTimers::default();
+        self.timers = Timers::default();
+        cx.tell(Event::Gone);
+    }
+
+    /// Asks somebody for a page: from the first whose word is missing, or from where the last one
+    /// ended.
+    fn ask(&mut self, cx: &mut Context<'_, Self>) {
+        let ledger = self.ledger.lock();
+        let missing = ledger.active().find(|row| row.record.is_none());
+        let missing = missing.map(|row| row.identity.name.clone());
+        let count = ledger.active().count();
+        if count == 0 {
+            return;
+        }
+        let to = ledger.active().nth(cx.rng.index(count)).map(|row| row.identity.address);
+        drop(ledger);
+        let wait = if missing.is_some() { ASK_SOON } else { ASK_EVERY };
+        self.timers.set(Timer::Ask, cx.now.after(wait));
+        if let Some(to) = to {
+            self.send(to, Body::Ask { from: missing.unwrap_or_else(|| self.cursor.clone()) }, cx);
+        }
+    }
+
+    fn receive(&mut self, from: Address, body: Body, cx: &mut Context<'_, Self>) {
+        if self.swim.is_none() {
+            return;
+        }
+        match body {
+            Body::Swim(packet) => {
+                self.trace.write(&packet);
+                self.drive(cx, |swim, effects| swim.handle_data(&packet, effects));
+            }
+            Body::Ask { from: first } => {
+                let page = Body::page(self.ledger.lock().records(&first));
+                self.send(from, page, cx);
+            }
+            Body::Records(records) => {
+                if let Some(last) = records.last() {
+                    self.cursor = last.name.clone();
+                }
+                let mut ledger = self.ledger.lock();
+                let news = records.into_iter().filter(|it| ledger.take(it.clone())).count();
+                let is_missing = ledger.active().any(|row| row.record.is_none());
+                drop(ledger);
+                self.settle(&[], cx);
+                if news > 0 && is_missing && self.standing == Standing::Member {
+                    self.ask(cx);
+                }
+            }
+        }
+    }
+
+    fn send(&mut self, to: Address, body: Body, cx: &mut Context<'_, Self>) {
+        let message = Message(body);
+        self.counters.sent += 1;
+        self.counters.sent_bytes += message.length() as u64;
+        cx.send(to, message);
+    }
+
+    fn wake(&mut self, cx: &mut Context<'_, Self>) {
+        // `foca` asks for nothing sooner than it was called, and each of its waits takes time.
+        while let Some(timer) = self.swim_timers.expired(cx.now) {
+            match &timer {
+                // `foca` 2.0.0 tells a member that it is down when a suspicion ends, even if the
+                // member has refuted it: it would begin another life for nothing.
+                SwimTimer::ChangeSuspectToDown { member_id, incarnation, .. }
+                    if !self.ledger.lock().suspects(member_id, *incarnation) =>
+                {
+                    continue;
+                }
+                SwimTimer::RemoveDown(identity) => self.ledger.lock().forget(identity),
+                _ => {}
+            }
+            self.trace.write_u64(self.swim_timers.asked);
+            self.drive(cx, |swim, effects| swim.handle_timer(timer, effects));
+        }
+        while let Some(timer) = self.timers.expired(cx.now) {
+            match timer {
+                Timer::Join => self.try_to_join(cx),
+                Timer::Ask => self.ask(cx),
+                Timer::Load => self.speak(cx),
+                Timer::Leave => self.go(cx),
+            }
+        }
+    }
+
+    /// Lets `foca` do something, and does what follows.
+    fn drive(
+        &mut self,
+        cx: &mut Context<'_, Self>,
+        act: impl FnOnce(&mut Swim, &mut Effects<'_, '_, '_>) -> Result<(), foca::Error>,
+    ) {
+        let Some(swim) = &mut self.swim else { return };
+        self.trace.write_u64(cx.now.nanos());
+        let mut turns = Vec::new();
+        let mut effects = Effects {
+            cx,
+            timers: &mut self.swim_timers,
+            turns: &mut turns,
+            counters: &mut self.counters,
+        };
+        if act(swim, &mut effects).is_err() {
+            self.counters.refused += 1;
+        }
+        self.settle(&turns, cx);
+    }
+
+    /// What has to be told and done after a change.
+    fn settle(&mut self, turns: &[Turn], cx: &mut Context<'_, Self>) {
+        let mut ledger = self.ledger.lock();
+        let news = std::mem::take(&mut ledger.news);
+        let echo = ledger.echo.take();
+        drop(ledger);
+        let mut has_news = echo.is_some();
+        for turn in turns {
+            has_news |= self.turn(*turn, cx);
+        }
+        news.into_iter().for_each(|event| cx.tell(event));
+        self.fit();
+        if let Some((generation, version)) = echo {
+            self.outdo(generation, version, cx);
+        }
+        if has_news {
+            self.speak(cx);
+        }
+    }
+
+    /// How this node itself stands now; true if others have to hear what it carries.
+    fn turn(&mut self, turn: Turn, cx: &mut Context<'_, Self>) -> bool {
+        match turn {
+            Turn::Joined => {
+                self.standing = Standing::Member;
+                self.timers.clear(Timer::Join);
+                self.timers.set(Timer::Ask, cx.now.after(ASK_SOON));
+                cx.tell(Event::Joined);
+                !std::mem::take(&mut self.is_settled)
+            }
+            Turn::Alone => {
+                self.standing = Standing::Alone;
+                self.join_attempts = 0;
+                self.timers.clear(Timer::Ask);
+                self.timers.set(Timer::Join, cx.now.after(JOIN_FIRST));
+                cx.tell(Event::Alone);
+                false
+            }
+            Turn::Renewed(generation) => {
+                self.ledger.lock().own.generation = generation;
+                cx.tell(Event::Renewed { generation });
+                true
+            }
+        }
+    }
+
+    /// Others have a word of this node that it has not said in this life: it goes on from there. If
+    /// it is from a later life, the clock has gone back since.
+    fn outdo(&mut self, generation: u64, version: u64, cx: &mut Context<'_, Self>) {
+        let mut ledger = self.ledger.lock();
+        ledger.own.version = ledger.own.version.max(version);
+        if generation <= ledger.own.generation {
+            return;
+        }
+        let generation = generation.saturating_add(1);
+        ledger.own.generation = generation;
+        drop(ledger);
+        let identity = Identity::new(self.me.clone(), generation);
+        self.drive(cx, |swim, effects| swim.change_identity(identity, effects));
+        cx.tell(Event::Renewed { generation });
+    }
+
+    /// Has `foca` take other numbers where there are more members, or fewer.
+    fn fit(&mut self) {
+        let Some(swim) = &mut self.swim else { return };
+        let fit = Fit::of(&self.settings, swim.num_members() + 1);
+        if fit != self.fitted {
+            self.fitted = fit;
+            let config = self.config();
+            if let Some(swim) = &mut self.swim {
+                swim.set_config(config).expect("what may not change has not");
+            }
+        }
+    }
+
+    fn config(&self) -> foca::Config {
+        let few = |count: usize| NonZeroUsize::new(count).expect("it is not zero");
+        let periodic = |frequency, count| PeriodicParams { frequency, num_members: few(count) };
+        foca::Config {
+            probe_period: self.settings.probe_every,
+            probe_rtt: self.settings.answer_within,
+            num_indirect_probes: few(usize::from(self.settings.indirect.max(1))),
+            max_transmissions: self.fitted.transmissions,
+            suspect_to_down_after: self.fitted.suspicion,
+            remove_down_after: Some(REMEMBER_DOWN),
+            max_packet_size: few(PACKET_MAX),
+            notify_down_members: true,
+            periodic_announce: Some(periodic(ANNOUNCE_EVERY, 1)),
+            periodic_announce_to_down_members: Some(periodic(
+                ANNOUNCE_DOWN_EVERY,
+                ANNOUNCE_DOWN_TO,
+            )),
+            periodic_gossip: self.settings.gossip_every.map(|every| periodic(every, GOSSIP_TO)),
+        }
+    }
+}
+
+impl Fit {
+    fn of(settings: &Settings, members: usize) -> Self {
+        let members = u32::try_from(members).expect("members are few");
+        let logarithm = libm::log10(f64::from(members) + 1.0);
+        let times = (1..=255u8).find(|&it| f64::from(it) >= f64::from(settings.retransmit) * logarithm);
+        let transmissions = NonZeroU8::new(times.unwrap_or(255)).expect("it begins with one");
+        let periods = f64::from(settings.suspicion) * libm::log10(f64::from(members)).max(1.0);
+        Self { transmissions, suspicion: settings.probe_every.mul_f64(periods) }
+    }
+}
+
+impl SwimTimers {
+    fn set(&mut self, timer: SwimTimer, at: Time) {
+        // An older life of the same member is forgotten with the newer one.
+        if let foca::Timer::RemoveDown(down) = &timer {
+            let is_same = |it: &SwimTimer| {
+                matches!(it, foca::Timer::RemoveDown(other) if other.name == down.name)
+            };
+            self.due.retain(|_, it| !is_same(it));
+        }
+        self.asked += 1;
+        self.due.insert((at, self.asked), timer);
+    }
+
+    fn next(&self) -> Option<Time> {
+        self.due.first_key_value().map(|(&(at, _), _)| at)
+    }
+
+    fn expired(&mut self, now: Time) -> Option<SwimTimer> {
+        let first = self.due.first_entry().filter(|it| it.key().0 <= now)?;
+        Some(first.remove())
+    }
+}
+
+/// What `foca` may do to the world.
+struct Effects<'a, 'b, 'c> {
+    cx: &'a mut Context<'b, Node>,
+    timers: &'c mut SwimTimers,
+    turns: &'c mut Vec<Turn>,
+    counters: &'c mut Counters,
+}
+
+impl foca::Runtime<Identity> for Effects<'_, '_, '_> {
+    fn notify(&mut self, notification: Notification<'_, Identity>) {
+        match notification {
+            Notification::Active => self.turns.push(Turn::Joined),
+            Notification::Idle => self.turns.push(Turn::Alone),
+            Notification::Rejoin(identity) => self.turns.push(Turn::Renewed(identity.generation)),
+            // The ledger knows of members, and who goes has asked for it.
+            Notification::MemberUp(_)
+            | Notification::MemberDown(_)
+            | Notification::Rename(..)
+            | Notification::Defunct => {}
+        }
+    }
+
+    fn send_to(&mut self, to: Identity, data: &[u8]) {
+        let message = Message(Body::Swim(Bytes::copy_from_slice(data)));
+        self.counters.sent += 1;
+        self.counters.sent_bytes += message.length() as u64;
+        self.cx.send(to.address, message);
+    }
+
+    fn submit_after(&mut self, event: SwimTimer, after: Duration) {
+        self.timers.set(event, self.cx.now.after(after));
+    }
+}
+
+impl Machine for Node {
+    type Message = Message;
+    type Command = Command;
+    type Event = Event;
+
+    fn handle(&mut self, input: Input<Message, Command>, cx: &mut Context<'_, Self>) {
+        match input {
+            Input::Wake => self.wake(cx),
+            Input::Message { from, message } => self.receive(from, message.0, cx),
+            Input::Command(command) => self.command(command, cx),
+            // Members talk in datagrams, and save nothing.
+            Input::Opened { link, .. } => cx.emit(Output::Close { link }),
+            Input::Received { .. }
+            | Input::Drained { .. }
+            | Input::Closed { .. }
+            | Input::Saved { .. }
+            | Input::Loaded { .. }
+            | Input::Failed { .. } => {}
+        }
+    }
+
+    fn wake_at(&self) -> Option<Time> {
+        [self.swim_timers.next(), self.timers.next()].into_iter().flatten().min()
+    }
+
+    fn digest(&self, digest: &mut Digest) {
+        self.me.hash(digest);
+        self.settings.hash(digest);
+        self.ledger.lock().hash(digest);
+        (self.standing, self.leaving, self.join_attempts).hash(digest);
+        self.timers.hash(digest);
+        self.via.hash(digest);
+        self.cursor.hash(digest);
+        self.load_told.hash(digest);
+        self.fitted.hash(digest);
+        self.counters.hash(digest);
+        (&self.known, self.is_settled).hash(digest);
+        digest.write_u64(self.swim_timers.asked);
+        self.swim_timers.due.keys().for_each(|key| key.hash(digest));
+        digest.write_u64(self.trace.value());
+    }
+
+    fn check(&self) {
+        let ledger = self.ledger.lock();
+        // A packet may name as many unknown ones as have room in it.
+        assert!(ledger.len() <= MEMBERS_MAX + PACKET_MAX / IDENTITY_LEAST, "{} members", ledger.len());
+        assert!(ledger.news.is_empty() && ledger.echo.is_none(), "everything was told");
+        assert!(self.via.len() <= VIA_MAX);
+        let Some(swim) = &self.swim else { return };
+        assert_eq!(swim.identity().generation, ledger.own.generation, "one life at a time");
+        assert_eq!(swim.num_members(), ledger.active().count(), "both know the same members");
+        // Of its own earlier lives `foca` knows that they are over.
+        let others = |it: &&foca::Member<Identity>| it.id().name != self.me.name;
+        for member in swim.iter_membership_state().filter(others) {
+            let row = ledger.member(&member.id().name);
+            let row = row.unwrap_or_else(|| panic!("{:?} is missing", member.id()));
+            let known = (row.generation, row.incarnation, row.address);
+            let id = member.id();
+            assert_eq!(known, (id.generation, member.incarnation(), id.address));
+        }
+    }
+}
+
+impl std::fmt::Debug for Node {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Node")
+            .field("me", &self.me)
+            .field("standing", &self.standing)
+            .field("counters", &self.counters)
+            .finish_non_exhaustive()
+    }
+}
