@@ -25,6 +25,7 @@ mod chord_latency;
 mod chord_load;
 mod chord_path;
 mod claim;
+mod clusters;
 mod distribution;
 mod options;
 mod page;
@@ -32,6 +33,8 @@ mod parallel;
 mod report;
 mod rings;
 mod sample;
+mod swim_detection;
+mod swim_faults;
 mod table;
 
 use nigh_base::nearest;
@@ -82,13 +85,15 @@ pub struct Progress {
 /// All experiments, in the order of the page that shows them. A further one is a file with an
 /// `EXPERIMENT`, and a line here.
 pub fn experiments() -> &'static [Experiment] {
-    static ALL: [Experiment; 6] = [
+    static ALL: [Experiment; 8] = [
         chord_load::EXPERIMENT,
         chord_path::EXPERIMENT,
         chord_failures::EXPERIMENT,
         chord_churn::EXPERIMENT,
         chord_latency::EXPERIMENT,
         chord_faults::EXPERIMENT,
+        swim_detection::EXPERIMENT,
+        swim_faults::EXPERIMENT,
     ];
     &ALL
 }

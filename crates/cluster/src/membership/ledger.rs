@@ -189,6 +189,11 @@ impl Ledger {
         own(is_behind).into_iter().chain(behind).chain(own(!is_behind)).chain(before)
     }
 
+    /// How all others stand.
+    pub(super) fn states(&self) -> impl Iterator<Item = State> {
+        self.rows.values().map(|row| row.state)
+    }
+
     /// All others, in the order of names.
     pub(super) fn members(&self) -> Vec<Member> {
         self.rows.values().map(Row::member).collect()

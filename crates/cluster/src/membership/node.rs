@@ -16,7 +16,7 @@ use nigh_base::{
 };
 
 use super::{
-    Carried, Command, Contact, Event, MEMBERS_MAX, Member, Name, Settings, VIA_MAX,
+    Carried, Command, Contact, Event, MEMBERS_MAX, Member, Name, Settings, State, VIA_MAX,
     codec::{Codec, Listener, Stream},
     identity::Identity,
     ledger::Shared,
@@ -194,6 +194,11 @@ impl Node {
     /// What it knows of one other.
     pub fn member(&self, name: &Name) -> Option<Member> {
         self.ledger.lock().member(name)
+    }
+
+    /// How many others stand so. Costs a look at each, and no copy.
+    pub fn count(&self, which: impl Fn(State) -> bool) -> usize {
+        self.ledger.lock().states().filter(|&it| which(it)).count()
     }
 
     /// What it carries itself.
@@ -541,7 +546,8 @@ impl Fit {
     fn of(settings: &Settings, members: usize) -> Self {
         let members = u32::try_from(members).expect("members are few");
         let logarithm = libm::log10(f64::from(members) + 1.0);
-        let times = (1..=255u8).find(|&it| f64::from(it) >= f64::from(settings.retransmit) * logarithm);
+        let times =
+            (1..=255u8).find(|&it| f64::from(it) >= f64::from(settings.retransmit) * logarithm);
         let transmissions = NonZeroU8::new(times.unwrap_or(255)).expect("it begins with one");
         let periods = f64::from(settings.suspicion) * libm::log10(f64::from(members)).max(1.0);
         Self { transmissions, suspicion: settings.probe_every.mul_f64(periods) }
@@ -552,9 +558,7 @@ impl SwimTimers {
     fn set(&mut self, timer: SwimTimer, at: Time) {
         // An older life of the same member is forgotten with the newer one.
         if let foca::Timer::RemoveDown(down) = &timer {
-            let is_same = |it: &SwimTimer| {
-                matches!(it, foca::Timer::RemoveDown(other) if other.name == down.name)
-            };
+            let is_same = |it: &SwimTimer| matches!(it, foca::Timer::RemoveDown(other) if other.name == down.name);
             self.due.retain(|_, it| !is_same(it));
         }
         self.asked += 1;
@@ -650,7 +654,11 @@ impl Machine for Node {
     fn check(&self) {
         let ledger = self.ledger.lock();
         // A packet may name as many unknown ones as have room in it.
-        assert!(ledger.len() <= MEMBERS_MAX + PACKET_MAX / IDENTITY_LEAST, "{} members", ledger.len());
+        assert!(
+            ledger.len() <= MEMBERS_MAX + PACKET_MAX / IDENTITY_LEAST,
+            "{} members",
+            ledger.len()
+        );
         assert!(ledger.news.is_empty() && ledger.echo.is_none(), "everything was told");
         assert!(self.via.len() <= VIA_MAX);
         let Some(swim) = &self.swim else { return };

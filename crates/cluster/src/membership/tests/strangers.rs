@@ -45,11 +45,7 @@ fn conversation() -> Vec<Vec<u8>> {
         type Message = super::super::Message;
         type Command = Command;
         type Event = Event;
-        fn handle(
-            &mut self,
-            input: Input<Self::Message, Command>,
-            cx: &mut Context<'_, Self>,
-        ) {
+        fn handle(&mut self, input: Input<Self::Message, Command>, cx: &mut Context<'_, Self>) {
             if let Input::Message { message, .. } = &input {
                 self.1.push(message.encode());
             }
