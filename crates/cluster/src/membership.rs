@@ -8,6 +8,7 @@
 //! ```text
 //! node      the machine: commands, timers, joining, leaving
 //! ledger    what is known of all others
+//! runtime   what foca wants: timers, datagrams, numbers that fit the cluster
 //! codec     what foca is given: bytes, a listener, randomness
 //! identity  who a member is to SWIM
 //! record    what it carries
@@ -33,12 +34,14 @@
 //! ```
 
 mod codec;
+pub mod fuzz;
 mod identity;
 mod ledger;
 pub mod message;
 mod name;
 mod node;
 mod record;
+mod runtime;
 
 use std::time::Duration;
 
@@ -76,6 +79,20 @@ pub struct Settings {
     pub retransmit: u32,
     /// A load that changes is told at most so often.
     pub load_every: Duration,
+}
+
+impl Settings {
+    /// Holds that the numbers fit together.
+    ///
+    /// # Panics
+    /// If they do not; the message says which.
+    fn check(&self) {
+        assert!(self.answer_within > Duration::ZERO, "an answer takes time");
+        assert!(2 * self.answer_within < self.probe_every, "a period has room for two ways");
+        assert!(self.gossip_every != Some(Duration::ZERO), "gossip takes time");
+        assert!(self.indirect > 0, "somebody else is asked");
+        assert!(self.suspicion > 0 && self.retransmit > 0, "a word is passed on, and waited for");
+    }
 }
 
 impl Default for Settings {

@@ -174,7 +174,7 @@ impl Figures {
             Column::new("until all do", "s"),
             Column::new("lives begun", "a member"),
         ])
-        .titled("Two halves, cut for two minutes");
+        .titled("Two halves, cut for two minutes, or until each sees itself alone");
         for it in &self.cuts {
             table.row(vec![
                 Cell::count(it.nodes.into()),
@@ -212,7 +212,8 @@ fn setup(nodes: u32, few: u32) -> String {
          for silence what lies unread in their own queues: this is what Lifeguard is against. Its \
          paper's set-up differs (its implementation, memberlist, has other means to pass words on), \
          and its tables could not be read, so only what its abstract says stands beside. \
-         Cuts: two halves do not reach each other for two minutes, then do.",
+         Cuts: two halves do not reach each other for two minutes, or until each sees itself alone if that takes longer; then \
+         they do.",
         losses::MANY_SECS / 60,
         losses::FEW_SECS / 60,
         losses::OBSERVERS,

@@ -1,14 +1,10 @@
 //! The machine around `foca`: what comes in goes to it, what it wants goes out.
 
 use std::{
-    collections::BTreeMap,
     hash::{Hash, Hasher},
-    num::{NonZeroU8, NonZeroUsize},
     time::Duration,
 };
 
-use bytes::Bytes;
-use foca::{Notification, PeriodicParams};
 use nigh_base::{
     Address, Digest, Machine, Rng, Time, Timers,
     machine::{Context, Input, Output},
@@ -22,18 +18,9 @@ use super::{
     ledger::Shared,
     message::{Body, Message, PACKET_MAX},
     record::Record,
+    runtime::{Effects, Fit, SwimTimer, SwimTimers, Turn},
 };
 
-/// Members to whom what is new is passed on at once.
-const GOSSIP_TO: usize = 3;
-/// How often a node asks a member for others: what pings have missed.
-const ANNOUNCE_EVERY: Duration = Duration::from_secs(30);
-/// How often, and to how many of those who are down, a node announces itself: how the halves of a
-/// cut network find each other.
-const ANNOUNCE_DOWN_EVERY: Duration = Duration::from_secs(10);
-const ANNOUNCE_DOWN_TO: usize = 3;
-/// How long those who are down are remembered. A cut that lasts longer has to be joined over anew.
-const REMEMBER_DOWN: Duration = Duration::from_secs(24 * 3600);
 /// The waits between tries to join.
 const JOIN_FIRST: Duration = Duration::from_secs(1);
 const JOIN_LONGEST: Duration = Duration::from_secs(30);
@@ -49,7 +36,6 @@ const LEAVE_AFTER: Duration = Duration::from_secs(2);
 const IDENTITY_LEAST: usize = 2 + 7 + 8;
 
 type Swim = foca::Foca<Identity, Codec, Stream, Listener>;
-type SwimTimer = foca::Timer<Identity>;
 
 /// How far a node is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -111,32 +97,14 @@ pub struct Node {
     is_settled: bool,
 }
 
-/// What `foca` waits for, in order; of two at once the one that was asked for first.
-#[derive(Debug, Default)]
-struct SwimTimers {
-    due: BTreeMap<(Time, u64), SwimTimer>,
-    asked: u64,
-}
-
-/// What depends on the number of members.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Fit {
-    transmissions: NonZeroU8,
-    suspicion: Duration,
-}
-
-/// What `foca` tells of itself.
-#[derive(Clone, Copy, Debug)]
-enum Turn {
-    Joined,
-    Alone,
-    Renewed(u64),
-}
-
 impl Node {
     /// The edge `me` in a life of that generation, which has to be higher than that of each life
     /// before: the milliseconds since 1970 at which the process started do.
+    ///
+    /// # Panics
+    /// If the settings do not fit together.
     pub fn new(me: Contact, generation: u64, settings: Settings) -> Self {
+        settings.check();
         let carried = Carried { capacity: 1, ..Carried::default() };
         let name = me.name.clone();
         let own = Record { name: name.clone(), generation, version: 0, carried, leaving: false };
@@ -163,6 +131,9 @@ impl Node {
 
     /// A node that knows these others from the start, all in the life of `generation`: as when all
     /// has settled. It begins with [`Command::Join`]. For simulations of many.
+    ///
+    /// # Panics
+    /// If the settings do not fit together.
     pub fn settled(me: Contact, generation: u64, others: &[Contact], settings: Settings) -> Self {
         let mut node = Self::new(me, generation, settings);
         let others = others.iter().filter(|it| it.name != node.me.name);
@@ -239,7 +210,7 @@ impl Node {
     }
 
     fn begin(&mut self, cx: &mut Context<'_, Self>) {
-        let config = self.config();
+        let config = self.fitted.config(&self.settings);
         let stream = Stream(Rng::new(cx.rng.next_u64()));
         let identity = Identity::new(self.me.clone(), self.generation());
         let (codec, listener) = (Codec(self.ledger.clone()), Listener(self.ledger.clone()));
@@ -473,7 +444,8 @@ impl Node {
                 self.timers.clear(Timer::Join);
                 self.timers.set(Timer::Ask, cx.now.after(ASK_SOON));
                 cx.tell(Event::Joined);
-                !std::mem::take(&mut self.is_settled)
+                // Of a settled one all know the first word.
+                !std::mem::take(&mut self.is_settled) || self.ledger.lock().own.version > 0
             }
             Turn::Alone => {
                 self.standing = Standing::Alone;
@@ -513,99 +485,11 @@ impl Node {
         let fit = Fit::of(&self.settings, swim.num_members() + 1);
         if fit != self.fitted {
             self.fitted = fit;
-            let config = self.config();
+            let config = self.fitted.config(&self.settings);
             if let Some(swim) = &mut self.swim {
                 swim.set_config(config).expect("what may not change has not");
             }
         }
-    }
-
-    fn config(&self) -> foca::Config {
-        let few = |count: usize| NonZeroUsize::new(count).expect("it is not zero");
-        let periodic = |frequency, count| PeriodicParams { frequency, num_members: few(count) };
-        foca::Config {
-            probe_period: self.settings.probe_every,
-            probe_rtt: self.settings.answer_within,
-            num_indirect_probes: few(usize::from(self.settings.indirect.max(1))),
-            max_transmissions: self.fitted.transmissions,
-            suspect_to_down_after: self.fitted.suspicion,
-            remove_down_after: Some(REMEMBER_DOWN),
-            max_packet_size: few(PACKET_MAX),
-            notify_down_members: true,
-            periodic_announce: Some(periodic(ANNOUNCE_EVERY, 1)),
-            periodic_announce_to_down_members: Some(periodic(
-                ANNOUNCE_DOWN_EVERY,
-                ANNOUNCE_DOWN_TO,
-            )),
-            periodic_gossip: self.settings.gossip_every.map(|every| periodic(every, GOSSIP_TO)),
-        }
-    }
-}
-
-impl Fit {
-    fn of(settings: &Settings, members: usize) -> Self {
-        let members = u32::try_from(members).expect("members are few");
-        let logarithm = libm::log10(f64::from(members) + 1.0);
-        let times =
-            (1..=255u8).find(|&it| f64::from(it) >= f64::from(settings.retransmit) * logarithm);
-        let transmissions = NonZeroU8::new(times.unwrap_or(255)).expect("it begins with one");
-        let periods = f64::from(settings.suspicion) * libm::log10(f64::from(members)).max(1.0);
-        Self { transmissions, suspicion: settings.probe_every.mul_f64(periods) }
-    }
-}
-
-impl SwimTimers {
-    fn set(&mut self, timer: SwimTimer, at: Time) {
-        // An older life of the same member is forgotten with the newer one.
-        if let foca::Timer::RemoveDown(down) = &timer {
-            let is_same = |it: &SwimTimer| matches!(it, foca::Timer::RemoveDown(other) if other.name == down.name);
-            self.due.retain(|_, it| !is_same(it));
-        }
-        self.asked += 1;
-        self.due.insert((at, self.asked), timer);
-    }
-
-    fn next(&self) -> Option<Time> {
-        self.due.first_key_value().map(|(&(at, _), _)| at)
-    }
-
-    fn expired(&mut self, now: Time) -> Option<SwimTimer> {
-        let first = self.due.first_entry().filter(|it| it.key().0 <= now)?;
-        Some(first.remove())
-    }
-}
-
-/// What `foca` may do to the world.
-struct Effects<'a, 'b, 'c> {
-    cx: &'a mut Context<'b, Node>,
-    timers: &'c mut SwimTimers,
-    turns: &'c mut Vec<Turn>,
-    counters: &'c mut Counters,
-}
-
-impl foca::Runtime<Identity> for Effects<'_, '_, '_> {
-    fn notify(&mut self, notification: Notification<'_, Identity>) {
-        match notification {
-            Notification::Active => self.turns.push(Turn::Joined),
-            Notification::Idle => self.turns.push(Turn::Alone),
-            Notification::Rejoin(identity) => self.turns.push(Turn::Renewed(identity.generation)),
-            // The ledger knows of members, and who goes has asked for it.
-            Notification::MemberUp(_)
-            | Notification::MemberDown(_)
-            | Notification::Rename(..)
-            | Notification::Defunct => {}
-        }
-    }
-
-    fn send_to(&mut self, to: Identity, data: &[u8]) {
-        let message = Message(Body::Swim(Bytes::copy_from_slice(data)));
-        self.counters.sent += 1;
-        self.counters.sent_bytes += message.length() as u64;
-        self.cx.send(to.address, message);
-    }
-
-    fn submit_after(&mut self, event: SwimTimer, after: Duration) {
-        self.timers.set(event, self.cx.now.after(after));
     }
 }
 

@@ -9,10 +9,7 @@ use std::{collections::BTreeSet, time::Duration};
 use nigh_base::Rng;
 use nigh_sim::{HostId, Latency, Network, World};
 
-use super::{Command, Contact, Event, Name, Node, Settings, State};
-
-/// A generation as a clock gives it, far from zero.
-const BORN: u64 = 1_000_000;
+use super::{Command, Contact, Event, Name, Node, Settings, State, fuzz::BORN};
 
 fn network() -> Network {
     let mut network = Network::new(Latency::Constant(Duration::from_millis(5)));

@@ -16,6 +16,13 @@ pub(super) fn claims(figures: &Figures) -> Vec<Claim> {
             "rare false deaths",
             format!("{deaths} in {hours:.1} hours"),
             Verdict::of(deaths == 0),
+        )
+        .because(
+            "each of 128 members passes a word on nine times, so with a tenth lost it misses \
+             a given one with a chance of exp(-9 x 0.9) = 0.0003; a suspicion has two such \
+             chances, its way to the suspect and the way of the refutation back, and of some \
+             12,000 suspicions seven are expected to be missed. Lifeguard's buddy system, \
+             which tells the suspect itself, is against that",
         ),
         Claim::at_most(
             "SWIM, section 4.2: a member that stops for less than the suspicion lasts is not \

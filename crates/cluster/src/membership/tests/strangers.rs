@@ -2,38 +2,16 @@
 
 use nigh_base::{
     Machine, Time,
-    machine::{Coded, Context, Input, Output},
+    machine::{Context, Input},
 };
 
-use super::{super::MEMBERS_MAX, *};
-
-/// Datagrams that one input may cause: a word to a few, questions to others, an answer.
-const OUTPUTS_MAX: usize = 40;
-
-/// Feeds a node of a settled cluster with `datagrams`, with time passing in between.
-fn feed(datagrams: &[Vec<u8>], seed: u64) -> Coded<Node> {
-    let all = contacts(12);
-    let mut node = Coded::new(Node::settled(all[0].clone(), BORN, &all, Settings::default()));
-    let (mut rng, mut secrets, mut outbox) = (Rng::new(seed), Rng::new(2), Vec::new());
-    let mut now = Time::START;
-    let mut inputs = vec![Input::Command(Command::Join { via: vec![] })];
-    for (number, datagram) in datagrams.iter().enumerate() {
-        let from = all[number % all.len()].address;
-        inputs.push(Input::Message { from, message: datagram.clone().into() });
-        inputs.push(Input::Wake);
-    }
-    for input in inputs {
-        now = now.after(Duration::from_millis(37));
-        let is_wake = input == Input::Wake;
-        node.handle(input, &mut Context::new(now, &mut rng, &mut secrets, &mut outbox));
-        node.check();
-        assert!(!is_wake || node.wake_at().is_none_or(|at| at > now), "a wake makes progress");
-        let sent = outbox.iter().filter(|it| matches!(it, Output::Message { .. })).count();
-        assert!(sent <= OUTPUTS_MAX, "{sent} datagrams of one input");
-        outbox.clear();
-    }
-    node
-}
+use super::{
+    super::{
+        MEMBERS_MAX,
+        fuzz::{edges, feed},
+    },
+    *,
+};
 
 /// What members of a small cluster say to the first of them in a time of troubles.
 fn conversation() -> Vec<Vec<u8>> {
@@ -63,10 +41,10 @@ fn conversation() -> Vec<Vec<u8>> {
     let mut network = network();
     network.loss = 0.2;
     let mut world = World::new(31, network);
-    for contact in contacts(12) {
+    for contact in edges() {
         let node = Node::new(contact, BORN, Settings::default());
         let host = world.add(Tap(node, Vec::new()));
-        let via = contacts(12);
+        let via = edges();
         world.command(host, Command::Join { via });
     }
     world.run_until(Time::from_secs(5));
@@ -84,7 +62,7 @@ fn a_node_survives_whatever_it_is_sent() {
     assert_eq!(tags, BTreeSet::from([1, 2, 3]), "all kinds of messages");
     let mut rng = Rng::new(1);
     let mut taken = 0;
-    for round in 0..400 {
+    for _ in 0..400 {
         let datagrams: Vec<Vec<u8>> = (0..60)
             .map(|_| {
                 let mut bytes = said[rng.index(said.len())].clone();
@@ -100,7 +78,7 @@ fn a_node_survives_whatever_it_is_sent() {
                 bytes
             })
             .collect();
-        let node = feed(&datagrams, round);
+        let node = feed(&datagrams);
         taken += 60 - node.refused() - node.machine().counters().refused;
     }
     assert!(taken > 1000, "{taken}: most were refused at the door, which tests the door alone");
@@ -114,7 +92,7 @@ fn names_that_are_made_up_fill_no_memory() {
     };
     use nigh_base::wire::Wire;
 
-    let all = contacts(12);
+    let all = edges();
     let (to, from) = (Identity::new(all[0].clone(), BORN), Identity::new(all[1].clone(), BORN));
     let packet = |first: u32| {
         let mut out = from.encode();
@@ -130,7 +108,7 @@ fn names_that_are_made_up_fill_no_memory() {
         Message(Body::Swim(out.into())).encode()
     };
     let datagrams: Vec<Vec<u8>> = (0..500).map(|it| packet(it * 20)).collect();
-    let node = feed(&datagrams, 1);
+    let node = feed(&datagrams);
     let known = node.machine().members().len();
     assert!((MEMBERS_MAX..MEMBERS_MAX + 20).contains(&known), "{known}");
     assert!(node.machine().counters().refused > 200);
