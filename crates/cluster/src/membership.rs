@@ -79,6 +79,9 @@ pub struct Settings {
     pub retransmit: u32,
     /// A load that changes is told at most so often.
     pub load_every: Duration,
+    /// Whether a node that was stopped for a while, so that its timers are late, begins its waits
+    /// anew: what it takes for silence may lie unread in its own queue.
+    pub waits_anew: bool,
 }
 
 impl Settings {
@@ -106,6 +109,7 @@ impl Default for Settings {
             suspicion: 4,
             retransmit: 4,
             load_every: Duration::from_secs(5),
+            waits_anew: true,
         }
     }
 }

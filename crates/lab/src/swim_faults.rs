@@ -3,7 +3,8 @@
 //!
 //! Dadgar, Phillips and Currey, "Lifeguard: Local Health Awareness for More Accurate Failure
 //! Detection", 2017 and 2018 (arXiv 1707.00788), stop members for seconds and count those that are
-//! declared down though they are well. What is run here is SWIM with suspicion, without Lifeguard.
+//! declared down though they are well. What is run here is SWIM with suspicion, and of Lifeguard the
+//! buddy system alone.
 
 mod cuts;
 mod losses;
@@ -22,7 +23,8 @@ pub(crate) const EXPERIMENT: Experiment = Experiment {
     name: "swim-faults",
     shows: "Which members are declared down though they are there, and how a cut cluster heals",
     source: "the set-up of Dadgar, Phillips, Currey: Lifeguard, DSN-W 2018 (arXiv 1707.00788), \
-             without its extensions; Das, Gupta, Motivala: SWIM, DSN 2002, section 4.2",
+             of whose extensions only the buddy system is here; Das, Gupta, Motivala: SWIM, DSN \
+             2002, section 4.2",
     takes: &[],
     run,
 };
@@ -44,7 +46,7 @@ const WATCHES: u64 = 4;
 enum Job {
     Loss { nodes: u32, secs: u64 },
     Cut { nodes: u32 },
-    Slow { count: u32, pause_secs: u64 },
+    Slow { count: u32, pause_secs: u64, waits_anew: bool },
 }
 
 /// What came of it.
@@ -63,8 +65,9 @@ fn run(options: &Options, told: &mut dyn FnMut(Progress)) -> Result<Report, Erro
     let mut jobs = vec![Job::Loss { nodes, secs: losses::MANY_SECS }];
     jobs.extend((0..WATCHES).map(|_| Job::Loss { nodes: few, secs: losses::FEW_SECS }));
     jobs.extend([nodes, few, few / 8].map(|nodes| Job::Cut { nodes }));
-    jobs.extend(SLOW.iter().flat_map(|&count| {
-        PAUSES_SECS.map(|pause_secs| Job::Slow { count: count.min(few / 4), pause_secs })
+    let slow = SLOW.iter().flat_map(|&count| PAUSES_SECS.map(|pause| (count.min(few / 4), pause)));
+    jobs.extend(slow.flat_map(|(count, pause_secs)| {
+        [false, true].map(|waits_anew| Job::Slow { count, pause_secs, waits_anew })
     }));
     let found = parallel::map(
         jobs.len(),
@@ -73,8 +76,8 @@ fn run(options: &Options, told: &mut dyn FnMut(Progress)) -> Result<Report, Erro
             match jobs[place] {
                 Job::Loss { nodes, secs } => Found::Loss(losses::find(nodes, secs, &mut rng)),
                 Job::Cut { nodes } => Found::Cut(cuts::find(nodes, &mut rng)),
-                Job::Slow { count, pause_secs } => {
-                    Found::Slow(slow::find(few, count, pause_secs, &mut rng))
+                Job::Slow { count, pause_secs, waits_anew } => {
+                    Found::Slow(slow::find(few, count, pause_secs, waits_anew, &mut rng))
                 }
             }
         },
@@ -146,17 +149,19 @@ impl Figures {
             Column::new("slow members", ""),
             Column::new("of", ""),
             Column::new("each stops for", "s"),
+            Column::new("waits anew", ""),
             Column::new("declared down after", "s"),
             Column::new("deaths of slow ones", "a slow one and hour"),
             Column::new("false deaths of the others", "a member and day"),
             Column::new("suspicions of the others", "a member and hour"),
         ])
-        .titled("Members that stop for a while, go on for two seconds, and stop again");
+        .titled("Members that stop for a while, go on for one to three seconds, and stop again");
         for it in &self.slow {
             table.row(vec![
                 Cell::count(it.count.into()),
                 Cell::count(it.nodes.into()),
                 Cell::count(it.pause_secs),
+                Cell::text(if it.waits_anew { "yes" } else { "no" }),
                 Cell::number(it.window_secs, 1),
                 Cell::number(it.slow_deaths_an_hour(), 2),
                 Cell::number(it.false_deaths_a_day(), 2),
@@ -206,14 +211,15 @@ fn setup(nodes: u32, few: u32) -> String {
          k + 2 sqrt k + 3. How long one who is there stays suspected, from the first who suspects to \
          the last who is told otherwise, is seen by {} members of each cluster. \
          Slow members: of {few}, some stop for a while as a process that is stopped does: what is \
-         sent to it waits, up to 1,000 datagrams, and its timers are late; then it goes on for two \
-         seconds, and stops again, for {} minutes, nothing lost. Who stops for longer than the \
-         suspicion is down by any rule; the others are declared down by slow ones only, which take \
-         for silence what lies unread in their own queues: this is what Lifeguard is against. Its \
-         paper's set-up differs (its implementation, memberlist, has other means to pass words on), \
-         and its tables could not be read, so only what its abstract says stands beside. \
-         Cuts: two halves do not reach each other for two minutes, or until each sees itself alone if that takes longer; then \
-         they do.",
+         sent to it waits, up to 1,000 datagrams, and its timers are late; then it goes on for one to \
+         three seconds, and stops again, for {} minutes, nothing lost. Who stops for longer than the \
+         suspicion is down by any rule; the others are suspected by slow ones only, which take for \
+         silence what lies unread in their own queues: this is what Lifeguard is against, of which \
+         the buddy system is here. Who waits anew, as edges do, takes the time of its stop for no \
+         time. Lifeguard's set-up differs (its implementation, memberlist, has other means to pass \
+         words on), and its tables could not be read, so only what its abstract says stands beside. \
+         Cuts: two halves do not reach each other for two minutes, or until each sees itself alone if \
+         that takes longer; then they do.",
         losses::MANY_SECS / 60,
         losses::FEW_SECS / 60,
         losses::OBSERVERS,

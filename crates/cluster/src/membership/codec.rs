@@ -3,7 +3,7 @@
 
 use std::convert::Infallible;
 
-use bytes::{Buf, BufMut};
+use bytes::{Buf, BufMut, Bytes};
 use foca::{Header, Incarnation, Invalidates, Member, Message, State};
 use nigh_base::{
     Rng,
@@ -61,13 +61,7 @@ impl foca::Codec<Identity> for Codec {
     ) -> Result<(), WireError> {
         self.0.lock().note(member);
         let mut out = Vec::with_capacity(Identity::MAX);
-        member.id().write(&mut out);
-        out.extend_from_slice(&member.incarnation().to_be_bytes());
-        out.push(match member.state() {
-            State::Alive => 0,
-            State::Suspect => 1,
-            State::Down => 2,
-        });
+        write_member(member, &mut out);
         put(&out, buf)
     }
 
@@ -84,6 +78,30 @@ impl foca::Codec<Identity> for Codec {
             Ok(Member::new(identity, incarnation, state))
         })
     }
+}
+
+/// A ping with nothing in it but that the member is suspected. Its answer shows the incarnation that
+/// it has by then, so it refutes by it. The own incarnation is not known here; the lowest tells
+/// nobody anything.
+pub(super) fn reminder(me: &Identity, suspect: &Identity, incarnation: Incarnation) -> Bytes {
+    let mut out = Vec::with_capacity(3 * Identity::MAX);
+    me.write(&mut out);
+    out.extend_from_slice(&0u16.to_be_bytes());
+    suspect.write(&mut out);
+    write_message(&Message::Ping(0), &mut out);
+    out.extend_from_slice(&1u16.to_be_bytes());
+    write_member(&Member::new(suspect.clone(), incarnation, State::Suspect), &mut out);
+    out.into()
+}
+
+fn write_member(member: &Member<Identity>, out: &mut Vec<u8>) {
+    member.id().write(out);
+    out.extend_from_slice(&member.incarnation().to_be_bytes());
+    out.push(match member.state() {
+        State::Alive => 0,
+        State::Suspect => 1,
+        State::Down => 2,
+    });
 }
 
 /// Writes all of `bytes`, or nothing if there is no room.

@@ -1,6 +1,7 @@
 //! The machine around `foca`: what comes in goes to it, what it wants goes out.
 
 use std::{
+    collections::BTreeMap,
     hash::{Hash, Hasher},
     time::Duration,
 };
@@ -13,7 +14,7 @@ use nigh_base::{
 
 use super::{
     Carried, Command, Contact, Event, MEMBERS_MAX, Member, Name, Settings, State, VIA_MAX,
-    codec::{Codec, Listener, Stream},
+    codec::{Codec, Listener, Stream, reminder},
     identity::Identity,
     ledger::Shared,
     message::{Body, Message, PACKET_MAX},
@@ -29,6 +30,8 @@ const JOIN_ASKS: usize = 3;
 /// How often a page of what members carry is asked for, while some word is missing and otherwise.
 const ASK_SOON: Duration = Duration::from_secs(1);
 const ASK_EVERY: Duration = Duration::from_secs(10);
+/// A wake that comes later than this comes after a stop.
+const LATE: Duration = Duration::from_millis(500);
 /// How long the word that a node leaves goes round before it goes.
 const LEAVE_AFTER: Duration = Duration::from_secs(2);
 
@@ -55,6 +58,8 @@ enum Timer {
     Ask,
     /// When a changed load may be told.
     Load,
+    /// The next reminder to those whom this node suspects.
+    Remind,
     /// The end of the time in which others hear that this node leaves.
     Leave,
 }
@@ -87,6 +92,9 @@ pub struct Node {
     cursor: Name,
     /// When a load was last told.
     load_told: Option<Time>,
+    /// Whom this node suspects by its own pings, and in which incarnation: one a period at most, until
+    /// the suspicion is over.
+    suspects: BTreeMap<Name, (Identity, u16)>,
     /// How many members the numbers that depend on it were last worked out for.
     fitted: Fit,
     /// What `foca` holds cannot be seen, but it follows from what it was given: this is of all that.
@@ -122,6 +130,7 @@ impl Node {
             join_attempts: 0,
             cursor: name,
             load_told: None,
+            suspects: BTreeMap::new(),
             trace: Digest::default(),
             counters: Counters::default(),
             known: Vec::new(),
@@ -353,7 +362,7 @@ impl Node {
                 let news = records.into_iter().filter(|it| ledger.take(it.clone())).count();
                 let is_missing = ledger.active().any(|row| row.record.is_none());
                 drop(ledger);
-                self.settle(&[], cx);
+                self.settle(Vec::new(), cx);
                 if news > 0 && is_missing && self.standing == Standing::Member {
                     self.ask(cx);
                 }
@@ -369,6 +378,9 @@ impl Node {
     }
 
     fn wake(&mut self, cx: &mut Context<'_, Self>) {
+        if self.settings.waits_anew {
+            self.wait_anew(cx.now);
+        }
         // `foca` asks for nothing sooner than it was called, and each of its waits takes time.
         while let Some(timer) = self.swim_timers.expired(cx.now) {
             match &timer {
@@ -390,8 +402,18 @@ impl Node {
                 Timer::Join => self.try_to_join(cx),
                 Timer::Ask => self.ask(cx),
                 Timer::Load => self.speak(cx),
+                Timer::Remind => self.remind(cx),
                 Timer::Leave => self.go(cx),
             }
+        }
+    }
+
+    /// After a stop, first reads what came meanwhile: the time in which this node did not run is no
+    /// time in which others were silent.
+    fn wait_anew(&mut self, now: Time) {
+        let late = self.swim_timers.next().map_or(Duration::ZERO, |due| now.since(due));
+        if late > LATE {
+            self.swim_timers.delay(late + self.settings.answer_within);
         }
     }
 
@@ -413,18 +435,18 @@ impl Node {
         if act(swim, &mut effects).is_err() {
             self.counters.refused += 1;
         }
-        self.settle(&turns, cx);
+        self.settle(turns, cx);
     }
 
     /// What has to be told and done after a change.
-    fn settle(&mut self, turns: &[Turn], cx: &mut Context<'_, Self>) {
+    fn settle(&mut self, turns: Vec<Turn>, cx: &mut Context<'_, Self>) {
         let mut ledger = self.ledger.lock();
         let news = std::mem::take(&mut ledger.news);
         let echo = ledger.echo.take();
         drop(ledger);
         let mut has_news = echo.is_some();
         for turn in turns {
-            has_news |= self.turn(*turn, cx);
+            has_news |= self.turn(turn, cx);
         }
         news.into_iter().for_each(|event| cx.tell(event));
         self.fit();
@@ -460,6 +482,31 @@ impl Node {
                 cx.tell(Event::Renewed { generation });
                 true
             }
+            Turn::Suspects(identity, incarnation) => {
+                if self.suspects.is_empty() {
+                    self.timers.set(Timer::Remind, cx.now.after(self.settings.answer_within));
+                }
+                self.suspects.insert(identity.name.clone(), (identity, incarnation));
+                false
+            }
+        }
+    }
+
+    /// Tells those whom this node suspects, with a ping: neither has to rely on others then, whose
+    /// words miss a member now and then. Lifeguard's buddy system.
+    fn remind(&mut self, cx: &mut Context<'_, Self>) {
+        let Some(swim) = &self.swim else { return };
+        let me = swim.identity().clone();
+        let ledger = self.ledger.lock();
+        self.suspects.retain(|_, (identity, incarnation)| ledger.suspects(identity, *incarnation));
+        drop(ledger);
+        let suspects: Vec<(Identity, u16)> = self.suspects.values().cloned().collect();
+        for (identity, incarnation) in &suspects {
+            let packet = reminder(&me, identity, *incarnation);
+            self.send(identity.address, Body::Swim(packet), cx);
+        }
+        if !suspects.is_empty() {
+            self.timers.set(Timer::Remind, cx.now.after(self.settings.probe_every));
         }
     }
 
@@ -527,6 +574,7 @@ impl Machine for Node {
         self.via.hash(digest);
         self.cursor.hash(digest);
         self.load_told.hash(digest);
+        self.suspects.hash(digest);
         self.fitted.hash(digest);
         self.counters.hash(digest);
         (&self.known, self.is_settled).hash(digest);

@@ -46,11 +46,13 @@ pub(super) struct Fit {
 }
 
 /// What `foca` tells of itself.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Turn {
     Joined,
     Alone,
     Renewed(u64),
+    /// This node suspects somebody, in that incarnation.
+    Suspects(Identity, u16),
 }
 
 impl Fit {
@@ -90,9 +92,11 @@ impl Fit {
 impl SwimTimers {
     fn set(&mut self, timer: SwimTimer, at: Time) {
         // An older life of the same member is forgotten with the newer one.
-        if let foca::Timer::RemoveDown(down) = &timer {
-            let is_same = |it: &SwimTimer| matches!(it, foca::Timer::RemoveDown(other) if other.name == down.name);
-            self.due.retain(|_, it| !is_same(it));
+        if let SwimTimer::RemoveDown(down) = &timer {
+            self.due.retain(|_, it| match it {
+                SwimTimer::RemoveDown(other) => other.name != down.name,
+                _ => true,
+            });
         }
         self.asked += 1;
         self.due.insert((at, self.asked), timer);
@@ -100,6 +104,12 @@ impl SwimTimers {
 
     pub(super) fn next(&self) -> Option<Time> {
         self.due.first_key_value().map(|(&(at, _), _)| at)
+    }
+
+    /// Has all of it wait so much longer.
+    pub(super) fn delay(&mut self, by: Duration) {
+        let due = std::mem::take(&mut self.due).into_iter();
+        self.due = due.map(|((at, number), timer)| ((at.after(by), number), timer)).collect();
     }
 
     pub(super) fn expired(&mut self, now: Time) -> Option<SwimTimer> {
@@ -138,6 +148,9 @@ impl foca::Runtime<Identity> for Effects<'_, '_, '_> {
     }
 
     fn submit_after(&mut self, event: SwimTimer, after: Duration) {
+        if let SwimTimer::ChangeSuspectToDown { member_id, incarnation, .. } = &event {
+            self.turns.push(Turn::Suspects(member_id.clone(), *incarnation));
+        }
         self.timers.set(event, self.cx.now.after(after));
     }
 }

@@ -52,8 +52,9 @@ pub(super) fn find(nodes: u32, gossip: bool, rng: &mut Rng) -> Spread {
                 heard.insert(told.host, told.at);
             }
         }
-        assert_eq!(heard.len(), nodes as usize - 1, "all hear it in time");
-        let last = heard.into_values().max().expect("there are others");
+        // A word may miss somebody, who learns it from a page, sooner or later.
+        let last = heard.values().max().filter(|_| heard.len() == nodes as usize - 1);
+        let last = last.copied().unwrap_or_else(|| said.after(APART));
         periods.push(last.since(said).as_secs_f64() / PERIOD.as_secs_f64());
     }
     Spread { nodes, gossip, periods: Sample::new(periods) }

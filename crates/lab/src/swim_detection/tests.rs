@@ -5,7 +5,8 @@ use super::*;
 #[test]
 fn crashes_are_noticed_and_known_and_nobody_else_is_declared_down() {
     let found = crashes::find(40, 0.0, &mut Rng::new(1));
-    assert_eq!((found.known.len(), found.false_deaths), (crashes::CRASHES, 0));
+    let counts = (found.known.len(), found.missed, found.false_deaths);
+    assert_eq!(counts, (crashes::CRASHES, 0, 0));
     for ((suspected, declared), known) in
         found.suspected.iter().zip(&found.declared).zip(&found.known)
     {

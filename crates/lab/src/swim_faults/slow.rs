@@ -11,8 +11,9 @@ use crate::clusters;
 
 /// How long a cluster is watched.
 pub(super) const SPAN_SECS: u64 = 600;
-/// For how long a slow member goes on between two stops.
-const GOES_ON: Duration = Duration::from_secs(2);
+/// For how long a slow member goes on between two stops: drawn, or all stops would come at the same
+/// moment of its periods, and never between a ping and its answer.
+const GOES_ON: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(3)];
 
 /// What was seen.
 #[derive(Clone, Copy, Debug)]
@@ -20,13 +21,14 @@ pub(super) struct Slow {
     pub(super) nodes: u32,
     pub(super) count: u32,
     pub(super) pause_secs: u64,
+    pub(super) waits_anew: bool,
     pub(super) window_secs: f64,
     /// Lives of slow members that ended.
     slow_deaths: u64,
     /// Lives of the others that ended.
     pub(super) false_deaths: u64,
     /// Of the others, as one of them heard.
-    suspicions: u64,
+    pub(super) suspicions: u64,
 }
 
 impl Slow {
@@ -52,8 +54,14 @@ impl Slow {
     }
 }
 
-pub(super) fn find(nodes: u32, count: u32, pause_secs: u64, rng: &mut Rng) -> Slow {
-    let settings = Settings::default();
+pub(super) fn find(
+    nodes: u32,
+    count: u32,
+    pause_secs: u64,
+    waits_anew: bool,
+    rng: &mut Rng,
+) -> Slow {
+    let settings = Settings { waits_anew, ..Settings::default() };
     let begins = clusters::some_time(&settings);
     let mut world = clusters::settled(nodes, &settings, clusters::network(0.0), rng, begins);
     clusters::run(&mut world, Duration::from_secs(5));
@@ -62,7 +70,9 @@ pub(super) fn find(nodes: u32, count: u32, pause_secs: u64, rng: &mut Rng) -> Sl
     let slow: Vec<HostId> = (nodes - count..nodes).map(HostId).collect();
     let mut next: BTreeSet<(Time, HostId, bool)> = slow
         .iter()
-        .map(|&host| (world.now().after(rng.between(Duration::ZERO, pause + GOES_ON)), host, true))
+        .map(|&host| {
+            (world.now().after(rng.between(Duration::ZERO, pause + GOES_ON[1])), host, true)
+        })
         .collect();
     let end = world.now().after(Duration::from_secs(SPAN_SECS));
     let window_secs = window_secs(nodes, &settings);
@@ -70,6 +80,7 @@ pub(super) fn find(nodes: u32, count: u32, pause_secs: u64, rng: &mut Rng) -> Sl
         nodes,
         count,
         pause_secs,
+        waits_anew,
         window_secs,
         slow_deaths: 0,
         false_deaths: 0,
@@ -96,7 +107,8 @@ pub(super) fn find(nodes: u32, count: u32, pause_secs: u64, rng: &mut Rng) -> Sl
             next.insert((at.after(pause), host, false));
         } else {
             world.resume(host);
-            next.insert((at.after(GOES_ON), host, true));
+            let goes_on = rng.between(GOES_ON[0], GOES_ON[1]);
+            next.insert((at.after(goes_on), host, true));
         }
     }
     found

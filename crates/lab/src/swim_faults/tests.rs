@@ -12,9 +12,9 @@ fn who_is_there_is_suspected_under_loss_and_not_declared_down() {
 
 #[test]
 fn short_stops_kill_nobody_and_long_ones_those_who_stop() {
-    let short = slow::find(32, 4, 1, &mut Rng::new(2));
+    let short = slow::find(32, 4, 1, true, &mut Rng::new(2));
     assert_eq!((short.slow_deaths_an_hour(), short.false_deaths), (0.0, 0));
-    let long = slow::find(32, 4, 16, &mut Rng::new(3));
+    let long = slow::find(32, 4, 16, true, &mut Rng::new(3));
     assert!(long.slow_deaths_an_hour() > 50.0, "{long:?}");
 }
 

@@ -116,6 +116,27 @@ fn a_member_that_pauses_for_too_long_comes_back_in_another_life() {
 }
 
 #[test]
+fn a_member_that_stops_in_the_middle_of_its_pings_suspects_nobody() {
+    let mut world = settled(25, network(), 14);
+    run(&mut world, 5);
+    let stopped = HostId(11);
+    let mut rng = Rng::new(14);
+    for _ in 0..100 {
+        // Some of these moments lie between a ping and its answer.
+        world.pause(stopped);
+        run(&mut world, 3);
+        world.resume(stopped);
+        let goes_on = rng.between(Duration::from_secs(1), Duration::from_secs(3));
+        world.run_until(world.now().after(goes_on));
+    }
+    let suspected = told(&mut world).into_iter().filter_map(|(_, it)| match it {
+        Event::Suspect(name) => Some(name),
+        _ => None,
+    });
+    assert_eq!(suspected.collect::<BTreeSet<Name>>(), BTreeSet::from([name(stopped)]));
+}
+
+#[test]
 fn who_leaves_is_told_to_have_left_and_never_to_be_down() {
     let mut network = network();
     network.loss = 0.05;
@@ -180,6 +201,19 @@ fn a_tenth_of_all_datagrams_lost_leaves_nobody_down() {
     assert!(all(&world).iter().all(|&it| {
         world.machine(it).unwrap().members().iter().all(|member| member.state == State::Up)
     }));
+}
+
+#[test]
+fn who_is_suspected_hears_it_from_whoever_suspects_it() {
+    // Each passes a word on eight times, so one in 400 misses a given member: of some 1,700
+    // suspicions, eight would be deaths.
+    let mut network = network();
+    network.loss = 0.25;
+    let mut world = settled(60, network, 14);
+    run(&mut world, 200);
+    let events = told(&mut world);
+    assert!(events.iter().filter(|(_, it)| matches!(it, Event::Suspect(_))).count() > 10_000);
+    assert!(!events.iter().any(|(_, it)| matches!(it, Event::Renewed { .. })));
 }
 
 #[test]
