@@ -1,4 +1,5 @@
 //! Edges that act as one cache. [`hashing`]: who serves what, so that all agree without asking.
+//! [`membership`]: who is there.
 //! [`hot`]: what an edge keeps a copy of though another serves it. [`control`]: what all agree on.
 //! [`forgetting`]: how a purge reaches all of them.
 //!
@@ -19,3 +20,4 @@ pub mod control;
 pub mod forgetting;
 pub mod hashing;
 pub mod hot;
+pub mod membership;

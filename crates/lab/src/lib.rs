@@ -25,6 +25,7 @@ mod chord_latency;
 mod chord_load;
 mod chord_path;
 mod claim;
+mod clusters;
 mod distribution;
 mod hashing;
 mod options;
@@ -33,6 +34,8 @@ mod parallel;
 mod report;
 mod rings;
 mod sample;
+mod swim_detection;
+mod swim_faults;
 mod table;
 mod trace;
 
@@ -85,7 +88,7 @@ pub struct Progress {
 /// All experiments, in the order of the page that shows them. A further one is a file with an
 /// `EXPERIMENT`, and a line here.
 pub fn experiments() -> &'static [Experiment] {
-    static ALL: [Experiment; 7] = [
+    static ALL: [Experiment; 9] = [
         chord_load::EXPERIMENT,
         chord_path::EXPERIMENT,
         chord_failures::EXPERIMENT,
@@ -93,6 +96,8 @@ pub fn experiments() -> &'static [Experiment] {
         chord_latency::EXPERIMENT,
         chord_faults::EXPERIMENT,
         hashing::EXPERIMENT,
+        swim_detection::EXPERIMENT,
+        swim_faults::EXPERIMENT,
     ];
     &ALL
 }

@@ -1,7 +1,9 @@
 //! Licence expressions (SPDX, annex D): which ones let us ship under Apache-2.0 or MIT.
 
-/// Licences that ask for no more than their text to be kept.
-const ALLOWED: [&str; 14] = [
+/// Licences that ask for no more than their text to be kept; and MPL-2.0, whose copyleft ends with the
+/// file: what is linked with such a file keeps its own licence (section 3.3), and of the packages
+/// under it we change none, so that their source is where crates.io has it.
+const ALLOWED: [&str; 15] = [
     "0BSD",
     "Apache-2.0",
     "Apache-2.0 WITH LLVM-exception",
@@ -13,6 +15,7 @@ const ALLOWED: [&str; 14] = [
     "ISC",
     "MIT",
     "MIT-0",
+    "MPL-2.0",
     "Unicode-3.0",
     "Unlicense",
     "Zlib",
