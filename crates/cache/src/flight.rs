@@ -59,6 +59,9 @@ pub struct Head {
     pub selecting: Box<[u8]>,
     /// It was made of a stored response: the origin was not asked.
     pub from_store: bool,
+    /// Another cache answers for it: it is kept for those who wait for it now, and goes when they have
+    /// it.
+    pub passing: bool,
 }
 
 /// An interim (1xx) response.

@@ -86,6 +86,7 @@ const NO_CACHE: u8 = 1;
 const NEVER_STALE: u8 = 2;
 const IMMUTABLE: u8 = 4;
 const TARGETED: u8 = 8;
+const COPY: u8 = 16;
 
 /// What may be done with a stored response for a request (section 4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -216,6 +217,19 @@ impl Terms {
         // What it would have allowed anyway counts from its own end.
         let rest = self.stale_while_revalidate.saturating_sub(lifetime.abs_diff(self.lifetime));
         Self { lifetime, stale_while_revalidate: rest.max(window), ..self }
+    }
+
+    /// The same, of a copy that another cache answers for: it is fresh for `most` seconds from `now` on
+    /// at the longest, and then that cache is asked, whoever waits.
+    #[must_use]
+    pub fn copied(self, now: Wall, most: u32) -> Self {
+        let lifetime = self.lifetime.min(self.age(now).saturating_add(most));
+        Self { lifetime, stale_while_revalidate: 0, flags: self.flags | COPY, ..self }
+    }
+
+    /// Whether another cache answers for it: then it is not worth a place on a disk.
+    pub const fn is_copy(&self) -> bool {
+        self.flags & COPY != 0
     }
 
     /// For how long it is fresh, counted from its making, in seconds.

@@ -194,7 +194,7 @@ impl Pilot {
         if let Some(keeping) = self.keeping.take() {
             let whole = keeping.head.length.is_none_or(|length| length == self.flight.length());
             match keeping.head.status {
-                _ if !whole || self.flight.is_spoiled() => {
+                _ if !whole || keeping.head.passing || self.flight.is_spoiled() => {
                     self.flight.hold(Cargo::Blocks(keeping.charge));
                 }
                 StatusCode::PARTIAL_CONTENT => {

@@ -39,5 +39,6 @@ pub(crate) fn head(asked: &HeaderMap, lines: &[(&'static str, &str)], length: Op
         vary: vary.names().into(),
         selecting: selecting.into(),
         from_store: false,
+        passing: false,
     }
 }

@@ -146,9 +146,10 @@ impl CacheStatus {
         self
     }
 
-    /// Appends the field's value to `out`. Allocates only when `out` must grow.
-    pub fn write(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(NAME.as_bytes());
+    /// Appends the field's value to `out`, of the cache called `name`. Allocates only when `out` must
+    /// grow.
+    pub fn write(&self, name: &[u8], out: &mut Vec<u8>) {
+        out.extend_from_slice(name);
         if self.hit {
             out.extend_from_slice(b"; hit");
         }
@@ -180,7 +181,7 @@ impl CacheStatus {
 impl fmt::Display for CacheStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut out = Vec::new();
-        self.write(&mut out);
+        self.write(NAME.as_bytes(), &mut out);
         f.write_str(&String::from_utf8_lossy(&out))
     }
 }

@@ -11,7 +11,7 @@ use http::{
 };
 use nigh_cache::{fields::Fields, key::Scheme, list, normal::Codings, storable};
 
-use crate::cache_status::NAME;
+use crate::{cache_status::NAME, hop};
 
 const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -56,6 +56,11 @@ pub fn is_mistaken(name: &str) -> bool {
     name.contains('_') && WRITTEN.iter().any(|written| is_same_name(name, written))
 }
 
+/// Takes out what only edges say to each other.
+pub fn remove_hop_mark(fields: &mut HeaderMap) {
+    remove_named(fields, hop::is_named);
+}
+
 /// Takes out the fields whose name `is_it` says.
 pub(crate) fn remove_named(fields: &mut HeaderMap, is_it: impl Fn(&str) -> bool) {
     let names: Vec<_> = fields.keys().filter(|name| is_it(name.as_str())).cloned().collect();
@@ -83,6 +88,8 @@ pub struct Identity {
     /// CDN-Loop's name for this process. One edge behind another is no loop, so it is not the same
     /// for all.
     cdn_id: HeaderValue,
+    /// What its member of Cache-Status begins with: a token, or a string.
+    cache_name: Box<[u8]>,
     via_1_0: HeaderValue,
     via_1_1: HeaderValue,
     via_2: HeaderValue,
@@ -94,10 +101,25 @@ impl Identity {
         let text = |text: String| HeaderValue::try_from(text).expect("letters, digits and spaces");
         Self {
             cdn_id: text(format!("{NAME}-{nonce:08x}")),
+            cache_name: NAME.as_bytes().into(),
             via_1_0: text(format!("1.0 {NAME}")),
             via_1_1: text(format!("1.1 {NAME}")),
             via_2: text(format!("2 {NAME}")),
         }
+    }
+
+    /// The same, called `name` among the edges of a cluster. It has letters, digits and hyphens.
+    #[must_use]
+    pub fn named(self, name: &str) -> Self {
+        // A token begins with a letter (RFC 9651, section 3.3.4).
+        let is_token = name.starts_with(|first: char| first.is_ascii_alphabetic());
+        let name = if is_token { name.to_owned() } else { format!("\"{name}\"") };
+        Self { cache_name: name.into_bytes().into(), ..self }
+    }
+
+    /// What its member of Cache-Status begins with.
+    pub(crate) const fn cache_name(&self) -> &[u8] {
+        &self.cache_name
     }
 
     /// Whether a request has passed through here before. RFC 8586, section 2.
@@ -275,6 +297,13 @@ mod tests {
     fn an_ipv6_client_is_quoted_and_bracketed() {
         assert!(forwarded(hop("2001:db8::1")).starts_with("for=\"[2001:db8::1]\";"));
         assert!(forwarded(hop("::ffff:192.0.2.1")).starts_with("for=192.0.2.1;"));
+    }
+
+    #[test]
+    fn a_name_that_is_no_token_is_a_string() {
+        assert_eq!(Identity::new(7).cache_name(), b"nigh");
+        assert_eq!(Identity::new(7).named("eu-1").cache_name(), b"eu-1");
+        assert_eq!(Identity::new(7).named("1-eu").cache_name(), b"\"1-eu\"");
     }
 
     #[test]

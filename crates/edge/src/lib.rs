@@ -6,6 +6,7 @@
 //!             \-> Fetch: forward (the head as the origin gets it)
 //!              \-> Refuse: problem
 //! upstream: which of a site's origins is asked
+//! hop: what edges of a cluster say of a request that one sends the other
 //! forward_proxy: who may use a forward proxy, and where it may go
 //! ```
 //!
@@ -19,6 +20,7 @@ pub mod cache_status;
 pub mod client;
 pub mod forward;
 pub mod forward_proxy;
+pub mod hop;
 pub mod network;
 pub mod plan;
 pub mod problem;

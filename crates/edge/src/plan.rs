@@ -12,7 +12,7 @@ use nigh_cache::{
     key::Key,
     list,
     object::Object,
-    range::Ranges,
+    range::{ContentRange, Ranges, Span},
     storable,
     store::Store,
 };
@@ -20,7 +20,8 @@ use nigh_cache::{
 use crate::{
     cache_status::{CacheStatus, Forward},
     problem::Problem,
-    reply::{Reply, reply},
+    reply::{Content, Reply, reply},
+    respond::Shape,
 };
 
 /// A request's head as the plan sees it.
@@ -258,6 +259,19 @@ impl Fetch {
 }
 
 impl Hit {
+    /// The same, if it answers with the whole of what is brought together: only `span` of it, as if that
+    /// had been asked for.
+    #[must_use]
+    pub fn narrowed(mut self, span: Span) -> Self {
+        if let (Shape::Whole { length: Some(complete) }, Content::Awaited(_)) =
+            (&self.reply.shape, &self.reply.content)
+        {
+            let range = ContentRange { span, complete: Some(*complete) };
+            self.reply = Reply { shape: Shape::Range(range), content: Content::Awaited(span) };
+        }
+        self
+    }
+
     /// The answer that `object` gives to a request; `None` if it cannot.
     pub fn new(
         object: Object,

@@ -66,13 +66,31 @@ pub struct Additions<'a> {
     pub identity: &'a Identity,
     /// What happened here.
     pub cache_status: CacheStatus,
+    /// Whom it is for.
+    pub audience: Audience,
+}
+
+/// Whom an answer is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Audience {
+    /// A client.
+    Client,
+    /// Another edge of the cluster, which keeps what caches are told.
+    Sibling,
+}
+
+impl Audience {
+    /// Whether it gets to see a field.
+    fn sees(self, name: &str) -> bool {
+        self == Self::Sibling || !is_for_caches(name)
+    }
 }
 
 impl Additions<'_> {
     fn write(&self, sink: &mut impl Sink, version: Version, scratch: &mut Vec<u8>) {
         sink.field("via", self.identity.via(version).as_bytes());
         scratch.clear();
-        self.cache_status.write(scratch);
+        self.cache_status.write(self.identity.cache_name(), scratch);
         sink.field("cache-status", scratch);
     }
 }
@@ -113,9 +131,9 @@ impl Shape {
     }
 
     /// Whether a stored field goes into an answer of this shape.
-    fn sends(&self, name: &str) -> bool {
+    fn sends(&self, name: &str, to: Audience) -> bool {
         match self {
-            _ if name == "age" || is_for_caches(name) => false,
+            _ if name == "age" || !to.sees(name) => false,
             Self::Whole { .. } | Self::Range(_) => true,
             Self::NotModified => conditional::in_not_modified(name),
             Self::Ranges { .. } => name != "content-type",
@@ -140,7 +158,7 @@ pub fn stored(
 ) {
     sink.status(shape.status(object));
     for (name, value) in object.fields().iter() {
-        if shape.sends(name) {
+        if shape.sends(name, additions.audience) {
             sink.field(name, value);
         }
     }
@@ -181,7 +199,7 @@ pub fn streamed<'a>(
 ) {
     sink.status(status);
     for (name, value) in fields {
-        if name != http::header::CONTENT_LENGTH && !is_for_caches(name.as_str()) {
+        if name != http::header::CONTENT_LENGTH && additions.audience.sees(name.as_str()) {
             sink.field(name.as_str(), value.as_bytes());
         }
     }

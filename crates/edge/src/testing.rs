@@ -85,6 +85,7 @@ pub(crate) fn put(
         vary: vary.names().into(),
         selecting: selecting.into(),
         from_store: false,
+        passing: false,
     });
     pilot.push(&Bytes::copy_from_slice(body));
     pilot.land(None);

@@ -23,7 +23,7 @@ use std::{
 use http::StatusCode;
 use nigh_base::Wall;
 use nigh_edge::{
-    cache_status::{CacheStatus, write_number},
+    cache_status::{CacheStatus, NAME, write_number},
     site::signed::redacted,
 };
 use tracing::error;
@@ -279,7 +279,7 @@ fn combined(line: &Line<'_>, out: &mut Vec<u8>) {
     let agent = redacted(line.agent);
     escape(if agent.is_empty() { b"-" } else { &agent }, out);
     out.extend_from_slice(b"\" \"");
-    line.cache.write(out);
+    line.cache.write(NAME.as_bytes(), out);
     out.extend_from_slice(b"\"\n");
 }
 
@@ -306,7 +306,7 @@ fn json(line: &Line<'_>, out: &mut Vec<u8>) {
     text(",\"referer\":", &redacted(line.referer), out);
     text(",\"agent\":", &redacted(line.agent), out);
     let mut cache = Vec::new();
-    line.cache.write(&mut cache);
+    line.cache.write(NAME.as_bytes(), &mut cache);
     text(",\"cache\":", &cache, out);
     out.extend_from_slice(b"}\n");
 }

@@ -60,6 +60,16 @@ counters! {
     origin_request: "nigh_origin_requests_total", "Requests sent to the origin.";
     /// The origin gave no answer, or broke one off.
     origin_failure: "nigh_origin_failures_total", "Requests that the origin did not answer whole.";
+    /// A request sent to another edge of the cluster.
+    sibling_request: "nigh_sibling_requests_total", "Requests sent to other edges of the cluster.";
+    /// One of them that was answered.
+    sibling_answer: "nigh_sibling_answers_total", "Of these, requests that were answered.";
+    /// One of them that failed, or was declined.
+    sibling_failure: "nigh_sibling_failures_total", "Of these, requests that failed or were declined, so that the next edge or the origin was asked.";
+    /// A request of another edge.
+    sibling_served: "nigh_sibling_served_total", "Requests of other edges of the cluster that came in here.";
+    /// A copy of what another edge serves was kept.
+    sibling_copy: "nigh_sibling_copies_total", "Short-lived copies kept of what other edges serve.";
     /// A request that could not be read.
     refused: "nigh_refused_total", "Requests refused because they could not be read, or in two ways.";
     /// A head that took too long.

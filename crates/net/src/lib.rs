@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! listen -> tls -> serve_http1 | serve_http2 -> service -> sites -> upstream -> origin
+//!                                                   |-> siblings -> origin
 //!                                                   \-> store (nigh-cache)
 //! ```
 //! Everything but the store belongs to one thread: a current-thread runtime a core.
@@ -31,6 +32,7 @@ mod serve_http1;
 mod serve_http2;
 pub mod server;
 pub mod service;
+pub mod siblings;
 pub mod sites;
 pub mod tls;
 mod tunnel;

@@ -30,7 +30,7 @@ use crate::{
     buffers,
     clients::Guest,
     forward_proxy::{self, Mode, Redirected},
-    serve_http1::{self, Client, Ended},
+    serve_http1::{self, Client, Ended, Sibling},
     serve_http2,
     service::Service,
 };
@@ -102,6 +102,8 @@ pub enum Door {
     Tls(TlsAcceptor),
     /// What they would have spoken to whom they were going to.
     Redirected(Mode),
+    /// HTTP/2 over TLS that both ends show certificates for: other edges of the cluster.
+    Siblings(TlsAcceptor),
 }
 
 impl std::fmt::Debug for Door {
@@ -110,6 +112,7 @@ impl std::fmt::Debug for Door {
             Self::Clear => "Clear",
             Self::Tls(_) => "Tls",
             Self::Redirected(_) => "Redirected",
+            Self::Siblings(_) => "Siblings",
         })
     }
 }
@@ -170,7 +173,8 @@ impl Drop for Entered {
 /// limit of connections, or out of file descriptors, where that does not help, it pauses: clients stay
 /// in the kernel's queue, and nothing spins.
 pub async fn accept(listener: TcpListener, door: Door, service: Rc<Service>, open: Open) {
-    let cost = buffers::CONNECTION + if matches!(door, Door::Tls(_)) { buffers::TLS } else { 0 };
+    let cost = buffers::CONNECTION
+        + if matches!(door, Door::Tls(_) | Door::Siblings(_)) { buffers::TLS } else { 0 };
     let mut told: Option<tokio::time::Instant> = None;
     loop {
         // Each listener may see the last place free at once: the limit is exceeded by their number at
@@ -211,6 +215,8 @@ pub async fn accept(listener: TcpListener, door: Door, service: Rc<Service>, ope
             }
         };
         let clients = service.shared().clients.as_ref();
+        // Siblings ask for many clients, each of which was held to its limits where it came in.
+        let clients = clients.filter(|_| !matches!(door, Door::Siblings(_)));
         let Ok(guest) = clients.map_or(Ok(None), |clients| clients.open(address.ip())) else {
             service.counters().connection_limited();
             continue;
@@ -315,6 +321,7 @@ async fn serve(
         Door::Redirected(mode) => {
             return forward_proxy::serve_redirected(stream, address, network, mode, service).await;
         }
+        Door::Siblings(tls) => return serve_sibling(stream, address, &tls, service).await,
         Door::Clear => None,
         Door::Tls(tls) => Some(tls),
     };
@@ -352,6 +359,31 @@ async fn serve(
         }
         None => service.counters().tls_failed(),
     }
+}
+
+/// Serves another edge of the cluster, if the certificate that it shows is one of theirs: that the
+/// authority vouches for it was held in the handshake.
+async fn serve_sibling(
+    stream: TcpStream,
+    address: SocketAddr,
+    tls: &TlsAcceptor,
+    service: &Rc<Service>,
+) {
+    let siblings = service.siblings();
+    let shaken = shake_hands(tls, stream, service).await.and_then(Result::ok);
+    let known = shaken.filter(|stream| {
+        let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+        let members = siblings.as_ref().map(|siblings| siblings.members());
+        members.zip(shown).is_some_and(|(members, shown)| members.believes(shown))
+            && stream.get_ref().1.alpn_protocol() == Some(b"h2")
+    });
+    let Some(stream) = known else {
+        debug!(%address, "somebody who is no edge of the cluster wanted to come in as one");
+        return service.counters().tls_failed();
+    };
+    let sibling = Some(Sibling::default());
+    let client = Client { sibling, ..Client::new(address, Scheme::Https) };
+    serve_http2::serve(stream, client, Rc::clone(service)).await;
 }
 
 /// Waits for a TLS handshake: as long as for a head, and not once the draining has begun.

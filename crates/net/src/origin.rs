@@ -20,7 +20,7 @@ use hyper::{
     body::{Body as _, Frame, Incoming},
     client::conn::{http1, http2},
 };
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use nigh_cache::{
     flight::{Failure, Interim},
     key::Scheme,
@@ -66,6 +66,11 @@ pub struct Settings {
     pub connections: usize,
     /// Bytes of a response's head.
     pub head_bytes: usize,
+    /// The name that its certificate is held to, if that is not the host.
+    pub certified_as: Option<String>,
+    /// How often an HTTP/2 connection on which something is awaited is asked whether its other end is
+    /// still there, which that has as long to say; `None` for never.
+    pub ping: Option<Duration>,
 }
 
 /// Why a text names no origin.
@@ -126,6 +131,8 @@ impl Settings {
             keep_alive: Duration::from_secs(50),
             connections: 1024,
             head_bytes: 64 * 1024,
+            certified_as: None,
+            ping: None,
         }
     }
 
@@ -531,7 +538,11 @@ impl Origin {
     }
 
     async fn share(&self, stream: Stream) -> Result<http2::SendRequest<RequestBody>, Failure> {
-        let (sender, connection) = http2::Builder::new(Local)
+        let mut builder = http2::Builder::new(Local);
+        if let Some(ping) = self.settings.ping {
+            builder.timer(TokioTimer::new()).keep_alive_interval(ping).keep_alive_timeout(ping);
+        }
+        let (sender, connection) = builder
             .initial_stream_window_size(1 << 20)
             .initial_connection_window_size(4 << 20)
             .max_header_list_size(u32::try_from(self.settings.head_bytes).unwrap_or(u32::MAX))
@@ -572,7 +583,8 @@ impl Origin {
             let http2 = self.settings.http2_prior_knowledge && !http1_only;
             return Ok((Stream::new(Transport::Clear(tcp)), http2));
         };
-        let name = rustls::pki_types::ServerName::try_from(self.settings.host.clone())
+        let name = self.settings.certified_as.as_ref().unwrap_or(&self.settings.host);
+        let name = rustls::pki_types::ServerName::try_from(name.clone())
             .map_err(|_| Failure::Unreachable)?;
         let mut tls = tls.clone();
         if http1_only {

@@ -76,12 +76,21 @@ pub(crate) struct Client {
     pub(crate) original: Option<SocketAddr>,
     /// What was found out for the request that is to be judged, for a forward proxy.
     pub(crate) proof: Option<Proof>,
+    /// It is another edge of the cluster, which asks on behalf of a client.
+    pub(crate) sibling: Option<Sibling>,
+}
+
+/// What another edge says of a request besides whose it is.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Sibling {
+    /// It brings together slices of so many bytes itself.
+    pub(crate) slice: Option<u64>,
 }
 
 impl Client {
     /// A client that came here of its own will, that is not limited, and of which nothing is known.
     pub(crate) const fn new(address: SocketAddr, scheme: Scheme) -> Self {
-        Self { address, scheme, network: None, original: None, proof: None }
+        Self { address, scheme, network: None, original: None, proof: None, sibling: None }
     }
 }
 

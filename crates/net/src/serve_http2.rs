@@ -43,6 +43,9 @@ const PENDING_RESETS: usize = 32;
 /// do not count against what their client may ask. With one more the connection ends.
 const MALFORMED_MAX: usize = 32;
 
+/// Streams at once on a connection of another edge of the cluster, which asks for all of its clients.
+const SIBLING_STREAMS: u32 = 4096;
+
 /// Requests that are answered before other connections have their turn.
 const TURN: usize = 64;
 
@@ -55,7 +58,10 @@ where
     let limits = service.limits();
     let mut builder = h2::server::Builder::new();
     builder
-        .max_concurrent_streams(limits.http2_streams)
+        .max_concurrent_streams(match client.sibling {
+            Some(_) => SIBLING_STREAMS,
+            None => limits.http2_streams,
+        })
         .max_header_list_size(u32::try_from(limits.http1.head_bytes).unwrap_or(u32::MAX))
         .max_pending_accept_reset_streams(PENDING_RESETS)
         .max_local_error_reset_streams(Some(MALFORMED_MAX))

@@ -36,6 +36,7 @@ use crate::{
     inherited::Inherited,
     listen::{self, Door, Open},
     service::{Limits, Phase, Service, Shared},
+    siblings::{self, Members, Siblings},
     sites::{Sites, Snapshot},
 };
 
@@ -53,6 +54,9 @@ const INWARD_BUFFER: usize = 64 * 1024;
 
 /// How often the end of the last connection is looked for.
 const DRAIN_LOOK: Duration = Duration::from_millis(20);
+
+/// By which another process finds the sockets again that siblings come in through.
+const SIBLINGS: &str = "cluster";
 
 /// One address to listen on.
 #[derive(Clone, Debug)]
@@ -80,10 +84,23 @@ pub struct Settings {
     pub terms: Terms,
     /// What takes requests for other hosts, if anything does.
     pub forward: Option<Arc<Proxy>>,
+    /// The cluster that this edge is one of, if it is.
+    pub cluster: Option<siblings::Settings>,
     /// Tells this edge from every other in CDN-Loop.
     pub nonce: u32,
     /// How the access log looks, if there is one.
     pub log_format: Option<Format>,
+}
+
+impl Settings {
+    /// Who this edge is to those that it passes things on to.
+    fn identity(&self) -> Identity {
+        let identity = Identity::new(self.nonce);
+        match &self.cluster {
+            Some(cluster) => identity.named(&cluster.name),
+            None => identity,
+        }
+    }
 }
 
 /// Whom an edge serves, and on which terms: all that can be exchanged while it runs.
@@ -93,6 +110,8 @@ pub struct Terms {
     pub sites: Snapshot,
     /// What one client may take.
     pub limits: Limits,
+    /// The edges of the cluster, where [`Settings::cluster`] says that there is one.
+    pub members: Option<Arc<Members>>,
 }
 
 /// What can be told to a running edge, from any thread.
@@ -134,19 +153,20 @@ struct Listening {
 enum Kind {
     Public,
     Redirected(Mode),
+    Siblings,
 }
 
 impl Kind {
     fn assert_free(self, address: SocketAddr) -> io::Result<()> {
         match self {
-            Self::Public => listen::assert_free(address),
+            Self::Public | Self::Siblings => listen::assert_free(address),
             Self::Redirected(_) => listen::assert_redirected_free(address),
         }
     }
 
     fn bind(self, address: SocketAddr) -> io::Result<std::net::TcpListener> {
         match self {
-            Self::Public => listen::bind(address),
+            Self::Public | Self::Siblings => listen::bind(address),
             Self::Redirected(mode) => listen::bind_redirected(Redirected { address, mode }),
         }
     }
@@ -156,7 +176,7 @@ impl Kind {
 #[derive(Debug)]
 pub struct Bound {
     settings: Arc<Settings>,
-    /// The public addresses, and then those of redirected clients.
+    /// The public addresses, then those of redirected clients, and then the one for siblings.
     listening: Vec<Listening>,
     runtimes: Vec<Runtime>,
     shared: Shared,
@@ -228,6 +248,11 @@ impl Bound {
             let sockets = inherited.take_named(name, one.address);
             listening.push(Listening::new(name, kind, one.address, sockets, workers)?);
         }
+        if let Some(cluster) = &settings.cluster {
+            let address = cluster.listen;
+            let sockets = inherited.take_named(SIBLINGS, address);
+            listening.push(Listening::new(SIBLINGS, Kind::Siblings, address, sockets, workers)?);
+        }
         if let Some(proxy) = &settings.forward {
             proxy.listens_on(listening.iter().map(|one| one.address.port()).collect());
         }
@@ -259,7 +284,8 @@ impl Bound {
         let (public, inner) = listening.split_at(settings.listen.len());
         let with_scheme = settings.listen.iter().zip(public);
         let addresses = with_scheme.map(|(one, held)| (one.scheme(), held.address)).collect();
-        let redirected = inner.iter().map(|held| held.address).collect();
+        let redirected = settings.forward.iter().flat_map(|proxy| proxy.redirected()).zip(inner);
+        let redirected = redirected.map(|(_, held)| held.address).collect();
         let mut copies = Vec::new();
         for one in &listening {
             for socket in &one.sockets {
@@ -422,6 +448,15 @@ impl Worker {
         local.run_until(self.serve()).await;
     }
 
+    /// From here on, what others own is asked of these.
+    fn exchange_members(&self, service: &Service, terms: &Terms) {
+        let cluster = self.settings.cluster.as_ref().zip(terms.members.as_ref());
+        let Some((cluster, members)) = cluster else { return };
+        let before = service.siblings();
+        let siblings = Siblings::new(Arc::clone(members), &cluster.client, before.as_deref());
+        service.exchange_siblings(siblings);
+    }
+
     async fn serve(&mut self) {
         let settings = Arc::clone(&self.settings);
         let terms = Arc::clone(&self.terms.borrow_and_update());
@@ -431,13 +466,14 @@ impl Worker {
         let service = Service::new(
             Arc::clone(&self.store),
             Sites::new(&terms.sites, None, forward.clone(), &self.board),
-            Identity::new(settings.nonce),
+            settings.identity(),
             self.shared.clone(),
             Arc::clone(&self.counters),
             self.log.take(),
             self.disk.take(),
         );
         service.exchange_limits(terms.limits.clone());
+        self.exchange_members(&service, &terms);
         let mut accepting = Vec::new();
         let asked = settings.listen.iter().map(|listen| match &listen.tls {
             Some(tls) => Door::Tls(TlsAcceptor::from(Arc::clone(tls))),
@@ -445,7 +481,9 @@ impl Worker {
         });
         let redirected = settings.forward.iter().flat_map(|proxy| proxy.redirected());
         let redirected = redirected.map(|one| Door::Redirected(one.mode));
-        let doors: Vec<Door> = asked.chain(redirected).collect();
+        let siblings = settings.cluster.iter();
+        let siblings = siblings.map(|it| Door::Siblings(TlsAcceptor::from(Arc::clone(&it.server))));
+        let doors: Vec<Door> = asked.chain(redirected).chain(siblings).collect();
         for (place, socket) in self.sockets.drain(..) {
             let listener = TcpListener::from_std(socket).expect("the socket was made non-blocking");
             let accept = listen::accept(
@@ -478,6 +516,7 @@ impl Worker {
                         Sites::new(&terms.sites, Some(&before), forward.clone(), &self.board);
                     service.exchange_sites(sites);
                     service.exchange_limits(terms.limits.clone());
+                    self.exchange_members(&service, &terms);
                     drop(before);
                     self.board.forget_sites();
                 }

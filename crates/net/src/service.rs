@@ -14,6 +14,7 @@ mod places;
 mod slice_fit;
 mod slice_source;
 mod slices;
+mod travel;
 
 use std::{
     borrow::Cow,
@@ -47,13 +48,14 @@ use nigh_edge::{
     forward_proxy::pac,
     plan::{self, Hit, Meanwhile, Plan},
     problem::{self, Problem},
-    respond::{self, Additions, Sink},
+    respond::{self, Additions, Audience, Sink},
     site::{Methods, Rule, Seen, Server, Visit},
 };
 
 pub(crate) use self::{
     incoming::{Chunk, Incoming},
     places::Place,
+    travel::is_declined,
 };
 use self::{pieces::Gathered, places::Places};
 use crate::{
@@ -65,7 +67,8 @@ use crate::{
     disk::Disk,
     flow::Flow,
     http1,
-    serve_http1::Client,
+    serve_http1::{Client, Sibling},
+    siblings::Siblings,
     sites::{Route, Sites},
 };
 
@@ -154,6 +157,8 @@ pub(crate) struct Ask {
     pub(crate) selecting: Box<[u8]>,
     /// Content followed, or another protocol was offered.
     pub(crate) has_content: bool,
+    /// It came from another edge of the cluster, so that it goes to no further one.
+    pub(crate) sibling: Option<Sibling>,
 }
 
 /// What is to be done for a request that cannot be answered at once.
@@ -257,6 +262,8 @@ pub struct Service {
     compressing: carry::Compressing,
     /// Links that are being followed.
     following: Cell<usize>,
+    /// The other edges of the cluster, if there are any.
+    siblings: RefCell<Option<Rc<Siblings>>>,
     /// Slices that are being fetched ahead.
     reading_ahead: Cell<u64>,
     /// Where its connections are found.
@@ -286,6 +293,7 @@ impl Service {
             phase: Cell::new(Phase::Serving),
             compressing: carry::Compressing::default(),
             following: Cell::new(0),
+            siblings: RefCell::default(),
             reading_ahead: Cell::new(0),
             places: RefCell::default(),
         })
@@ -349,8 +357,18 @@ impl Service {
         *self.sites.borrow_mut() = sites;
     }
 
-    pub(crate) fn additions(&self, cache_status: CacheStatus) -> Additions<'_> {
-        Additions { identity: &self.identity, cache_status }
+    /// The other edges of the cluster as they are now, if there are any.
+    pub(crate) fn siblings(&self) -> Option<Rc<Siblings>> {
+        self.siblings.borrow().clone()
+    }
+
+    /// From here on, these are the other edges.
+    pub(crate) fn exchange_siblings(&self, siblings: Rc<Siblings>) {
+        *self.siblings.borrow_mut() = Some(siblings);
+    }
+
+    pub(crate) fn additions(&self, cache_status: CacheStatus, audience: Audience) -> Additions<'_> {
+        Additions { identity: &self.identity, cache_status, audience }
     }
 
     pub(crate) fn is_logging(&self) -> bool {
@@ -428,14 +446,20 @@ impl Service {
     }
 
     /// Writes the head of an answer from the store.
-    pub(crate) fn write_stored(&self, sink: &mut impl Sink, hit: &Hit, text: &mut Vec<u8>) {
+    pub(crate) fn write_stored(
+        &self,
+        sink: &mut impl Sink,
+        hit: &Hit,
+        audience: Audience,
+        text: &mut Vec<u8>,
+    ) {
         if hit.status.hit {
             self.counters.hit();
         }
         if hit.status.ttl.is_some_and(|ttl| ttl <= 0) {
             self.counters.stale();
         }
-        let additions = self.additions(hit.status);
+        let additions = self.additions(hit.status, audience);
         respond::stored(sink, &hit.object, &hit.reply.shape, clock::now(), &additions, text);
     }
 
@@ -444,6 +468,7 @@ impl Service {
         &self,
         sink: &mut impl Sink,
         streamed: &Streamed,
+        audience: Audience,
         text: &mut Vec<u8>,
     ) {
         let Streamed { head, status, not_modified, first, range, .. } = streamed;
@@ -454,7 +479,7 @@ impl Service {
         }
         let own = if *first { Some(head.for_first.iter()) } else { None };
         let fields = head.fields.iter().chain(own.into_iter().flatten());
-        let additions = self.additions(*status);
+        let additions = self.additions(*status, audience);
         if *not_modified {
             let fields = fields.filter(|(name, _)| conditional::in_not_modified(name.as_str()));
             respond::streamed(sink, StatusCode::NOT_MODIFIED, fields, &additions, text);
@@ -477,7 +502,7 @@ impl Service {
         text: &mut Vec<u8>,
     ) {
         self.counters.own();
-        let (now, additions) = (clock::now(), self.additions(cache));
+        let (now, additions) = (clock::now(), self.additions(cache, Audience::Client));
         let kind = problem::CONTENT_TYPE;
         respond::own(sink, status, kind, length, allowed, now, &additions, text);
         if status == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
@@ -490,7 +515,7 @@ impl Service {
     /// Writes the head of the file that tells browsers about a forward proxy.
     pub(crate) fn write_pac(&self, sink: &mut impl Sink, length: usize, text: &mut Vec<u8>) {
         self.counters.own();
-        let (now, additions) = (clock::now(), self.additions(CacheStatus::EMPTY));
+        let (now, additions) = (clock::now(), self.additions(CacheStatus::EMPTY, Audience::Client));
         let (status, kind) = (StatusCode::OK, pac::CONTENT_TYPE);
         respond::own(sink, status, kind, length, Methods::USUAL, now, &additions, text);
     }

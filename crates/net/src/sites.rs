@@ -7,6 +7,7 @@ use http::{HeaderMap, Method, header};
 use nigh_cache::key::Scheme;
 use nigh_edge::{
     cache_status::CacheStatus,
+    forward,
     site::{self, Host, Rule, RuleNumber, Rules},
     upstream::Probe,
 };
@@ -182,6 +183,8 @@ impl Route {
         self.rule().rewrite(method, fields);
         // A response that varies on it would have it kept.
         fields.remove(header::PROXY_AUTHORIZATION);
+        // Read already where it may be believed; elsewhere somebody plays an edge.
+        forward::remove_hop_mark(fields);
     }
 
     /// Writes the key of a request that takes this route.

@@ -16,6 +16,7 @@ use nigh_edge::site;
 use nigh_net::{
     access_log::Reopener,
     server::{Handle, Terms},
+    siblings::Members,
     tls::{Certified, Presented},
 };
 use sha2::{Digest, Sha256};
@@ -25,7 +26,7 @@ use crate::{
     admin::Token,
     edge::{self, Roots},
     persist,
-    settings::{self, Difference, Mistake, Settings, Site, Unusable},
+    settings::{self, Cluster, Difference, Mistake, Settings, Site, Unusable},
 };
 
 /// Settings as they are in effect.
@@ -140,6 +141,17 @@ impl Control {
         Arc::clone(&self.now.read().expect(HELD))
     }
 
+    /// The edges of the cluster as this one knows them, if it is one of any.
+    pub(crate) fn members(&self) -> Option<Arc<Members>> {
+        self.members_in(&self.now().settings)
+    }
+
+    /// The edges that these settings make known to one that was started with others.
+    fn members_in(&self, settings: &Settings) -> Option<Arc<Members>> {
+        let cluster = settings.takes_members(&self.started).or(self.started.cluster.as_ref());
+        cluster.map(Cluster::members)
+    }
+
     /// What whoever asks at the admin address must show.
     pub(crate) fn token(&self) -> Option<Arc<Token>> {
         self.token.read().expect(HELD).clone()
@@ -212,7 +224,8 @@ impl Control {
     fn prepare(&self, settings: Settings, roots: &mut Roots) -> Result<Prepared, Refused> {
         let mut prepare = || {
             let sites = edge::snapshot(&settings.sites, roots)?;
-            let terms = Terms { sites, limits: edge::limits(&settings.limits) };
+            let members = self.members_in(&settings);
+            let terms = Terms { sites, limits: edge::limits(&settings.limits), members };
             let certified = settings.tls.as_ref().map(edge::certified).transpose()?;
             let token = edge::token(&settings.node)?;
             anyhow::Ok((terms, certified, token.map(Arc::new)))

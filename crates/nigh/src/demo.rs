@@ -62,6 +62,7 @@ pub(crate) fn run(flags: &cli::Demo) -> anyhow::Result<()> {
         tls: None,
         limits: settings::Limits::default(),
         forward: None,
+        cluster: None,
         sites: vec![settings::Site::for_every_host(to)],
     };
     let mut given = Given::default();

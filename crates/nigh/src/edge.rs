@@ -27,6 +27,7 @@ use nigh_net::{
     listen::Open,
     server::{self, Bound, Listen, Server, Terms},
     service::{Limits, Shared},
+    siblings,
     sites::{self, Snapshot},
     tls::{self, Certified, Presented},
     upstream::Member,
@@ -41,7 +42,7 @@ use crate::{
     handover::{self, Given, Program, Successor},
     lifecycle::{self, End, Signals, Watchdog},
     privileges::Intended,
-    settings::{self, Forward, PEM_MAX, SECRET_MAX, Secret, Settings, Site},
+    settings::{self, Cluster, Forward, PEM_MAX, SECRET_MAX, Secret, Settings, Site},
     systemd::Manager,
 };
 
@@ -107,7 +108,9 @@ impl Opened {
         let snapshot = snapshot(&settings.sites, &mut roots)?;
         let presented = presented(settings)?;
         let forward = settings.forward.as_ref().map(Forward::proxy).transpose()?;
-        let server = server_settings(settings, snapshot, presented.as_ref(), forward.clone());
+        let cluster = settings.cluster.as_ref().map(cluster).transpose()?;
+        let parts = (presented.as_ref(), forward.clone(), cluster);
+        let server = server_settings(settings, snapshot, parts);
         let bound = Bound::new(server, &mut given.sockets)?;
         let admin = settings.node.admin.as_ref().map(|address| given.admin(address)).transpose()?;
         if let Some((proxy, address)) =
@@ -293,6 +296,10 @@ async fn live(
     let running = Arc::clone(&edge.running);
     for (scheme, address) in &running.addresses {
         info!("listening on {}://{address} for {served}", scheme.as_str());
+    }
+    if let Some(cluster) = &running.now().settings.cluster {
+        let (name, count) = (&cluster.name, cluster.edges.len());
+        info!("one of {count} edges of {name}, for the others on {}", cluster.listen);
     }
     for (mode, address) in edge.redirected(running.now().settings.forward.as_ref()) {
         info!("redirected clients on {mode}://{address}");
@@ -496,6 +503,18 @@ pub(crate) fn certified(tls: &settings::Tls) -> anyhow::Result<Certified> {
     tls::certified(chain, key).context("tls.cert")
 }
 
+/// How this edge is reached by the others of its cluster, and shows itself to them.
+fn cluster(cluster: &Cluster) -> anyhow::Result<siblings::Settings> {
+    let named = |key: &str| format!("cluster.{}.{key}", cluster.name);
+    let authority = Pem::read(named("ca"), &cluster.authority)?.certificates()?;
+    let chain = Pem::read(named("cert"), &cluster.certificate)?.certificates()?;
+    let key = Pem::read_secret(named("key"), &cluster.key)?.private_key()?;
+    let trusted = siblings::trust(authority, chain, &key, &cluster.server_name());
+    let (server, client) = trusted.with_context(|| format!("cluster.{}", cluster.name))?;
+    let (name, listen) = (cluster.own.clone(), cluster.listen);
+    Ok(siblings::Settings { name, listen, server, client })
+}
+
 /// The token that whoever asks at the admin address must show, if these settings name one.
 pub(crate) fn token(node: &settings::Node) -> anyhow::Result<Option<Token>> {
     node.admin_token.as_ref().map(Token::read).transpose().context("node.admin_token")
@@ -542,8 +561,11 @@ pub(crate) fn limits(limits: &settings::Limits) -> Limits {
 fn server_settings(
     settings: &Settings,
     sites: Snapshot,
-    presented: Option<&Arc<Presented>>,
-    forward: Option<Arc<Proxy>>,
+    (presented, forward, cluster): (
+        Option<&Arc<Presented>>,
+        Option<Arc<Proxy>>,
+        Option<siblings::Settings>,
+    ),
 ) -> server::Settings {
     let node = &settings.node;
     let server_tls = presented.map(|presented| tls::server(Arc::clone(presented)));
@@ -554,8 +576,13 @@ fn server_settings(
     server::Settings {
         listen: listen.collect(),
         workers: node.workers.map_or_else(cores, usize::from),
-        terms: Terms { sites, limits: limits(&settings.limits) },
+        terms: Terms {
+            sites,
+            limits: limits(&settings.limits),
+            members: settings.cluster.as_ref().map(Cluster::members),
+        },
         forward,
+        cluster,
         nonce: nonce(),
         log_format: node.access_log.as_ref().map(|_| node.log_format),
     }

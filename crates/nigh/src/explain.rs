@@ -23,6 +23,10 @@ pub(crate) fn run(flags: &cli::Explain) -> anyhow::Result<()> {
 fn in_words(answer: &Value) -> String {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let mut out = format!("key      {}\n", text(&answer["key"]));
+    let edges: Vec<String> = answer["edges"].as_array().into_iter().flatten().map(text).collect();
+    if !edges.is_empty() {
+        out += &format!("edges    {}: the owner first\n", edges.join(", "));
+    }
     let variants = answer["variants"].as_array().map_or(&[][..], Vec::as_slice);
     if variants.is_empty() {
         out += "stored   no\n";

@@ -3,6 +3,7 @@
 
 mod admin;
 mod clients;
+mod cluster;
 mod compression;
 mod difference;
 mod document;
@@ -30,6 +31,7 @@ use crate::cli::ListenAddress;
 
 pub(crate) use admin::AdminAddress;
 pub(crate) use clients::min_rate;
+pub(crate) use cluster::Cluster;
 pub(crate) use difference::{Difference, waiting};
 pub(crate) use file::{FILE_MAX, Unusable, buffers, parse, read};
 pub(crate) use forward::Forward;
@@ -49,7 +51,18 @@ pub(crate) struct Settings {
     pub(crate) limits: Limits,
     /// `None` where requests for other hosts than the sites' are refused.
     pub(crate) forward: Option<Forward>,
+    /// `None` where this edge is alone.
+    pub(crate) cluster: Option<Cluster>,
     pub(crate) sites: Vec<Site>,
+}
+
+impl Settings {
+    /// Its cluster, if an edge that runs with `started` can go over to the edges in it: the cluster is the
+    /// same one, and so is its place in it.
+    pub(crate) fn takes_members(&self, started: &Self) -> Option<&Cluster> {
+        let (is, was) = (self.cluster.as_ref()?, started.cluster.as_ref()?);
+        (is.name == was.name && is.own == was.own).then_some(is)
+    }
 }
 
 /// This process.

@@ -207,6 +207,7 @@ fn made(store: &Arc<Store>, number: u8) -> Object {
         vary: [].into(),
         selecting: [].into(),
         from_store: false,
+        passing: false,
     };
     if number % 3 == 1 {
         let length = 1 << 30;

@@ -151,6 +151,7 @@ impl Queue {
         let hash = self.index.hash(object.key());
         let replaces = self.index.has_variant(hash, record::selecting_hash(object.selecting()));
         let wanted = self.was_seen(hash) || asked_again || replaces;
+        let wanted = wanted && !object.terms().is_copy();
         if wanted && object.is_whole() && object.mark_kept() {
             if self.write(object, replaces) {
                 return true;

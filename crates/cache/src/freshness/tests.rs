@@ -197,3 +197,15 @@ fn a_response_that_says_no_cache_is_validated_each_time() {
     let qualified = terms(&[("cache-control", "max-age=10000, no-cache=\"a\"")]);
     assert_eq!(qualified.reuse(&asked(""), NOW), Reuse::Fresh);
 }
+
+#[test]
+fn a_copy_is_fresh_for_a_short_while_and_never_for_longer_than_its_original() {
+    let original =
+        terms(&[("cache-control", "max-age=60, stale-while-revalidate=60"), ("age", "20")]);
+    let copy = original.copied(later(5), 10);
+    assert!(copy.is_copy() && !original.is_copy());
+    assert_eq!((copy.ttl(later(5)), copy.age(later(5))), (10, 25));
+    assert_eq!(copy.reuse(&asked(""), later(14)), Reuse::Fresh);
+    assert_eq!(copy.reuse(&asked(""), later(15)), Reuse::Validate(Reason::Stale));
+    assert_eq!(original.copied(later(35), 10).ttl(later(35)), 5);
+}

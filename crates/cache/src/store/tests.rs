@@ -385,6 +385,25 @@ fn what_is_on_its_way_when_its_key_is_invalidated_is_not_stored() {
 }
 
 #[test]
+fn what_another_cache_answers_for_reaches_all_who_wait_and_is_not_stored() {
+    let store = store(512);
+    let (mut one, mut pilot) = first(&store, "http://a/");
+    let mut two = later(&store, "http://a/");
+    pilot.head(Head {
+        passing: true,
+        ..head(&HeaderMap::new(), &[("cache-control", "max-age=60")], Some(3))
+    });
+    pilot.push(&Bytes::from_static(b"abc"));
+    pilot.land(None);
+    for reader in [&mut one, &mut two] {
+        assert_eq!(read_all(reader).unwrap(), b"abc");
+    }
+    drop((one, two));
+    assert!(known(&store, "http://a/").is_none());
+    assert_eq!(store.statistics().used, 0);
+}
+
+#[test]
 fn a_confirmation_for_one_client_alone_leaves_nothing_behind() {
     let store = store(512);
     let key = store.key(b"http://a/");

@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     cache_status::CacheStatus,
     forward::Identity,
-    respond::{self, Additions, MapHead},
+    respond::{self, Additions, Audience, MapHead},
     testing::{DATE, Lines, at_age, content, fields, put, seeded_store, store},
 };
 
@@ -53,7 +53,8 @@ fn read(mut content: Content) -> Vec<u8> {
 fn head(object: &Object, reply: &Reply) -> MapHead {
     let mut head = MapHead::default();
     let identity = Identity::new(7);
-    let additions = Additions { identity: &identity, cache_status: CacheStatus::EMPTY };
+    let (cache_status, audience) = (CacheStatus::EMPTY, Audience::Client);
+    let additions = Additions { identity: &identity, cache_status, audience };
     respond::stored(&mut head, object, &reply.shape, at_age(10), &additions, &mut Vec::new());
     head
 }

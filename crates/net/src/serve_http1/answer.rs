@@ -9,7 +9,11 @@ use std::{
 use bytes::{Buf, Bytes};
 use http::StatusCode;
 use nigh_cache::flight::Failure;
-use nigh_edge::{cache_status::CacheStatus, problem::Problem, respond::Sink};
+use nigh_edge::{
+    cache_status::CacheStatus,
+    problem::Problem,
+    respond::{Audience, Sink},
+};
 use tokio::io::AsyncWrite;
 
 use super::{
@@ -91,7 +95,7 @@ impl<W: AsyncWrite + Unpin> Out<'_, W> {
         record: &mut Record,
     ) -> io::Result<()> {
         let start = self.output.0.len();
-        service.write_streamed(self.output, &streamed, text);
+        service.write_streamed(self.output, &streamed, Audience::Client, text);
         record.status = streamed.status();
         let length = streamed.length();
         let Streamed { head, content, status, not_modified, .. } = streamed;

@@ -181,6 +181,7 @@ impl<'h> Judged<'h> {
             key: buffers.key.as_slice().into(),
             selecting: buffers.selecting.as_slice().into(),
             has_content: self.has_body || head.upgrade,
+            sibling: None,
         }
     }
 

@@ -7,7 +7,7 @@ use nigh_edge::{
     plan::Hit,
     problem::Problem,
     reply::Content,
-    respond::{self, Sink},
+    respond::{self, Audience, Sink},
 };
 
 use crate::{
@@ -58,7 +58,7 @@ pub(super) fn write_hit(
     framed: Framed,
     text: &mut Vec<u8>,
 ) -> Content {
-    service.write_stored(output, &hit, text);
+    service.write_stored(output, &hit, Audience::Client, text);
     end_head(output, framed);
     hit.reply.content
 }
@@ -104,7 +104,7 @@ pub(super) fn write_upgrade(
         output,
         StatusCode::SWITCHING_PROTOCOLS,
         upgraded.fields.iter(),
-        &service.additions(upgraded.status),
+        &service.additions(upgraded.status, Audience::Client),
         text,
     );
     write::end_of_head(&mut output.0);

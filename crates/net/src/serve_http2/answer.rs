@@ -21,9 +21,10 @@ use nigh_cache::{
 };
 use nigh_edge::{
     cache_status::CacheStatus,
+    hop,
     plan::{self, Hit, Plan},
     problem::Problem,
-    respond::MapHead,
+    respond::{Audience, MapHead},
 };
 use tokio::sync::mpsc;
 
@@ -39,7 +40,7 @@ use crate::{
     clock,
     forward_proxy::{Asked, Form, Proving, TunnelAsked, Tunnelling, Way},
     serve_http1::{Buffers, Client},
-    service::{Answer, Ask, CONTINUE_WAIT, Chunk, Incoming, Service, Streamed, Work},
+    service::{Answer, Ask, CONTINUE_WAIT, Chunk, Incoming, Service, Streamed, Work, is_declined},
     sites::Sites,
 };
 
@@ -63,10 +64,16 @@ pub(super) struct Answering {
 impl Answering {
     /// Answers a request, or sees to it that it will be.
     pub(super) fn begin(&mut self, request: Request<RecvStream>, mut to: SendResponse<Piece>) {
-        let Self { service, client, streams, buffers } = self;
-        let open = streams.open();
-        let limits = service.limits();
+        let open = self.streams.open();
         let (mut head, body) = request.into_parts();
+        if self.client.sibling.is_some() {
+            let Some(asker) = self.service.asker(self.client, &head.headers) else {
+                return to.send_reset(Reason::PROTOCOL_ERROR);
+            };
+            self.client = asker;
+        }
+        let Self { service, client, streams, buffers } = self;
+        let limits = service.limits();
         let Ok(length) = content_length(&head.headers) else {
             // It counts like a request, and gets less of an answer than one.
             service.refusal(client);
@@ -123,7 +130,11 @@ impl Answering {
             Plan::Refuse(Problem::BodyTooLarge)
         } else if let Ok(route) = &route {
             let (rule, from) = (route.rule(), client.address);
-            let admitted = service.admit(route, &head.method, path_and_query, from, &head.headers);
+            // Siblings have let their client in already.
+            let admitted = match client.sibling {
+                Some(_) => Ok(()),
+                None => service.admit(route, &head.method, path_and_query, from, &head.headers),
+            };
             route.write_key(client.scheme, authority, path_and_query, &mut buffers.key);
             let asked = plan::Request {
                 method: &head.method,
@@ -159,9 +170,11 @@ impl Answering {
                 key: buffers.key.as_slice().into(),
                 selecting: buffers.selecting.as_slice().into(),
                 has_content: has_body,
+                sibling: client.sibling,
             }
         };
-        let mut out = Out { service, method: &head.method, text: &mut buffers.text };
+        let audience = client.audience();
+        let mut out = Out { service, method: &head.method, audience, text: &mut buffers.text };
         let (answer, cache) = match planned {
             Plan::Refuse(_) if let Some(file) = pac.take() => (out.pac(file), CacheStatus::EMPTY),
             Plan::Answer(hit) => {
@@ -201,7 +214,7 @@ impl Answering {
                 return;
             }
         };
-        if service.is_logging() {
+        if service.is_logging() && client.sibling.is_none() {
             let target = match &route {
                 // It has no path.
                 _ if head.method == Method::CONNECT && read.is_some() => Cow::Borrowed(authority),
@@ -227,7 +240,9 @@ impl Answering {
             });
         }
         let content = answer.body().remaining();
-        if let Ok(route) = &route {
+        if let Ok(route) = &route
+            && client.sibling.is_none()
+        {
             route.answered(&cache, content as u64);
         }
         if content > LONG || has_body {
@@ -285,7 +300,8 @@ fn way(
     let Some((authority, path_and_query)) = read else {
         return Way::Refuse(Problem::BadTarget);
     };
-    let Some(forward) = sites.forward() else {
+    let forward = sites.forward().filter(|_| client.sibling.is_none());
+    let Some(forward) = forward else {
         return match sites.route(authority, path_and_query) {
             Some(route) => Way::Follow(route),
             None => Way::Refuse(Problem::UnknownHost),
@@ -364,8 +380,10 @@ struct Fetching {
 impl Fetching {
     async fn run(self, mut to: SendResponse<Piece>, open: Open) {
         let Self { ask, work, body, service, streams, started } = self;
-        let logged = service.is_logging().then(|| Rc::clone(&ask));
-        let (method, route) = (ask.method.clone(), ask.route.clone());
+        // What a client has asked for is logged and counted where it came in.
+        let is_clients = ask.sibling.is_none();
+        let logged = (is_clients && service.is_logging()).then(|| Rc::clone(&ask));
+        let (method, route, audience) = (ask.method.clone(), ask.route.clone(), ask.audience());
         let progress = body.progress();
         let mut expects = progress.is_some() && ask.fields.contains_key(header::EXPECT);
         let answer = {
@@ -399,7 +417,7 @@ impl Fetching {
             answer
         };
         let mut text = Vec::with_capacity(64);
-        let mut out = Out { service: &service, method: &method, text: &mut text };
+        let mut out = Out { service: &service, method: &method, audience, text: &mut text };
         let broken = progress.as_ref().and_then(|progress| progress.broken());
         let (sending, record) = match answer {
             Answer::Streamed(streamed) => stream(&mut to, streamed, &mut out, &streams).await,
@@ -437,7 +455,9 @@ impl Fetching {
             }
         };
         let (status, bytes, cache) = record;
-        route.answered(&cache, bytes);
+        if is_clients {
+            route.answered(&cache, bytes);
+        }
         if let Some(ask) = logged {
             service.log(&ask.line(status, bytes, cache, started.elapsed()));
         }
@@ -568,20 +588,21 @@ async fn has_room(sending: &mut SendStream<Piece>, length: usize) -> bool {
 pub(super) struct Out<'a> {
     pub(super) service: &'a Service,
     pub(super) method: &'a Method,
+    pub(super) audience: Audience,
     pub(super) text: &'a mut Vec<u8>,
 }
 
 impl Out<'_> {
     fn stored(&mut self, hit: Hit) -> (Response<Data>, CacheStatus) {
         let mut head = MapHead::default();
-        self.service.write_stored(&mut head, &hit, self.text);
+        self.service.write_stored(&mut head, &hit, self.audience, self.text);
         (response(head, Data::Stored(hit.reply.content)), hit.status)
     }
 
     /// The head of an answer on its way, and whether no content follows.
     fn streamed(&mut self, streamed: &Streamed) -> (Response<()>, CacheStatus, bool) {
         let mut head = MapHead::default();
-        self.service.write_streamed(&mut head, streamed, self.text);
+        self.service.write_streamed(&mut head, streamed, self.audience, self.text);
         let Streamed { head: origin, status, not_modified, .. } = streamed;
         let to_head = *self.method == Method::HEAD;
         let bodiless = to_head
@@ -616,6 +637,9 @@ impl Out<'_> {
         self.service.count_problem(problem);
         let (status, allowed) = (problem.status(), problem.allowed());
         self.service.write_own(&mut head, status, body.len(), allowed, cache, self.text);
+        if self.audience == Audience::Sibling && is_declined(problem) {
+            head.fields.insert(hop::NAME, HeaderValue::from_static(hop::DECLINED));
+        }
         if let Some(seconds) = problem.retry_after() {
             head.fields.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }

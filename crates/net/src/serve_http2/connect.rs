@@ -12,7 +12,7 @@ use std::{
 use bytes::{Buf, Bytes};
 use h2::{RecvStream, SendStream, server::SendResponse};
 use http::{Method, Response};
-use nigh_edge::cache_status::CacheStatus;
+use nigh_edge::{cache_status::CacheStatus, respond::Audience};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{
@@ -48,7 +48,8 @@ pub(super) async fn connect(
             let status = CacheStatus::EMPTY.detail(problem.word());
             let service = Rc::clone(tunnelling.service());
             let mut text = Vec::with_capacity(64);
-            let mut out = Out { service: &service, method: &Method::CONNECT, text: &mut text };
+            let (method, audience) = (&Method::CONNECT, Audience::Client);
+            let mut out = Out { service: &service, method, audience, text: &mut text };
             let (answer, _) = out.problem(problem, status);
             let bytes = answer.body().remaining() as u64;
             tunnelling.refused(problem, bytes);

@@ -77,6 +77,7 @@ impl Service {
         let Some(compress) = &rule.compress else { return false };
         let (status, fields, length) = (object.status(), object.fields(), object.length());
         is_held(object)
+            && !object.terms().is_copy()
             && *method == Method::GET
             && object.vary().contains(&header::ACCEPT_ENCODING)
             && compress.coding(asked, status, &fields, length).is_some()
@@ -97,7 +98,8 @@ impl Service {
         let is_fresh = object.terms().reuse(&directives, clock::now()) == Reuse::Fresh;
         let seen = seen_by_origin(&ask.fields);
         let coding = compress.coding(&*seen, object.status(), &object.fields(), object.length());
-        (is_held(&object) && is_fresh && coding.is_some()).then_some(object)
+        (is_held(&object) && is_fresh && !object.terms().is_copy() && coding.is_some())
+            .then_some(object)
     }
 
     /// What compresses a stored response, and the fields that it has then; `None` without room.
@@ -135,6 +137,7 @@ impl Service {
             vary: vary.names().into(),
             selecting: selecting.into(),
             from_store: true,
+            passing: false,
         });
         let passage = Passage::of(buffers::passing(None), Some(coder));
         self.carry(pilot, Source::Stored(Run::whole(object)), rule, passage).await;

@@ -21,6 +21,7 @@ use nigh_cache::{
 use nigh_edge::{
     cache_status::{CacheStatus, Forward},
     forward::{self, Hop},
+    hop,
     plan::{Fetch, Hit, Manner, Meanwhile},
     problem::Problem,
     site::Rule,
@@ -32,7 +33,8 @@ use super::{
     beneath::Looked,
     carry::{Passage, Source},
     slice_fit::Fit,
-    slice_source::Count,
+    slice_source::{Count, Poured},
+    travel::{Giver, Road},
 };
 use crate::{body::RequestBody, buffers, clock, origin::Fetched};
 
@@ -266,6 +268,8 @@ impl Service {
                         let hit = CacheStatus::hit(head.terms.ttl(now)).detail("compressed");
                         status = CacheStatus { collapsed: !first, ..hit };
                     }
+                    // Its owner says so.
+                    Ok(()) if head.passing => {}
                     Ok(()) => {
                         status.stored = true;
                         status.ttl = Some(head.terms.ttl(now));
@@ -300,20 +304,20 @@ impl Service {
 
     /// Brings one response from the origin to a flight.
     async fn fly(self: Rc<Self>, mut pilot: Pilot, task: Task, body: RequestBody) {
-        if task.manner == Manner::Shared && task.validate.is_none() {
+        let slice = task.slice.map_or(0, |slice| slice.start / slice.len());
+        let road = self.road(&task.ask, task.manner, slice);
+        let is_own = matches!(road, Road::Origin);
+        if is_own && task.manner == Manner::Shared && task.validate.is_none() {
             match self.compress_stored(pilot, &task.ask).await {
                 Ok(()) => return,
                 Err(back) => pilot = back,
             }
         }
         let requested = clock::now();
-        let request = self.request(&task, body);
-        let Task { ask, validate, manner, slice, .. } = task;
-        let rule = ask.route.rule();
+        let rule = task.ask.route.rule();
         let (interim_out, mut interim_in) = mpsc::channel(nigh_cache::flight::INTERIM_MAX);
-        let sending = ask.route.upstream().send(request, Some(interim_out));
+        let sending = self.send(&task, body, road, Some(interim_out));
         let mut sending = std::pin::pin!(sending);
-        self.counters.origin_request();
         let sent = loop {
             tokio::select! {
                 biased;
@@ -326,27 +330,29 @@ impl Service {
         while let Ok(interim) = interim_in.try_recv() {
             pilot.interim(passed_on(interim, rule));
         }
-        let mut fetched = match sent.and_then(|fetched| unchallenged(fetched, &ask)) {
-            Ok(fetched) => fetched,
+        let (mut fetched, giver) = match sent.and_then(|came| unchallenged(came, &task.ask)) {
+            Ok(came) => came,
             Err(failure) => {
                 self.counters.origin_failure();
                 return pilot.fail(failure);
             }
         };
         let received = clock::now();
+        let Task { ask, validate, manner, slice, .. } = &task;
         match validate {
             Some(old) if fetched.head.status == StatusCode::NOT_MODIFIED => {
                 let mut fresh = std::mem::take(&mut fetched.head.headers);
-                rule.arrive(&mut fresh);
-                let merged = Merged::new(&old, fresh, &ask, requested, received);
-                pilot.confirm(&old, &merged.fields, merged.terms, merged.stored);
+                arrive(rule, giver, &mut fresh);
+                let merged = Merged::new(old, fresh, ask, giver, (requested, received));
+                pilot.confirm(old, &merged.fields, merged.terms, merged.stored);
                 // Its end gives the connection back.
                 while let Ok(Some(_)) = fetched.frame().await {}
-                self.compress_confirmed(&ask);
+                self.compress_confirmed(ask);
             }
             stale => {
-                let came = Came { fetched, requested, received, manner, slice };
-                self.deliver(pilot, &ask, stale, came).await;
+                let (manner, slice) = (*manner, *slice);
+                let came = Came { fetched, giver, requested, received, manner, slice };
+                self.deliver(pilot, ask, stale.as_ref(), came).await;
             }
         }
     }
@@ -356,15 +362,16 @@ impl Service {
         self: &Rc<Self>,
         mut pilot: Pilot,
         ask: &Rc<Ask>,
-        stale: Option<Object>,
+        stale: Option<&Object>,
         came: Came,
     ) {
-        let Came { mut fetched, requested, received, manner, slice } = came;
+        let Came { mut fetched, giver, requested, received, manner, slice } = came;
         let mut status = fetched.head.status;
+        let slice = slice.or_else(|| self.first_of_all(giver, manner, status));
         let mut fields = std::mem::take(&mut fetched.head.headers);
         self.invalidate(&pilot, ask, status, &fields);
         let rule = ask.route.rule();
-        rule.arrive(&mut fields);
+        arrive(rule, giver, &mut fields);
         let fit = match slice {
             Some(asked) if status == StatusCode::PARTIAL_CONTENT => {
                 Some(Fit::of(&fields, fetched.length(), asked, &ask.fields))
@@ -388,13 +395,18 @@ impl Service {
             }
             Some(Fit::Client) | None => {}
         }
-        let coder = self.coder(ask, status, &mut fields, fetched.length());
+        let coder = match giver {
+            Giver::Origin => self.coder(ask, status, &mut fields, fetched.length()),
+            // It is as its owner keeps it.
+            Giver::Sibling { .. } => None,
+        };
         let directives = rule.directives(status, &fields);
         let terms = Terms::new(requested, received, status, &fields, &directives);
+        let terms = giver.terms(terms, received);
         let asked = ask.asked();
         let mut stored =
             storable::judge(&asked, status, &fields, &directives, &terms, Cookies::default());
-        if let Some(stale) = &stale
+        if let Some(stale) = stale
             && status.is_server_error()
             && stale.terms().may_serve_on_error(&asked.directives, received)
         {
@@ -410,7 +422,7 @@ impl Service {
             stored = stored.and(Err(WhyNot::VaryStar));
         }
         if ask.method == Method::HEAD {
-            self.learn_from_head(ask, status, &fields, requested, received);
+            self.learn_from_head(ask, status, &fields, giver, (requested, received));
         }
         let length = fetched.length().filter(|_| ask.method != Method::HEAD && coder.is_none());
         let is_empty = ask.method == Method::HEAD || status == StatusCode::NO_CONTENT;
@@ -437,10 +449,18 @@ impl Service {
             vary: vary.names().into(),
             selecting: selecting.into(),
             from_store: false,
+            passing: giver.is_passing() || giver.is_sibling() && manner == Manner::Alone,
         };
+        if giver.is_sibling() && !head.passing && head.stored.is_ok() {
+            self.counters.sibling_copy();
+        }
         let (complete, count) = match fit {
             Some(Fit::Slice(complete)) => (Some(complete), Count::One),
-            _ if manner == Manner::Shared && slice.is_none() && passage.is_as_it_came() => {
+            _ if giver == Giver::Origin
+                && manner == Manner::Shared
+                && slice.is_none()
+                && passage.is_as_it_came() =>
+            {
                 self.goes_on(&head, ask).await
             }
             _ => (None, Count::None),
@@ -449,9 +469,10 @@ impl Service {
             match self.master(&pilot, &head, complete) {
                 Ok(master) => {
                     let first = slice.map_or(0, |slice| slice.start / master.1.size);
-                    return self.pour(pilot, master, fetched, first, count).await;
+                    let poured = Poured { fetched, giver, first, count };
+                    return self.pour(pilot, master, poured).await;
                 }
-                Err(why) if count == Count::One => return pilot.for_nobody(why),
+                Err(why) if fit.is_some() => return pilot.for_nobody(why),
                 Err(_) => {}
             }
         }
@@ -476,8 +497,8 @@ impl Service {
         ask: &Ask,
         status: StatusCode,
         fresh: &HeaderMap,
-        requested: Wall,
-        received: Wall,
+        giver: Giver,
+        times: (Wall, Wall),
     ) {
         let key = self.store.key(&ask.key);
         let Some(old) = self.store.find(key, &ask.fields, &mut Vec::new()) else { return };
@@ -486,7 +507,7 @@ impl Service {
         }
         match update::head(&old.fields(), old.length(), status, fresh) {
             update::Head::Update => {
-                let merged = Merged::new(&old, fresh.clone(), ask, requested, received);
+                let merged = Merged::new(&old, fresh.clone(), ask, giver, times);
                 // What this client alone may see changes nothing for the others.
                 if merged.stored.is_ok() {
                     pilot::update(&self.store, &old, &merged.fields, merged.terms);
@@ -497,8 +518,13 @@ impl Service {
         }
     }
 
-    /// The request as it goes to the origin.
-    pub(super) fn request(&self, task: &Task, body: RequestBody) -> Request<RequestBody> {
+    /// The request as it leaves this edge.
+    pub(super) fn request(
+        &self,
+        task: &Task,
+        body: RequestBody,
+        beyond: Beyond,
+    ) -> Request<RequestBody> {
         let Task { ask, target, validate, manner, conditions, slice } = task;
         let mut request = Request::new(body);
         *request.method_mut() = ask.method.clone();
@@ -518,10 +544,14 @@ impl Service {
             authority: &ask.authority,
             version: ask.version,
         };
-        if ask.route.is_forward() {
-            forward::to_destination(&mut fields, hop, &self.identity);
-        } else {
-            forward::to_origin(&mut fields, hop, &self.identity);
+        match beyond {
+            Beyond::Origin if !ask.route.is_forward() => {
+                forward::to_origin(&mut fields, hop, &self.identity);
+            }
+            // It says itself to the origin who asked.
+            Beyond::Origin | Beyond::Sibling => {
+                forward::to_destination(&mut fields, hop, &self.identity);
+            }
         }
         if let Some(expects) = expects.filter(|_| !request.body().is_empty()) {
             fields.insert(header::EXPECT, expects);
@@ -571,7 +601,7 @@ impl Service {
             conditions: true,
             slice: None,
         };
-        let mut request = self.request(&task, RequestBody::Empty);
+        let mut request = self.request(&task, RequestBody::Empty, Beyond::Origin);
         if let Some(protocol) = protocol {
             forward::ask_upgrade(request.headers_mut(), protocol);
         }
@@ -593,7 +623,8 @@ impl Service {
                 tokio::task::spawn_local(async move {
                     let received = clock::now();
                     let manner = Manner::Tunnel;
-                    let came = Came { fetched, requested, received, manner, slice: None };
+                    let giver = Giver::Origin;
+                    let came = Came { fetched, giver, requested, received, manner, slice: None };
                     service.deliver(pilot, &declined, None, came).await;
                 });
                 let (unheard, _) = mpsc::channel(1);
@@ -606,6 +637,13 @@ impl Service {
 
 /// The first asker always hears a verdict; this stands where the types cannot say so.
 const LOST: Answer = Answer::Problem(Problem::Origin(Failure::GivenUp), CacheStatus::EMPTY);
+
+/// Who gets a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Beyond {
+    Origin,
+    Sibling,
+}
 
 /// What a flight's task needs.
 #[derive(Debug)]
@@ -623,6 +661,7 @@ pub(super) struct Task {
 /// A response that came, with what it answers.
 struct Came {
     fetched: Fetched,
+    giver: Giver,
     requested: Wall,
     received: Wall,
     manner: Manner,
@@ -632,9 +671,18 @@ struct Came {
 /// A response, unless a destination that a client named asks that client for a proxy's password. The
 /// challenge is for the next hop alone, so it would not get through, and without one the client would
 /// take the answer for ours (RFC 9110, sections 11.7.1 and 15.5.8).
-fn unchallenged(fetched: Fetched, ask: &Ask) -> Result<Fetched, Failure> {
-    let challenges = fetched.head.status == StatusCode::PROXY_AUTHENTICATION_REQUIRED;
-    if challenges && ask.route.is_forward() { Err(Failure::Challenge) } else { Ok(fetched) }
+fn unchallenged(came: (Fetched, Giver), ask: &Ask) -> Result<(Fetched, Giver), Failure> {
+    let challenges = came.0.head.status == StatusCode::PROXY_AUTHENTICATION_REQUIRED;
+    if challenges && ask.route.is_forward() { Err(Failure::Challenge) } else { Ok(came) }
+}
+
+/// Makes a response's fields those that the operator wants, unless another edge has done so.
+pub(super) fn arrive(rule: &Rule, giver: Giver, fields: &mut HeaderMap) {
+    // An origin is no edge.
+    fields.remove(hop::NAME);
+    if giver == Giver::Origin {
+        rule.arrive(fields);
+    }
 }
 
 /// The range of a response that its client asked for, if it is to get that alone.
@@ -677,16 +725,23 @@ struct Merged {
 }
 
 impl Merged {
-    fn new(old: &Object, mut fresh: HeaderMap, ask: &Ask, requested: Wall, received: Wall) -> Self {
+    fn new(
+        old: &Object,
+        mut fresh: HeaderMap,
+        ask: &Ask,
+        giver: Giver,
+        (requested, received): (Wall, Wall),
+    ) -> Self {
         forward::remove_hop_by_hop(&mut fresh);
         let mut fields = old.fields().to_map();
         update::merge(&mut fields, &fresh, received);
-        if let Some(compress) = &ask.route.rule().compress {
+        if let Some(compress) = ask.route.rule().compress.as_ref().filter(|_| !giver.is_sibling()) {
             // As when it was stored: that there are variants is not the origin's word.
             compress.confirm(&mut fields);
         }
         let directives = ask.route.rule().directives(old.status(), &fields);
         let terms = Terms::new(requested, received, old.status(), &fields, &directives);
+        let terms = giver.terms(terms, received);
         let asked = Asked { method: &Method::GET, ..ask.asked() };
         let cookies = Cookies::default();
         let mut stored =

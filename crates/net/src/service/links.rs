@@ -27,7 +27,9 @@ impl Service {
     /// Follows the links of a response, if its rule says so.
     pub(super) fn follow_links(self: &Rc<Self>, ask: &Ask, status: StatusCode, fields: &HeaderMap) {
         let is_page = ask.method == Method::GET && status == StatusCode::OK;
-        let follows = is_page && ask.route.rule().follow_links && !ask.fields.contains_key(PURPOSE);
+        // What a sibling's client needs next, that sibling asks for.
+        let is_here = is_page && ask.sibling.is_none();
+        let follows = is_here && ask.route.rule().follow_links && !ask.fields.contains_key(PURPOSE);
         if !follows || !fields.contains_key(header::LINK) {
             return;
         }

@@ -7,7 +7,7 @@ use http::{HeaderMap, Method, StatusCode};
 use nigh_cache::{
     conditional,
     fields::Fields,
-    flight::Head,
+    flight::{Failure, Head},
     freshness::Terms,
     list,
     object::Object,
@@ -20,8 +20,9 @@ use nigh_edge::plan::Manner;
 
 use super::{
     Ask, Service,
-    fetch::{Task, target},
+    fetch::{Task, arrive, target},
     slice_source::Count,
+    travel::{Giver, Road},
 };
 use crate::{body::RequestBody, clock, origin::Fetched};
 
@@ -148,18 +149,25 @@ impl Service {
         // Who asked for a range of it wants its front only if the range begins there.
         let begins = Ranges::parse(&ask.fields).map_or(Some(0), |it| it.specs().first()?.first());
         let wants_front = begins.is_some_and(|first| first < slicing.size.bytes());
-        (Some(length), if wants_front { Count::Wanted } else { Count::None })
+        let count = match wants_front {
+            // In a cluster, later slices are other edges'.
+            true if self.siblings().is_some() => Count::One,
+            true => Count::Wanted,
+            false => Count::None,
+        };
+        (Some(length), count)
     }
 
     /// Whether the origin gives a range of a representation of this validator and length.
     async fn prove(&self, ask: &Rc<Ask>, validator: Option<&[u8]>, length: u64) -> Proof {
-        let asking = self.ask_for_slice(ask, PROOF);
-        let Ok(Some(Ok(mut fetched))) = tokio::time::timeout(PROOF_WAIT, asking).await else {
+        let asking = self.ask_for_slice(ask, PROOF, None);
+        let Ok(Some(Ok((mut fetched, giver)))) = tokio::time::timeout(PROOF_WAIT, asking).await
+        else {
             return Proof::Missing;
         };
         let status = fetched.head.status;
         let mut fields = fetched.head.headers.clone();
-        ask.route.rule().arrive(&mut fields);
+        arrive(ask.route.rule(), giver, &mut fields);
         let expected = ContentRange { span: PROOF, complete: Some(length) };
         match status {
             StatusCode::PARTIAL_CONTENT
@@ -188,12 +196,14 @@ impl Service {
         }
     }
 
-    /// Asks the origin for some bytes; `None` if the target cannot be asked for.
+    /// Asks for some bytes: whoever owns the slice of this number, or the origin. `None` if the target
+    /// cannot be asked for.
     pub(super) async fn ask_for_slice(
         &self,
         ask: &Rc<Ask>,
         span: Span,
-    ) -> Option<Result<Fetched, nigh_cache::flight::Failure>> {
+        slice: Option<u64>,
+    ) -> Option<Result<(Fetched, Giver), Failure>> {
         let task = Task {
             ask: Rc::clone(ask),
             target: target(&ask.sent())?,
@@ -202,9 +212,8 @@ impl Service {
             conditions: false,
             slice: Some(span),
         };
-        let request = self.request(&task, RequestBody::Empty);
-        self.counters.origin_request();
-        Some(ask.route.upstream().send(request, None).await)
+        let road = slice.map_or(Road::Origin, |slice| self.road(ask, Manner::Slice, slice));
+        Some(self.send(&task, RequestBody::Empty, road, None).await)
     }
 
     /// The master of slices for a response.

@@ -13,7 +13,10 @@ use nigh_cache::{
 };
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{Ask, Service, carry::HELD_UP_MAX, slice_fit::Belongs, slices::AHEAD_MAX};
+use super::{
+    Ask, Service, carry::HELD_UP_MAX, fetch::arrive, slice_fit::Belongs, slices::AHEAD_MAX,
+    travel::Giver,
+};
 use crate::origin::Fetched;
 
 /// Slices that a response claims which goes on: one more than its readers look ahead, so that they
@@ -36,10 +39,9 @@ impl Service {
         &self,
         pilot: Pilot,
         (master, sliced): (Object, Sliced),
-        fetched: Fetched,
-        first: u64,
-        count: Count,
+        poured: Poured,
     ) {
+        let Poured { fetched, giver, first, count } = poured;
         let claim = |index: u64| {
             let key = sliced.key(master.key(), index);
             match self.store.board(self.store.key(&key), b"", None) {
@@ -56,7 +58,7 @@ impl Service {
         // Before anybody looks for them.
         let mut claims: VecDeque<Claim> = (first..next).map(claim).collect();
         pilot.found(master.clone());
-        let mut source = Source { fetched, rest: Bytes::new() };
+        let mut source = Source::new(fetched, giver);
         let mut skipped = 0;
         while let Some(Claim { index, held }) = claims.pop_front() {
             // Its readers look ahead from here on, and find the next one taken.
@@ -73,6 +75,10 @@ impl Service {
             };
             skipped = 0;
             if index != first && !is_wanted(&pilot, &mut claims).await {
+                return;
+            }
+            // What is not stored is there for those alone who are aboard.
+            if source.passing && timeout(DEMAND_WAIT, pilot.joined()).await.is_err() {
                 return;
             }
             let flying = (pilot, Some(reader));
@@ -105,31 +111,44 @@ impl Service {
         {
             return pilot.held(object);
         }
-        let sent = tokio::select! {
-            biased;
-            sent = self.ask_for_slice(&ask, span) => sent,
-            () = pilot.abandoned() => return,
-        };
-        let fetched = match sent {
-            None => return,
-            Some(Ok(fetched)) => fetched,
-            Some(Err(failure)) => {
-                self.counters.origin_failure();
-                return pilot.fail(failure);
+        let mut again = None;
+        let (fetched, giver) = loop {
+            let asking = again.as_ref().unwrap_or(&ask);
+            let sent = tokio::select! {
+                biased;
+                sent = self.ask_for_slice(asking, span, Some(index)) => sent,
+                () = pilot.abandoned() => return,
+            };
+            let (fetched, giver) = match sent {
+                None => return,
+                Some(Ok(came)) => came,
+                Some(Err(failure)) => {
+                    self.counters.origin_failure();
+                    return pilot.fail(failure);
+                }
+            };
+            // As those of the master were.
+            let mut fields = fetched.head.headers.clone();
+            arrive(ask.route.rule(), giver, &mut fields);
+            match Self::belongs(&ask, &master, span, fetched.head.status, &fields) {
+                Belongs::Yes => break (fetched, giver),
+                // Its owner may have it of an older representation, and asks the origin then.
+                Belongs::No if giver.is_sibling() && again.is_none() => {
+                    again = Some(ask.validated());
+                }
+                Belongs::No => {
+                    match giver {
+                        Giver::Origin => self.disown(&ask, &master, &sliced).await,
+                        Giver::Sibling { .. } => {
+                            self.store.outdate_slices(self.store.key(master.key()), &sliced);
+                        }
+                    }
+                    return pilot.fail(Failure::Changed);
+                }
+                Belongs::Unknown => return pilot.fail(Failure::Withheld),
             }
         };
-        // As those of the master were.
-        let mut fields = fetched.head.headers.clone();
-        ask.route.rule().arrive(&mut fields);
-        match Self::belongs(&ask, &master, span, fetched.head.status, &fields) {
-            Belongs::Yes => {}
-            Belongs::No => {
-                self.disown(&ask, &master, &sliced).await;
-                return pilot.fail(Failure::Changed);
-            }
-            Belongs::Unknown => return pilot.fail(Failure::Withheld),
-        }
-        let mut source = Source { fetched, rest: Bytes::new() };
+        let mut source = Source::new(fetched, giver);
         let flying = (pilot, None);
         if self.fill(flying, &master, index, &mut source, &mut VecDeque::new()).await.is_ok() {
             source.end(Count::One).await;
@@ -158,6 +177,7 @@ impl Service {
             vary: [].into(),
             selecting: [].into(),
             from_store: false,
+            passing: source.passing,
         });
         drop(claimed);
         let mut patience = HELD_UP_MAX;
@@ -234,14 +254,29 @@ async fn is_wanted(pilot: &Pilot, claims: &mut VecDeque<Claim>) -> bool {
     true
 }
 
+/// A response that is the beginning of slices.
+pub(super) struct Poured {
+    pub(super) fetched: Fetched,
+    pub(super) giver: Giver,
+    /// The slice that its body begins with.
+    pub(super) first: u64,
+    pub(super) count: Count,
+}
+
 /// A response's body, slice by slice.
 struct Source {
     fetched: Fetched,
     /// Bytes behind the last slice.
     rest: Bytes,
+    /// Another edge keeps them.
+    passing: bool,
 }
 
 impl Source {
+    fn new(fetched: Fetched, giver: Giver) -> Self {
+        Self { fetched, rest: Bytes::new(), passing: giver.is_passing() }
+    }
+
     /// Some bytes, at most `wanted`.
     async fn next(&mut self, wanted: u64) -> Result<Bytes, Failure> {
         while self.rest.is_empty() {

@@ -126,7 +126,7 @@ impl Service {
         };
         for _ in 0..=REPLANS_MAX {
             let hit = match answer {
-                Answer::Stored(hit) if hit.reply.content.is_awaited() => hit,
+                Answer::Stored(hit) if hit.reply.content.is_awaited() => ask.narrowed(hit),
                 other => return other,
             };
             let answered = match hit.object.sliced() {
@@ -136,7 +136,9 @@ impl Service {
             if let Some(answer) = answered {
                 return answer;
             }
-            let (ask, plan) = self.plan_again(&ask);
+            // In a cluster, others may still have what this one has seen change.
+            let again = if self.siblings().is_some() { ask.validated() } else { Rc::clone(&ask) };
+            let (ask, plan) = self.plan_again(&again);
             answer = match plan {
                 Plan::Answer(hit) | Plan::Gather(hit) => {
                     if let Some(what) = hit.meanwhile {

@@ -27,6 +27,8 @@ pub(super) struct Explanation {
     variants: Vec<Variant>,
     /// Why the last answer was not kept, if that is known.
     not_stored_because: Option<&'static str>,
+    /// The edges of the cluster that should serve it, the owner first; none without a cluster.
+    edges: Vec<String>,
 }
 
 /// One stored response.
@@ -86,6 +88,7 @@ pub(super) async fn explain(State(running): Asked, uri: Uri) -> Result<Json<Expl
     let key = running.store.key(&bytes);
     let now = clock::now();
     let variants = running.store.variants(key);
+    let members = running.control.members();
     Ok(Json(Explanation {
         url: url.to_owned(),
         key: String::from_utf8_lossy(&bytes).into_owned(),
@@ -94,6 +97,7 @@ pub(super) async fn explain(State(running): Asked, uri: Uri) -> Result<Json<Expl
         perhaps_on_disk: running.store.may_lie_beneath(key),
         variants: variants.iter().map(|object| Variant::of(object, now)).collect(),
         not_stored_because: running.store.refusal(key).map(|why| why.as_str()),
+        edges: members.iter().flat_map(|it| it.order(&bytes)).map(str::to_owned).collect(),
     }))
 }
 

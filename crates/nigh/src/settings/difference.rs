@@ -108,7 +108,13 @@ fn keys(before: &Settings, after: &Settings) -> Vec<KeyChange> {
     let is_lost = |key: &str| {
         after.node.admin_token.is_none() && key.starts_with("node.admin_token.")
             || after.tls.is_none() && key.starts_with("tls.")
+            // By its name an edge is known to the others.
+            || before.cluster.is_some() && key == "node.name"
     };
+    // Who the others are may change; that there are some, and who this one is among them, does not.
+    let edges =
+        after.takes_members(before).map(|cluster| format!("cluster.{}.edges", cluster.name));
+    let edges = edges.as_ref();
     let mut changes = Vec::new();
     let sections = [
         ("node", before.node != after.node),
@@ -116,11 +122,14 @@ fn keys(before: &Settings, after: &Settings) -> Vec<KeyChange> {
         ("tls", before.tls != after.tls),
         ("limits", before.limits != after.limits),
         ("forward", before.forward != after.forward),
+        // All of it is shown.
+        ("cluster", false),
     ];
     for (section, differs) in sections {
         let mut found = changed(section, &was[section], &is[section]);
         for change in &mut found {
-            change.restart = !LIVE.contains(&change.key.as_str()) || is_lost(&change.key);
+            let is_live = LIVE.contains(&change.key.as_str()) || edges == Some(&change.key);
+            change.restart = !is_live || is_lost(&change.key);
         }
         if found.is_empty() && differs {
             found.push(something(&format!("{section}.{SOMETHING}"), true));

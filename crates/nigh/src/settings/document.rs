@@ -42,6 +42,29 @@ impl<'d> Section<'d> {
         self.table_called(key, format!("`{key}`"), &format!("write {key} = {{ ... }}"))
     }
 
+    /// The tables under `key`, each with its name; `instead` is how to write one.
+    pub(super) fn named(&mut self, key: &'static str, instead: &str) -> Vec<(&'d str, Self)> {
+        let Some(value) = self.value(key) else { return Vec::new() };
+        let table = match value.get_ref() {
+            DeValue::Table(table) => Some(table),
+            _ => None,
+        };
+        let mistakes = self.mistakes;
+        let mut sections = Vec::new();
+        for (name, value) in table.into_iter().flatten() {
+            let DeValue::Table(table) = value.get_ref() else { continue };
+            let name: &str = name.get_ref();
+            let title = format!("[{key}.{name}]");
+            let (table, span) = (Some(table), value.span());
+            sections.push((name, Self { title, table, span, known: Vec::new(), mistakes }));
+        }
+        // What stands beside them has no name.
+        if table.is_none_or(|table| table.len() > sections.len()) {
+            mistakes.add(value.span(), format!("each `{key}` has a name: write {instead}"));
+        }
+        sections
+    }
+
     fn table_called(&mut self, key: &'static str, title: String, instead: &str) -> Self {
         let value = self.value(key);
         let (table, span) = match value.map(|value| (value.get_ref(), value.span())) {
@@ -161,6 +184,35 @@ impl<'d> Section<'d> {
         // Each mistake is reported, not the first alone.
         let read: Vec<_> = elements.into_iter().map(read).collect();
         read.into_iter().collect()
+    }
+
+    /// A number, with or without a point.
+    pub(super) fn float(&mut self, key: &'static str, range: RangeInclusive<f64>) -> Option<f64> {
+        let value = self.value(key)?;
+        let number: Option<f64> = match value.get_ref() {
+            DeValue::Float(number) => number.as_str().parse().ok(),
+            DeValue::Integer(number) if number.radix() == 10 => number.as_str().parse().ok(),
+            _ => None,
+        };
+        let number = number.filter(|number| range.contains(number));
+        if number.is_none() {
+            let (least, most) = (range.start(), range.end());
+            let message = format!("`{key}` is a number without quotes, from {least} to {most}");
+            self.mistakes.add(value.span(), message);
+        }
+        number
+    }
+
+    /// The texts in the list of `key`, as far as there are any. It does not count as asking for the key.
+    pub(super) fn texts(&self, key: &str) -> impl Iterator<Item = &'d str> {
+        let elements = self.find(key).into_iter().flat_map(|value| match value.get_ref() {
+            DeValue::Array(elements) => elements.iter().collect(),
+            _ => vec![value],
+        });
+        elements.filter_map(|element| match element.get_ref() {
+            DeValue::String(text) => Some(&**text),
+            _ => None,
+        })
     }
 
     /// True or false.

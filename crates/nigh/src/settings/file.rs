@@ -11,7 +11,7 @@ use nigh_net::disk;
 use toml::de::DeTable;
 
 use super::{
-    AdminAddress, Cache, Limits, Mistake, Node, Secret, Settings, Tls, clients,
+    AdminAddress, Cache, Limits, Mistake, Node, Secret, Settings, Tls, clients, cluster,
     document::Section,
     forward,
     mistake::Mistakes,
@@ -72,8 +72,9 @@ pub(crate) fn parse(text: &str, beside: &Path) -> Result<Settings, Vec<Mistake>>
         let limits = limits(root.section("limits"));
         let forward = forward::read(root.section("forward"), beside);
         let sites = sites::read(&mut root, beside, forward.is_some());
+        let cluster = cluster::read(&mut root, &node, beside);
         root.finish();
-        Settings { node, cache, tls, limits, forward, sites }
+        Settings { node, cache, tls, limits, forward, cluster, sites }
     };
     let list = mistakes.into_list();
     if list.is_empty() { Ok(settings) } else { Err(list) }

@@ -64,6 +64,7 @@ impl From<&cli::Edge> for Settings {
                 per_client: client::Limits::default(),
             },
             forward: flags.forward.forward.then(|| Forward::from(&flags.forward)),
+            cluster: None,
             sites: site.into_iter().collect(),
         }
     }

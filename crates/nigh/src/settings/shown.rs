@@ -8,21 +8,22 @@ use nigh_edge::{
     forward_proxy::{PRIVATE, pac},
     site::{FieldRules, Guard, Name, Order, Pattern, Rule, signed},
 };
-use nigh_net::forward_proxy::Redirected;
+use nigh_net::{forward_proxy::Redirected, siblings::Member};
 use serde_json::{Map, Value, json};
 
-use super::{Cache, Forward, Limits, Node, Secret, Settings, SigningKeys, Site, Tls};
+use super::{Cache, Cluster, Forward, Limits, Node, Secret, Settings, SigningKeys, Site, Tls};
 use crate::cli::in_units;
 
 /// Everything that is in effect, defaults included.
 pub(crate) fn shown(settings: &Settings) -> Value {
-    let Settings { node, cache, tls, limits, forward, sites } = settings;
+    let Settings { node, cache, tls, limits, forward, cluster, sites } = settings;
     json!({
         "node": shown_node(node),
         "cache": shown_cache(cache),
         "tls": tls.as_ref().map(shown_tls),
         "limits": shown_limits(limits),
         "forward": forward.as_ref().map(shown_forward),
+        "cluster": cluster.as_ref().map(shown_cluster),
         "site": sites.iter().map(shown_site).collect::<Vec<_>>(),
     })
 }
@@ -124,6 +125,26 @@ fn shown_forward(forward: &Forward) -> Value {
         "no_proxy": no_proxy,
         "transparent": forward.transparent.iter().map(transparent).collect::<Vec<_>>(),
     })
+}
+
+/// The cluster under its name, as the file has it.
+fn shown_cluster(cluster: &Cluster) -> Value {
+    let edge = |edge: &Member| {
+        let Member { name, address, capacity } = edge;
+        match capacity {
+            1 => format!("{name}={address}"),
+            more => format!("{name}={address}*{more}"),
+        }
+    };
+    let shown = json!({
+        "edges": cluster.edges.iter().map(edge).collect::<Vec<_>>(),
+        "spill_above": cluster.spill_above,
+        "listen": cluster.listen.to_string(),
+        "ca": path(&cluster.authority),
+        "cert": path(&cluster.certificate),
+        "key": shown_secret(&cluster.key),
+    });
+    Value::Object(Map::from_iter([(cluster.name.clone(), shown)]))
 }
 
 /// One site.

@@ -86,7 +86,7 @@ origin = "http://c.example"
 
 #[test]
 fn a_whole_file_is_read() {
-    let Settings { node, cache, tls, limits, forward, sites } = parse(WHOLE).unwrap();
+    let Settings { node, cache, tls, limits, forward, cluster, sites } = parse(WHOLE).unwrap();
     assert_eq!((&*node.name, node.listen.len(), node.workers), ("eu-1", 2, Some(4)));
     assert_eq!(node.access_log.unwrap(), Path::new("/etc/nigh/access.log"));
     assert_eq!((cache.memory, cache.eviction), (ByteSize::mib(2048), evict::Kind::Lru));
@@ -98,7 +98,7 @@ fn a_whole_file_is_read() {
     assert_eq!(tls.certificate, Path::new("/etc/nigh/site.pem"));
     assert_eq!(tls.key, Secret::Environment("SITE_KEY".to_owned()));
     assert_eq!((limits.max_fields, limits.idle_time), (50, Duration::from_secs(75)));
-    assert_eq!(forward, None);
+    assert_eq!((forward, cluster), (None, None));
     let [first, second] = &sites[..] else { panic!("{sites:?}") };
     assert_eq!(first.hosts[1], Host::Below("example.org".into()));
     assert_eq!(first.origins.iter().map(|origin| origin.weight).collect::<Vec<_>>(), [3, 1]);
@@ -187,6 +187,66 @@ fn flags_and_a_file_that_says_no_more_are_the_same_settings() {
     let Verb::Edge(flags) = Cli::try_parse_from(words).unwrap().verb else { panic!("an edge") };
     let file = parse("[[site]]\nhost = \"*\"\norigin = \"https://origin.example\"").unwrap();
     assert_eq!(Settings::from(&*flags), file);
+}
+
+const CLUSTER: &str = "[cluster.eu]\n\
+    edges = [\"eu-1=192.0.2.11:8443\", \"eu-2=[2001:db8::12]:8443*2\"]\n\
+    listen = \"192.0.2.11:8443\"\nca = \"ca.pem\"\ncert = \"node.pem\"\nkey = \"node.key\"\n";
+
+/// A file that ends with this, for the edge `eu-1`.
+fn of_cluster(text: &str) -> String {
+    format!("[node]\nname = \"eu-1\"\n[[site]]\nhost = \"*\"\norigin = \"http://a\"\n{text}")
+}
+
+#[test]
+fn a_cluster_is_the_one_that_lists_this_edge() {
+    let other = CLUSTER.replace("cluster.eu", "cluster.us").replace("eu-1=", "us-1=");
+    let cluster = parse(&of_cluster(&format!("{other}{CLUSTER}"))).unwrap().cluster.unwrap();
+    assert_eq!((&*cluster.name, &*cluster.own), ("eu", "eu-1"));
+    assert_eq!(cluster.server_name(), "eu-1.eu.nigh.internal");
+    let edges = cluster.edges.iter().map(|edge| (&*edge.name, edge.capacity));
+    assert_eq!(edges.collect::<Vec<_>>(), [("eu-1", 1), ("eu-2", 2)]);
+    assert_eq!(cluster.edges[1].address, "[2001:db8::12]:8443".parse().unwrap());
+    assert_eq!(cluster.authority, Path::new("/etc/nigh/ca.pem"));
+    assert!((cluster.spill_above - 1.25).abs() < f64::EPSILON);
+}
+
+#[test]
+fn what_is_wrong_with_a_cluster_is_told_where_it_stands() {
+    for (from, to, said) in [
+        ("eu-1=192", "192", "7:10: `192.0.2.11:8443` is no edge"),
+        ("eu-2=", "EU-2=", "7:34: `EU-2` is no name of an edge: it has 1 to 63 small letters"),
+        ("*2", "*two", "7:34: `*two` is no capacity"),
+        ("eu-2=", "eu-1=", "7:34: the edge `eu-1` was named before"),
+        ("[2001:db8::12]:8443*2", "192.0.2.11:8443", "7:34: another edge is at"),
+        ("192.0.2.11:8443\"\nca", "192.0.2.11\"\nca", "8:10: `192.0.2.11` is no address and port"),
+        ("eu-1=", "eu-9=", "no cluster has an edge called `eu-1`"),
+        ("ca = ", "chain = ", "[cluster.eu] has no `ca`"),
+        ("ca = ", "spill_above = 0.5\nca = ", "9:15: `spill_above` is a number without quotes"),
+        ("[cluster.eu]", "[cluster]", "each `cluster` has a name: write [cluster.NAME]"),
+        ("[cluster.eu]", "[cluster.E]", "`E` is no name of a cluster"),
+    ] {
+        let text = of_cluster(&CLUSTER.replacen(from, to, 1));
+        let found = parse(&text).unwrap_err();
+        assert!(found.iter().any(|it| it.contains(said)), "{to}: {found:?}");
+    }
+    let twice = format!("{CLUSTER}{}", CLUSTER.replace("cluster.eu", "cluster.us"));
+    let found = parse(&of_cluster(&twice)).unwrap_err();
+    assert!(found[0].contains("`eu-1` is in another cluster already"), "{found:?}");
+}
+
+#[test]
+fn other_edges_are_taken_without_a_restart_and_nothing_else_of_a_cluster_is() {
+    let was = parse(&of_cluster(CLUSTER)).unwrap();
+    let edges = parse(&of_cluster(&CLUSTER.replace("*2", ""))).unwrap();
+    assert!(waiting(&was, &edges).is_empty());
+    assert_eq!(edges.takes_members(&was).unwrap().edges[1].capacity, 1);
+    let listen = parse(&of_cluster(&CLUSTER.replace("listen = \"192", "listen = \"193"))).unwrap();
+    assert_eq!(waiting(&was, &listen), ["cluster.eu.listen"]);
+    let text = of_cluster(CLUSTER).replace("name = \"eu-1\"", "name = \"eu-2\"");
+    let other = parse(&text).unwrap();
+    assert_eq!(waiting(&was, &other), ["node.name"]);
+    assert!(other.takes_members(&was).is_none());
 }
 
 #[test]

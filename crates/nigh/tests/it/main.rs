@@ -14,6 +14,7 @@ mod asking;
 mod bodies;
 mod broken_origin;
 mod client_limits;
+mod cluster;
 mod collapsing;
 mod command;
 mod compression;

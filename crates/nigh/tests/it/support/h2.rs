@@ -20,7 +20,7 @@ use rustls::{
     DigitallySignedStruct, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature},
-    pki_types::{CertificateDer, ServerName, UnixTime},
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime},
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -303,16 +303,46 @@ fn runtime() -> Runtime {
 
 /// TLS that takes any certificate, as `curl -k` does: nigh made its own a moment ago.
 pub(crate) fn tls(protocols: &[&[u8]]) -> Arc<rustls::ClientConfig> {
+    let mut config = tls_showing(None);
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+    Arc::new(config)
+}
+
+/// The same for HTTP/2 alone, showing a certificate if there is one.
+pub(crate) fn tls_showing(
+    shown: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
+) -> rustls::ClientConfig {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let verifier = Arc::new(TakesAny(Arc::clone(&provider)));
-    let mut config = rustls::ClientConfig::builder_with_provider(provider)
+    let builder = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .expect("the provider knows TLS")
         .dangerous()
-        .with_custom_certificate_verifier(verifier)
-        .with_no_client_auth();
-    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
-    Arc::new(config)
+        .with_custom_certificate_verifier(verifier);
+    let mut config = match shown {
+        Some((chain, key)) => builder.with_client_auth_cert(chain, key).expect("they fit"),
+        None => builder.with_no_client_auth(),
+    };
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    config
+}
+
+/// The answer to a request over HTTP/2 and this TLS; `None` if the other end wants nothing to do with it.
+pub(crate) fn ask_over(
+    address: SocketAddr,
+    tls: Arc<rustls::ClientConfig>,
+    request: Request<Content>,
+) -> Option<Got> {
+    runtime().block_on(async {
+        let tcp = TcpStream::connect(address).await.expect("someone listens");
+        let name = ServerName::try_from("localhost").expect("a name");
+        let stream = TlsConnector::from(tls).connect(name, tcp).await.ok()?;
+        let (executor, io) = (TokioExecutor::new(), TokioIo::new(stream));
+        let shaken = hyper::client::conn::http2::handshake(executor, io).await;
+        let (sender, connection) = shaken.ok()?;
+        tokio::spawn(connection);
+        exchange(sender, request).await.ok()
+    })
 }
 
 #[derive(Debug)]

@@ -1,5 +1,6 @@
 //! What every test holds in its hands: an edge, an origin, and clients.
 
+pub(crate) mod cluster;
 pub(crate) mod directory;
 pub(crate) mod edge;
 pub(crate) mod h2;

@@ -1,0 +1,184 @@
+//! `[cluster.NAME]`: the edges that act as one cache, and how this one is reached by the others.
+//! docs/cluster.md.
+
+use std::{
+    collections::BTreeSet,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use nigh_net::siblings::{MEMBERS_MAX, Member, Members, server_name};
+
+use super::{
+    Node, Secret,
+    document::Section,
+    file::{beside, secret},
+};
+
+/// The greatest capacity of an edge, beside one of which nothing else is said: what takes more should be
+/// several.
+const CAPACITY_MAX: u32 = 100;
+
+/// Letters of the longest name of an edge or a cluster: a label of the domain name system (RFC 1035,
+/// section 2.3.4).
+const NAME_MAX: usize = 63;
+
+/// The greatest `spill_above`: beyond, nothing would ever spill.
+const SPILL_MAX: f64 = 100.0;
+
+/// The cluster that this edge is one of.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Cluster {
+    pub(crate) name: String,
+    /// All of its edges, this one too.
+    pub(crate) edges: Vec<Member>,
+    /// By how much an edge may have more than its share of the load.
+    pub(crate) spill_above: f64,
+    /// Where the others come in.
+    pub(crate) listen: SocketAddr,
+    /// Who vouches for all of them.
+    pub(crate) authority: PathBuf,
+    pub(crate) certificate: PathBuf,
+    pub(crate) key: Secret,
+    /// This edge among them.
+    pub(crate) own: String,
+}
+
+impl Cluster {
+    /// The edges and who owns what.
+    pub(crate) fn members(&self) -> Arc<Members> {
+        Members::new(&self.name, &self.own, self.edges.clone())
+    }
+
+    /// What this edge's certificate has to be for.
+    pub(crate) fn server_name(&self) -> String {
+        server_name(&self.own, &self.name)
+    }
+}
+
+/// Reads the clusters, of which the one that has this edge is kept. The others are read as well, so that
+/// one file can be every edge's.
+pub(super) fn read(root: &mut Section<'_>, node: &Node, folder: &Path) -> Option<Cluster> {
+    let sections = root.named("cluster", "[cluster.NAME]");
+    let mut own = None;
+    let mut is_meant = false;
+    for (name, section) in sections {
+        if let Err(why) = label(name) {
+            section.mistake("", format!("`{name}` is no name of a cluster: {why}"));
+        }
+        let has_own = has_own(&section, &node.name);
+        if has_own && is_meant {
+            let message =
+                format!("`{}` is in another cluster already: an edge is in one", node.name);
+            section.mistake("edges", message);
+        }
+        is_meant |= has_own;
+        let cluster = cluster(section, name, node, folder);
+        if has_own && own.is_none() {
+            own = cluster;
+        }
+    }
+    if root.has("cluster") && !is_meant {
+        let message = format!(
+            "no cluster has an edge called `{}`: name this one in [node], and list it in `edges`",
+            node.name
+        );
+        root.mistake("cluster", message);
+    }
+    own
+}
+
+/// Whether this edge is listed, be it well or not.
+fn has_own(section: &Section<'_>, own: &str) -> bool {
+    section.texts("edges").any(|text| text.split_once('=').is_some_and(|(name, _)| name == own))
+}
+
+fn cluster(mut section: Section<'_>, name: &str, node: &Node, folder: &Path) -> Option<Cluster> {
+    let edges = section.list("edges", edge);
+    if !section.has("edges") || edges.as_ref().is_some_and(Vec::is_empty) {
+        let message = "a cluster has edges: write edges = [\"eu-1=192.0.2.11:8443\"]";
+        section.mistake("edges", message);
+    }
+    let (mut names, mut addresses) = (BTreeSet::new(), BTreeSet::new());
+    for (number, edge) in edges.iter().flatten().enumerate() {
+        if !names.insert(&edge.name) {
+            let message = format!("the edge `{}` was named before", edge.name);
+            section.mistake_in("edges", number, message);
+        }
+        if !addresses.insert(edge.address) {
+            let message = format!("another edge is at {} already", edge.address);
+            section.mistake_in("edges", number, message);
+        }
+    }
+    if edges.as_ref().is_some_and(|edges| edges.len() > MEMBERS_MAX) {
+        section.mistake("edges", format!("a cluster has at most {MEMBERS_MAX} edges"));
+    }
+    let spill_above = section.float("spill_above", 1.0..=SPILL_MAX);
+    let listen = section.parsed("listen", address);
+    let authority = section.parsed("ca", beside(folder));
+    let certificate = section.parsed("cert", beside(folder));
+    let key = secret(&mut section, "key", folder);
+    for (wanted, what) in [
+        ("listen", "the address where the other edges come in"),
+        ("ca", "the file with the certificate of the cluster's authority"),
+        ("cert", "the file with this edge's certificate"),
+        ("key", "the file with its private key"),
+    ] {
+        if !section.has(wanted) {
+            section.mistake("", format!("[cluster.{name}] has no `{wanted}`: say {what}"));
+        }
+    }
+    section.finish();
+    Some(Cluster {
+        name: name.to_owned(),
+        edges: edges?,
+        spill_above: spill_above.unwrap_or(1.25),
+        listen: listen?,
+        authority: authority?,
+        certificate: certificate?,
+        key: key?,
+        own: node.name.clone(),
+    })
+}
+
+/// `eu-1=192.0.2.11:8443`, or with a capacity, `eu-2=192.0.2.12:8443*2`.
+fn edge(text: &str) -> Result<Member, String> {
+    let (name, rest) = text.split_once('=').ok_or_else(|| {
+        format!("`{text}` is no edge: write its name and its address, eu-1=192.0.2.11:8443")
+    })?;
+    label(name).map_err(|why| format!("`{name}` is no name of an edge: {why}"))?;
+    let (at, capacity) = match rest.split_once('*') {
+        Some((at, capacity)) => (at, self::capacity(capacity)?),
+        None => (rest, 1),
+    };
+    Ok(Member { name: name.to_owned(), address: address(at)?, capacity })
+}
+
+fn capacity(text: &str) -> Result<u32, String> {
+    let number = text.parse().ok().filter(|number| (1..=CAPACITY_MAX).contains(number));
+    number.ok_or_else(|| {
+        format!("`*{text}` is no capacity: a whole number from 1 to {CAPACITY_MAX}, such as *2")
+    })
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let address: Option<SocketAddr> = text.parse().ok();
+    address
+        .filter(|address| address.port() != 0)
+        .ok_or_else(|| format!("`{text}` is no address and port, such as 192.0.2.11:8443"))
+}
+
+/// Names stand in certificates.
+fn label(text: &str) -> Result<(), &'static str> {
+    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let bytes = text.as_bytes();
+    let has_ends = bytes.first().zip(bytes.last());
+    let has_ends = has_ends.is_some_and(|(first, last)| is_plain(*first) && is_plain(*last));
+    let is_label = has_ends
+        && bytes.len() <= NAME_MAX
+        && bytes.iter().all(|&byte| is_plain(byte) || byte == b'-');
+    is_label
+        .then_some(())
+        .ok_or("it has 1 to 63 small letters, digits and hyphens, and no hyphen at its ends")
+}

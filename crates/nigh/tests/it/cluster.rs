@@ -1,0 +1,379 @@
+//! Edges of a cluster as one cache: docs/cluster.md.
+
+use std::collections::BTreeMap;
+
+use crate::support::{
+    Edge, Head, Origin, Response,
+    cluster::{Authority, Cluster},
+    h2::{Got, empty, request},
+    ok,
+    origin::answer,
+};
+
+const URLS: usize = 300;
+
+const ORIGIN_REQUESTS: &str = "nigh_origin_requests_total";
+
+fn target(number: usize) -> String {
+    format!("/object/{number}")
+}
+
+/// An origin that says of each target which it is.
+fn telling() -> Origin {
+    Origin::answering(|head| {
+        let lines = "Cache-Control: max-age=1000\r\nETag: \"1\"\r\nSurrogate-Key: all\r\n";
+        answer(lines, head.target())
+    })
+}
+
+/// How often the origin was asked for each target.
+fn asked(origin: &Origin) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for head in origin.heads() {
+        *counts.entry(head.target().to_owned()).or_default() += 1;
+    }
+    counts
+}
+
+/// The members of Cache-Status, the one nearest to the origin first.
+fn caches(head: &Head) -> Vec<String> {
+    head.all("cache-status").flat_map(|line| line.split(", ")).map(str::to_owned).collect()
+}
+
+/// Whether an edge has something stored: nobody is asked.
+fn holds(edge: &Edge, target: &str) -> bool {
+    edge.held(target).is_some()
+}
+
+/// A target that the edge of this number does not own, and the number of the one that does, as is told
+/// from who has it once it was asked for at the former.
+fn elsewhere(cluster: &Cluster, at: usize) -> (String, usize) {
+    (0..100)
+        .find_map(|number| {
+            let target = format!("/elsewhere/{at}/{number}");
+            cluster.edges[at].get(&target);
+            let owner = cluster.edges.iter().position(|edge| holds(edge, &target))?;
+            (owner != at).then_some((target, owner))
+        })
+        .expect("others own most")
+}
+
+#[test]
+fn the_origin_is_asked_once_however_many_edges_are_and_each_object_lies_on_one() {
+    let origin = telling();
+    let cluster = Cluster::start("once", &origin, 3, "");
+    for edge in &cluster.edges {
+        let mut client = edge.client();
+        for target in (0..URLS).map(target) {
+            let response = client.get(&target);
+            assert_eq!((response.status(), response.text()), (200, &*target));
+        }
+    }
+    let asked = asked(&origin);
+    assert_eq!(asked.len(), URLS);
+    assert!(asked.values().all(|times| *times == 1), "{asked:?}");
+    assert_eq!(cluster.metric(ORIGIN_REQUESTS), URLS as u64);
+    // Each is owned by one, and was asked for at two others.
+    assert_eq!(cluster.metric("nigh_sibling_requests_total"), 2 * URLS as u64);
+    assert_eq!(cluster.metric("nigh_sibling_answers_total"), 2 * URLS as u64);
+    assert_eq!(cluster.metric("nigh_sibling_served_total"), 2 * URLS as u64);
+    assert_eq!(cluster.metric("nigh_sibling_failures_total"), 0);
+    let explained = |target: &str| {
+        let path = format!("/v1/explain?url=http://www.example{target}");
+        let answer = cluster.edges[0].ask_admin(&path);
+        let answer: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+        answer["edges"][0].as_str().unwrap().to_owned()
+    };
+    for target in (0..20).map(target) {
+        let owner = explained(&target);
+        let holder = cluster.edges.iter().position(|edge| holds(edge, &target)).unwrap();
+        assert_eq!(owner, format!("eu-{}", holder + 1));
+    }
+    let holders = |target: &str| cluster.edges.iter().filter(|edge| holds(edge, target)).count();
+    assert!((0..URLS).map(target).all(|target| holders(&target) == 1));
+    for edge in &cluster.edges {
+        assert!(edge.metric("nigh_store_objects") > URLS as u64 / 9, "none has nearly all");
+    }
+}
+
+#[test]
+fn an_answer_names_both_edges_and_says_its_age_and_nothing_that_is_for_caches() {
+    let origin = telling();
+    let cluster = Cluster::start("names", &origin, 3, "");
+    let (target, owner) = elsewhere(&cluster, 0);
+    let third = 3 - owner;
+    let response = cluster.edges[third].get(&target);
+    let caches = caches(&response);
+    assert_eq!(caches.len(), 2, "{caches:?}");
+    assert!(caches[0].starts_with(&format!("eu-{}; hit; ttl=", owner + 1)), "{caches:?}");
+    let passed = format!("eu-{}; fwd=uri-miss; fwd-status=200", third + 1);
+    assert_eq!(caches[1], passed);
+    assert!(response.has("age") && !response.has("surrogate-key"));
+    assert_eq!(response.all("via").collect::<Vec<_>>(), ["1.1 nigh", "2 nigh"]);
+}
+
+#[test]
+fn what_is_in_demand_is_kept_for_a_short_while_where_it_is_asked_for() {
+    let origin = telling();
+    let cluster = Cluster::start("hot", &origin, 3, "");
+    let (target, owner) = elsewhere(&cluster, 0);
+    assert!(!holds(&cluster.edges[0], &target), "it was asked for once");
+    cluster.edges[0].get(&target);
+    let copy = cluster.edges[0].get_until(&target, |response| {
+        caches(response).last().is_some_and(|last| last.starts_with("eu-1; hit"))
+    });
+    let ttl: i64 = caches(&copy)[1].split("ttl=").nth(1).unwrap().parse().unwrap();
+    assert!((1..=10).contains(&ttl), "{ttl}");
+    assert_eq!(cluster.edges[0].metric("nigh_sibling_copies_total"), 1);
+    assert!(holds(&cluster.edges[owner], &target));
+    // The tags came with it, so that it can be forgotten by them.
+    let purged = cluster.edges[0].tell_admin("POST", "/v1/purge?tag=all", "", "");
+    assert_eq!(purged.status(), 200);
+    assert!(!holds(&cluster.edges[0], &target) && holds(&cluster.edges[owner], &target));
+}
+
+#[test]
+fn a_copy_whose_time_is_over_is_confirmed_by_its_owner_and_not_by_the_origin() {
+    let origin = telling();
+    let cluster = Cluster::start("confirmed", &origin, 3, "");
+    let (target, _) = elsewhere(&cluster, 0);
+    cluster.edges[0].get(&target);
+    assert!(holds(&cluster.edges[0], &target));
+    let before = origin.requests();
+    let expired = "Cache-Control: max-age=1000, min-fresh=11\r\n";
+    let response = cluster.edges[0].client().get_with(&target, expired);
+    let caches = caches(&response);
+    assert!(caches.last().unwrap().contains("fwd=request; fwd-status=304"), "{caches:?}");
+    assert_eq!((response.text(), origin.requests()), (&*target, before));
+}
+
+#[test]
+fn who_plays_an_edge_to_the_clients_door_gains_nothing() {
+    let origin = telling();
+    let cluster = Cluster::start("played", &origin, 2, "");
+    let mark = "\"eu-2\";scheme=https;for=\"203.0.113.9\"";
+    let (target, _) = elsewhere(&cluster, 0);
+    for name in ["Nigh-Hop", "nigh-hop", "Nigh_Hop", "NIGH_HOP"] {
+        let line = format!("{name}: {mark}\r\n");
+        let response = cluster.edges[0].client().get_with(&target, &line);
+        assert_eq!(caches(&response).len(), 2, "{name}: it went to the owner");
+        let uncached = cluster.edges[0].client().get_with(&format!("/{name}"), &line);
+        assert!(!uncached.has("surrogate-key"), "{name}");
+    }
+    for head in origin.heads() {
+        assert!(head.fields.iter().all(|(name, _)| !name.starts_with("nigh")), "{head:?}");
+        assert_eq!(head.first("x-forwarded-proto"), "http");
+        assert_eq!(head.first("x-forwarded-for"), "127.0.0.1");
+    }
+}
+
+/// A request as an edge sends it.
+fn marked(path: &str, from: &str) -> http::Request<crate::support::h2::Content> {
+    let mark = format!("\"{from}\";scheme=http;for=\"203.0.113.9\"");
+    request("GET", path, &[("nigh-hop", &mark)]).body(empty()).unwrap()
+}
+
+#[test]
+fn only_edges_of_the_cluster_come_in_as_such() {
+    let origin = telling();
+    let cluster = Cluster::start("strangers", &origin, 2, "");
+    let name = "eu-2.eu.nigh.internal";
+    let (own, other) = (cluster.authority.certify(name), Authority::new().certify(name));
+    let got = cluster.ask_as(0, Some(&own), marked("/a", "eu-2")).unwrap();
+    assert_eq!((got.status.as_u16(), &got.body[..]), (200, &b"/a"[..]));
+    assert_eq!(got.fields["surrogate-key"], "all");
+    let seen = origin.last();
+    assert_eq!(seen.first("x-forwarded-for"), "203.0.113.9");
+    assert!(!seen.has("nigh-hop"));
+    let asked = origin.requests();
+    let elsewhere = cluster.authority.certify("eu-2.us.nigh.internal");
+    let unlisted = cluster.authority.certify("eu-9.eu.nigh.internal");
+    for (shown, from) in [
+        (None, "eu-2"),
+        (Some(&other), "eu-2"),
+        (Some(&elsewhere), "eu-2"),
+        (Some(&unlisted), "eu-2"),
+        (Some(&own), "eu-9"),
+    ] {
+        let got: Option<Got> = cluster.ask_as(0, shown, marked("/b", from));
+        assert!(got.is_none(), "{from}: {got:?}");
+    }
+    let unmarked = request("GET", "/b", &[]).body(empty()).unwrap();
+    assert!(cluster.ask_as(0, Some(&own), unmarked).is_none());
+    assert_eq!(origin.requests(), asked);
+}
+
+#[test]
+fn a_request_from_another_edge_goes_to_no_third() {
+    let origin = telling();
+    let cluster = Cluster::start("one-hop", &origin, 3, "");
+    let own = cluster.authority.certify("eu-2.eu.nigh.internal");
+    let (target, _) = elsewhere(&cluster, 0);
+    let before = cluster.metric("nigh_sibling_requests_total");
+    let got = cluster.ask_as(0, Some(&own), marked(&target, "eu-2")).unwrap();
+    assert_eq!(got.status, 200);
+    assert_eq!(cluster.metric("nigh_sibling_requests_total"), before);
+}
+
+#[test]
+fn an_edge_that_has_no_such_site_is_passed_by() {
+    let origin = telling();
+    let cluster = Cluster::start("sites", &origin, 2, "");
+    let own = cluster.authority.certify("eu-2.eu.nigh.internal");
+    let (target, _) = elsewhere(&cluster, 0);
+    cluster.rewrite(1, |text| text.replace("host = \"*\"", "host = \"other.example\""));
+    cluster.edges[1].hang_up();
+    cluster.edges[1].line("the sites are new");
+    let got = cluster.ask_as(1, Some(&own), marked("/a", "eu-1")).unwrap();
+    assert_eq!((got.status.as_u16(), &got.fields["nigh-hop"]), (421, &"declined".parse().unwrap()));
+    let response = cluster.edges[0].get(&target);
+    assert_eq!((response.status(), caches(&response).len()), (200, 1), "{response:?}");
+    assert!(holds(&cluster.edges[0], &target), "it answers for it now");
+}
+
+#[test]
+fn when_an_edge_dies_its_successors_answer_for_it() {
+    let origin = telling();
+    let mut cluster = Cluster::start("dies", &origin, 3, "");
+    let mut client = cluster.edges[0].client();
+    for target in (0..URLS).map(target) {
+        client.get(&target);
+    }
+    let held = cluster.edges[2].metric("nigh_store_objects");
+    assert!(held > 0);
+    // It is killed.
+    drop(cluster.edges.remove(2));
+    for edge in &cluster.edges {
+        let mut client = edge.client();
+        for target in (0..URLS).map(target) {
+            let response = client.get(&target);
+            assert_eq!((response.status(), response.text()), (200, &*target));
+        }
+    }
+    let again = asked(&origin).values().filter(|times| **times == 2).count() as u64;
+    assert_eq!(again, held, "its share was fetched once more, by its successors");
+    assert_eq!(origin.requests() as u64, URLS as u64 + held);
+    // It is not tried again each time.
+    assert!(cluster.metric("nigh_sibling_failures_total") < held / 2);
+}
+
+#[test]
+fn what_is_one_clients_alone_goes_to_the_origin_at_once() {
+    let origin = Origin::saying(ok("max-age=1000", "x"));
+    let cluster =
+        Cluster::start("alone", &origin, 2, "[[site.path]]\nmatch = \"/by\"\nbypass = true\n");
+    for number in 0..20 {
+        let mut client = cluster.edges[0].client();
+        client.get_with(&target(number), "Authorization: Basic YTpi\r\n");
+        client.ask("POST", &target(number), "Content-Length: 0\r\n");
+        client.response();
+        client.get("/by");
+    }
+    assert_eq!(origin.requests(), 60);
+    assert_eq!(cluster.metric("nigh_sibling_requests_total"), 0);
+}
+
+#[test]
+fn what_may_not_be_kept_makes_the_detour_once() {
+    let origin = Origin::saying(ok("no-store", "x"));
+    let cluster = Cluster::start("unkept", &origin, 2, "");
+    for number in 0..20 {
+        (0..3).for_each(|_| assert_eq!(cluster.edges[0].get(&target(number)).text(), "x"));
+    }
+    let travelled = cluster.metric("nigh_sibling_requests_total");
+    assert!((1..=20).contains(&travelled), "{travelled}");
+    assert_eq!(origin.requests(), 60);
+}
+
+#[test]
+fn rules_of_a_site_are_applied_once_and_by_whom_they_are_for() {
+    let origin = telling();
+    let rule = "[[site.path]]\nmatch = \"/\"\nallow = \"127.0.0.0/8\"\nttl = \"1h\"\n\
+        set_response_fields = \"X-Rule: set\"\nremove_response_fields = \"X-Gone\"\n";
+    let cluster = Cluster::start("rules", &origin, 2, rule);
+    let own = cluster.authority.certify("eu-2.eu.nigh.internal");
+    // The client that the mark names would not be let in here: where it came in, it was.
+    let got = cluster.ask_as(0, Some(&own), marked("/a", "eu-2")).unwrap();
+    assert_eq!(got.status, 200);
+    let (target, _) = elsewhere(&cluster, 0);
+    let response = cluster.edges[0].get(&target);
+    assert_eq!(response.all("x-rule").collect::<Vec<_>>(), ["set"]);
+}
+
+const SLICE: usize = 64 * 1024;
+/// Forty slices.
+const LENGTH: usize = 40 * SLICE;
+
+fn large() -> String {
+    (0..LENGTH / 8).map(|at| format!("{:08}", at * 8)).collect()
+}
+
+/// An origin of one large object, which serves ranges of it.
+fn large_origin() -> Origin {
+    let body = large();
+    Origin::answering(move |head| {
+        let lines = "Cache-Control: max-age=1000\r\nAccept-Ranges: bytes\r\nETag: \"1\"\r\n";
+        let range = head.first("range").strip_prefix("bytes=").and_then(|it| it.split_once('-'));
+        let Some((first, last)) = range else { return answer(lines, &body) };
+        let first: usize = first.parse().unwrap();
+        let end = last.parse().map_or(LENGTH, |last: usize| (last + 1).min(LENGTH));
+        let lines = format!("{lines}Content-Range: bytes {first}-{}/{LENGTH}\r\n", end - 1);
+        answer(&lines, &body[first..end]).replacen("200 OK", "206 Partial Content", 1)
+    })
+}
+
+/// How often the origin was asked for each slice.
+fn slices(origin: &Origin) -> Vec<usize> {
+    let mut counts = vec![0; LENGTH / SLICE];
+    for head in origin.heads() {
+        let range = head.first("range");
+        let (first, last) = range.trim_start_matches("bytes=").split_once('-').unwrap_or(("", ""));
+        if let (Ok(first), Ok(last)) = (first.parse::<usize>(), last.parse::<usize>())
+            && last - first + 1 == SLICE
+        {
+            counts[first / SLICE] += 1;
+        }
+    }
+    counts
+}
+
+fn assert_spread(cluster: &Cluster) {
+    for edge in &cluster.edges {
+        let bytes = edge.metric("nigh_store_bytes");
+        assert!(bytes > 2 * SLICE as u64 && bytes < 30 * SLICE as u64, "{bytes}");
+    }
+}
+
+#[test]
+fn ranges_of_a_large_object_are_spread_over_all_edges_and_fetched_once() {
+    let origin = large_origin();
+    let cluster = Cluster::start("ranges", &origin, 3, "");
+    let body = large();
+    for edge in &cluster.edges {
+        let mut client = edge.client();
+        for index in (0..LENGTH / SLICE).rev() {
+            let (first, end) = (index * SLICE + 5, (index + 1) * SLICE - 5);
+            let line = format!("Range: bytes={first}-{}\r\n", end - 1);
+            let response = client.get_with("/", &line);
+            assert_eq!(response.status(), 206);
+            assert!(response.text() == &body[first..end], "slice {index}");
+        }
+    }
+    assert_eq!(slices(&origin), vec![1; LENGTH / SLICE]);
+    assert_spread(&cluster);
+}
+
+#[test]
+fn a_large_object_is_brought_together_from_all_edges() {
+    let origin = large_origin();
+    let cluster = Cluster::start("whole", &origin, 3, "");
+    for edge in &cluster.edges {
+        let response: Response = edge.get("/");
+        assert_eq!(response.status(), 200);
+        assert!(response.text() == large());
+    }
+    // The first one came with the answer for the whole.
+    assert_eq!(slices(&origin)[1..], vec![1; LENGTH / SLICE - 1]);
+    assert_eq!(origin.heads().iter().filter(|head| !head.has("range")).count(), 1);
+    assert_spread(&cluster);
+}
