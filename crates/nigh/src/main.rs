@@ -8,6 +8,7 @@ mod control;
 mod demo;
 mod edge;
 mod explain;
+mod forget;
 mod handover;
 mod lifecycle;
 mod locate;

@@ -107,7 +107,8 @@ impl Durable {
     pub(super) fn commit(&self, transaction: &Transaction, now: Time) -> Result<Revision, Error> {
         self.change(now, |state| {
             let step = state.plan(transaction, now)?;
-            let latest = step.commit.as_ref().map_or(state.revision(), |commit| commit.revision);
+            let latest =
+                step.commit.as_ref().map_or_else(|| state.revision(), |commit| commit.revision);
             Ok((latest, Some(step)))
         })
     }
@@ -200,5 +201,5 @@ fn located(error: ReadError, path: &Path) -> OpenError {
 
 fn sync_directory(path: &Path) -> io::Result<()> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
+    File::open(parent.unwrap_or_else(|| Path::new(".")))?.sync_all()
 }

@@ -9,7 +9,7 @@ mod killed;
 mod power;
 mod simulated;
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use nigh_cluster::control::{
     Change, Condition, Control, Error, Key, LeaseId, Prefix, Revision, TTL_MIN, Transaction, Ttl,
