@@ -62,6 +62,9 @@ const VARNISHTEST: Program = Program { name: "varnishtest", probe: &[], package:
 const ETCD_TESTS: [&str; 8] =
     ["test", "--locked", "--package", "nigh-net", "--features", "etcd", "--lib", "--no-run"];
 
+/// nigh with that engine.
+const ETCD_NIGH: [&str; 6] = ["build", "--locked", "--package", "nigh", "--features", "etcd"];
+
 /// A script that takes longer has failed.
 const SCRIPT_LIMIT: &str = "300";
 /// The same for a test case of varnishtest.
@@ -92,8 +95,9 @@ pub(crate) fn run() -> Result<(), Failure> {
     ])?;
     let workspace = Workspace::read()?;
     let nigh = workspace.build_release()?;
-    // Before the scripts, whose time is limited: etcd.sh runs these.
+    // Before the scripts, whose time is limited: etcd.sh and cluster-purge.sh run these.
     command::run(cargo().args(ETCD_TESTS))?;
+    command::run(cargo().args(ETCD_NIGH))?;
     let folder = workspace.root.join("tests/foreign");
 
     let mut passed = 0;

@@ -114,6 +114,8 @@ pub enum Reason {
     RequestMinFresh,
     /// It is stale.
     Stale,
+    /// It may have been purged without this edge having heard of it.
+    PurgesUnknown,
 }
 
 impl Reason {
@@ -131,6 +133,7 @@ impl Reason {
             Self::RequestMaxAge => "request-max-age",
             Self::RequestMinFresh => "request-min-fresh",
             Self::Stale => "stale",
+            Self::PurgesUnknown => "purges-unknown",
         }
     }
 }

@@ -3,7 +3,7 @@
 //! else.
 //!
 //! ```text
-//! Nigh-Hop: "eu-1";scheme=https;for="192.0.2.7";slice=1048576
+//! Nigh-Hop: "eu-1";scheme=https;for="192.0.2.7";slice=1048576;purges=17
 //! ```
 
 use std::{fmt, net::IpAddr};
@@ -18,7 +18,7 @@ pub const NAME: &str = "nigh-hop";
 /// What the field says of an answer that is none: another edge is to be asked.
 pub const DECLINED: &str = "declined";
 
-/// Bytes of the longest mark that is read: a name, an address and a number.
+/// Bytes of the longest mark that is read: a name, an address and two numbers.
 const LENGTH_MAX: usize = 512;
 
 /// Who sent a request on, and on whose behalf.
@@ -32,6 +32,9 @@ pub struct Mark<'a> {
     pub client: IpAddr,
     /// It brings together slices of so many bytes itself, and wants the first one of what is sliced so.
     pub slice: Option<u64>,
+    /// The purge up to which it has forgotten; 0 where there was none. Who has not come so far gives it
+    /// nothing unvalidated.
+    pub purges: u64,
 }
 
 impl<'a> Mark<'a> {
@@ -41,25 +44,27 @@ impl<'a> Mark<'a> {
         let text = std::str::from_utf8(value).ok().filter(|text| text.len() <= LENGTH_MAX)?;
         let mut parts = text.split(';').map(|part| part.trim_matches(' '));
         let from = unquoted(parts.next()?)?;
-        let (mut scheme, mut client, mut slice) = (None, None, None);
+        let (mut scheme, mut client, mut slice, mut purges) = (None, None, None, 0);
         for part in parts {
             match part.split_once('=')? {
                 ("scheme", "http") => scheme = Some(Scheme::Http),
                 ("scheme", "https") => scheme = Some(Scheme::Https),
                 ("for", address) => client = Some(unquoted(address)?.parse().ok()?),
                 ("slice", bytes) => slice = Some(bytes.parse().ok().filter(|&it| it > 0)?),
+                ("purges", number) => purges = number.parse().ok()?,
                 _ => {}
             }
         }
-        Some(Self { from, scheme: scheme?, client: client?, slice })
+        Some(Self { from, scheme: scheme?, client: client?, slice, purges })
     }
 }
 
 impl fmt::Display for Mark<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { from, scheme, client, slice } = self;
+        let Self { from, scheme, client, slice, purges } = self;
         write!(f, "\"{from}\";scheme={};for=\"{client}\"", scheme.as_str())?;
-        slice.map_or(Ok(()), |bytes| write!(f, ";slice={bytes}"))
+        slice.map_or(Ok(()), |bytes| write!(f, ";slice={bytes}"))?;
+        if *purges > 0 { write!(f, ";purges={purges}") } else { Ok(()) }
     }
 }
 
@@ -82,9 +87,10 @@ mod tests {
 
     #[test]
     fn what_was_written_is_read() {
-        for (client, slice) in [("192.0.2.7", None), ("2001:db8::7", Some(1 << 20))] {
+        let marks = [("192.0.2.7", None, 0), ("2001:db8::7", Some(1 << 20), 17)];
+        for (client, slice, purges) in marks {
             let client = client.parse().unwrap();
-            let mark = Mark { from: "eu-1", scheme: Scheme::Https, client, slice };
+            let mark = Mark { from: "eu-1", scheme: Scheme::Https, client, slice, purges };
             assert_eq!(Mark::parse(mark.to_string().as_bytes()), Some(mark));
         }
     }
@@ -107,6 +113,7 @@ mod tests {
             "\"a\";scheme=http;for=\"here\"",
             "\"a\";scheme=http;for=\"::1\";slice=0",
             "\"a\";scheme=http;for=\"::1\";slice=x",
+            "\"a\";scheme=http;for=\"::1\";purges=-1",
             "\"a\";scheme=http;for=\"::1\";",
             "\"\";scheme=http;for=\"::1\"",
         ] {

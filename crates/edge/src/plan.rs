@@ -37,6 +37,9 @@ pub struct Request<'a, F> {
     pub upgrade: bool,
     /// Whether the operator lets it go by the cache.
     pub bypass: bool,
+    /// Whether all is forgotten that was purged: otherwise what is stored is validated before it answers,
+    /// and stands in for nobody.
+    pub trusted: bool,
 }
 
 /// What is to be done with a request.
@@ -87,6 +90,8 @@ pub struct Fetch {
     pub stale: Option<Object>,
     /// How.
     pub manner: Manner,
+    /// Whether what is stored, or was asked for by others, may answer: [`Request::trusted`].
+    pub trusted: bool,
 }
 
 /// How a request goes to the origin.
@@ -133,7 +138,9 @@ pub fn plan<F: Fields>(
 ) -> Plan {
     scratch.clear();
     let directives = RequestDirectives::parse(request.fields);
-    let fetch = |status, stale, manner| Plan::Fetch(Fetch { directives, status, stale, manner });
+    let trusted = request.trusted;
+    let fetch =
+        |status, stale, manner| Plan::Fetch(Fetch { directives, status, stale, manner, trusted });
     match *request.method {
         Method::TRACE => return Plan::Refuse(Problem::TraceRefused),
         Method::CONNECT => return Plan::Refuse(Problem::ConnectRefused),
@@ -177,7 +184,11 @@ pub fn plan<F: Fields>(
         return fetch(CacheStatus::forwarded(why), None, manner());
     };
     let ttl = object.terms().ttl(now);
-    let reuse = object.terms().reuse(&directives, now);
+    let reuse = match object.terms().reuse(&directives, now) {
+        reuse @ Reuse::Validate(_) => reuse,
+        reuse if trusted => reuse,
+        _ => Reuse::Validate(Reason::PurgesUnknown),
+    };
     if let Reuse::Validate(reason) = reuse {
         if directives.only_if_cached {
             return Plan::Refuse(Problem::OnlyIfCached);
@@ -224,7 +235,7 @@ pub fn plan<F: Fields>(
 
 impl Fetch {
     /// The stored response to fall back on, when the origin gives `status` or, for `None`, no answer
-    /// at all.
+    /// at all. None if it may have been purged.
     pub fn fallback(
         &self,
         method: &Method,
@@ -232,7 +243,7 @@ impl Fetch {
         status: Option<StatusCode>,
         now: Wall,
     ) -> Option<Hit> {
-        let object = self.stale.as_ref()?;
+        let object = self.stale.as_ref().filter(|_| self.trusted)?;
         let (allowed, detail) = match status {
             // RFC 5861, section 4.
             Some(status) if matches!(status.as_u16(), 500 | 502 | 503 | 504) => {

@@ -3,7 +3,7 @@
 //! ```text
 //! listen -> tls -> serve_http1 | serve_http2 -> service -> sites -> upstream -> origin
 //!                                                   |-> siblings -> origin
-//!                                                   \-> store (nigh-cache)
+//!                                                   \-> store (nigh-cache), as far as trusted
 //! ```
 //! Everything but the store belongs to one thread: a current-thread runtime a core.
 //!
@@ -37,5 +37,6 @@ pub mod service;
 pub mod siblings;
 pub mod sites;
 pub mod tls;
+pub mod trusted;
 mod tunnel;
 pub mod upstream;

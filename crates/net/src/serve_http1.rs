@@ -85,6 +85,8 @@ pub(crate) struct Client {
 pub(crate) struct Sibling {
     /// It brings together slices of so many bytes itself.
     pub(crate) slice: Option<u64>,
+    /// The purge up to which it has forgotten.
+    pub(crate) purges: u64,
 }
 
 impl Client {

@@ -185,6 +185,7 @@ mod tests {
         origin::{self, Origin},
         service::{Limits, Shared},
         sites::Sites,
+        trusted::Trusted,
     };
 
     const DATA: u8 = 0;
@@ -243,7 +244,7 @@ mod tests {
                     None,
                 )),
                 Identity::new(1),
-                Shared::new(limits),
+                Shared::new(limits, Trusted::always()),
                 Registry::default().register(),
                 None,
                 None,

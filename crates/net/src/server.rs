@@ -38,6 +38,7 @@ use crate::{
     service::{Limits, Phase, Service, Shared},
     siblings::{self, Members, Siblings},
     sites::{Sites, Snapshot},
+    trusted::Trusted,
 };
 
 /// How often a worker goes round at least, and hands over its log lines, however few.
@@ -86,6 +87,8 @@ pub struct Settings {
     pub forward: Option<Arc<Proxy>>,
     /// The cluster that this edge is one of, if it is.
     pub cluster: Option<siblings::Settings>,
+    /// Whether what is stored may be served.
+    pub trusted: Arc<Trusted>,
     /// Tells this edge from every other in CDN-Loop.
     pub nonce: u32,
     /// How the access log looks, if there is one.
@@ -258,7 +261,7 @@ impl Bound {
         }
         let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtimes = (0..workers).map(|_| runtime()).collect::<Result<_, _>>()?;
-        let shared = Shared::new(settings.terms.limits.clone());
+        let shared = Shared::new(settings.terms.limits.clone(), Arc::clone(&settings.trusted));
         Ok(Self { settings: Arc::new(settings), listening, runtimes, shared })
     }
 

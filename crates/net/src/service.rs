@@ -72,6 +72,7 @@ use crate::{
     serve_http1::{Client, Sibling},
     siblings::Siblings,
     sites::{Route, Sites},
+    trusted::Trusted,
 };
 
 /// How long a client that sent `Expect: 100-continue` is left waiting for the origin's word.
@@ -237,14 +238,16 @@ pub struct Shared {
     pub clients: Option<Arc<Clients>>,
     /// What all buffers take.
     pub buffers: Arc<Account>,
+    /// Whether what is stored may be served.
+    pub trusted: Arc<Trusted>,
     /// A core needs room and has no connection that waits: another one may have.
     room_wanted: Arc<AtomicBool>,
 }
 
 impl Shared {
-    pub(crate) fn new(limits: Limits) -> Self {
+    pub(crate) fn new(limits: Limits, trusted: Arc<Trusted>) -> Self {
         let (clients, buffers) = (Clients::new(&limits.clients), Account::new(limits.buffers));
-        Self { limits, clients, buffers, room_wanted: Arc::default() }
+        Self { limits, clients, buffers, trusted, room_wanted: Arc::default() }
     }
 }
 
@@ -318,6 +321,11 @@ impl Service {
     /// What all cores count together.
     pub(crate) fn shared(&self) -> &Shared {
         &self.shared
+    }
+
+    /// Whether what is stored may answer whoever asks now, itself or through a sibling.
+    pub(crate) fn trusts(&self, sibling: Option<Sibling>) -> bool {
+        self.shared.trusted.allows(sibling.map_or(0, |sibling| sibling.purges))
     }
 
     /// Whether a request is one too many of its client's network. That counts it.
@@ -564,9 +572,9 @@ impl Service {
         if self.identity.is_loop(request.fields.values("cdn-loop")) {
             return Plan::Refuse(Problem::Loop);
         }
-        let plan::Request { method, fields, has_body, upgrade, bypass } = *request;
+        let plan::Request { method, fields, has_body, upgrade, bypass, trusted } = *request;
         let fields = &Seen::new(fields, rule);
-        let request = &plan::Request { method, fields, has_body, upgrade, bypass };
+        let request = &plan::Request { method, fields, has_body, upgrade, bypass, trusted };
         let key = self.store.key(key);
         for _ in 0..LOOKS_MAX {
             let hit = match plan::plan(request, &self.store, key, clock::now(), selecting) {

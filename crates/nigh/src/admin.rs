@@ -46,6 +46,7 @@ pub(crate) use self::{
     events::{Events, watch},
     listen::Bound,
     prefetch::{CONCURRENCY_MAX, URLS_MAX},
+    purge::forget,
     recent::Recent,
     token::Token,
 };

@@ -85,18 +85,37 @@ impl Edge {
 
     /// What it answers to a question.
     pub(crate) fn ask(&self, method: Method, path: &str) -> anyhow::Result<Value> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(self.answer(method, path))
+        self.ask_within(PATIENCE, method, path)
     }
 
-    /// The same, within a runtime.
+    /// The same, to a question that may take longer than others.
+    pub(crate) fn ask_within(
+        &self,
+        patience: Duration,
+        method: Method,
+        path: &str,
+    ) -> anyhow::Result<Value> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(self.answer_within(patience, method, path))
+    }
+
+    /// What it answers, within a runtime.
     pub(crate) async fn answer(&self, method: Method, path: &str) -> anyhow::Result<Value> {
+        self.answer_within(PATIENCE, method, path).await
+    }
+
+    async fn answer_within(
+        &self,
+        patience: Duration,
+        method: Method,
+        path: &str,
+    ) -> anyhow::Result<Value> {
         let asking = async {
             let response = self.send(method, path, Bytes::new()).await?;
             let content = Limited::new(response.into_body(), ANSWER_MAX).collect().await;
             content.map_err(|error| anyhow::anyhow!("the answer broke off: {error}"))
         };
-        let content = timeout(PATIENCE, asking).await;
+        let content = timeout(patience, asking).await;
         let content = content.with_context(|| format!("{} does not answer", self.address))??;
         serde_json::from_slice(&content.to_bytes()).context("that is no nigh edge")
     }

@@ -5,7 +5,7 @@ use std::{
     net::SocketAddr,
     os::fd::OwnedFd,
     path::Path,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
@@ -30,6 +30,7 @@ use nigh_net::{
     siblings,
     sites::{self, Snapshot},
     tls::{self, Certified, Presented},
+    trusted::Trusted,
     upstream::Member,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -39,6 +40,7 @@ use crate::{
     admin::{self, Drain, Events, Recent, Token},
     cli,
     control::{self, Control, Lines, Now},
+    forget::{self, Forgetting},
     handover::{self, Given, Program, Successor},
     lifecycle::{self, End, Signals, Watchdog},
     privileges::Intended,
@@ -62,6 +64,8 @@ pub(crate) struct Running {
     pub(crate) events: Events,
     pub(crate) recent: Recent,
     pub(crate) drain: Drain,
+    /// Set from when the edge lives, if its cluster forgets together.
+    pub(crate) forgetting: OnceLock<Forgetting>,
 }
 
 impl Running {
@@ -156,6 +160,7 @@ impl Edge {
             events: Events::default(),
             recent: Recent::default(),
             drain: Drain::default(),
+            forgetting: OnceLock::new(),
         };
         Ok(Self { running: Arc::new(running), server, log, disk: writer, admin })
     }
@@ -304,6 +309,7 @@ async fn live(
     for (mode, address) in edge.redirected(running.now().settings.forward.as_ref()) {
         info!("redirected clients on {mode}://{address}");
     }
+    forget::start(&running).await?;
     edge.serve_admin()?;
     tokio::spawn(admin::watch(Arc::clone(&running)));
     manager.ready(&lifecycle::status(&edge));
@@ -341,6 +347,10 @@ async fn make_room(
     watchdog: &mut Watchdog,
     manager: &Manager,
 ) -> anyhow::Result<()> {
+    // From here on the new process says how far this edge has come.
+    if let Some(forgetting) = edge.running.forgetting.get() {
+        forgetting.stop().await;
+    }
     let writer = edge.leave();
     let letting_go = tokio::task::spawn_blocking(move || {
         writer.into_iter().for_each(handover::disk::let_go);
@@ -583,8 +593,17 @@ fn server_settings(
         },
         forward,
         cluster,
+        trusted: trusted(settings),
         nonce: nonce(),
         log_format: node.access_log.as_ref().map(|_| node.log_format),
+    }
+}
+
+/// Without control state an edge forgets by itself, and hears of every purge; with it, it has to hear first.
+fn trusted(settings: &Settings) -> Arc<Trusted> {
+    match &settings.cluster {
+        Some(Cluster { control: Some(_), .. }) => Trusted::not_yet(),
+        _ => Trusted::always(),
     }
 }
 

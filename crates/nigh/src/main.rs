@@ -9,6 +9,7 @@ mod control;
 mod demo;
 mod edge;
 mod explain;
+mod forget;
 mod handover;
 mod lifecycle;
 mod locate;

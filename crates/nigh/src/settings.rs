@@ -31,7 +31,7 @@ use crate::cli::ListenAddress;
 
 pub(crate) use admin::AdminAddress;
 pub(crate) use clients::min_rate;
-pub(crate) use cluster::Cluster;
+pub(crate) use cluster::{Cluster, Kept};
 pub(crate) use difference::{Difference, waiting};
 pub(crate) use file::{FILE_MAX, Unusable, buffers, parse, read};
 pub(crate) use forward::Forward;

@@ -136,15 +136,19 @@ impl Holder {
         self.reached
     }
 
+    /// Until when what it holds may be served at most; none if it may not.
+    pub const fn trusted_until(&self) -> Option<Time> {
+        match self.standing {
+            Standing::Present { until, .. } => Some(until),
+            _ => None,
+        }
+    }
+
     /// Whether what it holds may be served to somebody who has come as far as `asker`: a sibling says
     /// so with its request, and for a client it is 0.
     pub fn trust(&self, now: Time, asker: u64) -> Trust {
-        match self.standing {
-            Standing::Present { until, .. } if now < until && asker <= self.reached => {
-                Trust::Stored
-            }
-            _ => Trust::Validated,
-        }
+        let is_trusted = self.trusted_until().is_some_and(|until| now < until);
+        if is_trusted && asker <= self.reached { Trust::Stored } else { Trust::Validated }
     }
 
     /// What to ask control state for now, if anything. Every question is answered by

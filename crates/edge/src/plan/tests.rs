@@ -33,8 +33,14 @@ fn plan_of(store: &Store, request: &Request<'_, HeaderMap>, age: u64) -> Plan {
 }
 
 fn ask(store: &Store, method: &Method, lines: Lines<'_>, age: u64) -> Plan {
-    let request =
-        Request { method, fields: &fields(lines), has_body: false, upgrade: false, bypass: false };
+    let request = Request {
+        method,
+        fields: &fields(lines),
+        has_body: false,
+        upgrade: false,
+        bypass: false,
+        trusted: true,
+    };
     plan_of(store, &request, age)
 }
 
@@ -98,6 +104,7 @@ fn a_websocket_is_tunnelled_past_what_is_stored() {
             has_body: false,
             upgrade: true,
             bypass: false,
+            trusted: true,
         };
         let plan = plan_of(&store, &request, 0);
         assert_eq!(words(&plan), "nigh; fwd=bypass; detail=upgrade", "{offer}");
@@ -111,8 +118,14 @@ fn what_goes_by_the_cache_is_fetched_alone_though_it_is_stored() {
     put(&store, &[], 200, &[("cache-control", "max-age=100")], b"stored");
     let by = |method: &Method, lines: Lines<'_>| {
         let fields = fields(lines);
-        let request =
-            Request { method, fields: &fields, has_body: false, upgrade: false, bypass: true };
+        let request = Request {
+            method,
+            fields: &fields,
+            has_body: false,
+            upgrade: false,
+            bypass: true,
+            trusted: true,
+        };
         plan_of(&store, &request, 1)
     };
     for method in [Method::GET, Method::HEAD, Method::DELETE] {
@@ -140,7 +153,14 @@ fn an_upgrade_that_is_no_websocket_by_get_is_as_if_it_was_not_offered() {
         let fields = fields(&[("upgrade", offer)]);
         let plan = plan_of(
             &store,
-            &Request { method: &method, fields: &fields, has_body, upgrade, bypass: false },
+            &Request {
+                method: &method,
+                fields: &fields,
+                has_body,
+                upgrade,
+                bypass: false,
+                trusted: true,
+            },
             0,
         );
         assert_eq!(words(&plan), expected, "{method} {offer} {upgrade} {has_body}");
@@ -166,8 +186,14 @@ fn what_has_content_or_is_neither_get_nor_head_goes_to_the_origin_alone() {
         ("get", false),
     ] {
         let (method, fields) = (method(name), fields(&[("cache-control", "max-stale")]));
-        let request =
-            Request { method: &method, fields: &fields, has_body, upgrade: false, bypass: false };
+        let request = Request {
+            method: &method,
+            fields: &fields,
+            has_body,
+            upgrade: false,
+            bypass: false,
+            trusted: true,
+        };
         let plan = plan_of(&store, &request, 0);
         assert_eq!(words(&plan), "nigh; fwd=method", "{name} {has_body}");
         let fetch = fetch(plan);
@@ -444,6 +470,7 @@ fn the_values_that_select_a_variant_are_left_for_whoever_fetches() {
             has_body: false,
             upgrade: false,
             bypass: false,
+            trusted: true,
         };
         let _ = plan(&request, &store, key(&store), at_age(80), &mut scratch);
         scratch
@@ -583,5 +610,49 @@ fn what_stands_in_answers_the_request_as_it_was_asked() {
         let found = fetch.fallback(&method, &fields(lines), None, at_age(80));
         let found = found.map(|hit| (hit.reply.shape.status(&hit.object), read(hit).len()));
         assert_eq!(found, expected, "{name} {lines:?}");
+    }
+}
+
+/// What is planned for an edge that may have missed a purge.
+fn untrusted(store: &Store, method: &Method, lines: Lines<'_>, age: u64) -> Plan {
+    let request = Request {
+        method,
+        fields: &fields(lines),
+        has_body: false,
+        upgrade: false,
+        bypass: false,
+        trusted: false,
+    };
+    plan_of(store, &request, age)
+}
+
+#[test]
+fn what_may_have_been_purged_is_validated_before_it_answers_be_it_fresh_or_stale() {
+    let lines = [("cache-control", "max-age=60, stale-while-revalidate=60"), ("etag", "\"a\"")];
+    let store = holding(&lines);
+    for (asked, age) in [("", 0), ("", 59), ("", 80), ("max-stale=100", 130)] {
+        let asked = [("cache-control", asked)];
+        assert!(matches!(get(&store, &asked, age), Plan::Answer(_)), "it is trusted otherwise");
+        let plan = untrusted(&store, &Method::GET, &asked, age);
+        assert_eq!(words(&plan), "nigh; fwd=stale; detail=purges-unknown", "at {age}");
+        assert_eq!(how(plan), (Manner::Shared, true));
+    }
+    // Another reason is said as ever.
+    let plan = untrusted(&store, &Method::GET, &[("cache-control", "no-cache")], 0);
+    assert_eq!(words(&plan), "nigh; fwd=request; detail=request-no-cache");
+    let plan = untrusted(&store, &Method::GET, &[("cache-control", "only-if-cached")], 0);
+    assert_eq!(words(&plan), "only-if-cached");
+}
+
+#[test]
+fn what_may_have_been_purged_stands_in_for_nobody() {
+    let lines = [("cache-control", "max-age=60, stale-if-error=600"), ("etag", "\"a\"")];
+    let store = holding(&lines);
+    for failure in [Some(StatusCode::SERVICE_UNAVAILABLE), None] {
+        for age in [0, 80] {
+            let fetch = fetch(untrusted(&store, &Method::GET, &[], age));
+            let found = fetch.fallback(&Method::GET, &fields(&[]), failure, at_age(age));
+            assert!(found.is_none(), "{failure:?} at {age}");
+        }
     }
 }

@@ -150,6 +150,7 @@ impl<'h> Judged<'h> {
                     // Whoever is led through wants what CONNECT is for, under its limits.
                     upgrade: head.upgrade && !route.is_forward(),
                     bypass: rule.bypass,
+                    trusted: service.trusts(self.client.sibling),
                 };
                 match admitted {
                     Ok(()) => service.plan(&request, rule, &buffers.key, &mut buffers.selecting),

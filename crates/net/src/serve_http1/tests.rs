@@ -24,6 +24,7 @@ use crate::{
     origin::{self, Origin},
     service::{Limits, Service, Shared},
     sites::Sites,
+    trusted::Trusted,
 };
 
 const REQUEST: &[u8] = b"GET /a?b HTTP/1.1\r\nHost: www.example\r\nUser-Agent: test\r\n\
@@ -60,7 +61,7 @@ impl Asking {
             });
             let store = Store::new(store::Settings::new(ByteSize::new(16 << 20), 1));
             let (identity, counters) = (Identity::new(1), Registry::default().register());
-            let shared = Shared::new(Limits::default());
+            let shared = Shared::new(Limits::default(), Trusted::always());
             let sites = Sites::under(rule, origin);
             let service = Service::new(store, sites, identity, shared, counters, None, None);
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();

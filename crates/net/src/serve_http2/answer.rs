@@ -142,6 +142,7 @@ impl Answering {
                 has_body,
                 upgrade: false,
                 bypass: rule.bypass,
+                trusted: service.trusts(client.sibling),
             };
             match admitted {
                 Ok(()) => service.plan(&asked, rule, &buffers.key, &mut buffers.selecting),

@@ -60,6 +60,7 @@ impl Service {
             has_body: ask.has_content,
             upgrade: false,
             bypass: rule.bypass,
+            trusted: self.trusts(ask.sibling),
         };
         let mut selecting = Vec::new();
         let plan = self.plan(&request, rule, &ask.key, &mut selecting);

@@ -123,6 +123,11 @@ impl Service {
         let (reader, pilot) = match fetch.manner {
             Manner::Tunnel => return self.tunnel(ask, target, fetch).await,
             Manner::Alone => self.store.fly_alone(key),
+            // What others wait for may have been asked for before a purge that is not heard of yet.
+            Manner::Shared | Manner::Slice if !fetch.trusted => {
+                fetch.manner = fetch.manner.not_sliced();
+                self.store.fly_alone(key)
+            }
             Manner::Shared | Manner::Slice => {
                 match self.store.board(key, &ask.selecting, fetch.stale.as_ref()) {
                     Boarding::First(reader, pilot) => (reader, pilot),
@@ -308,7 +313,11 @@ impl Service {
         let slice = task.slice.map_or(0, |slice| slice.start / slice.len());
         let road = self.road(&task.ask, task.manner, slice);
         let is_own = matches!(road, Road::Origin);
-        if is_own && task.manner == Manner::Shared && task.validate.is_none() {
+        let may_be_made_of_another = is_own
+            && task.manner == Manner::Shared
+            && task.validate.is_none()
+            && self.trusts(task.ask.sibling);
+        if may_be_made_of_another {
             match self.compress_stored(pilot, &task.ask).await {
                 Ok(()) => return,
                 Err(back) => pilot = back,

@@ -72,6 +72,8 @@ impl Service {
             has_body: false,
             upgrade: false,
             bypass: rule.bypass,
+            // Nobody is answered with what is stored.
+            trusted: true,
         };
         let Plan::Fetch(fetch) = self.plan(&request, rule, &key, &mut selecting) else {
             return None;

@@ -239,6 +239,7 @@ impl Service {
                     status: CacheStatus::forwarded(Forward::Partial),
                     stale: None,
                     manner: Manner::Alone,
+                    trusted: self.trusts(ask.sibling),
                 };
                 let (unheard, _) = mpsc::channel(1);
                 Some(self.fetch(Rc::clone(ask), fetch, RequestBody::Empty, unheard).await)

@@ -79,9 +79,9 @@ impl Service {
             return None;
         }
         self.counters.sibling_served();
-        let Mark { scheme, client: address, slice, .. } = mark;
+        let Mark { scheme, client: address, slice, purges, .. } = mark;
         let address = SocketAddr::new(address, 0);
-        Some(Client { address, scheme, sibling: Some(Sibling { slice }), ..client })
+        Some(Client { address, scheme, sibling: Some(Sibling { slice, purges }), ..client })
     }
 
     /// Where a request goes. To another edge go those for what may be kept, once: a request that came from
@@ -138,6 +138,7 @@ impl Service {
             scheme: ask.scheme,
             client: ask.client.ip(),
             slice: self.store.slicing().map(|slicing| slicing.size.bytes()),
+            purges: self.shared.trusted.reached(),
         };
         let mark = HeaderValue::try_from(mark.to_string()).expect("it is visible ASCII");
         request.headers_mut().insert(hop::NAME, mark);

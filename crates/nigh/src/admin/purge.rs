@@ -2,12 +2,17 @@
 
 use std::time::Instant;
 
-use axum::{extract::State, http::Uri};
+use axum::{
+    extract::State,
+    http::{StatusCode, Uri},
+};
 use nigh_base::machine::DiskError;
 use nigh_cache::{
     disk::Queue,
-    purge::{Rule, TEXT_MAX, What},
+    key,
+    purge::{Rule, TEXT_MAX, What as Rules},
 };
+use nigh_cluster::forgetting::Reached;
 use nigh_edge::site::signed::redacted;
 use nigh_net::clock;
 use serde::Serialize;
@@ -17,40 +22,76 @@ use utoipa::ToSchema;
 use super::{
     Asked, Json,
     events::Event,
-    explain::{key_of, prefix_of},
+    explain::{Parts, key_of, prefix_of},
     problem::Problem,
     query::Query,
 };
-use crate::edge::Running;
+use crate::{
+    edge::Running,
+    forget::{Failed, Named, What},
+    settings::Cluster,
+};
 
 /// Letters of a host or a tag. Other caches take no longer ones either.
 const NAME_MAX: usize = 1024;
 
 /// What was done.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Default, Serialize, ToSchema)]
 pub(super) struct Purged {
-    /// The rule's number; null for URLs.
-    id: Option<u32>,
+    /// The rule's number, or in a cluster that forgets together that of its purge; null for URLs on one
+    /// edge.
+    id: Option<u64>,
     soft: bool,
-    /// Variants of the URLs that were in memory; null for a rule.
+    /// Variants of the URLs that were in memory; null for a rule, and in a cluster.
     variants: Option<usize>,
-    /// Whether it survives a crash; null without a disk.
+    /// Whether it survives a crash; null without a disk, and in a cluster.
     durable: Option<bool>,
     /// Why it is not durable.
     problem: Option<String>,
+    /// Whether no edge of the cluster serves it any more; false if some are still waited for. Null where
+    /// each edge forgets by itself.
+    done: Option<bool>,
+    /// The edges of the cluster, by name. Null where each edge forgets by itself.
+    edges: Option<Vec<At>>,
     /// How long it took.
     micros: u64,
 }
 
-/// What a query asks to be forgotten.
-#[derive(Debug)]
-enum Wanted {
-    Urls(Vec<String>),
-    Rule(What),
+/// How an edge stands with a purge.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct At {
+    name: String,
+    state: Standing,
+    /// From the purge's begin until that was known; null while it is waited for.
+    millis: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum Standing {
+    /// It has forgotten.
+    Forgotten,
+    /// It is not there: it validates what it has before it serves it, and forgets when it is back.
+    Lapsed,
+    /// It has not said a word yet, and may serve what was purged.
+    Waiting,
+}
+
+impl At {
+    fn of((name, reached): (&str, Reached)) -> Self {
+        let (state, after) = match reached {
+            Reached::Forgotten(after) => (Standing::Forgotten, Some(after)),
+            Reached::Lapsed(after) => (Standing::Lapsed, Some(after)),
+            Reached::Waiting => (Standing::Waiting, None),
+        };
+        let millis = after.map(|after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX));
+        Self { name: name.to_owned(), state, millis }
+    }
 }
 
 /// Has something forgotten: URLs with all their variants, or all that begins with a prefix, is of a
-/// host, carries a tag, or is there. One of them at a time. It is in effect before the answer comes.
+/// host, carries a tag, or is there. One of them at a time. It is in effect before the answer comes. In a cluster that
+/// forgets together it is so on all edges, or those that are waited for are named.
 #[utoipa::path(
     post,
     path = "/v1/purge",
@@ -66,37 +107,126 @@ enum Wanted {
         ("soft" = Option<bool>, Query, description = "Make it stale instead of removing it."),
     ),
     responses(
-        (status = 200, description = "It is in effect.", body = Purged),
+        (status = 200, description = "It is in effect; in a cluster that forgets together, on all edges \
+         if `done` is true.", body = Purged),
         (status = 404, description = "No site of this edge has the host.", body = Problem,
          content_type = "application/problem+json"),
+        (status = 413, description = "It names too much for one purge of a cluster.", body = Problem,
+         content_type = "application/problem+json"),
+        (status = 503, description = "The cluster's control state cannot be reached: what stands is said.",
+         body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn purge(State(running): Asked, uri: Uri) -> Result<Json<Purged>, Problem> {
     let began = Instant::now();
-    let (wanted, soft) = parse(uri.query())?;
-    let (what, id, variants, durable) = match wanted {
-        Wanted::Rule(what) => {
-            let text = shown(&describe(&what));
-            let (id, durable) = by_rule(&running, what, soft).await;
-            (text, Some(id), None, durable)
+    let named = parse(uri.query())?;
+    let soft = named.soft;
+    let purged = match &running.now().settings.cluster {
+        Some(cluster) if cluster.control.is_some() => together(&running, &named, cluster).await?,
+        _ => alone(&running, named).await?,
+    };
+    let micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+    Ok(Json(Purged { soft, micros, ..purged }))
+}
+
+/// On this edge.
+async fn alone(running: &Running, Named { what, soft }: Named) -> Result<Purged, Problem> {
+    let (id, variants, durable) = match rule_of(&what)? {
+        Some(rule) => {
+            let (id, durable) = by_rule(running, rule, soft).await;
+            (Some(id), None, durable)
         }
-        Wanted::Urls(urls) => {
-            let (count, durable) = by_url(&running, &urls, soft).await?;
-            (shown(&urls.join(" ")), None, Some(count), durable)
+        None => {
+            let keys = keys_of(running, &what)?;
+            let (count, durable) = by_key(running, &keys, soft).await;
+            (None, Some(count), durable)
         }
     };
-    running.events.publish(&Event::Purged { what, soft, id, variants });
-    Ok(Json(Purged {
-        id,
-        soft,
+    running.events.publish(&Event::Purged { what: shown(&what), soft, id, variants });
+    Ok(Purged {
+        id: id.map(u64::from),
         variants,
         durable: durable.as_ref().map(Result::is_ok),
         problem: durable.and_then(Result::err),
-        micros: u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX),
-    }))
+        ..Purged::default()
+    })
 }
 
-fn parse(query: Option<&str>) -> Result<(Wanted, bool), Problem> {
+/// On all edges of the cluster, this one among them.
+async fn together(running: &Running, named: &Named, cluster: &Cluster) -> Result<Purged, Problem> {
+    // What this edge could not forget is nobody's.
+    if rule_of(&named.what)?.is_none() {
+        keys_of(running, &named.what)?;
+    }
+    let unavailable = |detail: String| Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail);
+    let Some(forgetting) = running.forgetting.get() else {
+        let detail =
+            "nothing is purged: this edge does not forget with its cluster before a restart";
+        return Err(unavailable(detail.to_owned()));
+    };
+    let value = named.to_value().map_err(Failed::from);
+    let names = cluster.edges.iter().map(|edge| edge.name.as_str());
+    let purging = async { forgetting.purge(&value?, names).await };
+    let purge = purging.await.map_err(|failed| match failed {
+        Failed::TooLong(_) => Problem::new(StatusCode::PAYLOAD_TOO_LARGE, failed.to_string()),
+        _ => unavailable(failed.to_string()),
+    })?;
+    Ok(Purged {
+        id: Some(purge.number()),
+        done: Some(purge.is_done()),
+        edges: Some(purge.edges().map(At::of).collect()),
+        ..Purged::default()
+    })
+}
+
+/// Forgets on this edge what a purge of its cluster names, and waits until that is durable where there is
+/// a disk. It is in effect in any case: what this edge cannot make out of it counts for more.
+///
+/// # Errors
+/// Why it is not durable.
+pub(crate) async fn forget(running: &Running, named: &Named) -> Result<(), String> {
+    let Named { what, soft } = named;
+    let mut rules = Vec::new();
+    let mut keys = Vec::new();
+    match (rule_of(what), what) {
+        (Ok(Some(rule)), _) => rules.push((rule, *soft)),
+        (Ok(None), What::Urls(urls)) => {
+            for url in urls {
+                match key_of(running, url) {
+                    Ok((key, _)) => keys.push(key),
+                    Err(_) => rules.push((all_of_its_host(url), false)),
+                }
+            }
+        }
+        _ => rules.push((Rules::All, false)),
+    }
+    let mut durable = Ok(());
+    let (mut id, mut variants) = (None, None);
+    for (rule, soft) in rules {
+        let (number, is_durable) = by_rule(running, rule, soft).await;
+        id = Some(number);
+        let is_durable = is_durable.unwrap_or(Ok(()));
+        durable = durable.and(is_durable);
+    }
+    if !keys.is_empty() {
+        let (count, is_durable) = by_key(running, &keys, *soft).await;
+        variants = Some(count);
+        let is_durable = is_durable.unwrap_or(Ok(()));
+        durable = durable.and(is_durable);
+    }
+    running.events.publish(&Event::Purged { what: shown(what), soft: *soft, id, variants });
+    durable
+}
+
+/// What a URL is forgotten with that no site of this edge has now: it may have had one, and have it again.
+fn all_of_its_host(url: &str) -> Rules {
+    let Ok(parts) = Parts::of(url) else { return Rules::All };
+    let mut bytes = Vec::new();
+    key::write(parts.scheme, &parts.authority, "/", &mut bytes);
+    Rules::Prefix(bytes.into())
+}
+
+fn parse(query: Option<&str>) -> Result<Named, Problem> {
     let bad = |detail: String| Problem::bad_request(detail);
     let query = Query::parse(query, &["url", "prefix", "host", "tag", "all", "soft"])?;
     let urls: Vec<String> = query.all("url").map(str::to_owned).collect();
@@ -110,15 +240,9 @@ fn parse(query: Option<&str>) -> Result<(Wanted, bool), Problem> {
                 return Err(bad(format!("`{name}` has more than {NAME_MAX} letters")));
             }
             rules.push(match name {
-                "prefix" => {
-                    let prefix = prefix_of(value)?;
-                    if prefix.len() > TEXT_MAX {
-                        return Err(bad(format!("`{name}` is longer than {TEXT_MAX} bytes")));
-                    }
-                    What::Prefix(prefix.into())
-                }
-                "host" => What::Host(value.as_bytes().into()),
-                _ => What::Tag(value.as_bytes().into()),
+                "prefix" => What::Prefix(value.to_owned()),
+                "host" => What::Host(value.to_owned()),
+                _ => What::Tag(value.to_owned()),
             });
         }
     }
@@ -126,30 +250,57 @@ fn parse(query: Option<&str>) -> Result<(Wanted, bool), Problem> {
         rules.push(What::All);
     }
     let soft = query.is_on("soft")?;
-    match (rules.len(), urls.is_empty()) {
-        (0, false) => Ok((Wanted::Urls(urls), soft)),
-        (1, true) => Ok((Wanted::Rule(rules.remove(0)), soft)),
-        (0 | 1, _) => Err(bad("say what: URLs, or a prefix, a host, a tag, or all".to_owned())),
-        _ => Err(bad("one prefix, host or tag at a time".to_owned())),
+    for rule in &rules {
+        rule_of(rule)?;
     }
+    let what = match (rules.len(), urls.is_empty()) {
+        (0, false) => What::Urls(urls),
+        (1, true) => rules.remove(0),
+        (0 | 1, _) => {
+            return Err(bad("say what: URLs, or a prefix, a host, a tag, or all".to_owned()));
+        }
+        _ => return Err(bad("one prefix, host or tag at a time".to_owned())),
+    };
+    Ok(Named { what, soft })
 }
 
-/// A text as everybody who hears of events may read it.
-fn shown(text: &str) -> String {
+/// The rule that forgets this; `None` for URLs.
+fn rule_of(what: &What) -> Result<Option<Rules>, Problem> {
+    Ok(Some(match what {
+        What::Urls(_) => return Ok(None),
+        What::Prefix(text) => {
+            let prefix = prefix_of(text)?;
+            if prefix.len() > TEXT_MAX {
+                let detail = format!("`prefix` is longer than {TEXT_MAX} bytes");
+                return Err(Problem::bad_request(detail));
+            }
+            Rules::Prefix(prefix.into())
+        }
+        What::Host(text) => Rules::Host(text.as_bytes().into()),
+        What::Tag(text) => Rules::Tag(text.as_bytes().into()),
+        What::All => Rules::All,
+    }))
+}
+
+/// The keys of URLs: all of them are looked at before the first is forgotten.
+fn keys_of(running: &Running, what: &What) -> Result<Vec<Vec<u8>>, Problem> {
+    let What::Urls(urls) = what else { return Ok(Vec::new()) };
+    urls.iter().map(|url| Ok(key_of(running, url)?.0)).collect()
+}
+
+/// What was purged, as everybody who hears of events may read it.
+fn shown(what: &What) -> String {
+    let text = match what {
+        What::Urls(urls) => urls.join(" "),
+        What::Prefix(text) => format!("prefix {text}"),
+        What::Host(text) => format!("host {text}"),
+        What::Tag(text) => format!("tag {text}"),
+        What::All => "all".to_owned(),
+    };
     String::from_utf8_lossy(&redacted(text.as_bytes())).into_owned()
 }
 
-fn describe(what: &What) -> String {
-    let named = |name: &str, text: &[u8]| format!("{name} {}", String::from_utf8_lossy(text));
-    match what {
-        What::All => "all".to_owned(),
-        What::Prefix(text) => named("prefix", text),
-        What::Host(text) => named("host", text),
-        What::Tag(text) => named("tag", text),
-    }
-}
-
-async fn by_rule(running: &Running, what: What, soft: bool) -> (u32, Durable) {
+async fn by_rule(running: &Running, what: Rules, soft: bool) -> (u32, Durable) {
     let (number, rule) = running.store.purge(Rule { what, soft, at: clock::now() });
     let durable = match &running.disk {
         Some(disk) => Some(until_durable(|done| disk.queue().purge(number, rule, done)).await),
@@ -158,18 +309,11 @@ async fn by_rule(running: &Running, what: What, soft: bool) -> (u32, Durable) {
     (number, durable)
 }
 
-async fn by_url(
-    running: &Running,
-    urls: &[String],
-    soft: bool,
-) -> Result<(usize, Durable), Problem> {
+async fn by_key(running: &Running, keys: &[Vec<u8>], soft: bool) -> (usize, Durable) {
     let now = clock::now();
-    // All of them are looked at before the first is forgotten.
-    let keys = urls.iter().map(|url| key_of(running, url));
-    let keys: Vec<_> = keys.collect::<Result<_, _>>()?;
     let mut count = 0;
-    for (bytes, _) in keys {
-        let key = running.store.key(&bytes);
+    for bytes in keys {
+        let key = running.store.key(bytes);
         if let Some(disk) = running.disk.as_ref().filter(|_| soft) {
             disk.load(&running.store, key, || false).await;
         }
@@ -179,7 +323,7 @@ async fn by_url(
         Some(disk) => Some(until_durable(|done| Queue::sync(disk.queue(), done)).await),
         None => None,
     };
-    Ok((count, durable))
+    (count, durable)
 }
 
 /// Whether it is durable, or why not; `None` without a disk.

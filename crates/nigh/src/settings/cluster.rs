@@ -3,11 +3,13 @@
 
 use std::{
     collections::BTreeSet,
+    fmt,
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
+use http::uri::Authority;
 use nigh_net::siblings::{CAPACITY_MAX, MEMBERS_MAX, Member, Members, server_name};
 
 use super::{
@@ -20,8 +22,30 @@ use super::{
 /// section 2.3.4).
 const NAME_MAX: usize = 63;
 
+/// Letters of the longest name of a cluster whose control state is in an etcd: `nigh/NAME/` is the prefix
+/// of its keys there, and has 64 bytes at most.
+const ETCD_NAME_MAX: usize = 58;
+
 /// The greatest `spill_above`: beyond, nothing would ever spill.
 const SPILL_MAX: f64 = 100.0;
+
+/// Where control state is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Kept {
+    /// In a file of this machine, which one process at a time can open.
+    File(PathBuf),
+    /// In an etcd with these members, each `HOST:PORT`.
+    Etcd(Vec<String>),
+}
+
+impl fmt::Display for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "file:{}", path.display()),
+            Self::Etcd(members) => write!(f, "etcd://{}", members.join(",")),
+        }
+    }
+}
 
 /// The cluster that this edge is one of.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,6 +61,8 @@ pub(crate) struct Cluster {
     pub(crate) authority: PathBuf,
     pub(crate) certificate: PathBuf,
     pub(crate) key: Secret,
+    /// Where control state is, through which all forget together; `None` where each forgets by itself.
+    pub(crate) control: Option<Kept>,
     /// This edge among them.
     pub(crate) own: String,
 }
@@ -115,6 +141,12 @@ fn cluster(mut section: Section<'_>, name: &str, node: &Node, folder: &Path) -> 
     let authority = section.parsed("ca", beside(folder));
     let certificate = section.parsed("cert", beside(folder));
     let key = secret(&mut section, "key", folder);
+    let control = section.parsed("control", |text| kept(text, name, folder));
+    if edges.as_ref().is_some_and(|edges| edges.len() > 1) && matches!(control, Some(Kept::File(_)))
+    {
+        let message = "one process at a time can open a file: several edges want etcd://HOST:PORT";
+        section.mistake("control", message);
+    }
     for (wanted, what) in [
         ("listen", "the address where the other edges come in"),
         ("ca", "the file with the certificate of the cluster's authority"),
@@ -134,8 +166,35 @@ fn cluster(mut section: Section<'_>, name: &str, node: &Node, folder: &Path) -> 
         authority: authority?,
         certificate: certificate?,
         key: key?,
+        control,
         own: node.name.clone(),
     })
+}
+
+/// `etcd://192.0.2.21:2379,192.0.2.22:2379`, or `file:PATH`.
+fn kept(text: &str, cluster: &str, folder: &Path) -> Result<Kept, String> {
+    if let Some(path) = text.strip_prefix("file:") {
+        return Ok(Kept::File(beside(folder)(path)?));
+    }
+    let members = text.strip_prefix("etcd://").ok_or_else(|| {
+        format!("`{text}` is no control state: write etcd://HOST:PORT[,HOST:PORT...] or file:PATH")
+    })?;
+    if !cfg!(feature = "etcd") {
+        return Err("this nigh was built without etcd: build one that has it with \
+                    `cargo build --release --features etcd`"
+            .to_owned());
+    }
+    if cluster.len() > ETCD_NAME_MAX {
+        return Err(format!("with an etcd, a cluster's name has at most {ETCD_NAME_MAX} letters"));
+    }
+    let member = |text: &str| {
+        let is_authority = text.parse::<Authority>().is_ok_and(|it| it.port_u16().is_some());
+        let is_plain = is_authority && !text.contains('@');
+        is_plain.then(|| text.to_owned()).ok_or_else(|| {
+            format!("`{text}` is no host and port of an etcd, such as 192.0.2.21:2379")
+        })
+    };
+    Ok(Kept::Etcd(members.split(',').map(member).collect::<Result<_, _>>()?))
 }
 
 /// `eu-1=192.0.2.11:8443`, or with a capacity, `eu-2=192.0.2.12:8443*2`.

@@ -143,6 +143,7 @@ fn shown_cluster(cluster: &Cluster) -> Value {
         "ca": path(&cluster.authority),
         "cert": path(&cluster.certificate),
         "key": shown_secret(&cluster.key),
+        "control": cluster.control.as_ref().map(ToString::to_string),
     });
     Value::Object(Map::from_iter([(cluster.name.clone(), shown)]))
 }

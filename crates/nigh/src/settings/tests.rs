@@ -235,6 +235,55 @@ fn what_is_wrong_with_a_cluster_is_told_where_it_stands() {
     assert!(found[0].contains("`eu-1` is in another cluster already"), "{found:?}");
 }
 
+/// The cluster of one edge, with this control state.
+fn with_control(control: &str) -> String {
+    let alone = CLUSTER.replace(", \"eu-2=[2001:db8::12]:8443*2\"", "");
+    of_cluster(&format!("{alone}control = \"{control}\"\n"))
+}
+
+#[test]
+fn control_state_is_in_a_file_or_in_an_etcd_or_nowhere() {
+    let control = |text: &str| parse(text).unwrap().cluster.unwrap().control;
+    assert_eq!(control(&of_cluster(CLUSTER)), None);
+    let file = Kept::File("/etc/nigh/eu.redb".into());
+    assert_eq!(control(&with_control("file:eu.redb")), Some(file));
+    let text = with_control("etcd://192.0.2.21:2379,[2001:db8::21]:2379,etcd.example:2379");
+    if cfg!(feature = "etcd") {
+        let members = ["192.0.2.21:2379", "[2001:db8::21]:2379", "etcd.example:2379"];
+        let members = members.map(str::to_owned).to_vec();
+        assert_eq!(control(&text), Some(Kept::Etcd(members)));
+    } else {
+        let found = parse(&text).unwrap_err();
+        assert!(found[0].contains("cargo build --release --features etcd"), "{found:?}");
+    }
+    let with = parse(&with_control("file:eu.redb")).unwrap();
+    let without = parse(&with_control("file:eu.redb").replace("control", "#")).unwrap();
+    assert_eq!(waiting(&without, &with), ["cluster.eu.control"]);
+}
+
+#[test]
+fn control_state_that_could_not_be_used_is_a_mistake() {
+    let mut wrong = vec![
+        ("eu.redb", "`eu.redb` is no control state: write etcd://HOST:PORT[,HOST:PORT...]"),
+        ("file:", "a file has a name"),
+    ];
+    if cfg!(feature = "etcd") {
+        wrong.extend([
+            ("etcd://", "`` is no host and port of an etcd"),
+            ("etcd://a:1,", "`` is no host and port of an etcd"),
+            ("etcd://a", "`a` is no host and port of an etcd"),
+            ("etcd://me@a:1", "`me@a:1` is no host and port of an etcd"),
+        ]);
+    }
+    for (control, said) in wrong {
+        let found = parse(&with_control(control)).unwrap_err();
+        assert!(found[0].contains(said), "{control}: {found:?}");
+    }
+    let several = of_cluster(&format!("{CLUSTER}control = \"file:eu.redb\"\n"));
+    let found = parse(&several).unwrap_err();
+    assert!(found[0].contains("one process at a time can open a file"), "{found:?}");
+}
+
 #[test]
 fn other_edges_are_taken_without_a_restart_and_nothing_else_of_a_cluster_is() {
     let was = parse(&of_cluster(CLUSTER)).unwrap();

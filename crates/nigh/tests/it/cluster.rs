@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Barrier};
 
 use crate::support::{
-    Edge, Head, Origin, Response,
+    Directory, Edge, Head, Origin, Response,
     cluster::{Authority, Cluster},
     h2::{Got, empty, request},
     ok,
@@ -431,4 +431,62 @@ fn a_large_object_is_brought_together_from_all_edges() {
     assert_eq!(slices(&origin)[1..], vec![1; LENGTH / SLICE - 1]);
     assert_eq!(origin.heads().iter().filter(|head| !head.has("range")).count(), 1);
     assert_spread(&cluster);
+}
+
+/// What a purge through this edge came to, without how long it took.
+#[track_caller]
+fn purged(edge: &Edge, query: &str) -> serde_json::Value {
+    let answered = edge.tell_admin("POST", &format!("/v1/purge?{query}"), "", "");
+    assert_eq!(answered.status(), 200, "{answered:?}");
+    serde_json::from_slice(&answered.body).unwrap()
+}
+
+#[test]
+fn with_control_state_a_purge_says_of_each_edge_what_it_did_and_one_that_was_killed_goes_on_from_there()
+ {
+    let origin = telling();
+    let mut cluster = Cluster::start("controlled", &origin, 1, "");
+    let kept = Directory::new("controlled-state");
+    std::fs::create_dir_all(&kept.0).unwrap();
+    let folder = kept.argument();
+    cluster.rewrite(0, |text| {
+        let disk = format!("[cache]\ndisk = {{ path = \"{folder}/disk\", size = \"64MiB\" }}");
+        let control = format!("control = \"file:{folder}/state\"\n[[site]]");
+        text.replace("[cache]", &disk).replace("[[site]]", &control)
+    });
+    let is_stored = |edge: &Edge, target: &str| {
+        edge.get_until(target, |response| caches(&response.head)[0].contains("; hit"));
+    };
+    for (number, query) in (1..).zip(["all", "tag=all", "url=http://www.example/a"]) {
+        cluster.restart(0);
+        let edge = &cluster.edges[0];
+        is_stored(edge, "/a");
+        let said = purged(edge, query);
+        assert_eq!((&said["id"], &said["done"]), (&number.into(), &true.into()), "{said}");
+        let edges = said["edges"].as_array().unwrap();
+        assert_eq!(edges.len(), 1);
+        assert_eq!((&edges[0]["name"], &edges[0]["state"]), (&"eu-1".into(), &"forgotten".into()));
+        assert!(edges[0]["millis"].is_u64());
+        assert!(!holds(edge, "/a"), "it was purged by {query}");
+        let reached = std::fs::read_to_string(kept.0.join("disk/purges")).unwrap();
+        assert_eq!(reached, format!("{{\"cluster\":\"eu\",\"reached\":{number}}}"));
+    }
+}
+
+#[test]
+fn what_this_edge_could_not_forget_is_not_purged_in_the_cluster() {
+    let origin = telling();
+    let mut cluster = Cluster::start("refused-purge", &origin, 1, "");
+    let kept = Directory::new("refused-purge-state");
+    std::fs::create_dir_all(&kept.0).unwrap();
+    let control = format!("control = \"file:{}/state\"\n[[site]]", kept.argument());
+    cluster.rewrite(0, |text| {
+        text.replace("[[site]]", &control).replace("host = \"*\"", "host = \"www.example\"")
+    });
+    cluster.restart(0);
+    let edge = &cluster.edges[0];
+    let refused = edge.tell_admin("POST", "/v1/purge?url=http://other.example/", "", "");
+    assert_eq!(refused.status(), 404);
+    let said = purged(edge, "url=http://www.example/");
+    assert_eq!(said["id"], 1, "the other one was none: {said}");
 }

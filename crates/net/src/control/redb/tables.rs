@@ -16,15 +16,16 @@ use redb::{
 };
 use std::time::Duration;
 
-/// A change in the history: in which commit, and of which key.
-type Changed<'a> = (u64, &'a str);
-/// What was put there, with the number of its lease or 0; `None` if it was deleted.
-type Put<'a> = Option<(u64, &'a [u8])>;
-
 const NUMBERS: TableDefinition<'_, &str, u64> = TableDefinition::new("numbers");
 const ENTRIES: TableDefinition<'_, &str, (u64, u64, &[u8])> = TableDefinition::new("entries");
 const LEASES: TableDefinition<'_, u64, u64> = TableDefinition::new("leases");
-const HISTORY: TableDefinition<'_, Changed<'_>, Put<'_>> = TableDefinition::new("history");
+const HISTORY: TableDefinition<'_, Changed, Was> = TableDefinition::new("history");
+
+/// A revision, and a key that it changed.
+type Changed = (u64, &'static str);
+
+/// What it put there, with its lease; none if it was deleted.
+type Was = Option<(u64, &'static [u8])>;
 
 /// How these tables are laid out; another number is another layout.
 const FORMAT: u64 = 1;
@@ -83,7 +84,7 @@ pub(super) fn write(database: &Database, step: &Step) -> Result<(), redb::Error>
 
 fn write_commit(
     transaction: &WriteTransaction,
-    history: &mut Table<'_, Changed<'static>, Put<'static>>,
+    history: &mut Table<'_, Changed, Was>,
     commit: &Commit,
 ) -> Result<(), redb::Error> {
     let mut entries = transaction.open_table(ENTRIES)?;

@@ -94,6 +94,14 @@ impl Cluster {
         file.rewrite(&change(&text));
     }
 
+    /// Kills an edge, and starts it with the settings that it has now.
+    #[track_caller]
+    pub(crate) fn restart(&mut self, edge: usize) {
+        // The one that was there goes first: they have the same addresses.
+        drop(self.edges.remove(edge));
+        self.edges.insert(edge, Edge::of(&self.files[edge]));
+    }
+
     /// The sum over all edges of what `/metrics` says of this.
     #[track_caller]
     pub(crate) fn metric(&self, name: &str) -> u64 {

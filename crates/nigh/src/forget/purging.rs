@@ -1,0 +1,97 @@
+//! A purge of the whole cluster: its commit, and the wait until every edge has heard of it.
+
+use std::time::Duration;
+
+use nigh_cluster::{
+    control::{Error, Fault, Value},
+    forgetting::{LEASE, Purge, purges, purging, reached},
+};
+use tokio::time::{sleep, timeout};
+
+use super::Forgetting;
+
+/// How long a purge waits for edges: one that is cut off is out after its lease, and control state needs
+/// some time to notice.
+pub(crate) const WAIT_MAX: Duration = LEASE.saturating_add(Duration::from_secs(5));
+
+/// How often it is tried again when other purges come first. Each time at least one of them is made.
+const TRIES_MAX: usize = 64;
+
+/// How long it waits before it asks again how far edges have come.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Why nothing was purged, as far as that is known.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failed {
+    /// It names too much.
+    #[error("that is too much for one purge: {0}")]
+    TooLong(#[from] Fault),
+    /// Others always came first.
+    #[error("nothing is purged: {TRIES_MAX} other purges came first, so ask again")]
+    Busy,
+    /// It was not committed.
+    #[error("nothing is purged on any edge: {0}")]
+    Nowhere(#[source] Error),
+    /// It may have been.
+    #[error(
+        "it is not known whether anything is purged: {0}; if it was committed, each edge forgets \
+         when it hears of it, so ask again"
+    )]
+    Perhaps(#[source] Error),
+}
+
+impl Forgetting {
+    /// Has all `edges` forget what `value` names, and whoever else serves in this cluster; waits until
+    /// they have, [`WAIT_MAX`] at most. A purge that is not done by then goes on by itself.
+    ///
+    /// # Errors
+    /// Why it was not, or perhaps not, begun.
+    pub(crate) async fn purge(
+        &self,
+        value: &Value,
+        edges: impl Iterator<Item = &str>,
+    ) -> Result<Purge, Failed> {
+        let began = self.trusted.now();
+        let number = self.commit(value).await?;
+        let mut purge = Purge::new(number, began, edges);
+        let waiting = async {
+            // What control state does not say now, it says later.
+            while self.hear(&mut purge).await.is_err() {
+                sleep(PAUSE).await;
+            }
+        };
+        // Whoever has not been heard of by then is still waited for, and is told so.
+        let _ = timeout(WAIT_MAX, waiting).await;
+        Ok(purge)
+    }
+
+    /// Commits the purge that comes after all others, and says its number.
+    async fn commit(&self, value: &Value) -> Result<u64, Failed> {
+        for _ in 0..TRIES_MAX {
+            let listing = self.control.list(&purges()).await.map_err(Failed::Nowhere)?;
+            let (number, transaction) = purging(&listing, value.clone())?;
+            match self.control.commit(transaction).await {
+                Ok(_) => return Ok(number),
+                Err(Error::Conflict) => {}
+                Err(error @ Error::Unavailable { .. }) => return Err(Failed::Perhaps(error)),
+                Err(error) => return Err(Failed::Nowhere(error)),
+            }
+        }
+        Err(Failed::Busy)
+    }
+
+    /// Follows what edges say until nobody is waited for any more.
+    async fn hear(&self, purge: &mut Purge) -> Result<(), Error> {
+        let listing = self.control.list(&reached()).await?;
+        purge.listed(self.trusted.now(), &listing);
+        if purge.is_done() {
+            return Ok(());
+        }
+        let mut watch = self.control.watch(&reached(), listing.revision).await?;
+        while !purge.is_done() {
+            let commit = watch.next().await?;
+            purge.saw(self.trusted.now(), &commit);
+        }
+        Ok(())
+    }
+}
