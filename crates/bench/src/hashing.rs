@@ -59,6 +59,7 @@ struct Found {
     kind: Kind,
     edges: u32,
     bytes: usize,
+    build_ms: f64,
     /// Nanoseconds of a look-up while others are under way.
     overlapped_ns: f64,
     /// Nanoseconds of a look-up that waited for the one before it.
@@ -103,6 +104,7 @@ fn measure(edges: u32, rounds: u32) -> Result<Vec<Found>, Error> {
             kind: peer.kind,
             edges,
             bytes: peer.bytes,
+            build_ms: peer.built_in.as_secs_f64() * 1e3,
             overlapped_ns: median(overlapped),
             alone_ns: median(alone),
             added: moved(Change::Add),

@@ -121,7 +121,7 @@ impl fmt::Display for Options {
         if let Some(round_trips) = &self.round_trips {
             write!(f, " --matrix {}", round_trips.name)?;
         }
-        self.traces.iter().try_for_each(|trace| write!(f, " --trace {}", trace.name))
+        self.traces.iter().try_for_each(|trace| write!(f, " --trace {}", trace.file))
     }
 }
 

@@ -15,6 +15,8 @@ const ORACLE_RECORD_BYTES: usize = 24;
 /// A stream of requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trace {
+    /// The file's name, without its folder; empty if it was drawn.
+    pub file: String,
     /// The file's name up to the first dot.
     pub name: String,
     /// What was asked for, in order.
@@ -64,7 +66,7 @@ impl Trace {
         if requests.is_empty() {
             return Err(TraceError::Empty);
         }
-        Ok(numbered(file.split('.').next().unwrap_or_default(), &requests))
+        Ok(numbered(file, file.split('.').next().unwrap_or_default(), &requests))
     }
 
     /// Requests whose popularity falls as a power of the rank, as that of web pages does (Breslau,
@@ -83,7 +85,7 @@ impl Trace {
                 (upto.partition_point(|&upto| upto <= place) as u64, 1)
             })
             .collect();
-        numbered("drawn", &requests)
+        numbered("", "drawn", &requests)
     }
 }
 
@@ -105,7 +107,7 @@ fn format_of(file: &str) -> Option<Read> {
 }
 
 /// Numbers the objects densely; a key with another size is another object.
-fn numbered(name: &str, requests: &[(u64, u32)]) -> Trace {
+fn numbered(file: &str, name: &str, requests: &[(u64, u32)]) -> Trace {
     let mut numbers = BTreeMap::new();
     let requests = requests
         .iter()
@@ -114,7 +116,7 @@ fn numbered(name: &str, requests: &[(u64, u32)]) -> Trace {
             Request { object: *numbers.entry((key, bytes)).or_insert(next), bytes }
         })
         .collect();
-    Trace { name: name.to_owned(), requests, objects: numbers.len() }
+    Trace { file: file.to_owned(), name: name.to_owned(), requests, objects: numbers.len() }
 }
 
 fn oracle(bytes: &[u8]) -> Result<Vec<(u64, u32)>, TraceError> {

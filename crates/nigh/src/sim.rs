@@ -247,4 +247,20 @@ mod tests {
         assert!(error.to_string().contains("a.csv"), "{error}");
         fs::remove_dir_all(folder).unwrap();
     }
+
+    #[test]
+    fn a_trace_that_cannot_be_read_says_why() {
+        let folder = std::env::temp_dir().join(format!("nigh-trace-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let said = |name: &str, bytes: &[u8]| {
+            fs::write(folder.join(name), bytes).unwrap();
+            format!("{:#}", trace(&folder.join(name)).unwrap_err())
+        };
+        assert!(said("web.trace.xz", &XZ).ends_with("is compressed: unxz it first"));
+        let broken = said("web.trace", &[0, 0, 0]);
+        assert!(broken.ends_with("is no trace of requests: record 0 is broken"), "{broken}");
+        fs::write(folder.join("web.trace"), [0, 0, 0, 7]).unwrap();
+        assert_eq!(trace(&folder.join("web.trace")).unwrap().objects, 1);
+        fs::remove_dir_all(folder).unwrap();
+    }
 }

@@ -110,7 +110,8 @@ mod tests {
 
     fn trace(objects: &[usize]) -> Trace {
         let requests = objects.iter().map(|&object| Request { object, bytes: 1 }).collect();
-        Trace { name: String::new(), requests, objects: objects.iter().max().unwrap() + 1 }
+        let objects = objects.iter().max().unwrap() + 1;
+        Trace { file: String::new(), name: String::new(), requests, objects }
     }
 
     #[test]

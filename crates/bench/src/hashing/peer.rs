@@ -4,7 +4,7 @@ use std::{
     fmt,
     hash::{BuildHasherDefault, Hash, Hasher},
     hint::black_box,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anchorhash::AnchorHash;
@@ -66,6 +66,7 @@ pub(super) struct Peer {
     pub(super) lookup: Box<dyn Lookup>,
     /// What a look-up may have to reach, by the layout of the tables.
     pub(super) bytes: usize,
+    pub(super) built_in: Duration,
 }
 
 /// From a hash to the number of an edge.
@@ -119,7 +120,7 @@ const SLOTS_AN_EDGE: usize = 100;
 impl Peer {
     /// The table of so many edges; none if it cannot be built.
     pub(super) fn new(kind: Kind, edges: u32, change: Change) -> Option<Self> {
-        let numbers = numbers(edges, change);
+        let (numbers, start) = (numbers(edges, change), Instant::now());
         let (lookup, bytes) = match kind {
             Kind::Ring => ring(numbers),
             Kind::OurMaglev => our_maglev(numbers),
@@ -128,7 +129,7 @@ impl Peer {
             Kind::Maglev => maglev(numbers, edges)?,
             Kind::Jumphash => jumphash(numbers),
         };
-        Some(Self { kind, lookup, bytes })
+        Some(Self { kind, lookup, bytes, built_in: start.elapsed() })
     }
 }
 

@@ -19,6 +19,7 @@ pub(super) fn text(edges: &[u32], found: &[Found], spilled: &[Spilled]) -> Strin
             "Tables, KiB:\n\n{}\n",
             by_edges(edges, found, |found| (found.bytes / 1024).to_string())
         ),
+        times("Built in, ms:", |found| found.build_ms),
         format!("Keys that move, and the fullest edge:\n\n{}\n", moves(found)),
         format!("Spill:\n\n{}\n", of_spill(spilled)),
         format!("Goals:\n\n{}", goals(found, spilled)),

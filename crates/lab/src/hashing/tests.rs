@@ -33,7 +33,7 @@ fn streams_that_are_given_are_used_and_named() {
         (0..20_000u32).flat_map(|number| (number * number % 4_099).to_be_bytes()).collect();
     let trace = Arc::new(Trace::parse("web.trace", &requests).unwrap());
     let report = report(&Options { traces: vec![trace], ..small(1) });
-    assert_eq!(report.command(), "nigh sim hashing --nodes 20 --seed 1 --trace web");
+    assert_eq!(report.command(), "nigh sim hashing --nodes 20 --seed 1 --trace web.trace");
     let charts: Vec<_> = report.charts.iter().map(|chart| chart.title.as_str()).collect();
     assert_eq!(charts.last(), Some(&"An edge more after half of the requests (web)"));
     assert!(report.setup.contains("published traces"));
