@@ -123,6 +123,7 @@ fn put(store: &Arc<Store>, host: &str, number: u32) {
             vary: [].into(),
             selecting: [].into(),
             from_store: false,
+            passing: false,
         });
         pilot.push(&Bytes::from_static(&[b'x'; BODY]));
         pilot.land(None);
