@@ -6,7 +6,8 @@ use crate::claim::{Claim, Verdict};
 pub(super) fn claims(figures: &Figures) -> Vec<Claim> {
     let deaths: u64 = figures.losses.iter().map(|it| it.false_deaths).sum();
     let hours: f64 = figures.losses.iter().map(|it| it.hours).sum();
-    let short = figures.slow.iter().filter(|it| it.is_short());
+    // As edges have it.
+    let short = figures.slow.iter().filter(|it| it.is_short() && it.waits_anew);
     let slow_deaths: f64 = short.map(|it| it.slow_deaths_an_hour()).fold(0.0, f64::max);
     let of_others = |waits_anew: bool| {
         let these = figures.slow.iter().filter(|it| it.waits_anew == waits_anew);

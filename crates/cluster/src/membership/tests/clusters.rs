@@ -205,12 +205,12 @@ fn a_tenth_of_all_datagrams_lost_leaves_nobody_down() {
 
 #[test]
 fn who_is_suspected_hears_it_from_whoever_suspects_it() {
-    // Each passes a word on eight times, so one in 400 misses a given member: of some 1,700
-    // suspicions, eight would be deaths.
+    // Each passes a word on eight times, so one in 400 misses a given member: of some 1,000
+    // suspicions, five would be deaths.
     let mut network = network();
     network.loss = 0.25;
     let mut world = settled(60, network, 14);
-    run(&mut world, 200);
+    run(&mut world, 120);
     let events = told(&mut world);
     assert!(events.iter().filter(|(_, it)| matches!(it, Event::Suspect(_))).count() > 10_000);
     assert!(!events.iter().any(|(_, it)| matches!(it, Event::Renewed { .. })));
