@@ -66,7 +66,7 @@ impl<R: Registry> JoinServer<R> {
         &self.trust
     }
 
-    /// Serves for ever, [`CONNECTIONS`] at once; others wait in the kernel's queue.
+    /// Serves for ever, `CONNECTIONS` at once; others wait in the kernel's queue.
     ///
     /// # Panics
     /// Outside a tokio runtime.
