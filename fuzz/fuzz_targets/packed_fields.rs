@@ -71,6 +71,7 @@ fn keep(fields: &HeaderMap) {
         vary: Arc::from([]),
         selecting: Box::default(),
         from_store: false,
+        passing: false,
     });
     pilot.land(None);
 }
