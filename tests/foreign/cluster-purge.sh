@@ -21,13 +21,8 @@ edges=(eu-1 eu-2 eu-3)
 paths=(/a /b /c /d /e /f /g /h /i /j /k /l)
 declare -A pid url admin
 
-# Ports that were free a moment ago: etcd's two, then the edges' to each other.
-mapfile -t ports < <(python3 - <<'END'
-import socket
-held = [socket.create_server(("127.0.0.1", 0)) for _ in range(5)]
-print(*(each.getsockname()[1] for each in held), sep="\n")
-END
-)
+# etcd's two, then the edges' to each other.
+mapfile -t ports < <(free_ports 5)
 
 # --- What is there: an origin, an authority, an etcd, and edges.
 

@@ -52,6 +52,21 @@ give_up() {
     exit 1
 }
 
+# So many ports, one a line, that nobody listens on. They lie below those that the system gives to whoever
+# connects, so that none is taken before it is used.
+free_ports() {
+    python3 - "$1" <<'END'
+import random, socket, sys
+held = []
+while len(held) < int(sys.argv[1]):
+    try:
+        held.append(socket.create_server(("127.0.0.1", random.randrange(12_000, 32_000))))
+    except OSError:
+        pass
+print(*(each.getsockname()[1] for each in held), sep="\n")
+END
+}
+
 need() {
     local program
     for program in "$@"; do
