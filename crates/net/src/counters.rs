@@ -66,6 +66,10 @@ counters! {
     sibling_answer: "nigh_sibling_answers_total", "Of these, requests that were answered.";
     /// One of them that failed, or was declined.
     sibling_failure: "nigh_sibling_failures_total", "Of these, requests that failed or were declined, so that the next edge or the origin was asked.";
+    /// A sibling that had not answered yet was asked whether it is there, and was.
+    sibling_presence: "nigh_sibling_presences_total", "Times that an edge which had not answered yet said that it is there.";
+    /// One that was slow, so that another edge was asked too.
+    sibling_hedge: "nigh_sibling_hedges_total", "Of these, requests that were slow, so that the next edge was asked too.";
     /// A response of another edge that broke off, and went on at the next one.
     sibling_resumed: "nigh_sibling_resumed_total", "Responses of other edges that broke off and went on at the next one.";
     /// One that broke off for its client too.

@@ -57,7 +57,7 @@ use nigh_edge::{
 pub(crate) use self::{
     incoming::{Chunk, Incoming},
     places::Place,
-    travel::is_declined,
+    travel::{Errand, is_declined},
 };
 use self::{pieces::Gathered, places::Places};
 use crate::{

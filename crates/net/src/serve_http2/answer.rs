@@ -40,7 +40,9 @@ use crate::{
     clock,
     forward_proxy::{Asked, Form, Proving, TunnelAsked, Tunnelling, Way},
     serve_http1::{Buffers, Client},
-    service::{Answer, Ask, CONTINUE_WAIT, Chunk, Incoming, Service, Streamed, Work, is_declined},
+    service::{
+        Answer, Ask, CONTINUE_WAIT, Chunk, Errand, Incoming, Service, Streamed, Work, is_declined,
+    },
     sites::Sites,
 };
 
@@ -67,10 +69,15 @@ impl Answering {
         let open = self.streams.open();
         let (mut head, body) = request.into_parts();
         if self.client.sibling.is_some() {
-            let Some(asker) = self.service.asker(self.client, &head) else {
-                return to.send_reset(Reason::PROTOCOL_ERROR);
-            };
-            self.client = asker;
+            match self.service.errand(self.client, &head) {
+                Errand::Ask(asker) => self.client = asker,
+                Errand::Done => {
+                    let mut done = Response::new(());
+                    *done.status_mut() = StatusCode::NO_CONTENT;
+                    return drop(to.send_response(done, true));
+                }
+                Errand::Nonsense => return to.send_reset(Reason::PROTOCOL_ERROR),
+            }
         }
         let Self { service, client, streams, buffers } = self;
         let limits = service.limits();

@@ -9,7 +9,6 @@ use nigh_cache::{
     directives::ResponseDirectives,
     flight::{Failure, Head, Interim, News, Reader, Verdict},
     freshness::{Reuse, Terms},
-    invalidate,
     object::Object,
     pilot::{self, Pilot},
     range::{ContentRange, Ranges, Resolved, Span},
@@ -379,7 +378,7 @@ impl Service {
         let mut status = fetched.head.status;
         let slice = slice.or_else(|| self.first_of_all(giver, manner, status));
         let mut fields = std::mem::take(&mut fetched.head.headers);
-        self.invalidate(&pilot, ask, status, &fields);
+        self.invalidate(&pilot, ask, status, &fields).await;
         let rule = ask.route.rule();
         arrive(rule, giver, &mut fields);
         let fit = match slice {
@@ -495,17 +494,6 @@ impl Service {
         };
         pilot.head(head);
         self.carry(pilot, source, rule, passage).await;
-    }
-
-    /// RFC 9111, section 4.4.
-    fn invalidate(&self, pilot: &Pilot, ask: &Ask, status: StatusCode, fields: &HeaderMap) {
-        let mut key = Vec::new();
-        for path in invalidate::targets(&ask.method, status, &ask.target(), fields) {
-            if let Ok(path) = std::str::from_utf8(&path) {
-                ask.route.write_other_key(ask.scheme, &ask.authority, path, &mut key);
-                self.store.invalidate(self.store.key(&key), pilot);
-            }
-        }
     }
 
     /// RFC 9111, section 4.3.5.

@@ -3,11 +3,13 @@
 
 use std::{net::SocketAddr, rc::Rc};
 
-use http::{HeaderValue, Method, Request, StatusCode, header, request::Parts};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, header, request::Parts};
 use nigh_base::Wall;
 use nigh_cache::{
     flight::{Failure, Interim},
     freshness::Terms,
+    invalidate,
+    pilot::Pilot,
     range::Span,
 };
 use nigh_edge::{
@@ -36,6 +38,16 @@ pub(super) enum Road {
     Origin,
     /// To the edge that owns what has this hash.
     Owner(Rc<Siblings>, u64),
+}
+
+/// What a sibling wants.
+pub(crate) enum Errand {
+    /// What this client has asked it for.
+    Ask(Client),
+    /// It was done at once: to say that this edge is there, or to forget something.
+    Done,
+    /// Nothing that siblings ask for.
+    Nonsense,
 }
 
 /// Who gave a response.
@@ -69,19 +81,72 @@ impl Giver {
 }
 
 impl Service {
+    /// What a request is that a sibling sent, where `client` stands for that sibling.
+    pub(crate) fn errand(&self, client: Client, head: &Parts) -> Errand {
+        match head.method {
+            Method::OPTIONS => Errand::Done,
+            Method::DELETE if self.forget_for_sibling(head).is_some() => Errand::Done,
+            _ => self.asker(client, head).map_or(Errand::Nonsense, Errand::Ask),
+        }
+    }
+
     /// The client of a request that a sibling sent on; `None` if it does not say whose it is, or asks for
     /// what siblings do not ask each other for.
-    pub(crate) fn asker(&self, client: Client, head: &Parts) -> Option<Client> {
-        let siblings = self.siblings().filter(|_| reads(&head.method))?;
-        let mut marks = head.headers.get_all(hop::NAME).iter();
-        let mark = marks.next().and_then(|mark| Mark::parse(mark.as_bytes()))?;
-        if marks.next().is_some() || !siblings.members().has(mark.from) {
-            return None;
-        }
+    fn asker(&self, client: Client, head: &Parts) -> Option<Client> {
+        let Mark { scheme, client: address, slice, purges, .. } =
+            self.mark(head).filter(|_| reads(&head.method))?;
         self.counters.sibling_served();
-        let Mark { scheme, client: address, slice, purges, .. } = mark;
         let address = SocketAddr::new(address, 0);
         Some(Client { address, scheme, sibling: Some(Sibling { slice, purges }), ..client })
+    }
+
+    /// Forgets what a sibling's client has changed; `None` if it is not said what that is.
+    fn forget_for_sibling(&self, head: &Parts) -> Option<()> {
+        let Mark { scheme, .. } = self.mark(head)?;
+        let (authority, path) = (head.uri.authority()?.as_str(), head.uri.path_and_query()?);
+        // What is no site's here is not held either.
+        if let Some(route) = self.sites().route(authority, path.as_str()) {
+            let mut key = Vec::new();
+            route.write_other_key(scheme, authority, path.as_str(), &mut key);
+            self.store.remove(self.store.key(&key));
+        }
+        Some(())
+    }
+
+    /// A sibling's word on a request: one, and by one of the cluster.
+    fn mark<'a>(&self, head: &'a Parts) -> Option<Mark<'a>> {
+        let siblings = self.siblings()?;
+        let mut marks = head.headers.get_all(hop::NAME).iter();
+        let mark = marks.next().and_then(|mark| Mark::parse(mark.as_bytes()))?;
+        (marks.next().is_none() && siblings.members().has(mark.from)).then_some(mark)
+    }
+
+    /// RFC 9111, section 4.4, here and where the others ask for it: when an answer has changed something,
+    /// its client sees that wherever it asks next.
+    pub(super) async fn invalidate(
+        &self,
+        pilot: &Pilot,
+        ask: &Ask,
+        status: StatusCode,
+        fields: &HeaderMap,
+    ) {
+        for path in invalidate::targets(&ask.method, status, &ask.target(), fields) {
+            let Ok(path) = std::str::from_utf8(&path) else { continue };
+            let mut key = Vec::new();
+            ask.route.write_other_key(ask.scheme, &ask.authority, path, &mut key);
+            self.store.invalidate(self.store.key(&key), pilot);
+            let siblings = self.siblings().filter(|_| !ask.route.is_forward());
+            let told = siblings.zip(Uri::try_from(path).ok());
+            if let Some((siblings, uri)) = told {
+                let mut request = Request::new(RequestBody::Empty);
+                (*request.method_mut(), *request.uri_mut()) = (Method::DELETE, uri);
+                if let Ok(host) = HeaderValue::try_from(&*ask.authority) {
+                    request.headers_mut().insert(header::HOST, host);
+                }
+                self.add_mark(&mut request, ask, &siblings);
+                siblings.forget(hash_of(&key, 0), &request).await;
+            }
+        }
     }
 
     /// Where a request goes. To another edge go those for what may be kept, once: a request that came from
@@ -132,7 +197,11 @@ impl Service {
     /// The request as it goes to another edge: with the mark.
     fn request_to_sibling(&self, task: &Task, siblings: &Siblings) -> Request<RequestBody> {
         let mut request = self.request(task, RequestBody::Empty, Beyond::Sibling);
-        let ask = &task.ask;
+        self.add_mark(&mut request, &task.ask, siblings);
+        request
+    }
+
+    fn add_mark(&self, request: &mut Request<RequestBody>, ask: &Ask, siblings: &Siblings) {
         let mark = Mark {
             from: siblings.members().own(),
             scheme: ask.scheme,
@@ -142,7 +211,6 @@ impl Service {
         };
         let mark = HeaderValue::try_from(mark.to_string()).expect("it is visible ASCII");
         request.headers_mut().insert(hop::NAME, mark);
-        request
     }
 
     /// Bytes of the first slice of what a sibling has sliced: it gives that alone where the whole was

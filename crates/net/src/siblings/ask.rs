@@ -1,20 +1,31 @@
 //! How one core asks its siblings: the owner of a key, and those after it if it fails.
 
-use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    future::pending,
+    pin::{Pin, pin},
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use http::Request;
+use http::{HeaderValue, Method, Request, Uri};
 use nigh_cache::{flight::Interim, key::Scheme};
 use nigh_cluster::hashing::Placement;
 use nigh_edge::{hop, upstream::Upstream as Turns};
 use rustls::ClientConfig;
-use tokio::sync::mpsc;
+use tokio::{
+    select,
+    sync::mpsc,
+    time::{sleep, timeout},
+};
 use tracing::warn;
 
 use super::{Member, Members, server_name};
 use crate::{
     body::RequestBody,
     counters::Counters,
-    origin::{self, Fetched, Origin, copy_if_idempotent},
+    origin::{self, Failed, Fetched, Origin, copy_if_idempotent},
 };
 
 /// Time to connect to a sibling. It is near, and if it is not there, its successor is.
@@ -27,6 +38,14 @@ const FIRST_BYTE_LIMIT: Duration = Duration::from_secs(40);
 /// to say so.
 const PING: Duration = Duration::from_secs(2);
 
+/// How long a request may go without a head until its sibling is asked whether it is there, and how long
+/// that may take: edges are in one place, and an answer takes a millisecond there.
+const QUIET: Duration = Duration::from_millis(50);
+const SILENCE: Duration = Duration::from_millis(150);
+
+/// Time in which others are told to forget. The client whose request changed something waits for it.
+const FORGETTING: Duration = Duration::from_secs(1);
+
 /// One core's connections to its siblings, and how it sees them.
 #[derive(Debug)]
 pub(crate) struct Siblings {
@@ -34,6 +53,9 @@ pub(crate) struct Siblings {
     /// `None` in this edge's own place.
     origins: Vec<Option<Rc<Origin>>>,
     turns: RefCell<Turns>,
+    /// When each last said that it is there.
+    lived: Vec<Cell<Option<Instant>>>,
+    hedges: RefCell<Hedges>,
 }
 
 impl Siblings {
@@ -59,7 +81,9 @@ impl Siblings {
         };
         let origins = members.list.iter().enumerate().map(reach).collect();
         let turns = RefCell::new(Turns::new(&vec![1; members.list.len()]));
-        Rc::new(Self { members, origins, turns })
+        let lived = members.list.iter().map(|_| Cell::default()).collect();
+        let hedges = RefCell::default();
+        Rc::new(Self { members, origins, turns, lived, hedges })
     }
 
     pub(crate) const fn members(&self) -> &Arc<Members> {
@@ -72,7 +96,8 @@ impl Siblings {
     }
 
     /// Asks the owner of `hash`, and those after it if it fails; `None` if it is for this edge to ask the
-    /// origin, because it is the owner's successor, or nobody is left.
+    /// origin, because it is the owner's successor, or nobody is left. One that says nothing for
+    /// [`SILENCE`] is raced by the next in order, if the budget has it.
     pub(crate) async fn ask(
         &self,
         hash: u64,
@@ -80,29 +105,73 @@ impl Siblings {
         interim: Option<mpsc::Sender<Interim>>,
         counters: &Counters,
     ) -> Option<Fetched> {
+        self.hedges.borrow_mut().count_request();
+        let mut race = Race { siblings: self, counters, slow: None };
         for at in self.members.ring.order(hash) {
-            // This edge itself has none.
-            let origin = self.origins[at].as_ref()?;
-            if !self.turns.borrow().is_available(at, self.members.clock.now()) {
+            let Some(origin) = &self.origins[at] else {
+                // It is this edge itself.
+                race.give_up();
+                return None;
+            };
+            if !self.is_available(at) {
                 continue;
             }
             let copy = copy_if_idempotent(request)?;
             counters.sibling_request();
-            match origin.send(copy, interim.clone()).await {
-                Ok(fetched) if is_declined(&fetched) => counters.sibling_failure(),
-                Ok(fetched) => {
-                    self.turns.borrow_mut().succeeded(at);
-                    counters.sibling_answer();
-                    return Some(fetched);
-                }
-                // Whatever it heard of the request: asking for it twice does no harm.
-                Err(_) => {
-                    counters.sibling_failure();
-                    self.failed(at);
-                }
+            let sending = Box::pin(origin.send(copy, interim.clone()));
+            let answer = race.run(Attempt { at, sending }).await;
+            if answer.is_some() {
+                return answer;
             }
         }
-        None
+        race.rest().await
+    }
+
+    /// Tells those of whom `hash` may be to forget it, this edge aside: its owner and the next. Waits for
+    /// [`FORGETTING`] at most; who does not hear it has a copy that is too old until that ends.
+    pub(crate) async fn forget(&self, hash: u64, request: &Request<RequestBody>) {
+        let first = self.members.ring.order(hash).take(2);
+        let mut told = first.filter(|&at| self.is_available(at)).filter_map(|at| {
+            let origin = self.origins[at].as_ref()?;
+            Some(origin.send(copy_if_idempotent(request)?, None))
+        });
+        let (owner, next) = (told.next(), told.next());
+        let told = async { tokio::join!(maybe(owner), maybe(next)) };
+        drop(timeout(FORGETTING, told).await);
+    }
+
+    /// Ends when a sibling says nothing, though all it is asked is whether it is there. What it brings
+    /// from an origin may take its time.
+    async fn silent(&self, at: usize, counters: &Counters) {
+        let Some(origin) = &self.origins[at] else { return pending().await };
+        loop {
+            sleep(QUIET).await;
+            // Others wait for the same one.
+            if self.lived[at].get().is_some_and(|lived| lived.elapsed() < QUIET) {
+                continue;
+            }
+            match timeout(SILENCE, origin.send(self.presence(), None)).await {
+                Ok(Ok(_)) => {
+                    counters.sibling_presence();
+                    self.lived[at].set(Some(Instant::now()));
+                }
+                _ => return,
+            }
+        }
+    }
+
+    /// What asks a sibling whether it is there.
+    fn presence(&self) -> Request<RequestBody> {
+        let mut request = Request::new(RequestBody::Empty);
+        *request.method_mut() = Method::OPTIONS;
+        *request.uri_mut() = Uri::from_static("/");
+        let mark = HeaderValue::try_from(format!("\"{}\"", self.members.own()));
+        request.headers_mut().insert(hop::NAME, mark.expect("names are plain"));
+        request
+    }
+
+    fn is_available(&self, at: usize) -> bool {
+        self.turns.borrow().is_available(at, self.members.clock.now())
     }
 
     fn failed(&self, at: usize) {
@@ -111,6 +180,136 @@ impl Siblings {
             let edge = &self.members.list[at].name;
             warn!(edge, secs = out.as_secs(), "an edge of the cluster fails: left out for a while");
         }
+    }
+}
+
+/// A request that one sibling was sent.
+struct Attempt<'a> {
+    at: usize,
+    sending: Pin<Box<dyn Future<Output = Result<Fetched, Failed>> + 'a>>,
+}
+
+/// What siblings do with one request: one of them, or a slow one and another that is asked in its stead.
+struct Race<'a> {
+    siblings: &'a Siblings,
+    counters: &'a Counters,
+    slow: Option<Attempt<'a>>,
+}
+
+impl<'a> Race<'a> {
+    /// Waits for an answer of `attempt`, or of the slow one before it. `None` if it is the turn of the
+    /// next, because this one failed or is slow.
+    async fn run(&mut self, mut attempt: Attempt<'a>) -> Option<Fetched> {
+        let siblings = self.siblings;
+        let mut is_watched = self.slow.is_none();
+        let mut silent = pin!(siblings.silent(attempt.at, self.counters));
+        loop {
+            select! {
+                biased;
+                sent = &mut attempt.sending => {
+                    let answer = self.heard(attempt.at, sent);
+                    if answer.is_some() {
+                        self.give_up();
+                    }
+                    return answer;
+                }
+                (at, sent) = finished(&mut self.slow) => {
+                    self.slow = None;
+                    let answer = self.heard(at, sent);
+                    if answer.is_some() {
+                        return answer;
+                    }
+                }
+                () = &mut silent, if is_watched => {
+                    if siblings.hedges.borrow_mut().take() {
+                        self.counters.sibling_hedge();
+                        self.slow = Some(attempt);
+                        return None;
+                    }
+                    is_watched = false;
+                }
+            }
+        }
+    }
+
+    /// Nobody else is left: waits for the slow one.
+    async fn rest(mut self) -> Option<Fetched> {
+        self.slow.as_ref()?;
+        let (at, sent) = finished(&mut self.slow).await;
+        self.slow = None;
+        self.heard(at, sent)
+    }
+
+    /// Whoever was asked first is not waited for any more: it fails.
+    fn give_up(&mut self) {
+        if let Some(slow) = self.slow.take() {
+            self.counters.sibling_failure();
+            self.siblings.failed(slow.at);
+        }
+    }
+
+    /// What an attempt brought, if that is an answer.
+    fn heard(&self, at: usize, sent: Result<Fetched, Failed>) -> Option<Fetched> {
+        match sent {
+            Ok(fetched) if is_declined(&fetched) => self.counters.sibling_failure(),
+            Ok(fetched) => {
+                self.siblings.turns.borrow_mut().succeeded(at);
+                self.counters.sibling_answer();
+                return Some(fetched);
+            }
+            // Whatever it heard of the request: asking for it twice does no harm.
+            Err(_) => {
+                self.counters.sibling_failure();
+                self.siblings.failed(at);
+            }
+        }
+        None
+    }
+}
+
+/// The attempt's end; never, if there is none.
+async fn finished(attempt: &mut Option<Attempt<'_>>) -> (usize, Result<Fetched, Failed>) {
+    match attempt {
+        Some(Attempt { at, sending }) => (*at, sending.await),
+        None => pending().await,
+    }
+}
+
+async fn maybe<F: Future>(future: Option<F>) {
+    if let Some(future) = future {
+        drop(future.await);
+    }
+}
+
+/// Leave to ask a second sibling what a first one is slow with: so few of the requests that a cluster
+/// which is slow as a whole is not asked twice for everything. Dean and Barroso, "The Tail at Scale",
+/// CACM 2013, hedge one in twenty.
+#[derive(Debug)]
+struct Hedges {
+    /// In shares of a request.
+    saved: u32,
+}
+
+impl Hedges {
+    /// Requests for each hedge.
+    const REQUESTS: u32 = 20;
+    /// Hedges that may be saved up.
+    const SAVED: u32 = 10;
+
+    fn count_request(&mut self) {
+        self.saved = (self.saved + 1).min(Self::SAVED * Self::REQUESTS);
+    }
+
+    fn take(&mut self) -> bool {
+        let left = self.saved.checked_sub(Self::REQUESTS);
+        self.saved = left.unwrap_or(self.saved);
+        left.is_some()
+    }
+}
+
+impl Default for Hedges {
+    fn default() -> Self {
+        Self { saved: Self::SAVED * Self::REQUESTS }
     }
 }
 
@@ -130,5 +329,21 @@ fn dial(member: &Member, cluster: &str) -> origin::Settings {
         certified_as: Some(server_name(&member.name, cluster)),
         ping: Some(PING),
         ..origin::Settings::of(Scheme::Https, &member.address.ip().to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_request_in_twenty_is_hedged_and_ten_at_once() {
+        let mut hedges = Hedges::default();
+        assert_eq!((0..100).filter(|_| hedges.take()).count(), 10);
+        let taken = (0..1000).filter(|_| {
+            hedges.count_request();
+            hedges.take()
+        });
+        assert_eq!(taken.count(), 50);
     }
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Barrier};
 
 use crate::support::{
     Directory, Edge, Head, Origin, Response,
-    cluster::{Authority, Cluster},
+    cluster::{self, Authority, Cluster, order},
     h2::{Got, empty, request},
     ok,
     origin::answer,
@@ -45,19 +45,9 @@ fn holds(edge: &Edge, target: &str) -> bool {
     edge.held(target).is_some()
 }
 
-/// The numbers of the edges that should serve a target, in their order.
-fn order(cluster: &Cluster, target: &str) -> Vec<usize> {
-    let path = format!("/v1/explain?url=http://www.example{target}");
-    let answer = cluster.edges[0].ask_admin(&path);
-    let answer: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
-    let names = answer["edges"].as_array().unwrap().iter().map(|name| name.as_str().unwrap());
-    names.map(|name| name.trim_start_matches("eu-").parse::<usize>().unwrap() - 1).collect()
-}
-
 /// A target whose edges come in this order, as far as it goes.
 fn ordered(cluster: &Cluster, first: &[usize]) -> String {
-    let mut targets = (0..).map(|number| format!("/ordered/{number}"));
-    targets.find(|target| order(cluster, target).starts_with(first)).unwrap()
+    cluster::ordered(cluster, "ordered", first)
 }
 
 #[test]

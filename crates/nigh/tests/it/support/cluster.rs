@@ -43,6 +43,22 @@ impl Authority {
     }
 }
 
+/// The numbers of the edges that should serve a target, in their order.
+pub(crate) fn order(cluster: &Cluster, target: &str) -> Vec<usize> {
+    let path = format!("/v1/explain?url=http://www.example{target}");
+    let answer = cluster.edges[0].ask_admin(&path);
+    let answer: serde_json::Value = serde_json::from_slice(&answer.body).expect("it is JSON");
+    let names = answer["edges"].as_array().expect("it is in a cluster").iter();
+    let number = |name: &str| name.trim_start_matches("eu-").parse::<usize>().expect("a number");
+    names.map(|name| number(name.as_str().expect("a name")) - 1).collect()
+}
+
+/// A target below `/name/` whose edges come in this order, as far as it goes.
+pub(crate) fn ordered(cluster: &Cluster, name: &str, first: &[usize]) -> String {
+    let mut targets = (0..).map(|number| format!("/{name}/{number}"));
+    targets.find(|target| order(cluster, target).starts_with(first)).expect("there are enough")
+}
+
 /// A running cluster; those of its edges that were not killed.
 pub(crate) struct Cluster {
     pub(crate) edges: Vec<Edge>,

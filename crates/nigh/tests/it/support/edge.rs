@@ -262,6 +262,16 @@ impl Edge {
         self.process.hang_up();
     }
 
+    /// Lets it do nothing, until [`Self::go_on`].
+    pub(crate) fn pause(&self) {
+        self.process.pause();
+    }
+
+    /// Has it go on.
+    pub(crate) fn go_on(&self) {
+        self.process.go_on();
+    }
+
     /// Sends it SIGTERM.
     pub(crate) fn terminate(&self) {
         self.process.terminate();
