@@ -284,6 +284,11 @@ impl Origin {
         (!self.settings.keep_host).then_some(&self.authority)
     }
 
+    /// Whether there is an HTTP/2 connection: a request that is sent now waits for no handshake.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.shared.borrow().as_ref().is_some_and(|sender| !sender.is_closed())
+    }
+
     /// Sends a request and waits for the head of the response.
     ///
     /// A request that failed on a kept connection which the origin had closed meanwhile is sent

@@ -41,7 +41,7 @@ const PING: Duration = Duration::from_secs(2);
 /// How long a request may go without a head until its sibling is asked whether it is there, and how long
 /// that may take: edges are in one place, and an answer takes a millisecond there.
 const QUIET: Duration = Duration::from_millis(50);
-const SILENCE: Duration = Duration::from_millis(150);
+const SILENCE: Duration = Duration::from_millis(250);
 
 /// Time in which others are told to forget. The client whose request changed something waits for it.
 const FORGETTING: Duration = Duration::from_secs(1);
@@ -146,6 +146,10 @@ impl Siblings {
         let Some(origin) = &self.origins[at] else { return pending().await };
         loop {
             sleep(QUIET).await;
+            // How long it may take to connect has a limit of its own.
+            if !origin.is_connected() {
+                continue;
+            }
             // Others wait for the same one.
             if self.lived[at].get().is_some_and(|lived| lived.elapsed() < QUIET) {
                 continue;
