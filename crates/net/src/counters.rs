@@ -70,6 +70,8 @@ counters! {
     sibling_presence: "nigh_sibling_presences_total", "Times that an edge which had not answered yet said that it is there.";
     /// One that was slow, so that another edge was asked too.
     sibling_hedge: "nigh_sibling_hedges_total", "Of these, requests that were slow, so that the next edge was asked too.";
+    /// An answer that an edge of the parent gave.
+    parent_answer: "nigh_parent_answers_total", "Answers that edges of the parent cluster gave.";
     /// A response of another edge that broke off, and went on at the next one.
     sibling_resumed: "nigh_sibling_resumed_total", "Responses of other edges that broke off and went on at the next one.";
     /// One that broke off for its client too.

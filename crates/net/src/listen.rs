@@ -104,7 +104,7 @@ pub enum Door {
     /// What they would have spoken to whom they were going to.
     Redirected(Mode),
     /// HTTP/2 over TLS that both ends show certificates for: other edges of the cluster.
-    Siblings(TlsAcceptor, Arc<Trust>),
+    Siblings(TlsAcceptor, Arc<[Arc<Trust>]>),
 }
 
 impl std::fmt::Debug for Door {
@@ -370,22 +370,28 @@ async fn serve_sibling(
     stream: TcpStream,
     address: SocketAddr,
     tls: &TlsAcceptor,
-    trust: &Trust,
+    guests: &[Arc<Trust>],
     service: &Rc<Service>,
 ) {
     let siblings = service.siblings();
     let shaken = shake_hands(tls, stream, service).await.and_then(Result::ok);
     let known = shaken.and_then(|stream| {
         let tls = &stream.get_ref().1;
-        let identity = trust.peer(tls.peer_certificates()?).ok()?;
-        let is_one = siblings.as_ref().is_some_and(|them| them.members().believes(&identity));
-        (is_one && tls.alpn_protocol() == Some(b"h2")).then_some((stream, identity))
+        let shown = tls.peer_certificates()?;
+        let peers = guests.iter().zip(0..);
+        let mut peers = peers.filter_map(|(trust, at)| Some((trust, at, trust.peer(shown).ok()?)));
+        let (trust, at, identity) = peers.next()?;
+        let is_child = at > 0;
+        let is_one =
+            siblings.as_ref().is_some_and(|them| is_child || them.members().believes(&identity));
+        (is_one && tls.alpn_protocol() == Some(b"h2"))
+            .then_some((stream, trust, identity, is_child))
     });
-    let Some((stream, identity)) = known else {
+    let Some((stream, trust, identity, is_child)) = known else {
         debug!(%address, "somebody who is no edge of the cluster wanted to come in as one");
         return service.counters().tls_failed();
     };
-    let sibling = Some(Sibling::default());
+    let sibling = Some(Sibling { is_child, ..Sibling::default() });
     let client = Client { sibling, ..Client::new(address, Scheme::Https) };
     tokio::select! {
         () = serve_http2::serve(stream, client, Rc::clone(service)) => {}

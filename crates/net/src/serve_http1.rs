@@ -87,6 +87,8 @@ pub(crate) struct Sibling {
     pub(crate) slice: Option<u64>,
     /// The purge up to which it has forgotten.
     pub(crate) purges: u64,
+    /// It is of a cluster that has this one as its parent.
+    pub(crate) is_child: bool,
 }
 
 impl Client {

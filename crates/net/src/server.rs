@@ -118,6 +118,8 @@ pub struct Terms {
     pub limits: Limits,
     /// The edges of the cluster, where [`Settings::cluster`] says that there is one.
     pub members: Option<Arc<Members>>,
+    /// Those of its parent, if it has one.
+    pub parent: Option<Arc<Members>>,
 }
 
 /// What can be told to a running edge, from any thread.
@@ -460,7 +462,11 @@ impl Worker {
         let Some((cluster, members)) = cluster else { return };
         let before = service.siblings().filter(|_| connections == Connections::Kept);
         let siblings = Siblings::new(Arc::clone(members), &cluster.client, before.as_deref());
-        service.exchange_siblings(siblings);
+        let parent = terms.parent.as_ref().zip(cluster.parent.as_ref()).map(|(members, client)| {
+            let before = service.parent().filter(|_| connections == Connections::Kept);
+            Siblings::new(Arc::clone(members), client, before.as_deref())
+        });
+        service.exchange_siblings(siblings, parent);
     }
 
     async fn serve(&mut self) {
@@ -489,7 +495,7 @@ impl Worker {
         let redirected = settings.forward.iter().flat_map(|proxy| proxy.redirected());
         let redirected = redirected.map(|one| Door::Redirected(one.mode));
         let siblings = settings.cluster.iter().map(|it| {
-            Door::Siblings(TlsAcceptor::from(Arc::clone(&it.server)), Arc::clone(&it.trust))
+            Door::Siblings(TlsAcceptor::from(Arc::clone(&it.server)), Arc::clone(&it.guests))
         });
         let doors: Vec<Door> = asked.chain(redirected).chain(siblings).collect();
         for (place, socket) in self.sockets.drain(..) {

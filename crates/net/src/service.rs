@@ -269,6 +269,8 @@ pub struct Service {
     following: Cell<usize>,
     /// The other edges of the cluster, if there are any.
     siblings: RefCell<Option<Rc<Siblings>>>,
+    /// Those of its parent, if it has one.
+    parent: RefCell<Option<Rc<Siblings>>>,
     /// Slices that are being fetched ahead.
     reading_ahead: Cell<u64>,
     /// Where its connections are found.
@@ -299,6 +301,7 @@ impl Service {
             compressing: carry::Compressing::default(),
             following: Cell::new(0),
             siblings: RefCell::default(),
+            parent: RefCell::default(),
             reading_ahead: Cell::new(0),
             places: RefCell::default(),
         })
@@ -372,9 +375,15 @@ impl Service {
         self.siblings.borrow().clone()
     }
 
-    /// From here on, these are the other edges.
-    pub(crate) fn exchange_siblings(&self, siblings: Rc<Siblings>) {
+    /// The edges of the parent as they are now, if there is one.
+    pub(crate) fn parent(&self) -> Option<Rc<Siblings>> {
+        self.parent.borrow().clone()
+    }
+
+    /// From here on, these are the other edges, and those of the parent.
+    pub(crate) fn exchange_siblings(&self, siblings: Rc<Siblings>, parent: Option<Rc<Siblings>>) {
         *self.siblings.borrow_mut() = Some(siblings);
+        *self.parent.borrow_mut() = parent;
     }
 
     pub(crate) fn additions(&self, cache_status: CacheStatus, audience: Audience) -> Additions<'_> {

@@ -31,16 +31,28 @@ pub struct Settings {
     pub trust: Arc<Trust>,
     /// What it shows to them.
     pub shown: Arc<Shown>,
+    /// Whom this edge believes who comes in there: its own cluster's, and then those of whom it is the
+    /// parent.
+    pub(crate) guests: Arc<[Arc<Trust>]>,
     pub(crate) server: Arc<ServerConfig>,
     pub(crate) client: Arc<ClientConfig>,
+    /// The same for edges of the parent.
+    pub(crate) parent: Option<Arc<ClientConfig>>,
 }
 
 impl Settings {
     /// The edge `name`, which believes what `trust` does and shows `shown`, both of which may change while
-    /// it runs.
-    pub fn new(name: Name, listen: SocketAddr, trust: Arc<Trust>, shown: Arc<Shown>) -> Self {
-        let server = Arc::new(tls::server(&trust, &shown, &[PROTOCOL]));
-        let client = Arc::new(tls::client(&trust, &shown, &[PROTOCOL]));
-        Self { name, listen, trust, shown, server, client }
+    /// it runs. It asks edges of `parent`, and is asked by edges of `children`.
+    pub fn new(
+        (name, listen): (Name, SocketAddr),
+        (trust, shown): (Arc<Trust>, Arc<Shown>),
+        parent: Option<&Arc<Trust>>,
+        children: impl IntoIterator<Item = Arc<Trust>>,
+    ) -> Self {
+        let guests: Arc<[_]> = [Arc::clone(&trust)].into_iter().chain(children).collect();
+        let server = Arc::new(tls::server(&guests, &shown, &[PROTOCOL]));
+        let to = |trust: &Arc<Trust>| Arc::new(tls::client(trust, &shown, &[PROTOCOL]));
+        let (client, parent) = (to(&trust), parent.map(to));
+        Self { name, listen, trust, shown, guests, server, client, parent }
     }
 }

@@ -143,13 +143,12 @@ impl Control {
 
     /// The edges of the cluster as this one knows them, if it is one of any.
     pub(crate) fn members(&self) -> Option<Arc<Members>> {
-        self.members_in(&self.now().settings)
+        self.cluster_in(&self.now().settings).map(Cluster::members)
     }
 
-    /// The edges that these settings make known to one that was started with others.
-    fn members_in(&self, settings: &Settings) -> Option<Arc<Members>> {
-        let cluster = settings.takes_members(&self.started).or(self.started.cluster.as_ref());
-        cluster.map(Cluster::members)
+    /// The cluster whose edges these settings make known to one that was started with others.
+    fn cluster_in<'a>(&'a self, settings: &'a Settings) -> Option<&'a Cluster> {
+        settings.takes_members(&self.started).or(self.started.cluster.as_ref())
     }
 
     /// What whoever asks at the admin address must show.
@@ -224,8 +223,10 @@ impl Control {
     fn prepare(&self, settings: Settings, roots: &mut Roots) -> Result<Prepared, Refused> {
         let mut prepare = || {
             let sites = edge::snapshot(&settings.sites, roots)?;
-            let members = self.members_in(&settings);
-            let terms = Terms { sites, limits: edge::limits(&settings.limits), members };
+            let cluster = self.cluster_in(&settings);
+            let (members, parent) =
+                (cluster.map(Cluster::members), cluster.and_then(Cluster::parents));
+            let terms = Terms { sites, limits: edge::limits(&settings.limits), members, parent };
             let certified = settings.tls.as_ref().map(edge::certified).transpose()?;
             let token = edge::token(&settings.node)?;
             anyhow::Ok((terms, certified, token.map(Arc::new)))

@@ -22,6 +22,7 @@ use nigh_net::{
     clock,
     cluster::{
         credentials::{Credentials, Shown},
+        name::Name,
         tls::{Clock, Trust},
     },
     counters::Registry,
@@ -50,7 +51,9 @@ use crate::{
     handover::{self, Given, Program, Successor},
     lifecycle::{self, End, Signals, Watchdog},
     privileges::Intended,
-    settings::{self, Cluster, Forward, PEM_MAX, SECRET_MAX, Secret, Settings, Site, read_text},
+    settings::{
+        self, Cluster, Forward, Other, PEM_MAX, SECRET_MAX, Secret, Settings, Site, read_text,
+    },
     systemd::Manager,
 };
 
@@ -531,13 +534,24 @@ fn cluster(cluster: &Cluster) -> anyhow::Result<siblings::Settings> {
         Some(path) => (format!("cluster.{}.ca", cluster.name), path.clone()),
         None => (dir, cluster.dir.join(AUTHORITY)),
     };
-    let [authority] = Pem::read(key.clone(), &authority)?
+    let trust = trust_in(&cluster.name, key, &authority)?;
+    let other = |other: &Other| {
+        trust_in(&other.name, format!("cluster.{}.ca", other.name), &other.authority)
+    };
+    let parent = cluster.parent.as_ref().map(other).transpose()?;
+    let children = cluster.children.iter().map(other).collect::<Result<Vec<_>, _>>()?;
+    let place = (cluster.own.clone(), cluster.listen);
+    let shown = Shown::new(&shown);
+    Ok(siblings::Settings::new(place, (trust, shown), parent.as_ref(), children))
+}
+
+/// Trust in who vouches for the edges of a cluster, by the file that `key` names.
+fn trust_in(cluster: &Name, key: String, authority: &Path) -> anyhow::Result<Arc<Trust>> {
+    let [authority] = Pem::read(key.clone(), authority)?
         .certificates()?
         .try_into()
         .map_err(|_| anyhow::anyhow!("{key}: an authority has one certificate"))?;
-    let trust = Trust::new(cluster.name.clone(), authority, Clock::machine()).context(key)?;
-    let (name, listen) = (cluster.own.clone(), cluster.listen);
-    Ok(siblings::Settings::new(name, listen, trust, Shown::new(&shown)))
+    Trust::new(cluster.clone(), authority, Clock::machine()).context(key)
 }
 
 /// What this edge shows to the others of its cluster.
@@ -624,6 +638,7 @@ fn server_settings(
             sites,
             limits: limits(&settings.limits),
             members: settings.cluster.as_ref().map(Cluster::members),
+            parent: settings.cluster.as_ref().and_then(Cluster::parents),
         },
         forward,
         cluster,

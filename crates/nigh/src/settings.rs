@@ -31,7 +31,7 @@ use crate::cli::ListenAddress;
 
 pub(crate) use admin::AdminAddress;
 pub(crate) use clients::min_rate;
-pub(crate) use cluster::{Cluster, Kept};
+pub(crate) use cluster::{Cluster, Kept, Other};
 pub(crate) use difference::{Difference, waiting};
 pub(crate) use file::{FILE_MAX, Unusable, buffers, parse, read};
 pub(crate) use forward::Forward;
@@ -58,10 +58,11 @@ pub(crate) struct Settings {
 
 impl Settings {
     /// Its cluster, if an edge that runs with `started` can go over to the edges in it: the cluster is the
-    /// same one, and so is its place in it.
+    /// same one, as are its place in it and the parent.
     pub(crate) fn takes_members(&self, started: &Self) -> Option<&Cluster> {
         let (is, was) = (self.cluster.as_ref()?, started.cluster.as_ref()?);
-        (is.name == was.name && is.own == was.own).then_some(is)
+        let parent = |cluster: &Cluster| cluster.parent.as_ref().map(|parent| parent.name.clone());
+        (is.name == was.name && is.own == was.own && parent(is) == parent(was)).then_some(is)
     }
 }
 

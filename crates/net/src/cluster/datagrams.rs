@@ -18,6 +18,7 @@ mod tests;
 use std::{
     io,
     net::{SocketAddr, UdpSocket},
+    slice,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -131,7 +132,8 @@ impl Datagrams {
     pub fn bind(settings: Settings) -> io::Result<Self> {
         let Settings { listen, trust, shown, book } = settings;
         let transport = Arc::new(transport());
-        let server = QuicServerConfig::try_from(tls::server(&trust, &shown, &[PROTOCOL]));
+        let server =
+            QuicServerConfig::try_from(tls::server(slice::from_ref(&trust), &shown, &[PROTOCOL]));
         let server = server.expect("the provider has QUIC's first cipher suite");
         let mut server = ServerConfig::with_crypto(Arc::new(server));
         server.transport_config(Arc::clone(&transport));

@@ -4,7 +4,7 @@
 //! TLS 1.3 alone, no early data, no resumption: every connection shows its certificates and is judged
 //! anew, so that nothing can be replayed and no revoked edge returns on an old session.
 
-use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, fmt, slice, sync::Arc, time::Duration};
 
 use nigh_base::Wall;
 use rustls::{
@@ -194,9 +194,12 @@ impl Trust {
     }
 }
 
-/// The side that is connected to, which wants a certificate of whoever connects.
-pub fn server(trust: &Arc<Trust>, shown: &Arc<Shown>, protocols: &[&[u8]]) -> ServerConfig {
-    server_for(trust, shown, protocols, Strangers::Refused)
+/// The side that is connected to, which wants a certificate of whoever connects, by any of these.
+///
+/// # Panics
+/// If it trusts nobody.
+pub fn server(trusts: &[Arc<Trust>], shown: &Arc<Shown>, protocols: &[&[u8]]) -> ServerConfig {
+    server_for(trusts, shown, protocols, Strangers::Refused)
 }
 
 /// The side that connects, and shows its certificate.
@@ -218,7 +221,7 @@ pub fn client(trust: &Arc<Trust>, shown: &Arc<Shown>, protocols: &[&[u8]]) -> Cl
 /// The side where edges join: who has no certificate yet may connect, and is told apart by having shown
 /// none. Who shows one is held to it as elsewhere.
 pub(super) fn join_server(trust: &Arc<Trust>, shown: &Arc<Shown>) -> ServerConfig {
-    server_for(trust, shown, &[JOIN_PROTOCOL], Strangers::LetIn)
+    server_for(slice::from_ref(trust), shown, &[JOIN_PROTOCOL], Strangers::LetIn)
 }
 
 /// The side that joins: it has no certificate, and believes the authority that its token names.
@@ -242,20 +245,24 @@ enum Strangers {
 }
 
 fn server_for(
-    trust: &Arc<Trust>,
+    trusts: &[Arc<Trust>],
     shown: &Arc<Shown>,
     protocols: &[&[u8]],
     strangers: Strangers,
 ) -> ServerConfig {
-    let inner = WebPkiClientVerifier::builder_with_provider(Arc::clone(&trust.roots), provider())
-        .clear_root_hint_subjects();
-    let inner = match strangers {
-        Strangers::Refused => inner,
-        Strangers::LetIn => inner.allow_unauthenticated(),
+    let judge = |trust: &Arc<Trust>| {
+        let roots = Arc::clone(&trust.roots);
+        let inner = WebPkiClientVerifier::builder_with_provider(roots, provider())
+            .clear_root_hint_subjects();
+        let inner = match strangers {
+            Strangers::Refused => inner,
+            Strangers::LetIn => inner.allow_unauthenticated(),
+        };
+        (inner.build().expect("there is a root"), Arc::clone(trust))
     };
-    let inner = inner.build().expect("there is a root");
-    let verifier = ClientVerifier { inner, trust: Arc::clone(trust) };
-    let mut config = ServerConfig::builder_with_details(provider(), Arc::new(trust.clock.clone()))
+    let verifier = ClientVerifier(trusts.iter().map(judge).collect());
+    let clock = trusts.first().expect("somebody is trusted").clock.clone();
+    let mut config = ServerConfig::builder_with_details(provider(), Arc::new(clock))
         .with_protocol_versions(&[&TLS13])
         .expect("the provider has TLS 1.3")
         .with_client_cert_verifier(Arc::new(verifier))
@@ -285,20 +292,25 @@ fn algorithms() -> WebPkiSupportedAlgorithms {
     aws_lc_rs::default_provider().signature_verification_algorithms
 }
 
-/// Holds who connects to the authority, and then to what was revoked.
+/// Holds who connects to one of the authorities, and then to its cluster's name and to what was revoked
+/// there: an authority vouches for edges of its own cluster alone.
 #[derive(Debug)]
-struct ClientVerifier {
-    inner: Arc<dyn ClientCertVerifier>,
-    trust: Arc<Trust>,
+struct ClientVerifier(Vec<(Arc<dyn ClientCertVerifier>, Arc<Trust>)>);
+
+impl ClientVerifier {
+    /// What all of them have in common.
+    fn any(&self) -> &dyn ClientCertVerifier {
+        &*self.0[0].0
+    }
 }
 
 impl ClientCertVerifier for ClientVerifier {
     fn client_auth_mandatory(&self) -> bool {
-        self.inner.client_auth_mandatory()
+        self.any().client_auth_mandatory()
     }
 
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        self.inner.root_hint_subjects()
+        self.any().root_hint_subjects()
     }
 
     fn verify_client_cert(
@@ -307,9 +319,15 @@ impl ClientCertVerifier for ClientVerifier {
         others: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        let verified = self.inner.verify_client_cert(leaf, others, now)?;
-        self.trust.confirm(leaf, now)?;
-        Ok(verified)
+        let mut why = Error::General("nobody is trusted".to_owned());
+        for (inner, trust) in &self.0 {
+            let verified = inner.verify_client_cert(leaf, others, now);
+            match verified.and_then(|verified| trust.confirm(leaf, now).map(|()| verified)) {
+                Ok(verified) => return Ok(verified),
+                Err(error) => why = error,
+            }
+        }
+        Err(why)
     }
 
     fn verify_tls12_signature(
@@ -318,7 +336,7 @@ impl ClientCertVerifier for ClientVerifier {
         leaf: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.inner.verify_tls12_signature(message, leaf, signature)
+        self.any().verify_tls12_signature(message, leaf, signature)
     }
 
     fn verify_tls13_signature(
@@ -327,11 +345,11 @@ impl ClientCertVerifier for ClientVerifier {
         leaf: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.inner.verify_tls13_signature(message, leaf, signature)
+        self.any().verify_tls13_signature(message, leaf, signature)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.inner.supported_verify_schemes()
+        self.any().supported_verify_schemes()
     }
 }
 

@@ -34,7 +34,7 @@ use super::{
     resume::Resumable,
     slice_fit::Fit,
     slice_source::{Count, Poured},
-    travel::{Giver, Road},
+    travel::Giver,
 };
 use crate::{body::RequestBody, buffers, clock, origin::Fetched};
 
@@ -311,8 +311,7 @@ impl Service {
     async fn fly(self: Rc<Self>, mut pilot: Pilot, task: Task, body: RequestBody) {
         let slice = task.slice.map_or(0, |slice| slice.start / slice.len());
         let road = self.road(&task.ask, task.manner, slice);
-        let is_own = matches!(road, Road::Origin);
-        let may_be_made_of_another = is_own
+        let may_be_made_of_another = road.is_own()
             && task.manner == Manner::Shared
             && task.validate.is_none()
             && self.trusts(task.ask.sibling);
@@ -407,7 +406,7 @@ impl Service {
         let coder = match giver {
             Giver::Origin => self.coder(ask, status, &mut fields, fetched.length()),
             // It is as its owner keeps it.
-            Giver::Sibling { .. } => None,
+            Giver::Parent | Giver::Sibling { .. } => None,
         };
         let directives = rule.directives(status, &fields);
         let terms = Terms::new(requested, received, status, &fields, &directives);
@@ -487,7 +486,7 @@ impl Service {
         }
         let source = match giver {
             Giver::Origin => Source::Origin(fetched),
-            Giver::Sibling { .. } => {
+            Giver::Parent | Giver::Sibling { .. } => {
                 let head = (head.status, &head.fields);
                 Source::Sibling(Resumable::new(self, ask, fetched, head))
             }
@@ -643,7 +642,7 @@ impl Merged {
         forward::remove_hop_by_hop(&mut fresh);
         let mut fields = old.fields().to_map();
         update::merge(&mut fields, &fresh, received);
-        if let Some(compress) = ask.route.rule().compress.as_ref().filter(|_| !giver.is_sibling()) {
+        if let Some(compress) = ask.route.rule().compress.as_ref().filter(|_| !giver.is_edge()) {
             // As when it was stored: that there are variants is not the origin's word.
             compress.confirm(&mut fields);
         }

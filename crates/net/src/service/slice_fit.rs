@@ -23,7 +23,7 @@ use super::{
     fetch::{Task, arrive},
     outgoing::target,
     slice_source::Count,
-    travel::{Giver, Road},
+    travel::Giver,
 };
 use crate::{body::RequestBody, clock, origin::Fetched};
 
@@ -213,7 +213,7 @@ impl Service {
             conditions: false,
             slice: Some(span),
         };
-        let road = slice.map_or(Road::Origin, |slice| self.road(ask, Manner::Slice, slice));
+        let road = slice.map(|slice| self.road(ask, Manner::Slice, slice)).unwrap_or_default();
         Some(self.send(&task, RequestBody::Empty, road, None).await)
     }
 

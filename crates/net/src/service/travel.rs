@@ -32,12 +32,22 @@ use crate::{
 /// worst what the owner knows already.
 const COPY_SECS: u32 = 10;
 
-/// Where a request is sent that the store could not answer.
-pub(super) enum Road {
-    /// To the origin: it is this edge's to ask it.
-    Origin,
-    /// To the edge that owns what has this hash.
-    Owner(Rc<Siblings>, u64),
+/// Where a request is sent that the store could not answer, in the end to the origin.
+#[derive(Default)]
+pub(super) struct Road {
+    /// The other edges, where one of them owns it.
+    owner: Option<Rc<Siblings>>,
+    /// Those of the parent, if there is one.
+    parent: Option<Rc<Siblings>>,
+    /// Where it lies among them.
+    hash: u64,
+}
+
+impl Road {
+    /// Whether it is not for another edge of this cluster to bring it.
+    pub(super) const fn is_own(&self) -> bool {
+        self.owner.is_none()
+    }
 }
 
 /// What a sibling wants.
@@ -55,7 +65,9 @@ pub(crate) enum Errand {
 pub(super) enum Giver {
     /// The origin: it is kept as its rules say.
     Origin,
-    /// Another edge, which keeps it.
+    /// An edge of the parent: it is kept as what the origin gives.
+    Parent,
+    /// Another edge of this cluster, which keeps it.
     Sibling {
         /// It is in demand here, so that a copy is worth its room.
         is_hot: bool,
@@ -65,6 +77,11 @@ pub(super) enum Giver {
 impl Giver {
     /// Whether the response came as a client of another edge would get it: what rules do to responses as
     /// they arrive is done.
+    pub(super) const fn is_edge(self) -> bool {
+        matches!(self, Self::Parent | Self::Sibling { .. })
+    }
+
+    /// Whether what is kept of it is a copy of what another edge of this cluster keeps.
     pub(super) const fn is_sibling(self) -> bool {
         matches!(self, Self::Sibling { .. })
     }
@@ -85,7 +102,7 @@ impl Service {
     pub(crate) fn errand(&self, client: Client, head: &Parts) -> Errand {
         match head.method {
             Method::OPTIONS => Errand::Done,
-            Method::DELETE if self.forget_for_sibling(head).is_some() => Errand::Done,
+            Method::DELETE if self.forget_for_sibling(client, head).is_some() => Errand::Done,
             _ => self.asker(client, head).map_or(Errand::Nonsense, Errand::Ask),
         }
     }
@@ -94,15 +111,17 @@ impl Service {
     /// what siblings do not ask each other for.
     fn asker(&self, client: Client, head: &Parts) -> Option<Client> {
         let Mark { scheme, client: address, slice, purges, .. } =
-            self.mark(head).filter(|_| reads(&head.method))?;
+            self.mark(client, head).filter(|_| reads(&head.method))?;
         self.counters.sibling_served();
         let address = SocketAddr::new(address, 0);
-        Some(Client { address, scheme, sibling: Some(Sibling { slice, purges }), ..client })
+        let is_child = client.sibling.is_some_and(|sibling| sibling.is_child);
+        let sibling = Some(Sibling { slice, purges, is_child });
+        Some(Client { address, scheme, sibling, ..client })
     }
 
     /// Forgets what a sibling's client has changed; `None` if it is not said what that is.
-    fn forget_for_sibling(&self, head: &Parts) -> Option<()> {
-        let Mark { scheme, .. } = self.mark(head)?;
+    fn forget_for_sibling(&self, client: Client, head: &Parts) -> Option<()> {
+        let Mark { scheme, .. } = self.mark(client, head)?;
         let (authority, path) = (head.uri.authority()?.as_str(), head.uri.path_and_query()?);
         // What is no site's here is not held either.
         if let Some(route) = self.sites().route(authority, path.as_str()) {
@@ -113,12 +132,14 @@ impl Service {
         Some(())
     }
 
-    /// A sibling's word on a request: one, and by one of the cluster.
-    fn mark<'a>(&self, head: &'a Parts) -> Option<Mark<'a>> {
+    /// A sibling's word on a request: one, and by one of the cluster, or of one whose parent this is.
+    fn mark<'a>(&self, client: Client, head: &'a Parts) -> Option<Mark<'a>> {
         let siblings = self.siblings()?;
+        let is_child = client.sibling.is_some_and(|sibling| sibling.is_child);
         let mut marks = head.headers.get_all(hop::NAME).iter();
         let mark = marks.next().and_then(|mark| Mark::parse(mark.as_bytes()))?;
-        (marks.next().is_none() && siblings.members().has(mark.from)).then_some(mark)
+        let is_one = is_child || siblings.members().has(mark.from);
+        (marks.next().is_none() && is_one).then_some(mark)
     }
 
     /// RFC 9111, section 4.4, here and where the others ask for it: when an answer has changed something,
@@ -135,38 +156,39 @@ impl Service {
             let mut key = Vec::new();
             ask.route.write_other_key(ask.scheme, &ask.authority, path, &mut key);
             self.store.invalidate(self.store.key(&key), pilot);
-            let siblings = self.siblings().filter(|_| !ask.route.is_forward());
-            let told = siblings.zip(Uri::try_from(path).ok());
-            if let Some((siblings, uri)) = told {
+            let Ok(uri) = Uri::try_from(path) else { continue };
+            let told = [self.parent(), self.siblings()].into_iter().flatten();
+            for edges in told.filter(|_| !ask.route.is_forward()) {
                 let mut request = Request::new(RequestBody::Empty);
-                (*request.method_mut(), *request.uri_mut()) = (Method::DELETE, uri);
+                (*request.method_mut(), *request.uri_mut()) = (Method::DELETE, uri.clone());
                 if let Ok(host) = HeaderValue::try_from(&*ask.authority) {
                     request.headers_mut().insert(header::HOST, host);
                 }
-                self.add_mark(&mut request, ask, &siblings);
-                siblings.forget(hash_of(&key, 0), &request).await;
+                self.add_mark(&mut request, ask, &edges);
+                edges.forget(hash_of(&key, 0), &request).await;
             }
         }
     }
 
-    /// Where a request goes. To another edge go those for what may be kept, once: a request that came from
-    /// one goes to the origin.
+    /// Where a request goes. To another edge go those for what may be kept, once: one that came from an
+    /// edge of this cluster goes to the parent or the origin.
     pub(super) fn road(&self, ask: &Ask, manner: Manner, slice: u64) -> Road {
-        let Some(siblings) = self.siblings() else { return Road::Origin };
+        let Some(siblings) = self.siblings() else { return Road::default() };
         let reads = reads(&ask.method) && !ask.has_content;
         let is_one_clients =
             manner == Manner::Tunnel || ask.fields.contains_key(header::AUTHORIZATION);
-        let travels = ask.sibling.is_none()
-            && reads
+        let travels = reads
             && !is_one_clients
             && !ask.route.is_forward()
             && !ask.route.rule().bypass
             && !self.store.refusal(self.store.key(&ask.key)).is_some_and(|why| why.is_lasting());
-        let hash = hash_of(&ask.key, slice);
-        match travels && !siblings.owns(hash) {
-            true => Road::Owner(siblings, hash),
-            false => Road::Origin,
+        if !travels {
+            return Road::default();
         }
+        let hash = hash_of(&ask.key, slice);
+        let is_in = ask.sibling.is_some_and(|sibling| !sibling.is_child);
+        let owner = Some(siblings).filter(|siblings| !is_in && !siblings.owns(hash));
+        Road { owner, parent: self.parent(), hash }
     }
 
     /// Sends a task's request where `road` leads, and in the end to the origin.
@@ -180,12 +202,21 @@ impl Service {
         road: Road,
         interim: Option<mpsc::Sender<Interim>>,
     ) -> Result<(Fetched, Giver), Failure> {
-        if let Road::Owner(siblings, hash) = road {
-            let request = self.request_to_sibling(task, &siblings);
+        let Road { owner, parent, hash } = road;
+        if let Some(siblings) = owner {
+            let request = self.request_to_edge(task, &siblings);
             let is_hot = siblings.members().is_hot(hash) && task.manner != Manner::Alone;
             let asking = siblings.ask(hash, &request, interim.clone(), &self.counters);
             if let Some(fetched) = asking.await {
                 return Ok((fetched, Giver::Sibling { is_hot }));
+            }
+        }
+        if let Some(parent) = parent {
+            let request = self.request_to_edge(task, &parent);
+            let asking = parent.ask(hash, &request, interim.clone(), &self.counters);
+            if let Some(fetched) = asking.await {
+                self.counters.parent_answer();
+                return Ok((fetched, Giver::Parent));
             }
         }
         self.counters.origin_request();
@@ -195,7 +226,7 @@ impl Service {
     }
 
     /// The request as it goes to another edge: with the mark.
-    fn request_to_sibling(&self, task: &Task, siblings: &Siblings) -> Request<RequestBody> {
+    fn request_to_edge(&self, task: &Task, siblings: &Siblings) -> Request<RequestBody> {
         let mut request = self.request(task, RequestBody::Empty, Beyond::Sibling);
         self.add_mark(&mut request, &task.ask, siblings);
         request
@@ -222,7 +253,7 @@ impl Service {
         status: StatusCode,
     ) -> Option<Span> {
         let is_first =
-            giver.is_sibling() && manner == Manner::Shared && status == StatusCode::PARTIAL_CONTENT;
+            giver.is_edge() && manner == Manner::Shared && status == StatusCode::PARTIAL_CONTENT;
         let size = self.store.slicing().filter(|_| is_first)?.size.bytes();
         Span::new(0, size)
     }

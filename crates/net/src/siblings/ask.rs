@@ -41,8 +41,18 @@ const PING: Duration = Duration::from_secs(2);
 
 /// How long a request may go without a head until its sibling is asked whether it is there, and how long
 /// that may take: edges are in one place, and an answer takes a millisecond there.
-const QUIET: Duration = Duration::from_millis(50);
-const SILENCE: Duration = Duration::from_millis(250);
+#[derive(Clone, Copy, Debug)]
+struct Patience {
+    quiet: Duration,
+    silence: Duration,
+}
+
+const NEAR: Patience =
+    Patience { quiet: Duration::from_millis(50), silence: Duration::from_millis(250) };
+
+/// The same for a parent, which may be on the other side of the earth.
+const FAR: Patience =
+    Patience { quiet: Duration::from_millis(500), silence: Duration::from_secs(1) };
 
 /// Time in which others are told to forget. The client whose request changed something waits for it.
 const FORGETTING: Duration = Duration::from_secs(1);
@@ -56,6 +66,7 @@ pub(crate) struct Siblings {
     turns: RefCell<Turns>,
     /// When each last said that it is there.
     lived: Vec<Cell<Option<Instant>>>,
+    patience: Patience,
     hedges: RefCell<Hedges>,
 }
 
@@ -78,13 +89,14 @@ impl Siblings {
         };
         let reach = |(at, member): (usize, &Member)| {
             let dial = || Origin::new(dial(member, &members.cluster), Some(Arc::clone(client)));
-            (at != members.own).then(|| known(member).unwrap_or_else(dial))
+            (Some(at) != members.own).then(|| known(member).unwrap_or_else(dial))
         };
         let origins = members.list.iter().enumerate().map(reach).collect();
         let turns = RefCell::new(Turns::new(&vec![1; members.list.len()]));
         let lived = members.list.iter().map(|_| Cell::default()).collect();
+        let patience = if members.own.is_some() { NEAR } else { FAR };
         let hedges = RefCell::default();
-        Rc::new(Self { members, origins, turns, lived, hedges })
+        Rc::new(Self { members, origins, turns, lived, patience, hedges })
     }
 
     pub(crate) const fn members(&self) -> &Arc<Members> {
@@ -93,12 +105,12 @@ impl Siblings {
 
     /// Whether this edge is the first that should serve what has this hash.
     pub(crate) fn owns(&self, hash: u64) -> bool {
-        self.members.ring.owner(hash) == Some(self.members.own)
+        self.members.own.is_some() && self.members.ring.owner(hash) == self.members.own
     }
 
     /// Asks the owner of `hash`, and those after it if it fails; `None` if it is for this edge to ask the
     /// origin, because it is the owner's successor, or nobody is left. One that says nothing for
-    /// [`SILENCE`] is raced by the next in order, if the budget has it.
+    /// long is raced by the next in order, if the budget has it.
     pub(crate) async fn ask(
         &self,
         hash: u64,
@@ -145,17 +157,18 @@ impl Siblings {
     /// from an origin may take its time.
     async fn silent(&self, at: usize, counters: &Counters) {
         let Some(origin) = &self.origins[at] else { return pending().await };
+        let Patience { quiet, silence } = self.patience;
         loop {
-            sleep(QUIET).await;
+            sleep(quiet).await;
             // How long it may take to connect has a limit of its own.
             if !origin.is_connected() {
                 continue;
             }
             // Others wait for the same one.
-            if self.lived[at].get().is_some_and(|lived| lived.elapsed() < QUIET) {
+            if self.lived[at].get().is_some_and(|lived| lived.elapsed() < quiet) {
                 continue;
             }
-            match timeout(SILENCE, origin.send(self.presence(), None)).await {
+            match timeout(silence, origin.send(self.presence(), None)).await {
                 Ok(Ok(_)) => {
                     counters.sibling_presence();
                     self.lived[at].set(Some(Instant::now()));

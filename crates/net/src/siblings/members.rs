@@ -35,9 +35,12 @@ pub struct Member {
 #[derive(Debug)]
 pub struct Members {
     pub(super) cluster: Name,
+    /// What this edge is called.
+    name: Name,
     /// By name.
     pub(super) list: Vec<Member>,
-    pub(super) own: usize,
+    /// This edge, if it is one of them.
+    pub(super) own: Option<usize>,
     pub(super) ring: Ring,
     /// Which of the others' objects are in demand here.
     marks: Mutex<Marks>,
@@ -58,14 +61,31 @@ impl Members {
     /// # Panics
     /// If it is not among them, two have one name, one has no capacity or more than [`CAPACITY_MAX`], or
     /// they are more than [`MEMBERS_MAX`]: whoever reads settings refuses that.
-    pub fn new(cluster: &Name, own: &Name, mut list: Vec<Member>) -> Arc<Self> {
+    pub fn new(cluster: &Name, own: &Name, list: Vec<Member>) -> Arc<Self> {
+        let members = Self::seen_by(cluster, own, list);
+        assert!(members.own.is_some(), "it is one of them");
+        members
+    }
+
+    /// The edges of another cluster, its parent, as the edge called `name` sees them.
+    ///
+    /// # Panics
+    /// As [`Self::new`], but for being among them, which it must not be.
+    pub fn of_parent(cluster: &Name, name: &Name, list: Vec<Member>) -> Arc<Self> {
+        let members = Self::seen_by(cluster, name, list);
+        assert!(members.own.is_none(), "an edge is in one cluster");
+        members
+    }
+
+    fn seen_by(cluster: &Name, name: &Name, mut list: Vec<Member>) -> Arc<Self> {
         assert!(list.len() <= MEMBERS_MAX, "a cluster has at most {MEMBERS_MAX} edges");
         list.sort_by(|one, other| one.name.cmp(&other.name));
-        let at = list.iter().position(|member| member.name == *own).expect("it is one of them");
+        let own = list.iter().position(|member| member.name == *name);
         let edges = Edges::new(list.iter().map(Member::edge).collect());
         let ring = Ring::new(edges.expect("names differ, and capacities have bounds"));
-        let (cluster, marks, clock) = (cluster.clone(), Mutex::default(), Monotonic::start());
-        Arc::new(Self { cluster, list, own: at, ring, marks, clock })
+        let (cluster, name) = (cluster.clone(), name.clone());
+        let (marks, clock) = (Mutex::default(), Monotonic::start());
+        Arc::new(Self { cluster, name, list, own, ring, marks, clock })
     }
 
     /// The names of the edges that should serve what is stored under `key`, its owner first.
@@ -75,7 +95,7 @@ impl Members {
 
     /// This edge's name.
     pub(crate) fn own(&self) -> &str {
-        self.list[self.own].name.as_str()
+        self.name.as_str()
     }
 
     /// Whether an edge of this name is one of them.
@@ -121,7 +141,10 @@ mod tests {
     #[test]
     fn edges_are_in_the_order_of_their_names_however_they_are_listed() {
         let members = members();
-        assert_eq!((members.own(), members.own, members.list[0].name.as_str()), ("b", 1, "a"));
+        assert_eq!(
+            (members.own(), members.own, members.list[0].name.as_str()),
+            ("b", Some(1), "a")
+        );
         assert_eq!(members.order(b"key").count(), 2);
     }
 

@@ -60,6 +60,21 @@ pub(crate) struct Cluster {
     pub(crate) control: Option<Kept>,
     /// This edge among them.
     pub(crate) own: Name,
+    /// The cluster that is asked in the origin's stead.
+    pub(crate) parent: Option<Other>,
+    /// Those of which this one is the parent.
+    pub(crate) children: Vec<Other>,
+    /// The name under which all that have one parent, or parent's parent, find their control state.
+    pub(crate) family: Name,
+}
+
+/// Another cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Other {
+    pub(crate) name: Name,
+    pub(crate) edges: Vec<Member>,
+    /// Who vouches for its edges.
+    pub(crate) authority: PathBuf,
 }
 
 impl Cluster {
@@ -67,35 +82,113 @@ impl Cluster {
     pub(crate) fn members(&self) -> Arc<Members> {
         Members::new(&self.name, &self.own, self.edges.clone())
     }
+
+    /// The same of the parent.
+    pub(crate) fn parents(&self) -> Option<Arc<Members>> {
+        let Other { name, edges, .. } = self.parent.as_ref()?;
+        Some(Members::of_parent(name, &self.own, edges.clone()))
+    }
 }
 
-/// Reads the clusters, of which the one that has this edge is kept. The others are read as well, so that
-/// one file can be every edge's.
+/// A section of a cluster, this edge's or another one's.
+struct Read {
+    name: Name,
+    edges: Vec<Member>,
+    spill_above: f64,
+    listen: Option<SocketAddr>,
+    dir: Option<PathBuf>,
+    authority: Option<PathBuf>,
+    control: Option<Kept>,
+    parent: Option<Name>,
+}
+
+/// Reads the clusters, of which the one that has this edge is kept, with what it has to know of its parent
+/// and its children. All are read, so that one file can be every edge's.
 pub(super) fn read(root: &mut Section<'_>, node: &Node, folder: &Path) -> Option<Cluster> {
     let sections = root.named("cluster", "[cluster.NAME]");
+    let names: Vec<_> = sections.iter().map(|(name, _)| (*name).to_owned()).collect();
+    let mut read = Vec::new();
     let mut own = None;
-    let mut is_meant = false;
     for (name, section) in sections {
         let has_own = has_own(&section, &node.name);
-        if has_own && is_meant {
+        if has_own && own.is_some() {
             let message =
                 format!("`{}` is in another cluster already: an edge is in one", node.name);
             section.mistake("edges", message);
         }
-        is_meant |= has_own;
-        let cluster = cluster(section, name, node, folder);
-        if has_own && own.is_none() {
-            own = cluster;
+        if has_own {
+            own.get_or_insert_with(|| name.to_owned());
         }
+        read.extend(cluster(section, (name, &names), node, folder));
     }
-    if root.has("cluster") && !is_meant {
+    if root.has("cluster") && own.is_none() {
         let message = format!(
             "no cluster has an edge called `{}`: name this one in [node], and list it in `edges`",
             node.name
         );
         root.mistake("cluster", message);
     }
-    own
+    let own = read.iter().find(|it| Some(it.name.as_str()) == own.as_deref())?;
+    if let Err(message) = fit(&read) {
+        root.mistake("cluster", message);
+        return None;
+    }
+    let other = |it: &Read| {
+        let (name, edges, authority) = (it.name.clone(), it.edges.clone(), it.authority.clone());
+        let Some(authority) = authority else {
+            let message = format!("[cluster.{name}] has no `ca`: say who vouches for its edges");
+            root.mistake("cluster", message);
+            return None;
+        };
+        Some(Other { name, edges, authority })
+    };
+    let parent = read.iter().find(|it| Some(&it.name) == own.parent.as_ref()).map(other);
+    let children = read.iter().filter(|it| it.parent.as_ref() == Some(&own.name)).map(other);
+    Some(Cluster {
+        name: own.name.clone(),
+        edges: own.edges.clone(),
+        spill_above: own.spill_above,
+        listen: own.listen?,
+        dir: own.dir.clone()?,
+        authority: own.authority.clone(),
+        control: own.control.clone(),
+        own: node.name.parse().ok()?,
+        children: children.collect::<Option<_>>()?,
+        // One that could not be read is a mistake that was said.
+        parent: parent.map_or(Some(None), |parent| parent.map(Some))?,
+        family: line(&read, own).last().map_or_else(|| own.name.clone(), |it| it.name.clone()),
+    })
+}
+
+/// A cluster's parent, that one's parent, and so on; as many as there are clusters, where that is a
+/// circle.
+fn line<'a>(read: &'a [Read], of: &'a Read) -> impl Iterator<Item = &'a Read> {
+    let parent = |of: &&'a Read| read.iter().find(|it| Some(&it.name) == of.parent.as_ref());
+    std::iter::successors(parent(&of), move |it| parent(it)).take(read.len())
+}
+
+/// Whether the clusters fit together: nobody is its own parent's parent, names of edges differ, and a
+/// purge that a cluster knows of is known to its parent.
+fn fit(read: &[Read]) -> Result<(), String> {
+    for it in read {
+        let name = &it.name;
+        if line(read, it).any(|other| other.name == it.name) {
+            return Err(format!("[cluster.{name}] is its own parent's parent"));
+        }
+        let Some(parent) = line(read, it).next() else { continue };
+        if parent.control != it.control {
+            return Err(format!(
+                "[cluster.{name}] and its parent [cluster.{}] have different `control`: a purge would \
+                 not reach both",
+                parent.name
+            ));
+        }
+        let named = |edge: &&Member| parent.edges.iter().any(|other| other.name == edge.name);
+        if let Some(edge) = it.edges.iter().find(named) {
+            return Err(format!("`{}` is an edge of {name} and of its parent", edge.name));
+        }
+    }
+    Ok(())
 }
 
 /// Whether this edge is listed, be it well or not.
@@ -103,7 +196,12 @@ fn has_own(section: &Section<'_>, own: &str) -> bool {
     section.texts("edges").any(|text| text.split_once('=').is_some_and(|(name, _)| name == own))
 }
 
-fn cluster(mut section: Section<'_>, name: &str, node: &Node, folder: &Path) -> Option<Cluster> {
+fn cluster(
+    mut section: Section<'_>,
+    (name, clusters): (&str, &[String]),
+    node: &Node,
+    folder: &Path,
+) -> Option<Read> {
     let named = name.parse::<Name>();
     if let Err(why) = &named {
         section.mistake("", format!("`{name}` is no name of a cluster: {why}"));
@@ -137,6 +235,12 @@ fn cluster(mut section: Section<'_>, name: &str, node: &Node, folder: &Path) -> 
         let message = "one process at a time can open a file: several edges want etcd://HOST:PORT";
         section.mistake("control", message);
     }
+    let parent = section.parsed("parent", |text| {
+        let is_known = text != name && clusters.iter().any(|known| known == text);
+        let message =
+            || format!("`{text}` is no other cluster of this file: parents are listed too");
+        is_known.then(|| text.parse().ok()).flatten().ok_or_else(message)
+    });
     for (wanted, what) in [
         ("listen", "the address where the other edges come in"),
         ("dir", "the directory that `nigh cluster join` has made"),
@@ -147,16 +251,9 @@ fn cluster(mut section: Section<'_>, name: &str, node: &Node, folder: &Path) -> 
         }
     }
     section.finish();
-    Some(Cluster {
-        name: named.ok()?,
-        edges: edges?,
-        spill_above: spill_above.unwrap_or(1.25),
-        listen: listen?,
-        dir: dir?,
-        authority,
-        control,
-        own: node.name.parse().ok()?,
-    })
+    let (name, edges) = (named.ok()?, edges?);
+    let spill_above = spill_above.unwrap_or(1.25);
+    Some(Read { name, edges, spill_above, listen, dir, authority, control, parent })
 }
 
 /// `etcd://192.0.2.21:2379,192.0.2.22:2379`, or `file:PATH`.

@@ -1,6 +1,9 @@
 //! What is different between two settings: by site, by key, and what only a restart makes good.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Display,
+};
 
 use serde::Serialize;
 use serde_json::Value;
@@ -112,9 +115,13 @@ fn keys(before: &Settings, after: &Settings) -> Vec<KeyChange> {
             || before.cluster.is_some() && key == "node.name"
     };
     // Who the others are may change; that there are some, and who this one is among them, does not.
-    let edges =
-        after.takes_members(before).map(|cluster| format!("cluster.{}.edges", cluster.name));
-    let edges = edges.as_ref();
+    let edges = |name: &dyn Display| format!("cluster.{name}.edges");
+    let edges: Vec<_> = after
+        .takes_members(before)
+        .into_iter()
+        .flat_map(|it| [Some(edges(&it.name)), it.parent.as_ref().map(|it| edges(&it.name))])
+        .flatten()
+        .collect();
     let mut changes = Vec::new();
     let sections = [
         ("node", before.node != after.node),
@@ -128,7 +135,7 @@ fn keys(before: &Settings, after: &Settings) -> Vec<KeyChange> {
     for (section, differs) in sections {
         let mut found = changed(section, &was[section], &is[section]);
         for change in &mut found {
-            let is_live = LIVE.contains(&change.key.as_str()) || edges == Some(&change.key);
+            let is_live = LIVE.contains(&change.key.as_str()) || edges.contains(&change.key);
             change.restart = !is_live || is_lost(&change.key);
         }
         if found.is_empty() && differs {

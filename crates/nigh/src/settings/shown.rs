@@ -11,7 +11,9 @@ use nigh_edge::{
 use nigh_net::{forward_proxy::Redirected, siblings::Member};
 use serde_json::{Map, Value, json};
 
-use super::{Cache, Cluster, Forward, Limits, Node, Secret, Settings, SigningKeys, Site, Tls};
+use super::{
+    Cache, Cluster, Forward, Limits, Node, Other, Secret, Settings, SigningKeys, Site, Tls,
+};
 use crate::cli::in_units;
 
 /// Everything that is in effect, defaults included.
@@ -136,15 +138,25 @@ fn shown_cluster(cluster: &Cluster) -> Value {
             more => format!("{name}={address}*{more}"),
         }
     };
+    let edges = |edges: &[Member]| edges.iter().map(edge).collect::<Vec<_>>();
     let shown = json!({
-        "edges": cluster.edges.iter().map(edge).collect::<Vec<_>>(),
+        "edges": edges(&cluster.edges),
         "spill_above": cluster.spill_above,
         "listen": cluster.listen.to_string(),
         "dir": path(&cluster.dir),
         "ca": cluster.authority.as_deref().map(path),
         "control": cluster.control.as_ref().map(ToString::to_string),
+        "parent": cluster.parent.as_ref().map(|parent| parent.name.as_str()),
     });
-    Value::Object(Map::from_iter([(cluster.name.to_string(), shown)]))
+    let parent = cluster.parent.iter().map(|Other { name, edges: of, authority }| {
+        (name.to_string(), json!({ "edges": edges(of), "ca": path(authority) }))
+    });
+    let children = cluster.children.iter().map(|Other { name, authority, .. }| {
+        let shown = json!({ "ca": path(authority), "parent": cluster.name.as_str() });
+        (name.to_string(), shown)
+    });
+    let own = (cluster.name.to_string(), shown);
+    Value::Object(parent.chain(children).chain([own]).collect())
 }
 
 /// One site.

@@ -238,6 +238,39 @@ fn what_is_wrong_with_a_cluster_is_told_where_it_stands() {
     assert!(found[0].contains("`eu-1` is in another cluster already"), "{found:?}");
 }
 
+/// Another cluster, of which less is known here.
+const OTHER: &str = "[cluster.us]\nedges = [\"us-1=192.0.2.21:8443\"]\nca = \"us.pem\"\n";
+
+#[test]
+fn a_cluster_has_a_parent_and_children_that_the_file_lists() {
+    let with = |own: &str, other: &str| of_cluster(&format!("{CLUSTER}{own}{OTHER}{other}"));
+    let read = |own: &str, other: &str| parse(&with(own, other)).unwrap().cluster.unwrap();
+    let child = read("parent = \"us\"\n", "");
+    let us = child.parent.unwrap();
+    assert_eq!((us.name.as_str(), us.edges.len()), ("us", 1));
+    assert_eq!(us.authority, Path::new("/etc/nigh/us.pem"));
+    assert_eq!((child.family.as_str(), child.children.len()), ("us", 0));
+    let parent = read("", "parent = \"eu\"\n");
+    assert_eq!((parent.parent, parent.children.len()), (None, 1));
+    assert_eq!(parent.family.as_str(), "eu");
+    for (own, other, said) in [
+        ("parent = \"asia\"\n", "", "`asia` is no other cluster of this file"),
+        ("parent = \"eu\"\n", "", "`eu` is no other cluster of this file"),
+        ("parent = \"us\"\n", "parent = \"eu\"\n", "is its own parent's parent"),
+        ("parent = \"us\"\n", "control = \"file:x\"\n", "have different `control`"),
+    ] {
+        let found = parse(&with(own, other)).unwrap_err();
+        assert!(found.iter().any(|it| it.contains(said)), "{own}{other}: {found:?}");
+    }
+    for (from, to, said) in [
+        ("ca = \"us.pem\"", "", "[cluster.us] has no `ca`"),
+        ("us-1=", "eu-2=", "`eu-2` is an edge of eu and of its parent"),
+    ] {
+        let found = parse(&with("parent = \"us\"\n", "").replace(from, to)).unwrap_err();
+        assert!(found.iter().any(|it| it.contains(said)), "{to}: {found:?}");
+    }
+}
+
 /// The cluster of one edge, with this control state.
 fn with_control(control: &str) -> String {
     let alone = CLUSTER.replace(", \"eu-2=[2001:db8::12]:8443*2\"", "");

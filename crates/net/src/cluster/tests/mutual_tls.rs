@@ -35,7 +35,7 @@ impl Edge {
     fn new(credentials: &Credentials, clock: &SetClock) -> Self {
         let trust = Trust::of(credentials, clock.clock()).unwrap();
         let shown = Shown::new(credentials);
-        let server = Arc::new(tls::server(&trust, &shown, ALPN));
+        let server = Arc::new(tls::server(std::slice::from_ref(&trust), &shown, ALPN));
         let client = Arc::new(tls::client(&trust, &shown, ALPN));
         Self { trust, server, client }
     }
@@ -73,6 +73,31 @@ fn setting() -> (SetClock, Authority) {
     let clock = SetClock::new();
     let authority = authority(clock.now());
     (clock, authority)
+}
+
+#[test]
+fn an_authority_vouches_for_edges_of_its_own_cluster_alone() {
+    let (clock, of_eu) = setting();
+    let create = |cluster: &str| {
+        Authority::create(name(cluster), clock.now(), &mut OsSecrets::new()).unwrap()
+    };
+    let (of_us, forger) = (create("us"), create("eu"));
+    let server = |second: &Authority| {
+        let trust = |cluster: &str, authority: &Authority| {
+            Trust::new(name(cluster), authority.certificate().clone(), clock.clock()).unwrap()
+        };
+        let shown = Shown::new(&edge(&of_eu, "eu-1", clock.now()));
+        Arc::new(tls::server(&[trust("eu", &of_eu), trust("us", second)], &shown, ALPN))
+    };
+    let client = |authority: &Authority, edge_name: &str| {
+        let credentials = edge(authority, edge_name, clock.now());
+        let trust = Trust::new(name("eu"), of_eu.certificate().clone(), clock.clock()).unwrap();
+        Arc::new(tls::client(&trust, &Shown::new(&credentials), ALPN))
+    };
+    assert!(shake(&client(&of_eu, "eu-2"), &server(&of_us), ONE).is_ok());
+    assert!(shake(&client(&of_us, "us-1"), &server(&of_us), ONE).is_ok());
+    // It is believed for `us`, and signs for an edge of `eu`.
+    assert!(shake(&client(&forger, "eu-2"), &server(&forger), ONE).is_err());
 }
 
 #[test]
@@ -181,7 +206,7 @@ fn what_is_shown_is_exchanged_without_new_configurations() {
     let credentials = edge(&authority, "eu-1", clock.now());
     let trust = Trust::of(&credentials, clock.clock()).unwrap();
     let shown = Shown::new(&credentials);
-    let server = Arc::new(tls::server(&trust, &shown, ALPN));
+    let server = Arc::new(tls::server(std::slice::from_ref(&trust), &shown, ALPN));
     clock.advance(LIFETIME + Duration::from_secs(1));
     let two = Edge::new(&edge(&authority, "eu-2", clock.now()), &clock);
     assert!(shake(&two.client, &server, ONE).is_err());

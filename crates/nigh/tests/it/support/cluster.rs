@@ -53,7 +53,7 @@ pub(crate) fn order(cluster: &Cluster, target: &str) -> Vec<usize> {
     let answer = cluster.edges[0].ask_admin(&path);
     let answer: serde_json::Value = serde_json::from_slice(&answer.body).expect("it is JSON");
     let names = answer["edges"].as_array().expect("it is in a cluster").iter();
-    let number = |name: &str| name.trim_start_matches("eu-").parse::<usize>().expect("a number");
+    let number = |name: &str| name[3..].parse::<usize>().expect("a number");
     names.map(|name| number(name.as_str().expect("a name")) - 1).collect()
 }
 
@@ -77,16 +77,47 @@ impl Cluster {
     /// So many edges before `origin`, called `eu-1` and so on; `lines` are more of each one's settings.
     #[track_caller]
     pub(crate) fn start(name: &str, origin: &Origin, count: usize, lines: &str) -> Self {
-        let addresses = addresses(count);
-        let site = format!("[[site]]\nhost = \"*\"\norigin = \"{}\"\n{lines}", origin.url());
-        let authority = Authority::of("eu");
+        let lines = site(origin, lines);
+        Self::of("eu", Directory::new(name), addresses(count), &lines, Authority::of("eu"))
+    }
+
+    /// Two clusters of so many edges each, `eu` and `us`, of which the first is the parent of the second.
+    #[track_caller]
+    pub(crate) fn start_family(name: &str, origin: &Origin, count: usize) -> [Self; 2] {
         let directory = Directory::new(name);
-        let listed = addresses.iter().enumerate();
-        let listed = listed.map(|(at, address)| format!("\"eu-{}={address}\"", at + 1));
-        let listed = listed.collect::<Vec<_>>().join(", ");
+        fs::create_dir_all(&directory.0).expect("a temporary directory can be made");
+        let [eu, us] = ["eu", "us"].map(|cluster| {
+            let authority = Authority::of(cluster);
+            let file = directory.0.join(format!("{cluster}.pem"));
+            fs::write(file, authority.0.certificate_pem()).expect("a file can be written");
+            (addresses(count), authority)
+        });
+        let folder = directory.argument();
+        let site = site(origin, "");
+        let parent = format!(
+            "parent = \"eu\"\n[cluster.eu]\nedges = [{}]\nca = \"{folder}/eu.pem\"\n{site}",
+            listed("eu", &eu.0)
+        );
+        let child = format!(
+            "[cluster.us]\nedges = [{}]\nca = \"{folder}/us.pem\"\nparent = \"eu\"\n{site}",
+            listed("us", &us.0)
+        );
+        let eu = Self::of("eu", Directory::new(&format!("{name}-eu")), eu.0, &child, eu.1);
+        [eu, Self::of("us", directory, us.0, &parent, us.1)]
+    }
+
+    #[track_caller]
+    fn of(
+        cluster: &str,
+        directory: Directory,
+        addresses: Vec<SocketAddr>,
+        lines: &str,
+        authority: Authority,
+    ) -> Self {
+        let listed = listed(cluster, &addresses);
         let folder = directory.argument();
         let file = |(at, address): (usize, &SocketAddr)| {
-            let edge = format!("eu-{}", at + 1);
+            let edge = format!("{cluster}-{}", at + 1);
             let joined = directory.0.join(&edge);
             fs::create_dir_all(&joined).expect("a temporary directory can be made");
             let write = |name: &str, text: String| {
@@ -97,8 +128,8 @@ impl Cluster {
             SettingsFile::saying(&format!(
                 "[node]\nname = \"{edge}\"\nlisten = \"http://127.0.0.1:0\"\nworkers = 2\n\
                  admin = \"127.0.0.1:0\"\n[cache]\nslice = \"64KiB\"\nslice_above = \"256KiB\"\n\
-                 [cluster.eu]\nedges = [{listed}]\nlisten = \"{address}\"\n\
-                 dir = \"{folder}/{edge}\"\n{site}"
+                 [cluster.{cluster}]\nedges = [{listed}]\nlisten = \"{address}\"\n\
+                 dir = \"{folder}/{edge}\"\n{lines}"
             ))
         };
         let files: Vec<_> = addresses.iter().enumerate().map(file).collect();
@@ -142,6 +173,18 @@ impl Cluster {
         }));
         h2::ask_over(self.addresses[edge], Arc::new(config), request)
     }
+}
+
+/// The site of an origin, with more lines of its section.
+fn site(origin: &Origin, lines: &str) -> String {
+    format!("[[site]]\nhost = \"*\"\norigin = \"{}\"\n{lines}", origin.url())
+}
+
+/// The edges of a cluster as its settings list them.
+fn listed(cluster: &str, addresses: &[SocketAddr]) -> String {
+    let edges = (1..).zip(addresses);
+    let edges = edges.map(|(at, address)| format!("\"{cluster}-{at}={address}\""));
+    edges.collect::<Vec<_>>().join(", ")
 }
 
 /// Addresses that nobody else has: of loopback networks, one for each process, and with a port for each
