@@ -21,3 +21,4 @@ pub mod forgetting;
 pub mod hashing;
 pub mod hot;
 pub mod membership;
+pub mod sharing;

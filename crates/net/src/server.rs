@@ -178,7 +178,7 @@ impl Kind {
 /// An edge whose sockets are bound and whose workers are about to be started.
 #[derive(Debug)]
 pub struct Bound {
-    settings: Arc<Settings>,
+    settings: Settings,
     /// The public addresses, then those of redirected clients, and then the one for siblings.
     listening: Vec<Listening>,
     runtimes: Vec<Runtime>,
@@ -262,7 +262,12 @@ impl Bound {
         let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtimes = (0..workers).map(|_| runtime()).collect::<Result<_, _>>()?;
         let shared = Shared::new(settings.terms.limits.clone(), Arc::clone(&settings.trusted));
-        Ok(Self { settings: Arc::new(settings), listening, runtimes, shared })
+        Ok(Self { settings, listening, runtimes, shared })
+    }
+
+    /// Serves these sites from the first request on, instead of those that it was made with.
+    pub fn set_sites(&mut self, sites: Snapshot) {
+        self.settings.terms.sites = sites;
     }
 
     /// Starts the workers.
@@ -279,6 +284,7 @@ impl Bound {
         board: &Board,
     ) -> Result<Server, StartError> {
         let Self { settings, listening, runtimes, shared } = self;
+        let settings = Arc::new(settings);
         if let Some(disk) = disk {
             store.put_beneath(Arc::clone(disk.queue()));
         }

@@ -1,11 +1,13 @@
 //! The `nigh` command: arguments in, exit code out. 0 done, 1 failed, 2 used wrongly.
 
 mod admin;
+mod apply;
 mod ask;
 mod check;
 mod cli;
 mod cluster;
 mod control;
+mod control_state;
 mod demo;
 mod edge;
 mod explain;
@@ -19,6 +21,7 @@ mod prefetch;
 mod privileges;
 mod purge;
 mod settings;
+mod shared_settings;
 mod sign;
 mod sim;
 mod small_http;
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
         Verb::Run(flags) => edge::run_file(&flags.file),
         Verb::Check(flags) => check::run(&flags),
         Verb::Explain(flags) => explain::run(&flags),
+        Verb::Apply(flags) => apply::run(&flags),
         Verb::Purge(flags) => purge::run(&flags),
         Verb::Sign(flags) => sign::run(&flags),
         Verb::Prefetch(flags) => prefetch::run(&flags),

@@ -38,6 +38,7 @@ fn page(running: &Running) -> String {
     }
     let store = running.store.statistics();
     let disk = running.disk.as_ref().map(|disk| disk.numbers()).unwrap_or_default();
+    let (revision, refused) = (running.now().revision, running.control.refused());
     for (name, help, kind, value) in [
         ("nigh_store_objects", "Objects held.", "gauge", store.objects),
         ("nigh_store_bytes", "Bytes used, bodies in flight included.", "gauge", store.used),
@@ -133,6 +134,18 @@ fn page(running: &Running) -> String {
             "Tunnels of the forward proxy that are open.",
             "gauge",
             running.forward.as_ref().map_or(0, |proxy| proxy.tunnels() as u64),
+        ),
+        (
+            "nigh_settings_revision",
+            "Revision of the sites of control state that are served; 0 for none.",
+            "gauge",
+            revision.map_or(0, |revision| revision.0),
+        ),
+        (
+            "nigh_settings_refused",
+            "1 if control state has a later revision that this edge cannot use.",
+            "gauge",
+            u64::from(refused.is_some()),
         ),
         (
             "nigh_uptime_seconds",

@@ -73,6 +73,11 @@ impl Cluster {
         Members::new(&self.name, &self.own, self.edges.clone())
     }
 
+    /// Whether control state is in a file, which one process at a time can open.
+    pub(crate) const fn keeps_a_file(&self) -> bool {
+        matches!(self.control, Some(Kept::File(_)))
+    }
+
     /// What this edge's certificate has to be for.
     pub(crate) fn server_name(&self) -> String {
         server_name(&self.own, &self.name)
@@ -179,6 +184,14 @@ fn kept(text: &str, cluster: &str, folder: &Path) -> Result<Kept, String> {
     let members = text.strip_prefix("etcd://").ok_or_else(|| {
         format!("`{text}` is no control state: write etcd://HOST:PORT[,HOST:PORT...] or file:PATH")
     })?;
+    Ok(Kept::Etcd(etcd(members, cluster)?))
+}
+
+/// The members of an etcd that keeps control state of `cluster`, set apart by commas.
+///
+/// # Errors
+/// What is wrong with them.
+pub(crate) fn etcd(members: &str, cluster: &str) -> Result<Vec<String>, String> {
     if !cfg!(feature = "etcd") {
         return Err("this nigh was built without etcd: build one that has it with \
                     `cargo build --release --features etcd`"
@@ -194,7 +207,7 @@ fn kept(text: &str, cluster: &str, folder: &Path) -> Result<Kept, String> {
             format!("`{text}` is no host and port of an etcd, such as 192.0.2.21:2379")
         })
     };
-    Ok(Kept::Etcd(members.split(',').map(member).collect::<Result<_, _>>()?))
+    members.split(',').map(member).collect()
 }
 
 /// `eu-1=192.0.2.11:8443`, or with a capacity, `eu-2=192.0.2.12:8443*2`.
