@@ -1,6 +1,8 @@
 //! An edge as a whole: its cores, from the first socket to the last answer.
 
 use std::{
+    collections::BTreeSet,
+    future::pending,
     io,
     net::SocketAddr,
     rc::Rc,
@@ -30,6 +32,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::{
     access_log::{Format, Writer},
     board::{Board, Core},
+    cluster::identity::JoinId,
     counters::Registry,
     disk::Disk,
     forward_proxy::{Forward, Mode, Proxy, Redirected},
@@ -100,7 +103,7 @@ impl Settings {
     fn identity(&self) -> Identity {
         let identity = Identity::new(self.nonce);
         match &self.cluster {
-            Some(cluster) => identity.named(&cluster.name),
+            Some(cluster) => identity.named(cluster.name.as_str()),
             None => identity,
         }
     }
@@ -117,10 +120,19 @@ pub struct Terms {
     pub members: Option<Arc<Members>>,
 }
 
+/// Terms, and how many there were before.
+#[derive(Debug)]
+struct Numbered {
+    number: u64,
+    terms: Terms,
+}
+
 /// What can be told to a running edge, from any thread.
 #[derive(Clone, Debug)]
 pub struct Handle {
-    terms: watch::Sender<Arc<Terms>>,
+    terms: watch::Sender<Arc<Numbered>>,
+    /// The number of the last that each worker has taken.
+    taken: Arc<[Arc<AtomicU64>]>,
     inward: Arc<[mpsc::Sender<(Scheme, DuplexStream)>]>,
     turn: Arc<AtomicUsize>,
 }
@@ -128,7 +140,17 @@ pub struct Handle {
 impl Handle {
     /// From now on, requests are these sites', on these terms; what is on its way ends as it began.
     pub fn exchange(&self, terms: Terms) {
-        self.terms.send_replace(Arc::new(terms));
+        self.terms.send_modify(|held| {
+            let number = held.number + 1;
+            *held = Arc::new(Numbered { number, terms });
+        });
+    }
+
+    /// Whether every worker has taken what was exchanged last: before, some requests are still under the
+    /// terms before. It takes a moment, unless a worker stands still.
+    pub fn is_taken(&self) -> bool {
+        let number = self.terms.borrow().number;
+        self.taken.iter().all(|taken| taken.load(Ordering::Acquire) >= number)
     }
 
     /// A connection to the edge from inside, to one core after the other: what a client that speaks
@@ -265,9 +287,10 @@ impl Bound {
         Ok(Self { settings, listening, runtimes, shared })
     }
 
-    /// Serves these sites from the first request on, instead of those that it was made with.
-    pub fn set_sites(&mut self, sites: Snapshot) {
-        self.settings.terms.sites = sites;
+    /// What it serves from the first request on, which may still be changed; limits that are all cores'
+    /// stay as they were.
+    pub const fn terms(&mut self) -> &mut Terms {
+        &mut self.settings.terms
     }
 
     /// Starts the workers.
@@ -289,7 +312,7 @@ impl Bound {
             store.put_beneath(Arc::clone(disk.queue()));
         }
         let (phase, phases) = watch::channel(Phase::Serving);
-        let (terms_out, terms) = watch::channel(Arc::new(settings.terms.clone()));
+        let (terms_out, terms) = watch::channel(Arc::new(Numbered { number: 0, terms: settings.terms.clone() }));
         let (public, inner) = listening.split_at(settings.listen.len());
         let with_scheme = settings.listen.iter().zip(public);
         let addresses = with_scheme.map(|(one, held)| (one.scheme(), held.address)).collect();
@@ -303,6 +326,7 @@ impl Bound {
         }
         let mut shares = shares(listening, settings.workers);
         let (mut threads, mut beats, mut inward) = (Vec::new(), Vec::new(), Vec::new());
+        let taken: Arc<[_]> = (0..settings.workers).map(|_| Arc::new(AtomicU64::new(0))).collect();
         for (number, runtime) in runtimes.into_iter().enumerate() {
             let beat = Arc::new(AtomicU64::new(0));
             beats.push(Arc::clone(&beat));
@@ -319,6 +343,7 @@ impl Bound {
                 disk: disk.cloned(),
                 sweeps: number == 0,
                 terms: terms.clone(),
+                taken: Arc::clone(&taken[number]),
                 inward: inward_in,
                 board: board.core(),
                 beat,
@@ -327,7 +352,7 @@ impl Bound {
             let thread = std::thread::Builder::new().name(format!("edge-{number}"));
             threads.push(thread.spawn(move || runtime.block_on(worker.run()))?);
         }
-        let handle = Handle { terms: terms_out, inward: inward.into(), turn: Arc::default() };
+        let handle = Handle { terms: terms_out, taken, inward: inward.into(), turn: Arc::default() };
         let (sockets, open) = (copies, open.clone());
         Ok(Server { addresses, redirected, sockets, phase, handle, threads, beats, open })
     }
@@ -444,7 +469,8 @@ struct Worker {
     disk: Option<Arc<Disk>>,
     /// Whether it is the one who holds the memory against purge rules.
     sweeps: bool,
-    terms: watch::Receiver<Arc<Terms>>,
+    terms: watch::Receiver<Arc<Numbered>>,
+    taken: Arc<AtomicU64>,
     inward: mpsc::Receiver<(Scheme, DuplexStream)>,
     board: Core,
     beat: Arc<AtomicU64>,
@@ -458,17 +484,18 @@ impl Worker {
     }
 
     /// From here on, what others own is asked of these.
-    fn exchange_members(&self, service: &Service, terms: &Terms) {
+    fn exchange_members(&self, service: &Service, terms: &Terms, connections: Connections) {
         let cluster = self.settings.cluster.as_ref().zip(terms.members.as_ref());
         let Some((cluster, members)) = cluster else { return };
-        let before = service.siblings();
+        let before = service.siblings().filter(|_| connections == Connections::Kept);
         let siblings = Siblings::new(Arc::clone(members), &cluster.client, before.as_deref());
         service.exchange_siblings(siblings);
     }
 
     async fn serve(&mut self) {
         let settings = Arc::clone(&self.settings);
-        let terms = Arc::clone(&self.terms.borrow_and_update());
+        let taken = Arc::clone(&self.terms.borrow_and_update());
+        let terms = &taken.terms;
         let forward = settings.forward.as_ref().map(|proxy| {
             Forward::start(Arc::clone(proxy), Arc::clone(&self.counters), &self.board)
         });
@@ -482,7 +509,9 @@ impl Worker {
             self.disk.take(),
         );
         service.exchange_limits(terms.limits.clone());
-        self.exchange_members(&service, &terms);
+        self.exchange_members(&service, terms, Connections::Kept);
+        self.taken.store(taken.number, Ordering::Release);
+        let mut revoked = settings.cluster.as_ref().map(|cluster| cluster.trust.changes());
         let mut accepting = Vec::new();
         let asked = settings.listen.iter().map(|listen| match &listen.tls {
             Some(tls) => Door::Tls(TlsAcceptor::from(Arc::clone(tls))),
@@ -490,8 +519,9 @@ impl Worker {
         });
         let redirected = settings.forward.iter().flat_map(|proxy| proxy.redirected());
         let redirected = redirected.map(|one| Door::Redirected(one.mode));
-        let siblings = settings.cluster.iter();
-        let siblings = siblings.map(|it| Door::Siblings(TlsAcceptor::from(Arc::clone(&it.server))));
+        let siblings = settings.cluster.iter().map(|it| {
+            Door::Siblings(TlsAcceptor::from(Arc::clone(&it.server)), Arc::clone(&it.trust))
+        });
         let doors: Vec<Door> = asked.chain(redirected).chain(siblings).collect();
         for (place, socket) in self.sockets.drain(..) {
             let listener = TcpListener::from_std(socket).expect("the socket was made non-blocking");
@@ -519,15 +549,21 @@ impl Worker {
                     }
                 }
                 Ok(()) = self.terms.changed() => {
-                    let terms = Arc::clone(&self.terms.borrow_and_update());
+                    let taken = Arc::clone(&self.terms.borrow_and_update());
+                    let terms = &taken.terms;
                     let before = service.sites();
                     let sites =
                         Sites::new(&terms.sites, Some(&before), forward.clone(), &self.board);
                     service.exchange_sites(sites);
                     service.exchange_limits(terms.limits.clone());
-                    self.exchange_members(&service, &terms);
+                    self.exchange_members(&service, terms, Connections::Kept);
                     drop(before);
                     self.board.forget_sites();
+                    self.taken.store(taken.number, Ordering::Release);
+                }
+                () = changed(&mut revoked) => {
+                    let taken = Arc::clone(&self.terms.borrow());
+                    self.exchange_members(&service, &taken.terms, Connections::Anew);
                 }
                 Some((scheme, stream)) = self.inward.recv() => {
                     let (service, open) = (Rc::clone(&service), self.open.clone());
@@ -544,5 +580,21 @@ impl Worker {
                 }
             }
         }
+    }
+}
+
+/// Whether connections to other edges go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Connections {
+    Kept,
+    /// Whoever is at their other ends is judged again: somebody was revoked.
+    Anew,
+}
+
+/// Waits until other edges are believed than before, if any are.
+async fn changed(revoked: &mut Option<watch::Receiver<BTreeSet<JoinId>>>) {
+    match revoked {
+        Some(revoked) => revoked.changed().await.expect("the settings hold on to the sender"),
+        None => pending().await,
     }
 }

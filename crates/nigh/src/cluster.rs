@@ -46,10 +46,10 @@ use crate::{
 
 /// The authority's key, and its certificate.
 const KEY: &str = "authority.key";
-const AUTHORITY: &str = "authority.pem";
+pub(crate) const AUTHORITY: &str = "authority.pem";
 
 /// An edge's key and certificates.
-const EDGE: &str = "edge.pem";
+pub(crate) const EDGE: &str = "edge.pem";
 
 /// Where to join and renew, one a line.
 const ADDRESSES: &str = "addresses";
@@ -307,7 +307,8 @@ fn open(path: &Path) -> anyhow::Result<(Directory, Authority)> {
     Ok((directory, authority))
 }
 
-fn addresses(directory: &Directory) -> anyhow::Result<Vec<JoinAddress>> {
+/// Where an edge whose directory this is renews, and joins.
+pub(crate) fn addresses(directory: &Directory) -> anyhow::Result<Vec<JoinAddress>> {
     let path = directory.path_of(ADDRESSES);
     let text =
         directory.read(ADDRESSES).with_context(|| format!("cannot read {}", path.display()))?;

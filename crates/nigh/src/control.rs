@@ -20,7 +20,7 @@ use nigh_edge::site;
 use nigh_net::{
     access_log::Reopener,
     server::{Handle, Terms},
-    siblings::Members,
+    siblings::{Member, Members},
     tls::{Certified, Presented},
 };
 use sha2::{Digest, Sha256};
@@ -94,6 +94,10 @@ pub(crate) struct Sources {
     pub(crate) own: Vec<Site>,
     /// Those of control state, which come first.
     pub(crate) shared: Option<Shared>,
+    /// The edges that have said in control state that they belong, where the settings list none.
+    pub(crate) edges: Option<Vec<Member>>,
+    /// What is in effect.
+    pub(crate) terms: Terms,
 }
 
 /// Sites of control state.
@@ -248,6 +252,23 @@ impl Control {
         Ok(self.put_in_effect(came?, now.said, &mut sources))
     }
 
+    /// Has these edges belong to the cluster from now on, this one among them.
+    pub(crate) fn belong(&self, edges: Vec<Member>) {
+        let mut sources = self.lock();
+        let now = self.now();
+        let mut settings = now.settings.clone();
+        let Some(cluster) = &mut settings.cluster else { return };
+        if cluster.is_listed || cluster.edges == edges {
+            return;
+        }
+        cluster.edges.clone_from(&edges);
+        sources.edges = Some(edges);
+        sources.terms.members = self.members_in(&settings);
+        self.lines.server.exchange(sources.terms.clone());
+        let now = Now::new(settings, now.waiting.clone(), now.said, &sources);
+        *self.now.write().expect(HELD) = Arc::new(now);
+    }
+
     /// Whether an edge with the settings in effect could use these sites.
     pub(crate) fn check_shared(&self, text: &str) -> Result<(), Refused> {
         let mut sources = self.lock();
@@ -319,6 +340,11 @@ impl Control {
         if let Some(shared) = &shared {
             chosen.sites.clone_from(&shared.sites);
         }
+        if let (Some(cluster), Some(edges)) = (&mut chosen.cluster, &sources.edges)
+            && !cluster.is_listed
+        {
+            cluster.edges.clone_from(edges);
+        }
         self.prepare_all(chosen, own, shared, &mut sources.roots)
     }
 
@@ -344,6 +370,7 @@ impl Control {
     fn put_in_effect(&self, prepared: Prepared, said: Said, sources: &mut Sources) -> Applied {
         let Prepared { settings, own, shared, terms, certified, token } = prepared;
         (sources.own, sources.shared) = (own, shared);
+        sources.terms = terms.clone();
         self.lines.server.exchange(terms);
         let certificate = match (&self.lines.presented, certified) {
             (Some(presented), Some(certified)) => presented.exchange(certified),

@@ -1,13 +1,18 @@
 //! Control state of a running edge's cluster, opened once and used by all that need it: what is
 //! forgotten, the settings for all, who belongs. docs/control.md.
 
-use std::sync::Arc;
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use anyhow::Context;
-use nigh_cluster::control::Control;
+use nigh_cluster::control::{Control, Error, Listing, Prefix};
 use nigh_net::control::redb::Redb;
+use tokio::time::sleep;
+use tracing::debug;
 
 use crate::settings::{Cluster, Kept};
+
+/// How long whoever follows waits after control state could not be asked.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Control state, as long as this edge is in its cluster.
 #[derive(Debug)]
@@ -25,7 +30,7 @@ impl ControlState {
     /// If it cannot be used as the settings have it.
     pub(crate) async fn open(cluster: &Cluster) -> anyhow::Result<Option<Self>> {
         let Some(kept) = &cluster.control else { return Ok(None) };
-        let opened = open(kept, &cluster.name).await;
+        let opened = open(kept, cluster.name.as_str()).await;
         Ok(Some(opened.with_context(|| format!("cluster.{}.control", cluster.name))?))
     }
 
@@ -38,6 +43,41 @@ impl ControlState {
     pub(crate) async fn close(&self) {
         if let Some(file) = &self.file {
             file.close().await;
+        }
+    }
+}
+
+/// Has `take` see what lies below `prefix`, now and after every commit that touches it, for as long as
+/// the process lives. While control state cannot be asked, there is nothing new.
+pub(crate) async fn follow<T: Future<Output = ()>>(
+    control: &dyn Control,
+    prefix: &Prefix,
+    mut take: impl FnMut(Listing) -> T,
+) {
+    loop {
+        let Err(error) = follow_once(control, prefix, &mut take).await;
+        if !error.asks_to_list() {
+            debug!(%error, prefix = prefix.as_str(), "control state cannot be followed");
+            sleep(PAUSE).await;
+        }
+    }
+}
+
+async fn follow_once<T: Future<Output = ()>>(
+    control: &dyn Control,
+    prefix: &Prefix,
+    take: &mut impl FnMut(Listing) -> T,
+) -> Result<Infallible, Error> {
+    let listing = control.list(prefix).await?;
+    let mut watch = control.watch(prefix, listing.revision).await?;
+    take(listing).await;
+    loop {
+        match watch.next().await {
+            // What is listed now has this commit, and perhaps later ones.
+            Ok(_) => take(control.list(prefix).await?).await,
+            // It goes on where it was.
+            Err(Error::Unavailable { .. }) => {}
+            Err(error) => return Err(error),
         }
     }
 }
@@ -57,7 +97,6 @@ async fn open(kept: &Kept, cluster: &str) -> anyhow::Result<ControlState> {
 /// The part of `cluster` in an etcd with these members, each `HOST:PORT`.
 #[cfg(feature = "etcd")]
 pub(crate) async fn etcd(members: &[String], cluster: &str) -> anyhow::Result<Arc<dyn Control>> {
-    use nigh_cluster::control::Prefix;
     use nigh_net::control::etcd::{Etcd, Settings};
 
     let endpoints = members.iter().map(|member| format!("http://{member}")).collect();
@@ -69,4 +108,62 @@ pub(crate) async fn etcd(members: &[String], cluster: &str) -> anyhow::Result<Ar
 #[expect(clippy::unused_async, reason = "the other one waits for a connection")]
 pub(crate) async fn etcd(_: &[String], _: &str) -> anyhow::Result<Arc<dyn Control>> {
     anyhow::bail!("this nigh was built without etcd")
+}
+
+/// Control state that fails as a test wants it to.
+#[cfg(test)]
+pub(crate) mod failing {
+    use nigh_cluster::control::{
+        Answer, Control, Entry, Error, Key, Lease, LeaseId, Listing, Prefix, Revision, Transaction,
+        Ttl, Watch, model::Bounds, twin::Twin,
+    };
+
+    /// What of it fails.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(crate) enum Fails {
+        /// Everything.
+        All,
+        /// The answers to commits, which are made.
+        Answers,
+    }
+
+    #[derive(Debug)]
+    pub(crate) struct Failing(pub(crate) Twin, Fails);
+
+    impl Failing {
+        pub(crate) fn new(fails: Fails) -> Self {
+            Self(Twin::new(Bounds::default()), fails)
+        }
+
+        fn or<T: Send>(&self, fails: Fails, answer: Result<T, Error>) -> Result<T, Error> {
+            if self.1 == fails { Err(Error::Unavailable { source: None }) } else { answer }
+        }
+    }
+
+    impl Control for Failing {
+        fn get<'a>(&'a self, key: &'a Key) -> Answer<'a, Option<Entry>> {
+            Box::pin(async { self.or(Fails::All, self.0.get(key).await) })
+        }
+        fn list<'a>(&'a self, prefix: &'a Prefix) -> Answer<'a, Listing> {
+            Box::pin(async { self.or(Fails::All, self.0.list(prefix).await) })
+        }
+        fn commit(&self, transaction: Transaction) -> Answer<'_, Revision> {
+            Box::pin(async {
+                let made = self.0.commit(transaction).await;
+                self.or(self.1, made)
+            })
+        }
+        fn watch<'a>(&'a self, prefix: &'a Prefix, after: Revision) -> Answer<'a, Box<dyn Watch>> {
+            self.0.watch(prefix, after)
+        }
+        fn grant(&self, ttl: Ttl) -> Answer<'_, Lease> {
+            self.0.grant(ttl)
+        }
+        fn keep_alive(&self, lease: LeaseId) -> Answer<'_, ()> {
+            self.0.keep_alive(lease)
+        }
+        fn revoke(&self, lease: LeaseId) -> Answer<'_, ()> {
+            self.0.revoke(lease)
+        }
+    }
 }

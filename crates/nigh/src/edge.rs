@@ -1,7 +1,7 @@
 //! A running edge: from settings to a start, through reloads, to its end. `nigh edge` and `nigh run`.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     os::fd::OwnedFd,
     path::Path,
@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use nigh_base::ByteSize;
 use nigh_cache::{
     key::Scheme,
@@ -20,6 +20,12 @@ use nigh_edge::site::{self, signed::Key};
 use nigh_net::{
     access_log::{Place, Writer},
     board::Board,
+    clock,
+    cluster::{
+        credentials::{Credentials, Shown},
+        identity::JoinId,
+        tls::{Clock, Trust},
+    },
     counters::Registry,
     disk::{self, Disk},
     entropy,
@@ -39,16 +45,18 @@ use tracing::{error, info, warn};
 
 use crate::{
     admin::{self, Drain, Events, Recent, Token},
-    cli,
+    belonging, cli,
+    cluster::{AUTHORITY, EDGE},
     control::{self, Control, Lines, Now, Shared, Sources},
     control_state::ControlState,
     forget::{self, Forgetting},
     handover::{self, Given, Program, Successor},
     lifecycle::{self, End, Signals, Watchdog},
     privileges::Intended,
-    settings::{self, Cluster, Forward, PEM_MAX, SECRET_MAX, Secret, Settings, Site},
+    settings::{self, Cluster, Forward, PEM_MAX, SECRET_MAX, Secret, Settings, Site, read_text},
     shared_settings::{self, Sharing},
     systemd::Manager,
+    trust::{self, Certificate},
 };
 
 /// Everything that the admin API looks at.
@@ -67,6 +75,10 @@ pub(crate) struct Running {
     pub(crate) events: Events,
     pub(crate) recent: Recent,
     pub(crate) drain: Drain,
+    /// How the other edges of its cluster reach it, whom it believes and what it shows to them.
+    pub(crate) siblings: Option<siblings::Settings>,
+    /// What it shows to them.
+    pub(crate) certificate: Arc<Certificate>,
     /// What the edges of its cluster agree on, if the settings say where that is kept.
     pub(crate) state: Option<ControlState>,
     /// Set from when the edge lives, if its cluster forgets together.
@@ -108,6 +120,7 @@ pub(crate) struct Opened {
     roots: Roots,
     presented: Option<Arc<Presented>>,
     forward: Option<Arc<Proxy>>,
+    siblings: Option<siblings::Settings>,
     token: Option<Token>,
 }
 
@@ -119,8 +132,8 @@ impl Opened {
         let snapshot = snapshot(&settings.sites, &mut roots)?;
         let presented = presented(settings)?;
         let forward = settings.forward.as_ref().map(Forward::proxy).transpose()?;
-        let cluster = settings.cluster.as_ref().map(cluster).transpose()?;
-        let parts = (presented.as_ref(), forward.clone(), cluster);
+        let siblings = settings.cluster.as_ref().map(cluster).transpose()?;
+        let parts = (presented.as_ref(), forward.clone(), siblings.clone());
         let server = server_settings(settings, snapshot, parts);
         let bound = Bound::new(server, &mut given.sockets)?;
         let admin = settings.node.admin.as_ref().map(|address| given.admin(address)).transpose()?;
@@ -130,7 +143,7 @@ impl Opened {
             proxy.has_admin_on(address.port());
         }
         let token = token(&settings.node)?;
-        Ok(Self { bound, admin, log, roots, presented, forward, token })
+        Ok(Self { bound, admin, log, roots, presented, forward, siblings, token })
     }
 }
 
@@ -157,6 +170,10 @@ pub(crate) struct Agreed {
     pub(crate) state: Option<ControlState>,
     /// The sites there, if there are any.
     pub(crate) shared: Option<Shared>,
+    /// Whose certificates count no more.
+    pub(crate) revoked: BTreeSet<JoinId>,
+    /// Who belongs, where the settings do not list it.
+    pub(crate) edges: Option<Vec<siblings::Member>>,
 }
 
 impl Edge {
@@ -170,15 +187,22 @@ impl Edge {
         agreed: Agreed,
     ) -> anyhow::Result<Self> {
         without_huge_pages();
-        let Opened { mut bound, admin, log, mut roots, presented, forward, token } = opened;
-        let Agreed { state, shared } = agreed;
+        let Opened { mut bound, admin, log, mut roots, presented, forward, siblings, token } = opened;
+        let Agreed { state, shared, revoked, edges } = agreed;
+        if let Some(siblings) = &siblings {
+            siblings.trust.set_revoked(revoked);
+        }
         let own = settings.sites.clone();
         if let Some(Shared { revision, sites }) = &shared {
             settings.sites.clone_from(sites);
             let snapshot = snapshot(sites, &mut roots);
-            bound.set_sites(snapshot.with_context(|| unusable(*revision))?);
+            bound.terms().sites = snapshot.with_context(|| unusable(*revision))?;
         }
-        let sources = Sources { roots, own, shared };
+        if let (Some(cluster), Some(edges)) = (&mut settings.cluster, &edges) {
+            cluster.edges.clone_from(edges);
+            bound.terms().members = Some(cluster.members());
+        }
+        let sources = Sources { roots, own, shared, edges, terms: bound.terms().clone() };
         let Stores { memory: store, disk } = stores;
         let (disk, writer) = disk.unzip();
         let (registry, open, board) = (Registry::default(), Open::default(), Board::default());
@@ -200,6 +224,8 @@ impl Edge {
             events: Events::default(),
             recent: Recent::default(),
             drain: Drain::default(),
+            siblings,
+            certificate: Arc::default(),
             state,
             forgetting: OnceLock::new(),
             sharing: OnceLock::new(),
@@ -372,6 +398,8 @@ async fn live(
     }
     forget::start(&running);
     shared_settings::start(&running);
+    trust::start(&running);
+    belonging::start(&running);
     edge.serve_admin()?;
     tokio::spawn(admin::watch(Arc::clone(&running)));
     manager.ready(&lifecycle::status(&edge));
@@ -467,6 +495,7 @@ fn reload(running: &Running) {
     let came = running.control.reload();
     control::log(&came, running.now().settings.sites.len(), running.control.file());
     running.events.reloaded(&came);
+    running.certificate.read_again();
 }
 
 /// What is served in a few words, for the log.
@@ -598,14 +627,38 @@ pub(crate) fn certified(tls: &settings::Tls) -> anyhow::Result<Certified> {
 
 /// How this edge is reached by the others of its cluster, and shows itself to them.
 fn cluster(cluster: &Cluster) -> anyhow::Result<siblings::Settings> {
-    let named = |key: &str| format!("cluster.{}.{key}", cluster.name);
-    let authority = Pem::read(named("ca"), &cluster.authority)?.certificates()?;
-    let chain = Pem::read(named("cert"), &cluster.certificate)?.certificates()?;
-    let key = Pem::read_secret(named("key"), &cluster.key)?.private_key()?;
-    let trusted = siblings::trust(authority, chain, &key, &cluster.server_name());
-    let (server, client) = trusted.with_context(|| format!("cluster.{}", cluster.name))?;
+    let dir = format!("cluster.{}.dir", cluster.name);
+    let shown = credentials(cluster).context(dir.clone())?;
+    let (key, authority) = match &cluster.authority {
+        Some(path) => (format!("cluster.{}.ca", cluster.name), path.clone()),
+        None => (dir, cluster.dir.join(AUTHORITY)),
+    };
+    let [authority] = Pem::read(key.clone(), &authority)?
+        .certificates()?
+        .try_into()
+        .map_err(|_| anyhow::anyhow!("{key}: an authority has one certificate"))?;
+    let trust = Trust::new(cluster.name.clone(), authority, Clock::machine()).context(key)?;
     let (name, listen) = (cluster.own.clone(), cluster.listen);
-    Ok(siblings::Settings { name, listen, server, client })
+    Ok(siblings::Settings::new(name, listen, trust, Shown::new(&shown)))
+}
+
+/// What this edge shows to the others of its cluster.
+fn credentials(cluster: &Cluster) -> anyhow::Result<Credentials> {
+    let path = cluster.dir.join(EDGE);
+    let pem = read_text(&path, PEM_MAX).context("join with `nigh cluster join TOKEN`")?;
+    let shown = Credentials::from_pem(&pem).with_context(|| path.display().to_string())?;
+    let (of, edge) = (shown.cluster(), &shown.identity().name);
+    ensure!(
+        (of, edge) == (&cluster.name, &cluster.own),
+        "{} is for the edge {edge} of {of}, and this one is {} of {}",
+        path.display(),
+        cluster.own,
+        cluster.name
+    );
+    if !shown.identity().is_current(clock::now()) {
+        warn!("the certificate in {} has ended: no other edge believes this one", path.display());
+    }
+    Ok(shown)
 }
 
 /// The token that whoever asks at the admin address must show, if these settings name one.

@@ -3,6 +3,7 @@
 mod admin;
 mod apply;
 mod ask;
+mod belonging;
 mod check;
 mod cli;
 mod cluster;
@@ -28,6 +29,7 @@ mod small_http;
 mod status;
 mod systemd;
 mod top;
+mod trust;
 
 use std::{io::IsTerminal, process::ExitCode};
 

@@ -32,7 +32,7 @@ use crate::cli::ListenAddress;
 
 pub(crate) use admin::AdminAddress;
 pub(crate) use clients::min_rate;
-pub(crate) use cluster::{Cluster, Kept, etcd};
+pub(crate) use cluster::{Cluster, Kept, edge_at, etcd, reached};
 pub(crate) use difference::{Difference, waiting};
 pub(crate) use file::{FILE_MAX, Unusable, buffers, parse, read};
 pub(crate) use forward::Forward;
@@ -63,7 +63,8 @@ impl Settings {
     /// same one, and so is its place in it.
     pub(crate) fn takes_members(&self, started: &Self) -> Option<&Cluster> {
         let (is, was) = (self.cluster.as_ref()?, started.cluster.as_ref()?);
-        (is.name == was.name && is.own == was.own).then_some(is)
+        let is_same = (&is.name, &is.own, is.is_listed) == (&was.name, &was.own, was.is_listed);
+        is_same.then_some(is)
     }
 }
 

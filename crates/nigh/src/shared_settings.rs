@@ -11,6 +11,7 @@ mod applying;
 mod follow;
 
 use std::{
+    collections::BTreeSet,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -21,7 +22,13 @@ use nigh_cluster::{
     control::{Control, Entry, Error},
     sharing::settings_key,
 };
-use nigh_net::clock::Monotonic;
+use nigh_net::{
+    clock::Monotonic,
+    cluster::{
+        identity::JoinId,
+        registry::{revoked, revoked_in},
+    },
+};
 use tokio::{
     sync::oneshot,
     task::JoinHandle,
@@ -31,6 +38,7 @@ use tracing::{info, warn};
 
 use self::follow::Follower;
 use crate::{
+    belonging,
     control::{PASSED_BY, Shared},
     control_state::ControlState,
     edge::{Agreed, Running, unusable},
@@ -70,8 +78,8 @@ pub(crate) async fn agree(
 ) -> anyhow::Result<Agreed> {
     let Some(cluster) = &settings.cluster else { return Ok(Agreed::default()) };
     let Some(state) = ControlState::open(cluster).await? else { return Ok(Agreed::default()) };
-    let entry = first(state.control().as_ref(), manager).await;
-    let entry = entry.with_context(|| format!("cluster.{}.control", cluster.name))?;
+    let said = first(state.control().as_ref(), manager).await;
+    let (entry, revoked) = said.with_context(|| format!("cluster.{}.control", cluster.name))?;
     let mut shared = None;
     if let Some(Entry { revision, value, .. }) = entry {
         let read = || {
@@ -91,14 +99,25 @@ pub(crate) async fn agree(
         }
         shared = Some(Shared { revision, sites });
     }
-    Ok(Agreed { state: Some(state), shared })
+    let edges = match cluster.is_listed {
+        true => None,
+        false => Some(belonging::enter(state.control().as_ref(), cluster, &revoked).await?),
+    };
+    Ok(Agreed { state: Some(state), shared, revoked, edges })
 }
 
-/// The settings in control state, as soon as it answers.
-async fn first(control: &dyn Control, manager: &Manager) -> Result<Option<Entry>, Error> {
+/// The settings in control state and whose certificates count no more, as soon as it answers.
+async fn first(
+    control: &dyn Control,
+    manager: &Manager,
+) -> Result<(Option<Entry>, BTreeSet<JoinId>), Error> {
+    let ask = async || {
+        let entry = control.get(&settings_key()).await?;
+        Ok((entry, revoked_in(&control.list(&revoked()).await?)))
+    };
     let mut said = false;
     loop {
-        match control.get(&settings_key()).await {
+        match ask().await {
             Err(error @ Error::Unavailable { .. }) => {
                 if !said {
                     let error = error_in_full(&error);
@@ -126,7 +145,7 @@ pub(crate) fn start(running: &Arc<Running>) {
         return;
     };
     let control = Arc::clone(state.control());
-    let follower = Follower::new(Arc::clone(running), Arc::clone(&control), &cluster.own);
+    let follower = Follower::new(Arc::clone(running), Arc::clone(&control), cluster.own.as_str());
     let (stop, stopped) = oneshot::channel();
     let task = Mutex::new(Some((tokio::spawn(follower.run(stopped)), stop)));
     let sharing = Sharing { control, clock: Monotonic::start(), task };

@@ -148,6 +148,18 @@ fn page(running: &Running) -> String {
             u64::from(refused.is_some()),
         ),
         (
+            "nigh_cluster_renewals_total",
+            "Times that the certificate for the other edges was renewed.",
+            "counter",
+            running.certificate.renewals(),
+        ),
+        (
+            "nigh_cluster_renewal_failures_total",
+            "Times that it could not be.",
+            "counter",
+            running.certificate.failures(),
+        ),
+        (
             "nigh_uptime_seconds",
             "Seconds since the start.",
             "gauge",
@@ -156,6 +168,11 @@ fn page(running: &Running) -> String {
     ] {
         head(&mut page, name, help, kind);
         let _ = writeln!(page, "{name} {value}");
+    }
+    if let Some(left) = running.certificate.left() {
+        let name = "nigh_cluster_certificate_seconds";
+        head(&mut page, name, "Seconds that the certificate is good for the other edges.", "gauge");
+        let _ = writeln!(page, "{name} {}", left.as_secs());
     }
     sites(&mut page, running);
     origins(&mut page, running);

@@ -46,6 +46,8 @@ pub(super) struct Status {
     waiting_for_restart: Vec<String>,
     /// The settings of all edges; null where there is no control state.
     shared: Option<SharedSettings>,
+    /// For how long the certificate is good that the other edges are shown; null without a cluster.
+    certificate_seconds: Option<u64>,
 }
 
 /// The settings of all edges, as this one has them.
@@ -198,6 +200,7 @@ impl Status {
             disk: Disk::of(running),
             waiting_for_restart: now.waiting.clone(),
             shared: running.sharing.get().map(|_| SharedSettings::of(running)),
+            certificate_seconds: running.certificate.left().map(|left| left.as_secs()),
         }
     }
 }

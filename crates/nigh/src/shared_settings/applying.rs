@@ -88,3 +88,58 @@ impl Sharing {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use nigh_cluster::{
+        control::{Change, Control, Transaction, model::Bounds, twin::Twin},
+        sharing::{Applied, Run, runs_key},
+    };
+    use nigh_net::clock::Monotonic;
+
+    use super::*;
+    use crate::control_state::failing::{Failing, Fails};
+
+    fn sharing(control: Arc<dyn Control>) -> Sharing {
+        Sharing { control, clock: Monotonic::start(), task: Mutex::new(None) }
+    }
+
+    async fn say(control: &dyn Control, name: &str, revision: u64) {
+        let run = Run { revision: Revision(revision), refused: None };
+        let put = Change::Put { value: run.to_value(), lease: None };
+        let put = Transaction::new([], [(runs_key(name).unwrap(), put)]).unwrap();
+        control.commit(put).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn settings_whose_answer_is_lost_may_have_been_applied_and_it_is_said() {
+        let failed = |fails| async move {
+            let sharing = sharing(Arc::new(Failing::new(fails)));
+            sharing.apply("x", None, std::iter::empty()).await.unwrap_err()
+        };
+        let perhaps = failed(Fails::Answers).await;
+        assert!(matches!(perhaps, Failed::Perhaps(_)), "{perhaps}");
+        let unsure = failed(Fails::All).await;
+        assert!(unsure.to_string().contains("not known whether the settings were applied"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_edge_that_says_nothing_is_waited_for_and_not_for_ever() {
+        let control = Arc::new(Twin::new(Bounds::default()));
+        let sharing = sharing(Arc::clone(&control) as Arc<dyn Control>);
+        say(control.as_ref(), "slow", 0).await;
+        say(control.as_ref(), "quick", 99).await;
+        let applying = sharing.apply("x", None, ["gone"].into_iter()).await.unwrap();
+        assert!(!applying.is_done());
+        let edges: Vec<_> = applying.edges().collect();
+        assert_eq!(edges[0], ("gone", &Applied::Away));
+        assert!(matches!(edges[1], ("quick", Applied::Runs(_))), "{edges:?}");
+        assert_eq!(edges[2], ("slow", &Applied::Waiting));
+        // Whoever comes second is told what is there.
+        let (first, late) = (applying.revision(), Some(Revision::NONE));
+        let outdated = sharing.apply("y", late, std::iter::empty()).await.unwrap_err();
+        assert!(matches!(outdated, Failed::Outdated(there) if there == first), "{outdated}");
+    }
+}

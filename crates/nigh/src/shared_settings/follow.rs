@@ -26,6 +26,9 @@ const LEASE: Duration = Duration::from_secs(5);
 /// How often it is seen to that the others know what it runs.
 const BEAT: Duration = Duration::from_millis(1500);
 
+/// How often it is looked whether workers have taken other settings, which is a matter of microseconds.
+const LOOK: Duration = Duration::from_millis(1);
+
 /// How long it waits after control state could not be asked.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -160,8 +163,22 @@ impl Follower {
         }
     }
 
+    /// Whether every worker serves what was applied last: not what was said, but what clients get.
+    async fn is_taken(&self) -> bool {
+        let server = self.running.control.server();
+        let taken = async {
+            while !server.is_taken() {
+                sleep(LOOK).await;
+            }
+        };
+        timeout(BEAT, taken).await.is_ok()
+    }
+
     /// Tells the others what it runs, if they do not know. What fails is tried again with the next beat.
     async fn say(&mut self) {
+        if !self.is_taken().await {
+            return;
+        }
         let now = self.running.now();
         let revision = now.revision.unwrap_or(Revision::NONE);
         let run = Run { revision, refused: self.running.control.refused() };

@@ -6,7 +6,7 @@ use std::fs;
 use serde_json::Value;
 
 use crate::support::{
-    Directory, Edge, Origin,
+    Directory, Edge, Origin, SettingsFile,
     cluster::Cluster,
     ok,
     process::{Ran, nigh},
@@ -56,6 +56,11 @@ impl Fixture {
 
 fn site(host: &str, origin: &Origin) -> String {
     format!("[[site]]\nhost = \"{host}\"\norigin = \"{}\"\n", origin.url())
+}
+
+/// A rule that takes a secret to be of use.
+fn signed(file: &str) -> String {
+    format!("[[site.path]]\nmatch = \"/s/\"\nsigned = [{{ id = \"a\", file = \"{file}\" }}]\n")
 }
 
 fn origins() -> [Origin; 2] {
@@ -122,11 +127,11 @@ fn settings_that_the_asked_edge_cannot_use_change_nothing() {
     assert_eq!(wrong.code, Some(1));
     assert!(wrong.stderr.contains("sites.toml:1:1: a site has an origin"), "{}", wrong.stderr);
     // What only the edge knows.
-    let text = format!("{}origin_ca = \"nowhere.pem\"\n", site("*", &two));
+    let text = format!("{}{}", site("*", &two), signed("nowhere.key"));
     let unusable = fixture.apply(&text, &[]);
     assert_eq!(unusable.code, Some(1));
     assert!(unusable.stderr.contains("nothing is changed"), "{}", unusable.stderr);
-    assert!(unusable.stderr.contains("nowhere.pem"), "{}", unusable.stderr);
+    assert!(unusable.stderr.contains("nowhere.key"), "{}", unusable.stderr);
     let none = fixture.apply("[limits]\n[forward]\n", &[]);
     assert!(none.stderr.contains("there is no [[site]] to apply"), "{}", none.stderr);
     let long = format!("{}{}\n", site("*", &two), "#".repeat(1 << 20));
@@ -157,8 +162,7 @@ fn an_edge_that_cannot_use_what_is_in_control_state_does_not_start_and_says_why(
     let mut fixture = Fixture::start("apply-start", "");
     let secret = fixture.path("key");
     fs::write(&secret, "0123456789abcdef0123456789abcdef").unwrap();
-    let signed = format!("[[site.path]]\nmatch = \"/\"\nsigned = [{{ id = \"a\", file = \"{secret}\" }}]\n");
-    revision(&fixture.apply(&format!("{}{signed}", site("*", &one)), &[]));
+    revision(&fixture.apply(&format!("{}{}", site("*", &one), signed(&secret)), &[]));
     fixture.cluster.edges.clear();
     fs::remove_file(&secret).unwrap();
     let ran = nigh(&["run", fixture.cluster.file(0)]);
@@ -174,4 +178,44 @@ fn an_edge_without_control_state_has_nothing_to_share() {
     let got = edge.ask_admin("/v1/settings");
     assert_eq!(got.status(), 409);
     assert!(got.text().contains("names no control state"), "{}", got.text());
+}
+
+#[test]
+fn what_some_edges_do_not_run_ends_with_1_and_they_are_named() {
+    // What an edge answers one of whose siblings stands still, and one lacks a key.
+    let answer = r#"{"revision":7,"done":false,"edges":[
+        {"name":"eu-1","state":"runs","millis":3,"problem":null},
+        {"name":"eu-2","state":"refused","millis":4,"problem":"no key"},
+        {"name":"eu-3","state":"waiting","millis":null,"problem":null},
+        {"name":"eu-4","state":"away","millis":null,"problem":null}]}"#;
+    let asked = Origin::saying(ok("no-store", answer));
+    let file = SettingsFile::saying(&site("*", &asked));
+    let admin = asked.url().trim_start_matches("http://").to_owned();
+    let ran = nigh(&["apply", file.argument(), "--admin", &admin]);
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    assert_eq!(
+        ran.stdout,
+        "applied: revision 7\n  eu-1: runs after 3 ms\n  eu-2: refused after 4 ms: no key\n\
+         \x20 eu-3: waiting\n  eu-4: away\n"
+    );
+    assert!(ran.stderr.contains("partial: not (yet) on eu-2, eu-3"), "{ran:?}");
+}
+
+#[test]
+fn an_edge_that_nobody_lists_says_in_control_state_that_it_belongs() {
+    let [one, _] = origins();
+    let mut fixture = Fixture::start("apply-unlisted", &site("*", &one));
+    fixture.cluster.rewrite(0, |text| {
+        let keep = |line: &&str| !line.starts_with("edges = ");
+        text.lines().filter(keep).map(|line| format!("{line}\n")).collect()
+    });
+    for _ in 0..2 {
+        fixture.cluster.restart(0);
+        assert_eq!(fixture.edge().get("/").text(), "one");
+        let config = fixture.edge().ask_admin("/v1/config");
+        let config: Value = serde_json::from_str(config.text()).unwrap();
+        let edges = &config["settings"]["cluster"]["eu"]["edges"];
+        assert_eq!(*edges, serde_json::json!([format!("eu-1={}", fixture.cluster.addresses[0])]));
+        revision(&fixture.apply(&site("*", &one), &[]));
+    }
 }

@@ -135,7 +135,7 @@ impl Registry for Entries {
         let mut failed = Error::Conflict;
         for _ in 0..TRIES_MAX {
             let listing = self.list(MEMBERS).await?;
-            if members_in(&listing, now).any(|other| other == member) {
+            if members_in(&listing, now).any(|other| other.join == member.join) {
                 // The answer to the try before this one was lost.
                 return Ok(());
             }

@@ -87,7 +87,12 @@ impl<R: Remembers> Rig<R> {
 
     fn member(&self, edge: &str) -> Member {
         let join = JoinId::draw(&mut OsSecrets::new());
-        Member { name: name(edge), join, ends: self.now().after(LIFETIME) }
+        Member { name: name(edge), join, ends: self.ends() }
+    }
+
+    /// When a certificate ends that is made now: in whole seconds.
+    fn ends(&self) -> Wall {
+        Wall::from_secs(self.now().after(LIFETIME).secs())
     }
 
     async fn admit(&self, token: &Token, member: &Member) -> Result<(), Refusal> {
@@ -143,7 +148,7 @@ async fn who_was_put_out_is_not_renewed_and_its_name_is_free<R: Remembers>(rig: 
     let member = Member { join, ..rig.member("eu-1") };
     rig.admit(&rig.kept_token().await, &member).await.unwrap();
     rig.clock.advance(LIFETIME / 2);
-    let ends = rig.now().after(LIFETIME);
+    let ends = rig.ends();
     rig.registry.renew(identity, ends, rig.now()).await.unwrap();
     assert_eq!(rig.members().await, [Member { ends, ..member.clone() }]);
     // A renewal that was answered late takes nothing back.
