@@ -90,12 +90,9 @@ for edge in "${edges[@]}"; do
 done
 check "nothing of that is kept beside the key" test ! -e "$authority/members"
 
-# begin_edge NAME NUMBER
+# begin_edge NAME NUMBER: nobody lists it, it says itself that it belongs.
 begin_edge() {
-    local name=$1 listed="" at
-    for at in 0 1 2; do
-        listed+="\"${edges[at]}=127.0.0.1:${ports[at + 2]}\", "
-    done
+    local name=$1
     cat >"$work/$name.toml" <<END
 [node]
 name = "$name"
@@ -103,7 +100,6 @@ listen = "http://127.0.0.1:0"
 admin = "unix:$work/$name.sock"
 workers = 2
 [cluster.eu]
-edges = [${listed%, }]
 listen = "127.0.0.1:${ports[$2 + 1]}"
 dir = "$work/$name.joined"
 control = "etcd://127.0.0.1:${ports[0]}"
@@ -156,6 +152,17 @@ says_revision() { test "$(metric "$1" nigh_settings_revision)" = "$2"; }
 
 for at in 1 2 3; do begin_edge "eu-$at" "$at"; done
 for edge in "${edges[@]}"; do serving "$edge"; done
+
+# knows EDGE OTHER: whether the other one belongs, as it sees it.
+knows() { ask "$1" /v1/config | grep -q "\"$2=127\.0\.0\.1:"; }
+
+# --- Who belongs.
+
+for edge in "${edges[@]}"; do
+    for other in "${edges[@]}"; do
+        check "$edge knows that $other belongs" until_true knows "$edge" "$other"
+    done
+done
 
 # --- Applying reaches all.
 
@@ -294,8 +301,26 @@ check "it hears of it" grep -q 'was put out of its cluster' "$work/eu-3.log"
 before=$(answers eu-3)
 check "it still answers its clients" ask_all eu-3 after
 check "but gets nothing from the others any more" test "$(answers eu-3)" = "$before"
+for edge in eu-1 eu-2; do
+    check "$edge knows that it does not belong any more" fails knows "$edge" eu-3
+done
 check "and is not renewed" fails "$NIGH" cluster renew --dir "$work/eu-3.joined"
 before=$(answers eu-1)
 check "the others go on with each other" ask_all eu-1 others
 check "as before" test "$(answers eu-1)" -gt "$before"
+kill -TERM "${pid[eu-3]}"
+wait "${pid[eu-3]}" 2>/dev/null
+begin_edge eu-3 3
+wait "${pid[eu-3]}"
+check "an edge that was put out does not start again" test $? = 1
+check "and says why" grep -q 'was put out of eu: join again' "$work/eu-3.log"
+check "and does not belong again" fails knows eu-1 eu-3
+rm -r "$work/eu-3.joined"
+check "its name is free for whoever has a token" join eu-3
+begin_edge eu-3 3
+serving eu-3
+check "and that one is answered" until_true knows eu-1 eu-3
+before=$(answers eu-3)
+check "by the others" ask_all eu-3 again
+check "for what they own" test "$(answers eu-3)" -gt "$before"
 finish

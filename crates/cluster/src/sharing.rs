@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! apply:  commit settings = TEXT, which is revision r -> done when every runs/NAME has r or more
-//! edge:   sees r, applies it, says runs/NAME = r         (on a lease: who is gone is not waited for)
+//! edge:   starts: reads r, commits runs/NAME = r if it is still r, serves
+//!         sees r, applies it, says runs/NAME = r         (on a lease: who is gone is not waited for)
 //!         cannot use it: goes on with what it runs, and says why
 //! ```
 //! [`Run`] is what an edge says, [`Applying`] the side of whoever applies. Both are pure.
@@ -12,7 +13,7 @@ use std::{collections::BTreeMap, time::Duration};
 use nigh_base::Time;
 
 use crate::control::{
-    Change, Commit, Condition, Fault, Key, Listing, Prefix, Revision, Transaction, Value,
+    Change, Commit, Condition, Fault, Key, LeaseId, Listing, Prefix, Revision, Transaction, Value,
 };
 
 /// Bytes of what an edge says of settings that it cannot use, at most: some lines for a person.
@@ -53,6 +54,20 @@ pub fn applying(text: Value, after: Option<Revision>) -> Result<Transaction, Fau
     )
 }
 
+/// What an edge called `name` commits before it serves the settings of `revision`, or its own if there are
+/// none: it holds only while nobody has applied others.
+///
+/// # Panics
+/// If the name cannot stand in a key.
+pub fn entering(name: &str, revision: Option<Revision>, lease: LeaseId) -> Transaction {
+    let condition = revision.map_or(Condition::Absent, Condition::At);
+    let run = Run { revision: revision.unwrap_or(Revision::NONE), refused: None };
+    let put = Change::Put { value: run.to_value(), lease: Some(lease) };
+    let key = runs_key(name).expect("names of edges are plain");
+    let entering = Transaction::new([(settings_key(), condition)], [(key, put)]);
+    entering.expect("a condition and a number")
+}
+
 /// What an edge says: which settings it runs, and which later ones it cannot use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Run {
@@ -83,7 +98,8 @@ impl Run {
         let mut words = std::str::from_utf8(value.bytes()).ok()?.splitn(3, ' ');
         let revision = Revision(words.next()?.parse().ok()?);
         let Some(refused) = words.next() else { return Some(Self { revision, refused: None }) };
-        let refused = (Revision(refused.parse().ok()?), words.next().unwrap_or_default().to_owned());
+        let refused =
+            (Revision(refused.parse().ok()?), words.next().unwrap_or_default().to_owned());
         Some(Self { revision, refused: Some(refused) })
     }
 }
@@ -112,11 +128,7 @@ pub struct Applying {
 impl Applying {
     /// Settings that were committed as `revision` for somebody who asked at `began`, and the edges
     /// that are known to belong to the cluster.
-    pub fn new<'a>(
-        revision: Revision,
-        began: Time,
-        edges: impl Iterator<Item = &'a str>,
-    ) -> Self {
+    pub fn new<'a>(revision: Revision, began: Time, edges: impl Iterator<Item = &'a str>) -> Self {
         let edges = edges.map(|name| (name.into(), Applied::Away)).collect();
         Self { revision, began, edges }
     }
@@ -178,7 +190,7 @@ impl Applying {
 mod tests {
     use super::*;
     use crate::control::{
-        Entry, Error,
+        Entry, Error, TTL_MIN, Ttl,
         model::{Bounds, State},
     };
 
@@ -192,11 +204,7 @@ mod tests {
     }
 
     fn listing(said: &[(&str, Run)]) -> Listing {
-        let entry = |run: &Run| Entry {
-            value: run.to_value(),
-            revision: Revision(1),
-            lease: None,
-        };
+        let entry = |run: &Run| Entry { value: run.to_value(), revision: Revision(1), lease: None };
         let entries = said.iter().map(|(name, run)| (runs_key(name).unwrap(), entry(run)));
         Listing { entries: entries.collect(), revision: Revision(9) }
     }
@@ -239,6 +247,25 @@ mod tests {
         let second = commit("b", Some(first)).unwrap();
         assert!(matches!(commit("c", Some(first)), Err(Error::Conflict)));
         assert!(commit("c", None).unwrap() > second);
+    }
+
+    #[test]
+    fn an_edge_that_starts_is_waited_for_or_has_read_what_was_applied() {
+        let mut state = State::new(Bounds::default());
+        let lease = LeaseId(1);
+        let grant = state.plan_grant(Ttl::new(TTL_MIN).unwrap()).unwrap();
+        assert_eq!(grant.0.id, lease);
+        state.apply(grant.1, Time::START);
+        let mut commit = |transaction: &Transaction| state.commit(transaction, Time::START);
+        commit(&entering("a", None, lease)).unwrap();
+        let first = commit(&applying(value("x"), None).unwrap()).unwrap();
+        // It had read nothing, and somebody came first.
+        assert!(matches!(commit(&entering("a", None, lease)), Err(Error::Conflict)));
+        commit(&entering("a", Some(first), lease)).unwrap();
+        commit(&applying(value("y"), None).unwrap()).unwrap();
+        assert!(matches!(commit(&entering("a", Some(first), lease)), Err(Error::Conflict)));
+        let listing = state.list(&runs());
+        assert_eq!(Run::of(&listing.entries[0].1.value), Some(run(first.0, None)));
     }
 
     #[test]

@@ -312,7 +312,8 @@ impl Bound {
             store.put_beneath(Arc::clone(disk.queue()));
         }
         let (phase, phases) = watch::channel(Phase::Serving);
-        let (terms_out, terms) = watch::channel(Arc::new(Numbered { number: 0, terms: settings.terms.clone() }));
+        let (terms_out, terms) =
+            watch::channel(Arc::new(Numbered { number: 0, terms: settings.terms.clone() }));
         let (public, inner) = listening.split_at(settings.listen.len());
         let with_scheme = settings.listen.iter().zip(public);
         let addresses = with_scheme.map(|(one, held)| (one.scheme(), held.address)).collect();
@@ -352,7 +353,8 @@ impl Bound {
             let thread = std::thread::Builder::new().name(format!("edge-{number}"));
             threads.push(thread.spawn(move || runtime.block_on(worker.run()))?);
         }
-        let handle = Handle { terms: terms_out, taken, inward: inward.into(), turn: Arc::default() };
+        let handle =
+            Handle { terms: terms_out, taken, inward: inward.into(), turn: Arc::default() };
         let (sockets, open) = (copies, open.clone());
         Ok(Server { addresses, redirected, sockets, phase, handle, threads, beats, open })
     }

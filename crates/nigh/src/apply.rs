@@ -50,7 +50,8 @@ pub(crate) fn run(flags: &cli::Apply) -> anyhow::Result<()> {
     }
     out.flush()?;
     if answer["done"] == false {
-        let missing = edges().filter(|edge| edge["state"] == "waiting" || edge["state"] == "refused");
+        let missing =
+            edges().filter(|edge| edge["state"] == "waiting" || edge["state"] == "refused");
         let missing: Vec<&str> = missing.map(|edge| text_of(&edge["name"])).collect();
         bail!("partial: not (yet) on {}", missing.join(", "));
     }

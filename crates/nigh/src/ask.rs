@@ -195,7 +195,8 @@ impl Edge {
             status != StatusCode::UNAUTHORIZED,
             "the edge wants its token: give --token-file, or set {TOKEN_VARIABLE}"
         );
-        let mut detail = problem["detail"].as_str().unwrap_or("the edge refused the question").to_owned();
+        let mut detail =
+            problem["detail"].as_str().unwrap_or("the edge refused the question").to_owned();
         for mistake in problem["mistakes"].as_array().into_iter().flatten() {
             let message = mistake["message"].as_str().unwrap_or_default();
             detail += &match (mistake["line"].as_u64(), mistake["column"].as_u64()) {

@@ -142,7 +142,7 @@ mod tests {
     async fn who_enters_is_known_to_those_who_come_after_and_says_it_once() {
         let control = Twin::new(Bounds::default());
         let (a, b) = (member("a", "192.0.2.1:1"), member("b", "[2001:db8::1]:2*7"));
-        assert_eq!(enter_once(&control, &b).await.unwrap(), [b.clone()]);
+        assert_eq!(enter_once(&control, &b).await.unwrap(), std::slice::from_ref(&b));
         assert_eq!(enter_once(&control, &a).await.unwrap(), [a.clone(), b.clone()]);
         let before = control.list(&edges()).await.unwrap();
         assert_eq!(enter_once(&control, &b).await.unwrap(), [a.clone(), b]);

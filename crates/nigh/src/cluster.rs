@@ -235,7 +235,10 @@ fn revoke(flags: &cli::Revoke) -> anyhow::Result<()> {
     let (directory, authority) = open(&flags.place.dir)?;
     let revoking = async {
         let remembered = Remembered::open(&directory, authority.cluster()).await?;
-        remembered.revoke(&flags.name, clock::now()).await.context("it is not known whether the edge is put out: ask again")
+        remembered
+            .revoke(&flags.name, clock::now())
+            .await
+            .context("it is not known whether the edge is put out: ask again")
     };
     let belonged = runtime()?.block_on(revoking)?;
     ensure!(belonged, "no edge called {} belongs to {}", flags.name, authority.cluster());

@@ -15,7 +15,7 @@ use nigh_cache::{
     key::Scheme,
     store::{self, Store},
 };
-use nigh_cluster::control::Revision;
+use nigh_cluster::control::{LeaseId, Revision};
 use nigh_edge::site::{self, signed::Key};
 use nigh_net::{
     access_log::{Place, Writer},
@@ -81,6 +81,8 @@ pub(crate) struct Running {
     pub(crate) certificate: Arc<Certificate>,
     /// What the edges of its cluster agree on, if the settings say where that is kept.
     pub(crate) state: Option<ControlState>,
+    /// On which it has said there, before it served, what sites it serves.
+    pub(crate) lease: Option<LeaseId>,
     /// Set from when the edge lives, if its cluster forgets together.
     pub(crate) forgetting: OnceLock<Forgetting>,
     /// Likewise, if sites come from control state.
@@ -174,6 +176,8 @@ pub(crate) struct Agreed {
     pub(crate) revoked: BTreeSet<JoinId>,
     /// Who belongs, where the settings do not list it.
     pub(crate) edges: Option<Vec<siblings::Member>>,
+    /// On which this edge has said that it serves those sites.
+    pub(crate) lease: Option<LeaseId>,
 }
 
 impl Edge {
@@ -187,8 +191,9 @@ impl Edge {
         agreed: Agreed,
     ) -> anyhow::Result<Self> {
         without_huge_pages();
-        let Opened { mut bound, admin, log, mut roots, presented, forward, siblings, token } = opened;
-        let Agreed { state, shared, revoked, edges } = agreed;
+        let Opened { mut bound, admin, log, mut roots, presented, forward, siblings, token } =
+            opened;
+        let Agreed { state, shared, revoked, edges, lease } = agreed;
         if let Some(siblings) = &siblings {
             siblings.trust.set_revoked(revoked);
         }
@@ -227,6 +232,7 @@ impl Edge {
             siblings,
             certificate: Arc::default(),
             state,
+            lease,
             forgetting: OnceLock::new(),
             sharing: OnceLock::new(),
         };

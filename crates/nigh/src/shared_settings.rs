@@ -19,13 +19,14 @@ use std::{
 
 use anyhow::{Context, bail};
 use nigh_cluster::{
-    control::{Control, Entry, Error},
-    sharing::settings_key,
+    control::{Control, Entry, Error, LeaseId, Ttl},
+    sharing::{entering, settings_key},
 };
 use nigh_net::{
     clock::Monotonic,
     cluster::{
         identity::JoinId,
+        name::Name,
         registry::{revoked, revoked_in},
     },
 };
@@ -47,6 +48,9 @@ use crate::{
 };
 
 pub(crate) use self::applying::{Failed, WAIT_MAX};
+
+/// How long others take an edge for present that falls silent: `nigh apply` waits for it so long.
+const LEASE: Duration = Duration::from_secs(5);
 
 /// How long an edge that starts waits before it asks control state again.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -78,8 +82,9 @@ pub(crate) async fn agree(
 ) -> anyhow::Result<Agreed> {
     let Some(cluster) = &settings.cluster else { return Ok(Agreed::default()) };
     let Some(state) = ControlState::open(cluster).await? else { return Ok(Agreed::default()) };
-    let said = first(state.control().as_ref(), manager).await;
-    let (entry, revoked) = said.with_context(|| format!("cluster.{}.control", cluster.name))?;
+    let said = enter(state.control().as_ref(), &cluster.own, manager).await;
+    let said = said.with_context(|| format!("cluster.{}.control", cluster.name))?;
+    let Said { settings: entry, revoked, lease } = said;
     let mut shared = None;
     if let Some(Entry { revision, value, .. }) = entry {
         let read = || {
@@ -103,26 +108,31 @@ pub(crate) async fn agree(
         true => None,
         false => Some(belonging::enter(state.control().as_ref(), cluster, &revoked).await?),
     };
-    Ok(Agreed { state: Some(state), shared, revoked, edges })
+    Ok(Agreed { state: Some(state), shared, revoked, edges, lease: Some(lease) })
 }
 
-/// The settings in control state and whose certificates count no more, as soon as it answers.
-async fn first(
-    control: &dyn Control,
-    manager: &Manager,
-) -> Result<(Option<Entry>, BTreeSet<JoinId>), Error> {
-    let ask = async || {
-        let entry = control.get(&settings_key()).await?;
-        Ok((entry, revoked_in(&control.list(&revoked()).await?)))
-    };
-    let mut said = false;
+/// What control state says to an edge that starts.
+struct Said {
+    settings: Option<Entry>,
+    /// Whose certificates count no more.
+    revoked: BTreeSet<JoinId>,
+    /// On which the edge has said that it runs these settings.
+    lease: LeaseId,
+}
+
+/// Asks control state until it answers, and says there that this edge runs what the answer is: so whoever
+/// applies other settings from now on waits for it.
+async fn enter(control: &dyn Control, own: &Name, manager: &Manager) -> Result<Said, Error> {
+    let mut is_told = false;
     loop {
-        match ask().await {
+        match enter_once(control, own).await {
+            // Others were applied in between.
+            Err(Error::Conflict | Error::LeaseLost) => {}
             Err(error @ Error::Unavailable { .. }) => {
-                if !said {
+                if !is_told {
                     let error = error_in_full(&error);
                     warn!(error, "waits for control state before it serves");
-                    said = true;
+                    is_told = true;
                 }
                 manager.waiting("waiting for control state", MORE_TIME);
                 sleep(PAUSE).await;
@@ -130,6 +140,15 @@ async fn first(
             answer => return answer,
         }
     }
+}
+
+async fn enter_once(control: &dyn Control, own: &Name) -> Result<Said, Error> {
+    let settings = control.get(&settings_key()).await?;
+    let revoked = revoked_in(&control.list(&revoked()).await?);
+    let lease = control.grant(Ttl::new(LEASE).expect("between the bounds of leases")).await?.id;
+    let revision = settings.as_ref().map(|entry| entry.revision);
+    control.commit(entering(own.as_str(), revision, lease)).await?;
+    Ok(Said { settings, revoked, lease })
 }
 
 /// An error with what caused it, in one line.

@@ -181,7 +181,8 @@ impl Renewing {
         let addresses = apart(move || addresses(&asked)).await?;
         let clock = Clock::machine();
         let renewing = join::renew(&old, &addresses, &clock);
-        let new = timeout(RENEWAL_MAX, renewing).await.context("the authority takes too long")??;
+        let new =
+            timeout(RENEWAL_MAX, renewing).await.context("the authority takes too long")??;
         let (pem, kept) = (new.to_pem(), directory.clone());
         let written: io::Result<()> = apart(move || kept.write(EDGE, &pem)).await;
         written.with_context(|| format!("cannot write {}", self.folder.display()))?;

@@ -242,7 +242,8 @@ impl Registry for Files {
 const REMEMBERED: Duration = Duration::from_hours(24);
 
 fn too_many_tokens() -> io::Error {
-    let message = format!("{TOKENS_MAX} tokens wait to be used: use some, or wait until they expire");
+    let message =
+        format!("{TOKENS_MAX} tokens wait to be used: use some, or wait until they expire");
     io::Error::new(io::ErrorKind::QuotaExceeded, message)
 }
 

@@ -11,8 +11,8 @@ use utoipa::{
 };
 
 use super::{
-    Asked, Json, config, drain, events, explain, metrics, objects, prefetch, problem, purge, settings,
-    status,
+    Asked, Json, config, drain, events, explain, metrics, objects, prefetch, problem, purge,
+    settings, status,
 };
 
 #[derive(OpenApi)]

@@ -92,9 +92,10 @@ impl Runs {
     )
 )]
 pub(super) async fn settings(State(running): Asked) -> Result<Response, Problem> {
-    let entry = sharing(&running)?.read().await.map_err(|error| {
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
-    })?;
+    let entry = sharing(&running)?
+        .read()
+        .await
+        .map_err(|error| Problem::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()))?;
     let none = "control state has no settings yet: `nigh apply` brings some";
     let Entry { value, revision, .. } = entry.ok_or_else(|| Problem::not_found(none))?;
     let kind = (header::CONTENT_TYPE, HeaderValue::from_static(TOML));

@@ -15,7 +15,9 @@ pub(crate) enum Unshareable {
     #[error("there is no [[site]] to apply: settings for all are sites")]
     NoSites,
     /// They are written in another form.
-    #[error("the sites cannot be told from the rest: write each with [[site]] on a line of its own")]
+    #[error(
+        "the sites cannot be told from the rest: write each with [[site]] on a line of its own"
+    )]
     Form,
     /// Control state takes no value of this length.
     #[error("the sites have {length} bytes, and control state takes {VALUE_MAX} at most")]
@@ -46,11 +48,7 @@ pub(crate) fn sections(text: &str) -> Result<String, Unshareable> {
 
 /// Reads sites as an edge runs them that has a forward proxy, or has none; files that they name lie in
 /// `beside` if they do not say where.
-pub(crate) fn shared(
-    text: &str,
-    beside: &Path,
-    forward: bool,
-) -> Result<Vec<Site>, Vec<Mistake>> {
+pub(crate) fn shared(text: &str, beside: &Path, forward: bool) -> Result<Vec<Site>, Vec<Mistake>> {
     let (document, errors) = DeTable::parse_recoverable(text);
     let mistakes = Mistakes::new(text);
     for error in &errors {
@@ -63,7 +61,8 @@ pub(crate) fn shared(
     for (key, _) in &document {
         let name: &str = key.get_ref();
         if name != "site" {
-            let message = format!("`{name}` is each edge's own: settings for all have [[site]] alone");
+            let message =
+                format!("`{name}` is each edge's own: settings for all have [[site]] alone");
             mistakes.add(key.span(), message);
         }
     }
@@ -137,7 +136,7 @@ impl Within {
                         ']' | '}' => depth = depth.saturating_sub(1),
                         _ => {}
                     }
-                    quote.map_or(first.len_utf8(), str::len)
+                    quote.map_or_else(|| first.len_utf8(), str::len)
                 }
             };
             rest = &rest[step..];
@@ -205,7 +204,8 @@ connections = 7
             "'\\'",
             "[ # ]\n [\n 'x', \"#\" ]\n]",
         ] {
-            let text = format!("[node]\nx = {value}\n[[site]]\ny = {value}\n[cache]\nz = {value}\n");
+            let text =
+                format!("[node]\nx = {value}\n[[site]]\ny = {value}\n[cache]\nz = {value}\n");
             assert_eq!(cut(&text), format!("[[site]]\ny = {value}\n"), "{text}");
         }
     }

@@ -17,11 +17,8 @@ use tokio::{
 };
 use tracing::{error, info, warn};
 
-use super::{LEAVE_MAX, error_in_full};
+use super::{LEASE, LEAVE_MAX, error_in_full};
 use crate::{control::apart, edge::Running};
-
-/// How long others take an edge for present that falls silent: `nigh apply` waits for it so long.
-const LEASE: Duration = Duration::from_secs(5);
 
 /// How often it is seen to that the others know what it runs.
 const BEAT: Duration = Duration::from_millis(1500);
@@ -50,7 +47,11 @@ pub(super) struct Follower {
 impl Follower {
     pub(super) fn new(running: Arc<Running>, control: Arc<dyn Control>, name: &str) -> Self {
         let key = runs_key(name).expect("names of edges are plain");
-        Self { running, control, key, lease: None, said: None, refused: None }
+        // It said so before it served.
+        let lease = running.lease;
+        let revision = running.now().revision.unwrap_or(Revision::NONE);
+        let said = lease.map(|_| Run { revision, refused: None });
+        Self { running, control, key, lease, said, refused: None }
     }
 
     /// Follows them until it is told to stop.
@@ -149,7 +150,9 @@ impl Follower {
                 let sites = self.running.now().settings.sites.len();
                 info!(revision = revision.0, sites, "serves the new sites of control state");
             }
-            (Ok(_), None) => warn!("control state has no sites any more: this edge's own are served"),
+            (Ok(_), None) => {
+                warn!("control state has no sites any more: this edge's own are served")
+            }
             (Err(refused), settings) => {
                 let is_new = before != self.running.control.refused();
                 if let Some((revision, value)) = settings {

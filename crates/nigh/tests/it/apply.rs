@@ -167,7 +167,11 @@ fn an_edge_that_cannot_use_what_is_in_control_state_does_not_start_and_says_why(
     fs::remove_file(&secret).unwrap();
     let ran = nigh(&["run", fixture.cluster.file(0)]);
     assert_eq!(ran.code, Some(1));
-    assert!(ran.stderr.contains("of the settings in control state cannot be used"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("of the settings in control state cannot be used"),
+        "{}",
+        ran.stderr
+    );
     assert!(ran.stderr.contains(&secret), "{}", ran.stderr);
 }
 
@@ -218,4 +222,16 @@ fn an_edge_that_nobody_lists_says_in_control_state_that_it_belongs() {
         assert_eq!(*edges, serde_json::json!([format!("eu-1={}", fixture.cluster.addresses[0])]));
         revision(&fixture.apply(&site("*", &one), &[]));
     }
+}
+
+#[test]
+fn a_new_process_takes_control_state_over_and_goes_on_with_its_settings() {
+    let [one, two] = origins();
+    let mut fixture = Fixture::start("apply-replaced", "");
+    revision(&fixture.apply(&site("*", &one), &[]));
+    fixture.cluster.edges[0].process.replace();
+    assert_eq!(fixture.edge().get("/").text(), "one");
+    fixture.edge().metric_until("nigh_settings_revision", |revision| revision > 0);
+    revision(&fixture.apply(&site("*", &two), &[]));
+    assert_eq!(fixture.edge().get("/").text(), "two");
 }

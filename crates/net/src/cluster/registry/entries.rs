@@ -156,8 +156,7 @@ impl Registry for Entries {
             let former = listing.entries.iter().find(|(key, _)| *key == member_key);
             let former =
                 former.map_or(Condition::Absent, |(_, entry)| Condition::At(entry.revision));
-            let conditions =
-                [(token_key.clone(), Condition::At(at)), (member_key.clone(), former)];
+            let conditions = [(token_key.clone(), Condition::At(at)), (member_key.clone(), former)];
             let changes = [
                 (token_key.clone(), Change::Delete),
                 (member_key.clone(), put(&member_line(&member))),
