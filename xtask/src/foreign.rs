@@ -95,7 +95,7 @@ pub(crate) fn run() -> Result<(), Failure> {
     ])?;
     let workspace = Workspace::read()?;
     let nigh = workspace.build_release()?;
-    // Before the scripts, whose time is limited: etcd.sh and cluster-purge.sh run these.
+    // Before the scripts, whose time is limited: etcd.sh, cluster-purge.sh and cluster-apply.sh run these.
     command::run(cargo().args(ETCD_TESTS))?;
     command::run(cargo().args(ETCD_NIGH))?;
     let folder = workspace.root.join("tests/foreign");

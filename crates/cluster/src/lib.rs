@@ -1,7 +1,7 @@
 //! Edges that act as one cache. [`hashing`]: who serves what, so that all agree without asking.
 //! [`membership`]: who is there.
 //! [`hot`]: what an edge keeps a copy of though another serves it. [`control`]: what all agree on.
-//! [`forgetting`]: how a purge reaches all of them.
+//! [`forgetting`]: how a purge reaches all of them. [`sharing`]: how settings do.
 //!
 //! ```
 //! use nigh_cluster::hashing::{Capacity, Edge, Edges, Loads, Placement, Ring, Spill, key_hash};
@@ -21,3 +21,4 @@ pub mod forgetting;
 pub mod hashing;
 pub mod hot;
 pub mod membership;
+pub mod sharing;

@@ -122,10 +122,19 @@ pub struct Terms {
     pub parent: Option<Arc<Members>>,
 }
 
+/// Terms, and how many there were before.
+#[derive(Debug)]
+struct Numbered {
+    number: u64,
+    terms: Terms,
+}
+
 /// What can be told to a running edge, from any thread.
 #[derive(Clone, Debug)]
 pub struct Handle {
-    terms: watch::Sender<Arc<Terms>>,
+    terms: watch::Sender<Arc<Numbered>>,
+    /// The number of the last that each worker has taken.
+    taken: Arc<[Arc<AtomicU64>]>,
     inward: Arc<[mpsc::Sender<(Scheme, DuplexStream)>]>,
     turn: Arc<AtomicUsize>,
 }
@@ -133,7 +142,17 @@ pub struct Handle {
 impl Handle {
     /// From now on, requests are these sites', on these terms; what is on its way ends as it began.
     pub fn exchange(&self, terms: Terms) {
-        self.terms.send_replace(Arc::new(terms));
+        self.terms.send_modify(|held| {
+            let number = held.number + 1;
+            *held = Arc::new(Numbered { number, terms });
+        });
+    }
+
+    /// Whether every worker has taken what was exchanged last: before, some requests are still under the
+    /// terms before. It takes a moment, unless a worker stands still.
+    pub fn is_taken(&self) -> bool {
+        let number = self.terms.borrow().number;
+        self.taken.iter().all(|taken| taken.load(Ordering::Acquire) >= number)
     }
 
     /// A connection to the edge from inside, to one core after the other: what a client that speaks
@@ -183,7 +202,7 @@ impl Kind {
 /// An edge whose sockets are bound and whose workers are about to be started.
 #[derive(Debug)]
 pub struct Bound {
-    settings: Arc<Settings>,
+    settings: Settings,
     /// The public addresses, then those of redirected clients, and then the one for siblings.
     listening: Vec<Listening>,
     runtimes: Vec<Runtime>,
@@ -267,7 +286,13 @@ impl Bound {
         let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtimes = (0..workers).map(|_| runtime()).collect::<Result<_, _>>()?;
         let shared = Shared::new(settings.terms.limits.clone(), Arc::clone(&settings.trusted));
-        Ok(Self { settings: Arc::new(settings), listening, runtimes, shared })
+        Ok(Self { settings, listening, runtimes, shared })
+    }
+
+    /// What it serves from the first request on, which may still be changed; limits that are all cores'
+    /// stay as they were.
+    pub const fn terms(&mut self) -> &mut Terms {
+        &mut self.settings.terms
     }
 
     /// Starts the workers.
@@ -284,11 +309,13 @@ impl Bound {
         board: &Board,
     ) -> Result<Server, StartError> {
         let Self { settings, listening, runtimes, shared } = self;
+        let settings = Arc::new(settings);
         if let Some(disk) = disk {
             store.put_beneath(Arc::clone(disk.queue()));
         }
         let (phase, phases) = watch::channel(Phase::Serving);
-        let (terms_out, terms) = watch::channel(Arc::new(settings.terms.clone()));
+        let (terms_out, terms) =
+            watch::channel(Arc::new(Numbered { number: 0, terms: settings.terms.clone() }));
         let (public, inner) = listening.split_at(settings.listen.len());
         let with_scheme = settings.listen.iter().zip(public);
         let addresses = with_scheme.map(|(one, held)| (one.scheme(), held.address)).collect();
@@ -302,6 +329,7 @@ impl Bound {
         }
         let mut shares = shares(listening, settings.workers);
         let (mut threads, mut beats, mut inward) = (Vec::new(), Vec::new(), Vec::new());
+        let taken: Arc<[_]> = (0..settings.workers).map(|_| Arc::new(AtomicU64::new(0))).collect();
         for (number, runtime) in runtimes.into_iter().enumerate() {
             let beat = Arc::new(AtomicU64::new(0));
             beats.push(Arc::clone(&beat));
@@ -318,6 +346,7 @@ impl Bound {
                 disk: disk.cloned(),
                 sweeps: number == 0,
                 terms: terms.clone(),
+                taken: Arc::clone(&taken[number]),
                 inward: inward_in,
                 board: board.core(),
                 beat,
@@ -326,7 +355,8 @@ impl Bound {
             let thread = std::thread::Builder::new().name(format!("edge-{number}"));
             threads.push(thread.spawn(move || runtime.block_on(worker.run()))?);
         }
-        let handle = Handle { terms: terms_out, inward: inward.into(), turn: Arc::default() };
+        let handle =
+            Handle { terms: terms_out, taken, inward: inward.into(), turn: Arc::default() };
         let (sockets, open) = (copies, open.clone());
         Ok(Server { addresses, redirected, sockets, phase, handle, threads, beats, open })
     }
@@ -443,7 +473,8 @@ struct Worker {
     disk: Option<Arc<Disk>>,
     /// Whether it is the one who holds the memory against purge rules.
     sweeps: bool,
-    terms: watch::Receiver<Arc<Terms>>,
+    terms: watch::Receiver<Arc<Numbered>>,
+    taken: Arc<AtomicU64>,
     inward: mpsc::Receiver<(Scheme, DuplexStream)>,
     board: Core,
     beat: Arc<AtomicU64>,
@@ -471,7 +502,8 @@ impl Worker {
 
     async fn serve(&mut self) {
         let settings = Arc::clone(&self.settings);
-        let terms = Arc::clone(&self.terms.borrow_and_update());
+        let taken = Arc::clone(&self.terms.borrow_and_update());
+        let terms = &taken.terms;
         let forward = settings.forward.as_ref().map(|proxy| {
             Forward::start(Arc::clone(proxy), Arc::clone(&self.counters), &self.board)
         });
@@ -485,7 +517,8 @@ impl Worker {
             self.disk.take(),
         );
         service.exchange_limits(terms.limits.clone());
-        self.exchange_members(&service, &terms, Connections::Kept);
+        self.exchange_members(&service, terms, Connections::Kept);
+        self.taken.store(taken.number, Ordering::Release);
         let mut revoked = settings.cluster.as_ref().map(|cluster| cluster.trust.changes());
         let mut accepting = Vec::new();
         let asked = settings.listen.iter().map(|listen| match &listen.tls {
@@ -524,19 +557,21 @@ impl Worker {
                     }
                 }
                 Ok(()) = self.terms.changed() => {
-                    let terms = Arc::clone(&self.terms.borrow_and_update());
+                    let taken = Arc::clone(&self.terms.borrow_and_update());
+                    let terms = &taken.terms;
                     let before = service.sites();
                     let sites =
                         Sites::new(&terms.sites, Some(&before), forward.clone(), &self.board);
                     service.exchange_sites(sites);
                     service.exchange_limits(terms.limits.clone());
-                    self.exchange_members(&service, &terms, Connections::Kept);
+                    self.exchange_members(&service, terms, Connections::Kept);
                     drop(before);
                     self.board.forget_sites();
+                    self.taken.store(taken.number, Ordering::Release);
                 }
                 () = changed(&mut revoked) => {
-                    let terms = Arc::clone(&self.terms.borrow());
-                    self.exchange_members(&service, &terms, Connections::Anew);
+                    let taken = Arc::clone(&self.terms.borrow());
+                    self.exchange_members(&service, &taken.terms, Connections::Anew);
                 }
                 Some((scheme, stream)) = self.inward.recv() => {
                     let (service, open) = (Rc::clone(&service), self.open.clone());

@@ -9,12 +9,13 @@ use std::sync::{
 
 use nigh_base::Time;
 
-use crate::clock::Monotonic;
+use crate::clock::Boottime;
 
 /// The trust of one edge. To ask costs two reads, and where it can end also one of the clock.
 #[derive(Debug)]
 pub struct Trusted {
-    clock: Monotonic,
+    /// A lease runs out while this machine is suspended.
+    clock: Boottime,
     /// In nanoseconds of the clock; [`ALWAYS`] for ever.
     until: AtomicU64,
     /// The purge up to which all are applied.
@@ -36,7 +37,7 @@ impl Trusted {
     }
 
     fn until(until: u64) -> Arc<Self> {
-        let (clock, reached) = (Monotonic::start(), AtomicU64::new(0));
+        let (clock, reached) = (Boottime::start(), AtomicU64::new(0));
         Arc::new(Self { clock, until: AtomicU64::new(until), reached })
     }
 

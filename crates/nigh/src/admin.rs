@@ -20,6 +20,7 @@ mod problem;
 mod purge;
 mod query;
 mod recent;
+mod settings;
 mod status;
 mod token;
 
@@ -84,6 +85,7 @@ fn router(running: &Arc<Running>, via: guard::Via) -> Router {
         .route("/v1/explain", get(explain::explain))
         .route("/v1/config", get(config::config).put(config::put))
         .route("/v1/config/diff", post(config::diff))
+        .route("/v1/settings", get(settings::settings).put(settings::put))
         .route("/v1/purge", post(purge::purge))
         .route("/v1/prefetch", post(prefetch::prefetch))
         .route("/v1/drain", post(drain::drain))

@@ -5,7 +5,7 @@ use std::{fmt, io, path::PathBuf, str::FromStr, time::Duration};
 
 use anyhow::{Context, bail, ensure};
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
@@ -110,8 +110,31 @@ impl Edge {
         method: Method,
         path: &str,
     ) -> anyhow::Result<Value> {
+        self.answer_to(patience, self.send(method, path, Bytes::new())).await
+    }
+
+    /// Puts settings there, under a condition if there is one; what it answers.
+    pub(crate) fn put_within(
+        &self,
+        patience: Duration,
+        path: &str,
+        settings: String,
+        condition: Option<(HeaderName, HeaderValue)>,
+    ) -> anyhow::Result<Value> {
+        let kind = (header::CONTENT_TYPE, HeaderValue::from_static("application/toml"));
+        let fields = [Some(kind), condition].into_iter().flatten().collect();
+        let sending = self.send_with(Method::PUT, path, fields, settings.into());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(self.answer_to(patience, sending))
+    }
+
+    async fn answer_to(
+        &self,
+        patience: Duration,
+        sending: impl Future<Output = anyhow::Result<Response<Incoming>>>,
+    ) -> anyhow::Result<Value> {
         let asking = async {
-            let response = self.send(method, path, Bytes::new()).await?;
+            let response = sending.await?;
             let content = Limited::new(response.into_body(), ANSWER_MAX).collect().await;
             content.map_err(|error| anyhow::anyhow!("the answer broke off: {error}"))
         };
@@ -125,6 +148,16 @@ impl Edge {
         &self,
         method: Method,
         path: &str,
+        content: Bytes,
+    ) -> anyhow::Result<Response<Incoming>> {
+        self.send_with(method, path, HeaderMap::new(), content).await
+    }
+
+    async fn send_with(
+        &self,
+        method: Method,
+        path: &str,
+        fields: HeaderMap,
         content: Bytes,
     ) -> anyhow::Result<Response<Incoming>> {
         let Self { address, token } = self;
@@ -144,6 +177,7 @@ impl Edge {
             .header(header::HOST, host)
             .body(Full::<Bytes>::from(content))
             .context("no valid request")?;
+        request.headers_mut().extend(fields);
         if let Some(token) = token {
             let mut shown = HeaderValue::try_from(token.shown()).context("the token is no text")?;
             shown.set_sensitive(true);
@@ -161,7 +195,16 @@ impl Edge {
             status != StatusCode::UNAUTHORIZED,
             "the edge wants its token: give --token-file, or set {TOKEN_VARIABLE}"
         );
-        bail!("{}", problem["detail"].as_str().unwrap_or("the edge refused the question"))
+        let mut detail =
+            problem["detail"].as_str().unwrap_or("the edge refused the question").to_owned();
+        for mistake in problem["mistakes"].as_array().into_iter().flatten() {
+            let message = mistake["message"].as_str().unwrap_or_default();
+            detail += &match (mistake["line"].as_u64(), mistake["column"].as_u64()) {
+                (Some(line), Some(column)) => format!("\n{line}:{column}: {message}"),
+                _ => format!("\n{message}"),
+            };
+        }
+        bail!(detail)
     }
 
     async fn connect(&self) -> io::Result<Box<dyn Connection>> {

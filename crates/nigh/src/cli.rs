@@ -50,6 +50,7 @@ pub(crate) enum Verb {
     Run(Run),
     Check(Check),
     Explain(Explain),
+    Apply(Apply),
     /// Have a running edge forget what it has stored, by URL, prefix, host or tag.
     Purge(Purge),
     Sign(Sign),
@@ -344,6 +345,29 @@ pub(crate) struct Demo {
     /// Print JSON lines, for scripts.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// Give all edges of a cluster the sites of a settings file, through the control state that they share.
+///
+/// The file is checked here and by the edge that is asked; what is wrong changes nothing anywhere. Only
+/// the [[site]] sections are taken. It waits until every edge that is there runs them, 10s at most, and
+/// ends with 1 if one does not; that one is named.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  nigh apply sites.toml --admin unix:/run/nigh.sock
+  nigh apply sites.toml --after 41        only if nobody has applied others since revision 41
+  curl --unix-socket /run/nigh.sock http://localhost/v1/settings      what is applied now")]
+pub(crate) struct Apply {
+    /// The settings file.
+    #[arg(value_name = "FILE", default_value = "nigh.toml")]
+    pub(crate) file: PathBuf,
+    /// Change nothing if the settings are others by now than those of this revision; 0 if there are to
+    /// be none yet.
+    #[arg(long, value_name = "REVISION")]
+    pub(crate) after: Option<u64>,
+    #[command(flatten)]
+    pub(crate) edge: AskedEdge,
 }
 
 /// Have a running edge forget what it has stored: URLs with all their variants, everything that

@@ -2,8 +2,11 @@
 //!
 //! ```text
 //! authority.key authority.pem addresses   tokens/ members/ revoked/     (nigh_net::cluster::registry)
+//! authority.key authority.pem addresses   control: where these three are instead
 //! edge.pem      authority.pem addresses                                 an edge's
 //! ```
+
+mod remembered;
 
 use std::{
     fmt,
@@ -22,7 +25,6 @@ use nigh_net::{
         files::Directory,
         join::{self, JoinServer},
         name::Name,
-        registry::Files,
         tls::Clock,
         token::{self, JoinAddress, Token},
     },
@@ -36,7 +38,11 @@ use tokio::{
     signal::unix::{SignalKind, signal},
 };
 
-use crate::cli::{self, ClusterVerb, Place};
+use self::remembered::Remembered;
+use crate::{
+    cli::{self, ClusterVerb, Place},
+    settings,
+};
 
 /// The authority's key, and its certificate.
 const KEY: &str = "authority.key";
@@ -47,6 +53,9 @@ pub(crate) const EDGE: &str = "edge.pem";
 
 /// Where to join and renew, one a line.
 const ADDRESSES: &str = "addresses";
+
+/// The etcd that has the cluster's control state, if one has: its members, set apart by commas.
+const CONTROL: &str = "control";
 
 /// Does what was asked for.
 pub(crate) fn run(flags: &cli::Cluster) -> anyhow::Result<()> {
@@ -64,6 +73,9 @@ fn init(flags: &cli::Init) -> anyhow::Result<()> {
     if let Some(mistake) = flags.mistake() {
         bail!(mistake);
     }
+    if let Some(members) = &flags.control {
+        settings::etcd(members, flags.name.as_str()).map_err(anyhow::Error::msg)?;
+    }
     let path = &flags.place.dir;
     let directory = make(path)?;
     ensure!(
@@ -79,6 +91,9 @@ fn init(flags: &cli::Init) -> anyhow::Result<()> {
     let addresses: String = flags.address.iter().map(|address| format!("{address}\n")).collect();
     write(ADDRESSES, &addresses)?;
     write(AUTHORITY, &authority.certificate_pem())?;
+    if let Some(members) = &flags.control {
+        write(CONTROL, &format!("{members}\n"))?;
+    }
     // Last, since it is what makes a directory an authority's.
     write(KEY, &authority.key_pem())?;
     let token = new_token(&directory, &authority, flags.expires)?;
@@ -125,9 +140,12 @@ fn new_token(
     let (cluster, fingerprint) = (authority.cluster().clone(), authority.fingerprint());
     let (addresses, expires) = (addresses(directory)?, now.after(expires));
     let token = Token::draw(cluster, addresses, fingerprint, expires, &mut OsSecrets::new())?;
-    registry(directory)?
-        .add_token(token.id, &token.kept(), now)
-        .context("cannot keep the token")?;
+    let keeping = async {
+        let remembered = Remembered::open(directory, authority.cluster()).await?;
+        let kept = remembered.add_token(token.id, &token.kept(), now).await;
+        kept.context("cannot keep the token")
+    };
+    runtime()?.block_on(keeping)?;
     Ok(token)
 }
 
@@ -141,7 +159,8 @@ async fn serve(flags: &cli::Serve) -> anyhow::Result<()> {
         .with_context(|| format!("cannot listen on {listen}: say where with --listen ADDR:PORT"))?;
     let address = listener.local_addr()?;
     let cluster = authority.cluster().clone();
-    let server = JoinServer::new(authority, registry(&directory)?, Clock::machine())?;
+    let remembered = Remembered::open(&directory, &cluster).await?;
+    let server = JoinServer::new(authority, remembered, Clock::machine())?;
     let mut terminated = signal(SignalKind::terminate())?;
     let mut interrupted = signal(SignalKind::interrupt())?;
     let fields = json!({ "what": "listening", "address": address.to_string() });
@@ -214,7 +233,14 @@ fn renew(flags: &cli::Renew) -> anyhow::Result<()> {
 
 fn revoke(flags: &cli::Revoke) -> anyhow::Result<()> {
     let (directory, authority) = open(&flags.place.dir)?;
-    let belonged = registry(&directory)?.revoke(&flags.name, clock::now())?;
+    let revoking = async {
+        let remembered = Remembered::open(&directory, authority.cluster()).await?;
+        remembered
+            .revoke(&flags.name, clock::now())
+            .await
+            .context("it is not known whether the edge is put out: ask again")
+    };
+    let belonged = runtime()?.block_on(revoking)?;
     ensure!(belonged, "no edge called {} belongs to {}", flags.name, authority.cluster());
     let fields = json!({ "what": "revoked", "edge": flags.name.as_str() });
     say(
@@ -284,12 +310,8 @@ fn open(path: &Path) -> anyhow::Result<(Directory, Authority)> {
     Ok((directory, authority))
 }
 
-fn registry(directory: &Directory) -> anyhow::Result<Files> {
-    Files::open(directory.path())
-        .with_context(|| format!("cannot write {}", directory.path().display()))
-}
-
-fn addresses(directory: &Directory) -> anyhow::Result<Vec<JoinAddress>> {
+/// Where an edge whose directory this is renews, and joins.
+pub(crate) fn addresses(directory: &Directory) -> anyhow::Result<Vec<JoinAddress>> {
     let path = directory.path_of(ADDRESSES);
     let text =
         directory.read(ADDRESSES).with_context(|| format!("cannot read {}", path.display()))?;

@@ -1,9 +1,12 @@
-//! The settings of a running edge, and the one way in which they change: SIGHUP and the admin API.
+//! The settings of a running edge, and the one way in which they change: SIGHUP, the admin API, and
+//! what its cluster's control state says of sites.
 //!
 //! ```text
 //! text --> settings --> prepared: certificates, roots, token --> (the file) --> in effect
 //!    mistakes: nothing changes            \--> a failure: nothing changes
 //! ```
+//! Where control state has sites, they take the place of the file's own.
+//!
 //! All of it reads files and may wait for them, so it runs apart from the runtime that hears signals.
 
 use std::{
@@ -12,11 +15,12 @@ use std::{
 };
 
 use anyhow::Context;
+use nigh_cluster::control::Revision;
 use nigh_edge::site;
 use nigh_net::{
     access_log::Reopener,
     server::{Handle, Terms},
-    siblings::Members,
+    siblings::{Member, Members},
     tls::{Certified, Presented},
 };
 use sha2::{Digest, Sha256};
@@ -39,6 +43,10 @@ pub(crate) struct Now {
     pub(crate) waiting: Vec<String>,
     /// Where they were said.
     pub(crate) said: Said,
+    /// The revision of the sites, if they are those of control state.
+    pub(crate) revision: Option<Revision>,
+    /// Whether sites of this edge's own are passed by for those.
+    pub(crate) passed_by: bool,
     /// A strong entity tag of all this (RFC 9110, section 8.8.3).
     pub(crate) etag: String,
 }
@@ -72,8 +80,41 @@ pub(crate) struct Control {
     started: Settings,
     now: RwLock<Arc<Now>>,
     token: RwLock<Option<Arc<Token>>>,
+    /// Sites of control state that this edge cannot use, and why.
+    refused: RwLock<Option<(Revision, String)>>,
     /// Held by whoever changes something.
-    roots: Mutex<Roots>,
+    sources: Mutex<Sources>,
+}
+
+/// What settings are made of.
+#[derive(Debug)]
+pub(crate) struct Sources {
+    pub(crate) roots: Roots,
+    /// The sites that this edge has by itself.
+    pub(crate) own: Vec<Site>,
+    /// Those of control state, which come first.
+    pub(crate) shared: Option<Shared>,
+    /// The edges that have said in control state that they belong, where the settings list none.
+    pub(crate) edges: Option<Vec<Member>>,
+    /// What is in effect.
+    pub(crate) terms: Terms,
+}
+
+/// Sites of control state.
+#[derive(Clone, Debug)]
+pub(crate) struct Shared {
+    pub(crate) revision: Revision,
+    pub(crate) sites: Vec<Site>,
+}
+
+impl Sources {
+    fn revision(&self) -> Option<Revision> {
+        self.shared.as_ref().map(|shared| shared.revision)
+    }
+
+    const fn pass_by(&self) -> bool {
+        self.shared.is_some() && !self.own.is_empty()
+    }
 }
 
 /// What came of new settings.
@@ -84,6 +125,8 @@ pub(crate) struct Applied {
     pub(crate) waiting: Vec<String>,
     /// Whether clients see another certificate.
     pub(crate) certificate: bool,
+    /// Whether sites of this edge's own are passed by, since control state has others.
+    pub(crate) passed_by: bool,
     /// The entity tag of what is in effect now.
     pub(crate) etag: String,
 }
@@ -111,6 +154,8 @@ pub(crate) enum Refused {
 /// Settings with everything that they name in hand: from here on nothing can fail.
 struct Prepared {
     settings: Settings,
+    own: Vec<Site>,
+    shared: Option<Shared>,
     terms: Terms,
     certified: Option<Certified>,
     token: Option<Arc<Token>>,
@@ -121,7 +166,7 @@ impl Control {
     pub(crate) fn new(
         settings: Settings,
         file: Option<&Path>,
-        roots: Roots,
+        sources: Sources,
         token: Option<Token>,
         lines: Lines,
     ) -> Self {
@@ -130,9 +175,10 @@ impl Control {
             lines,
             file: file.map(Path::to_owned),
             started: settings.clone(),
-            now: RwLock::new(Arc::new(Now::new(settings, Vec::new(), said))),
+            now: RwLock::new(Arc::new(Now::new(settings, Vec::new(), said, &sources))),
             token: RwLock::new(token.map(Arc::new)),
-            roots: Mutex::new(roots),
+            refused: RwLock::default(),
+            sources: Mutex::new(sources),
         }
     }
 
@@ -172,13 +218,68 @@ impl Control {
             log.reopen();
         }
         let file = self.file().ok_or(Refused::NoFile)?;
-        let mut roots = self.lock();
+        let mut sources = self.lock();
         let settings = settings::read(file).map_err(|error| match error {
             Unusable::Wrong { mistakes, .. } => Refused::Wrong(mistakes),
             error @ Unusable::Read(_) => Refused::Unusable(error.into()),
         })?;
-        let prepared = self.prepare(settings, &mut roots)?;
-        Ok(self.put_in_effect(prepared, Said::File))
+        let prepared = self.prepare(settings, &mut sources)?;
+        Ok(self.put_in_effect(prepared, Said::File, &mut sources))
+    }
+
+    /// Has these sites of control state take effect, or the edge's own again if there are none.
+    pub(crate) fn share(&self, shared: Option<(Revision, &[u8])>) -> Result<Applied, Refused> {
+        let mut sources = self.lock();
+        let now = self.now();
+        let mut settings = now.settings.clone();
+        let share = || {
+            let forward = settings.forward.is_some();
+            let read = |(revision, text)| {
+                let sites = self.parse_shared(text, forward)?;
+                Ok(Shared { revision, sites })
+            };
+            shared.map(read).transpose()
+        };
+        let own = sources.own.clone();
+        let came = share().and_then(|shared| {
+            settings.sites = shared.as_ref().map_or_else(|| own.clone(), |it| it.sites.clone());
+            self.prepare_all(settings, own, shared, &mut sources.roots)
+        });
+        let refused = shared.zip(came.as_ref().err());
+        *self.refused.write().expect(HELD) =
+            refused.map(|((revision, _), refused)| (revision, refused.in_full()));
+        Ok(self.put_in_effect(came?, now.said, &mut sources))
+    }
+
+    /// Has these edges belong to the cluster from now on, this one among them.
+    pub(crate) fn belong(&self, edges: Vec<Member>) {
+        let mut sources = self.lock();
+        let now = self.now();
+        let mut settings = now.settings.clone();
+        let Some(cluster) = &mut settings.cluster else { return };
+        if cluster.is_listed || cluster.edges == edges {
+            return;
+        }
+        cluster.edges.clone_from(&edges);
+        sources.edges = Some(edges);
+        sources.terms.members = self.cluster_in(&settings).map(Cluster::members);
+        self.lines.server.exchange(sources.terms.clone());
+        let now = Now::new(settings, now.waiting.clone(), now.said, &sources);
+        *self.now.write().expect(HELD) = Arc::new(now);
+    }
+
+    /// Whether an edge with the settings in effect could use these sites.
+    pub(crate) fn check_shared(&self, text: &str) -> Result<(), Refused> {
+        let mut sources = self.lock();
+        let mut settings = self.now().settings.clone();
+        settings.sites = self.parse_shared(text.as_bytes(), settings.forward.is_some())?;
+        self.prepare_all(settings, Vec::new(), None, &mut sources.roots)?;
+        Ok(())
+    }
+
+    /// Sites of control state that this edge cannot use, and why.
+    pub(crate) fn refused(&self) -> Option<(Revision, String)> {
+        self.refused.read().expect(HELD).clone()
     }
 
     /// Has the settings that `text` says take effect; and, if they are to persist, be in the file.
@@ -189,38 +290,70 @@ impl Control {
         persist: bool,
         may: impl FnOnce(&str) -> bool,
     ) -> Result<Applied, Refused> {
-        let mut roots = self.lock();
+        let mut sources = self.lock();
         let etag = self.now().etag.clone();
         if !may(&etag) {
             return Err(Refused::Outdated { etag });
         }
-        let prepared = self.prepare(self.parse(text)?, &mut roots)?;
+        let prepared = self.prepare(self.parse(text)?, &mut sources)?;
         if !persist {
-            return Ok(self.put_in_effect(prepared, Said::Admin));
+            return Ok(self.put_in_effect(prepared, Said::Admin, &mut sources));
         }
         let file = self.file().ok_or(Refused::NoFile)?;
         persist::write(file, text)
             .with_context(|| format!("cannot write {}", file.display()))
             .map_err(Refused::Unwritten)?;
-        Ok(self.put_in_effect(prepared, Said::File))
+        Ok(self.put_in_effect(prepared, Said::File, &mut sources))
     }
 
     /// What [`Self::put`] would change.
     pub(crate) fn diff(&self, text: &str) -> Result<Applied, Refused> {
-        let mut roots = self.lock();
-        let Prepared { settings, .. } = self.prepare(self.parse(text)?, &mut roots)?;
-        let now = self.now();
+        let mut sources = self.lock();
+        let prepared = self.prepare(self.parse(text)?, &mut sources)?;
+        let passed_by = prepared.shared.is_some() && !prepared.own.is_empty();
+        let (now, settings) = (self.now(), prepared.settings);
         let difference = Difference::between(&now.settings, &settings);
         let waiting = settings::waiting(&self.started, &settings);
-        Ok(Applied { difference, waiting, certificate: false, etag: now.etag.clone() })
+        Ok(Applied { difference, waiting, certificate: false, passed_by, etag: now.etag.clone() })
     }
 
     fn parse(&self, text: &str) -> Result<Settings, Refused> {
-        let beside = self.file().and_then(Path::parent).unwrap_or_else(|| Path::new(""));
-        settings::parse(text, beside).map_err(Refused::Wrong)
+        settings::parse(text, self.beside()).map_err(Refused::Wrong)
     }
 
-    fn prepare(&self, settings: Settings, roots: &mut Roots) -> Result<Prepared, Refused> {
+    fn parse_shared(&self, text: &[u8], forward: bool) -> Result<Vec<Site>, Refused> {
+        let text = std::str::from_utf8(text).context("they are no text in UTF-8");
+        let text = text.map_err(Refused::Unusable)?;
+        settings::shared(text, self.beside(), forward).map_err(Refused::Wrong)
+    }
+
+    /// Where files lie that settings name without saying where.
+    fn beside(&self) -> &Path {
+        self.file().and_then(Path::parent).unwrap_or_else(|| Path::new(""))
+    }
+
+    /// What is said of sites in `settings` counts where control state has none.
+    fn prepare(&self, settings: Settings, sources: &mut Sources) -> Result<Prepared, Refused> {
+        let (own, shared) = (settings.sites.clone(), sources.shared.clone());
+        let mut chosen = settings;
+        if let Some(shared) = &shared {
+            chosen.sites.clone_from(&shared.sites);
+        }
+        if let (Some(cluster), Some(edges)) = (&mut chosen.cluster, &sources.edges)
+            && !cluster.is_listed
+        {
+            cluster.edges.clone_from(edges);
+        }
+        self.prepare_all(chosen, own, shared, &mut sources.roots)
+    }
+
+    fn prepare_all(
+        &self,
+        settings: Settings,
+        own: Vec<Site>,
+        shared: Option<Shared>,
+        roots: &mut Roots,
+    ) -> Result<Prepared, Refused> {
         let mut prepare = || {
             let sites = edge::snapshot(&settings.sites, roots)?;
             let cluster = self.cluster_in(&settings);
@@ -232,11 +365,13 @@ impl Control {
             anyhow::Ok((terms, certified, token.map(Arc::new)))
         };
         let (terms, certified, token) = prepare().map_err(Refused::Unusable)?;
-        Ok(Prepared { settings, terms, certified, token })
+        Ok(Prepared { settings, own, shared, terms, certified, token })
     }
 
-    fn put_in_effect(&self, prepared: Prepared, said: Said) -> Applied {
-        let Prepared { settings, terms, certified, token } = prepared;
+    fn put_in_effect(&self, prepared: Prepared, said: Said, sources: &mut Sources) -> Applied {
+        let Prepared { settings, own, shared, terms, certified, token } = prepared;
+        (sources.own, sources.shared) = (own, shared);
+        sources.terms = terms.clone();
         self.lines.server.exchange(terms);
         let certificate = match (&self.lines.presented, certified) {
             (Some(presented), Some(certified)) => presented.exchange(certified),
@@ -248,14 +383,26 @@ impl Control {
         }
         let difference = Difference::between(&self.now().settings, &settings);
         let waiting = settings::waiting(&self.started, &settings);
-        let now = Now::new(settings, waiting.clone(), said);
-        let etag = now.etag.clone();
+        let now = Now::new(settings, waiting.clone(), said, sources);
+        let (passed_by, etag) = (now.passed_by, now.etag.clone());
         *self.now.write().expect(HELD) = Arc::new(now);
-        Applied { difference, waiting, certificate, etag }
+        Applied { difference, waiting, certificate, passed_by, etag }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Roots> {
-        self.roots.lock().expect(HELD)
+    fn lock(&self) -> MutexGuard<'_, Sources> {
+        self.sources.lock().expect(HELD)
+    }
+}
+
+impl Refused {
+    /// All of it, in one line.
+    pub(crate) fn in_full(&self) -> String {
+        if let Self::Wrong(mistakes) = self {
+            let mistakes = mistakes.iter().map(ToString::to_string);
+            return mistakes.collect::<Vec<_>>().join("; ");
+        }
+        let causes = anyhow::Chain::new(self).map(ToString::to_string);
+        causes.collect::<Vec<_>>().join(": ")
     }
 }
 
@@ -268,6 +415,9 @@ pub(crate) fn log(came: &Result<Applied, Refused>, sites: usize, file: Option<&P
             if applied.certificate {
                 info!("new connections see a new certificate");
             }
+            if applied.passed_by {
+                warn!("{PASSED_BY}");
+            }
             if !applied.waiting.is_empty() {
                 let keys = applied.waiting.join(", ");
                 warn!("{keys} differ from what runs: restart for that");
@@ -277,21 +427,23 @@ pub(crate) fn log(came: &Result<Applied, Refused>, sites: usize, file: Option<&P
             let lines = mistakes.iter().map(|mistake| format!("\n{file}:{mistake}"));
             error!("nothing is changed:{}", lines.collect::<String>());
         }
-        Err(error) => {
-            let causes = anyhow::Chain::new(error).map(ToString::to_string);
-            error!("nothing is changed: {}", causes.collect::<Vec<_>>().join(": "));
-        }
+        Err(error) => error!("nothing is changed: {}", error.in_full()),
     }
 }
 
 impl Now {
-    fn new(settings: Settings, waiting: Vec<String>, said: Said) -> Self {
+    fn new(settings: Settings, waiting: Vec<String>, said: Said, sources: &Sources) -> Self {
+        let (revision, passed_by) = (sources.revision(), sources.pass_by());
         let sites = settings.sites.iter().map(|site| (site.hosts.clone(), site.clone()));
         let sites = site::Sites::new(sites);
         let etag = etag(&settings, &waiting, said);
-        Self { settings, sites, waiting, said, etag }
+        Self { settings, sites, waiting, said, revision, passed_by, etag }
     }
 }
+
+/// What is said to whoever wrote sites that are not served.
+pub(crate) const PASSED_BY: &str = "this edge's own sites are passed by, since control state has others: \
+                                    leave them out of its settings";
 
 /// Two are the same if everything is that `GET /v1/config` shows of them; the file never changes.
 fn etag(settings: &Settings, waiting: &[String], said: Said) -> String {

@@ -25,7 +25,7 @@ use tokio::{net::TcpListener, runtime::Runtime};
 use crate::{
     admin,
     cli::{self, ListenAddress},
-    edge::{Edge, Opened},
+    edge::{Agreed, Edge, Opened, Stores},
     handover::Given,
     settings::{self, AdminAddress, Settings},
     small_http as small,
@@ -67,7 +67,8 @@ pub(crate) fn run(flags: &cli::Demo) -> anyhow::Result<()> {
     };
     let mut given = Given::default();
     let opened = Opened::new(&settings, &mut given)?;
-    let edge = Edge::start(settings, None, opened, given)?;
+    let stores = Stores::take_over(&settings, given)?;
+    let edge = Edge::start(settings, None, opened, stores, Agreed::default())?;
     let (_, front) = edge.running.addresses[0];
     let admin = {
         let _entered = runtime.enter();

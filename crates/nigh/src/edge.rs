@@ -1,7 +1,7 @@
 //! A running edge: from settings to a start, through reloads, to its end. `nigh edge` and `nigh run`.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     os::fd::OwnedFd,
     path::Path,
@@ -15,6 +15,7 @@ use nigh_cache::{
     key::Scheme,
     store::{self, Store},
 };
+use nigh_cluster::control::{LeaseId, Revision};
 use nigh_edge::site::{self, signed::Key};
 use nigh_net::{
     access_log::{Place, Writer},
@@ -22,6 +23,7 @@ use nigh_net::{
     clock,
     cluster::{
         credentials::{Credentials, Shown},
+        identity::JoinId,
         name::Name,
         tls::{Clock, Trust},
     },
@@ -32,7 +34,7 @@ use nigh_net::{
     http1,
     listen::Open,
     server::{self, Bound, Listen, Server, Terms},
-    service::{Limits, Shared},
+    service::{self, Limits},
     siblings,
     sites::{self, Snapshot},
     tls::{self, Certified, Presented},
@@ -44,9 +46,10 @@ use tracing::{error, info, warn};
 
 use crate::{
     admin::{self, Drain, Events, Recent, Token},
-    cli,
+    belonging, cli,
     cluster::{AUTHORITY, EDGE},
-    control::{self, Control, Lines, Now},
+    control::{self, Control, Lines, Now, Shared, Sources},
+    control_state::ControlState,
     forget::{self, Forgetting},
     handover::{self, Given, Program, Successor},
     lifecycle::{self, End, Signals, Watchdog},
@@ -54,7 +57,9 @@ use crate::{
     settings::{
         self, Cluster, Forward, Other, PEM_MAX, SECRET_MAX, Secret, Settings, Site, read_text,
     },
+    shared_settings::{self, Sharing},
     systemd::Manager,
+    trust::{self, Certificate},
 };
 
 /// Everything that the admin API looks at.
@@ -63,7 +68,7 @@ pub(crate) struct Running {
     pub(crate) store: Arc<Store>,
     pub(crate) registry: Registry,
     pub(crate) open: Open,
-    pub(crate) shared: Shared,
+    pub(crate) shared: service::Shared,
     pub(crate) addresses: Vec<(Scheme, SocketAddr)>,
     pub(crate) since: Instant,
     pub(crate) disk: Option<Arc<Disk>>,
@@ -75,8 +80,16 @@ pub(crate) struct Running {
     pub(crate) drain: Drain,
     /// How the other edges of its cluster reach it, whom it believes and what it shows to them.
     pub(crate) siblings: Option<siblings::Settings>,
+    /// What it shows to them.
+    pub(crate) certificate: Arc<Certificate>,
+    /// What the edges of its cluster agree on, if the settings say where that is kept.
+    pub(crate) state: Option<ControlState>,
+    /// On which it has said there, before it served, what sites it serves.
+    pub(crate) lease: Option<LeaseId>,
     /// Set from when the edge lives, if its cluster forgets together.
     pub(crate) forgetting: OnceLock<Forgetting>,
+    /// Likewise, if sites come from control state.
+    pub(crate) sharing: OnceLock<Sharing>,
 }
 
 impl Running {
@@ -139,20 +152,67 @@ impl Opened {
     }
 }
 
+/// What an edge keeps things in. Once it has that, no other process serves in its place.
+#[derive(Debug)]
+pub(crate) struct Stores {
+    memory: Arc<Store>,
+    disk: Option<(Arc<Disk>, disk::Writer)>,
+}
+
+impl Stores {
+    /// Makes them, and takes the place of the process that is replaced, if there is one.
+    pub(crate) fn take_over(settings: &Settings, given: Given) -> anyhow::Result<Self> {
+        let memory = Store::new(store_settings(&settings.cache));
+        let disk = settings.cache.disk.as_ref();
+        let disk = handover::disk::take_over(given, disk, memory.purges())?;
+        Ok(Self { memory, disk })
+    }
+}
+
+/// What an edge knows of its cluster before it serves.
+#[derive(Debug, Default)]
+pub(crate) struct Agreed {
+    pub(crate) state: Option<ControlState>,
+    /// The sites there, if there are any.
+    pub(crate) shared: Option<Shared>,
+    /// Whose certificates count no more.
+    pub(crate) revoked: BTreeSet<JoinId>,
+    /// Who belongs, where the settings do not list it.
+    pub(crate) edges: Option<Vec<siblings::Member>>,
+    /// On which this edge has said that it serves those sites.
+    pub(crate) lease: Option<LeaseId>,
+}
+
 impl Edge {
     /// Starts an edge with these settings, which stand in `file` if they stand anywhere, and with what
     /// was opened for it.
     pub(crate) fn start(
-        settings: Settings,
+        mut settings: Settings,
         file: Option<&Path>,
         opened: Opened,
-        given: Given,
+        stores: Stores,
+        agreed: Agreed,
     ) -> anyhow::Result<Self> {
         without_huge_pages();
-        let Opened { bound, admin, log, roots, presented, forward, siblings, token } = opened;
-        let store = Store::new(store_settings(&settings.cache));
-        let disk = settings.cache.disk.as_ref();
-        let (disk, writer) = handover::disk::take_over(given, disk, store.purges())?.unzip();
+        let Opened { mut bound, admin, log, mut roots, presented, forward, siblings, token } =
+            opened;
+        let Agreed { state, shared, revoked, edges, lease } = agreed;
+        if let Some(siblings) = &siblings {
+            siblings.trust.set_revoked(revoked);
+        }
+        let own = settings.sites.clone();
+        if let Some(Shared { revision, sites }) = &shared {
+            settings.sites.clone_from(sites);
+            let snapshot = snapshot(sites, &mut roots);
+            bound.terms().sites = snapshot.with_context(|| unusable(*revision))?;
+        }
+        if let (Some(cluster), Some(edges)) = (&mut settings.cluster, &edges) {
+            cluster.edges.clone_from(edges);
+            bound.terms().members = Some(cluster.members());
+        }
+        let sources = Sources { roots, own, shared, edges, terms: bound.terms().clone() };
+        let Stores { memory: store, disk } = stores;
+        let (disk, writer) = disk.unzip();
         let (registry, open, board) = (Registry::default(), Open::default(), Board::default());
         let shared = bound.shared().clone();
         let server = bound.start(&store, &registry, log.as_ref(), &open, disk.as_ref(), &board)?;
@@ -168,12 +228,16 @@ impl Edge {
             disk,
             forward,
             board,
-            control: Control::new(settings, file, roots, token, lines),
+            control: Control::new(settings, file, sources, token, lines),
             events: Events::default(),
             recent: Recent::default(),
             drain: Drain::default(),
             siblings,
+            certificate: Arc::default(),
+            state,
+            lease,
             forgetting: OnceLock::new(),
+            sharing: OnceLock::new(),
         };
         Ok(Self { running: Arc::new(running), server, log, disk: writer, admin })
     }
@@ -284,20 +348,39 @@ fn serve(settings: Settings, file: Option<&Path>) -> anyhow::Result<()> {
     let program = Program::this()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     // Signals are heard from before anyone is told that the edge is there.
-    let signals = {
+    let mut signals = {
         let _entered = runtime.enter();
         Signals::new(file)?
     };
     if settings.forward.as_ref().is_some_and(Forward::is_open) {
         warn!("this forward proxy asks for no password and serves everyone who can reach it");
     }
-    let served = served(&settings);
     let opened = Opened::new(&settings, &mut given)?;
     if let Some(intended) = intended {
         intended.become_it(&settings)?;
     }
-    let edge = Edge::start(settings, file, opened, given)?;
-    let lived = runtime.block_on(live(edge, signals, &manager, &program, &served));
+    let beside = file.and_then(Path::parent).unwrap_or_else(|| Path::new(""));
+    let mut agree = || {
+        let agreeing = shared_settings::agree(&settings, beside, &manager);
+        runtime.block_on(async {
+            tokio::select! {
+                agreed = agreeing => agreed.map(Some),
+                () = signals.told_to_end() => Ok(None),
+            }
+        })
+    };
+    // The process that is replaced has a file with control state open until this one is ready. What
+    // others keep is asked before that: if they do not answer, the old process goes on.
+    let is_file = settings.cluster.as_ref().is_some_and(Cluster::keeps_a_file);
+    let early = if is_file { None } else { Some(agree()?) };
+    if matches!(early, Some(None)) {
+        return Ok(());
+    }
+    let stores = Stores::take_over(&settings, given)?;
+    let agreed = early.map_or_else(&mut agree, Ok)?;
+    let Some(agreed) = agreed else { return Ok(()) };
+    let edge = Edge::start(settings, file, opened, stores, agreed)?;
+    let lived = runtime.block_on(live(edge, signals, &manager, &program));
     // Whoever still waits for a file system is not waited for.
     runtime.shutdown_background();
     lived
@@ -309,9 +392,9 @@ async fn live(
     mut signals: Signals,
     manager: &Manager,
     program: &Program,
-    served: &str,
 ) -> anyhow::Result<()> {
     let running = Arc::clone(&edge.running);
+    let served = served(&running.now().settings);
     for (scheme, address) in &running.addresses {
         info!("listening on {}://{address} for {served}", scheme.as_str());
     }
@@ -322,7 +405,10 @@ async fn live(
     for (mode, address) in edge.redirected(running.now().settings.forward.as_ref()) {
         info!("redirected clients on {mode}://{address}");
     }
-    forget::start(&running).await?;
+    forget::start(&running);
+    shared_settings::start(&running);
+    trust::start(&running);
+    belonging::start(&running);
     edge.serve_admin()?;
     tokio::spawn(admin::watch(Arc::clone(&running)));
     manager.ready(&lifecycle::status(&edge));
@@ -348,6 +434,7 @@ async fn finish(mut edge: Edge, manager: &Manager) -> anyhow::Result<()> {
     running.drain.begin(&running.events);
     let limit = running.now().settings.limits.drain_time;
     tokio::task::spawn_blocking(move || drained(edge, limit)).await?;
+    leave_cluster(&running).await;
     Ok(())
 }
 
@@ -361,9 +448,7 @@ async fn make_room(
     manager: &Manager,
 ) -> anyhow::Result<()> {
     // From here on the new process says how far this edge has come.
-    if let Some(forgetting) = edge.running.forgetting.get() {
-        forgetting.stop().await;
-    }
+    leave_cluster(&edge.running).await;
     let writer = edge.leave();
     let letting_go = tokio::task::spawn_blocking(move || {
         writer.into_iter().for_each(handover::disk::let_go);
@@ -386,6 +471,27 @@ async fn make_room(
     went.context("the new process has ended: nobody serves")
 }
 
+/// Takes part in what all agree on no more. What is stored is no longer served unvalidated.
+async fn leave_cluster(running: &Running) {
+    if let Some(sharing) = running.sharing.get() {
+        sharing.stop().await;
+    }
+    if let Some(forgetting) = running.forgetting.get() {
+        forgetting.stop().await;
+    }
+    if let Some(state) = &running.state {
+        state.close().await;
+    }
+}
+
+/// Why an edge cannot serve what its cluster has agreed on.
+pub(crate) fn unusable(revision: Revision) -> String {
+    format!(
+        "revision {revision} of the settings in control state cannot be used here: mend that, or \
+         apply others through another edge"
+    )
+}
+
 fn drained(edge: Edge, limit: Duration) {
     info!(open = edge.running.open.count(), "draining");
     let left = edge.drain(limit);
@@ -398,11 +504,13 @@ fn reload(running: &Running) {
     let came = running.control.reload();
     control::log(&came, running.now().settings.sites.len(), running.control.file());
     running.events.reloaded(&came);
+    running.certificate.read_again();
 }
 
 /// What is served in a few words, for the log.
 fn served(settings: &Settings) -> String {
     match &settings.sites[..] {
+        [] if settings.forward.is_none() => "no site yet: nigh apply brings some".to_owned(),
         [] => "clients of a forward proxy".to_owned(),
         [Site { origins, .. }] if origins.len() == 1 => origins[0].settings.url(),
         sites => format!("{} sites", sites.len()),

@@ -12,18 +12,17 @@ mod named;
 mod progress;
 mod purging;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
-use anyhow::Context;
 use nigh_cluster::{control::Control, forgetting::Holder};
-use nigh_net::{control::redb::Redb, trusted::Trusted};
-use tokio::task::JoinHandle;
+use nigh_net::trusted::Trusted;
+use tokio::{sync::oneshot, task::JoinHandle, time::timeout};
 
 use self::{follow::Follower, progress::Progress};
-use crate::{
-    edge::Running,
-    settings::{Cluster, Kept},
-};
+use crate::edge::Running;
 
 pub(crate) use self::{
     named::{Named, What},
@@ -34,25 +33,22 @@ pub(crate) use self::{
 #[derive(Debug)]
 pub(crate) struct Forgetting {
     control: Arc<dyn Control>,
-    /// The same, where it is a file that somebody else may want to open.
-    file: Option<Arc<Redb>>,
     trusted: Arc<Trusted>,
-    /// What follows the purges; none after [`Forgetting::stop`].
-    task: Mutex<Option<JoinHandle<()>>>,
+    /// What follows the purges, and how it is told to end; none after [`Forgetting::stop`].
+    task: Mutex<Option<(JoinHandle<()>, oneshot::Sender<()>)>>,
 }
 
-/// Begins to forget with the others, if the settings say through what. Until the first list of purges
-/// is applied, nothing that is stored is served without being validated.
-///
-/// # Errors
-/// If what keeps control state cannot be used as the settings have it.
-pub(crate) async fn start(running: &Arc<Running>) -> anyhow::Result<()> {
+/// How long leaving may take: to end a lease is one question.
+const LEAVE_MAX: Duration = Duration::from_secs(1);
+
+/// Begins to forget with the others, if there is control state. Until the first list of purges is
+/// applied, nothing that is stored is served without being validated. To be called within a runtime.
+pub(crate) fn start(running: &Arc<Running>) {
     let now = running.now();
-    let Some(cluster) = &now.settings.cluster else { return Ok(()) };
-    let Some(kept) = &cluster.control else { return Ok(()) };
-    let opening = open(kept, cluster);
-    let opened = opening.await.with_context(|| format!("cluster.{}.control", cluster.name));
-    let (control, file) = opened?;
+    let Some((cluster, state)) = now.settings.cluster.as_ref().zip(running.state.as_ref()) else {
+        return;
+    };
+    let control = Arc::clone(state.family());
     // Without a disk that is in use the store is empty, and nothing is to be said of it.
     let disk = now.settings.cache.disk.as_ref().filter(|_| running.disk.is_some());
     let progress = Progress::new(cluster.family.as_str(), disk.map(|disk| disk.path.as_path()));
@@ -60,54 +56,25 @@ pub(crate) async fn start(running: &Arc<Running>) -> anyhow::Result<()> {
         Holder::new(cluster.own.as_str(), progress.read()).expect("names of edges are plain");
     let trusted = Arc::clone(&running.shared.trusted);
     let follower = Follower::new(Arc::clone(running), Arc::clone(&control), holder, progress);
-    let task = Mutex::new(Some(tokio::spawn(follower.run())));
-    let forgetting = Forgetting { control, file, trusted, task };
+    let (stop, stopped) = oneshot::channel();
+    let task = Mutex::new(Some((tokio::spawn(follower.run(stopped)), stop)));
+    let forgetting = Forgetting { control, trusted, task };
     running.forgetting.set(forgetting).expect("it is started once");
-    Ok(())
-}
-
-async fn open(
-    kept: &Kept,
-    cluster: &Cluster,
-) -> anyhow::Result<(Arc<dyn Control>, Option<Arc<Redb>>)> {
-    match kept {
-        Kept::File(path) => {
-            let file = Arc::new(Redb::open(path).await?);
-            Ok((Arc::clone(&file) as Arc<dyn Control>, Some(file)))
-        }
-        Kept::Etcd(members) => Ok((etcd(members, cluster.family.as_str()).await?, None)),
-    }
-}
-
-#[cfg(feature = "etcd")]
-async fn etcd(members: &[String], cluster: &str) -> anyhow::Result<Arc<dyn Control>> {
-    use nigh_cluster::control::Prefix;
-    use nigh_net::control::etcd::{Etcd, Settings};
-
-    let endpoints = members.iter().map(|member| format!("http://{member}")).collect();
-    let namespace = Prefix::new(&format!("nigh/{cluster}/")).context("the cluster's name")?;
-    Ok(Arc::new(Etcd::new(Settings { endpoints, namespace, tls: None }).await?))
-}
-
-#[cfg(not(feature = "etcd"))]
-#[expect(clippy::unused_async, reason = "the other one waits for a connection")]
-async fn etcd(_: &[String], _: &str) -> anyhow::Result<Arc<dyn Control>> {
-    anyhow::bail!("this nigh was built without etcd")
 }
 
 impl Forgetting {
-    /// Follows purges no more, because another process takes this edge's place: what is stored is no
-    /// longer served unvalidated, and a file with control state is closed.
+    /// Follows purges no more, because this edge ends or another process takes its place: what is
+    /// stored is no longer served unvalidated, and no purge waits for this edge.
     pub(crate) async fn stop(&self) {
         let task = self.task.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(task) = task {
+        let Some((mut task, stop)) = task else { return };
+        drop(stop);
+        // A disk may hold it up.
+        if timeout(2 * LEAVE_MAX, &mut task).await.is_err() {
             task.abort();
             // It says nothing more once it has ended.
             drop(task.await);
         }
         self.trusted.publish(None, self.trusted.reached());
-        if let Some(file) = &self.file {
-            file.close().await;
-        }
     }
 }

@@ -48,6 +48,14 @@ impl Signals {
             replace: signal(SignalKind::user_defined2())?,
         })
     }
+
+    /// Waits until the process is told to end.
+    pub(crate) async fn told_to_end(&mut self) {
+        tokio::select! {
+            () = received(&mut self.terminate) => {}
+            () = received(&mut self.interrupt) => {}
+        }
+    }
 }
 
 /// Why an edge stops serving.

@@ -1,11 +1,14 @@
 //! The `nigh` command: arguments in, exit code out. 0 done, 1 failed, 2 used wrongly.
 
 mod admin;
+mod apply;
 mod ask;
+mod belonging;
 mod check;
 mod cli;
 mod cluster;
 mod control;
+mod control_state;
 mod demo;
 mod edge;
 mod explain;
@@ -19,12 +22,14 @@ mod prefetch;
 mod privileges;
 mod purge;
 mod settings;
+mod shared_settings;
 mod sign;
 mod sim;
 mod small_http;
 mod status;
 mod systemd;
 mod top;
+mod trust;
 
 use std::{io::IsTerminal, process::ExitCode};
 
@@ -57,6 +62,7 @@ fn main() -> ExitCode {
         Verb::Run(flags) => edge::run_file(&flags.file),
         Verb::Check(flags) => check::run(&flags),
         Verb::Explain(flags) => explain::run(&flags),
+        Verb::Apply(flags) => apply::run(&flags),
         Verb::Purge(flags) => purge::run(&flags),
         Verb::Sign(flags) => sign::run(&flags),
         Verb::Prefetch(flags) => prefetch::run(&flags),

@@ -13,6 +13,7 @@ mod forward;
 mod mistake;
 mod named;
 mod protection;
+mod shared;
 mod shown;
 mod sites;
 
@@ -31,13 +32,14 @@ use crate::cli::ListenAddress;
 
 pub(crate) use admin::AdminAddress;
 pub(crate) use clients::min_rate;
-pub(crate) use cluster::{Cluster, Kept, Other};
+pub(crate) use cluster::{Cluster, Kept, Other, edge_at, etcd, reached};
 pub(crate) use difference::{Difference, waiting};
 pub(crate) use file::{FILE_MAX, Unusable, buffers, parse, read};
 pub(crate) use forward::Forward;
 pub(crate) use mistake::Mistake;
 pub(crate) use named::{PEM_MAX, SECRET_MAX, Secret, read_text};
 pub(crate) use protection::SigningKeys;
+pub(crate) use shared::{sections, shared};
 pub(crate) use shown::{name_of, shown};
 
 /// Everything that can be set. Where a value exists, it can be used, as far as that can be known
@@ -62,7 +64,8 @@ impl Settings {
     pub(crate) fn takes_members(&self, started: &Self) -> Option<&Cluster> {
         let (is, was) = (self.cluster.as_ref()?, started.cluster.as_ref()?);
         let parent = |cluster: &Cluster| cluster.parent.as_ref().map(|parent| parent.name.clone());
-        (is.name == was.name && is.own == was.own && parent(is) == parent(was)).then_some(is)
+        let is_same = (&is.name, &is.own, is.is_listed) == (&was.name, &was.own, was.is_listed);
+        (is_same && parent(is) == parent(was)).then_some(is)
     }
 }
 

@@ -61,6 +61,25 @@ fn in_words(status: &Value) -> String {
     if !waiting.is_empty() {
         let _ = writeln!(out, "restart   for {}", waiting.join(", "));
     }
+    out + &shared(&status["shared"])
+}
+
+/// The settings of all edges, where there is control state.
+fn shared(shared: &Value) -> String {
+    if shared.is_null() {
+        return String::new();
+    }
+    let mut out = match shared["revision"].as_u64() {
+        Some(revision) => format!("settings  revision {revision} of control state\n"),
+        None => "settings  this edge's own: control state has none\n".to_owned(),
+    };
+    if shared["passes_by_own"] == true {
+        out += "          its own sites are passed by\n";
+    }
+    if let Some(problem) = shared["problem"].as_str() {
+        let revision = &shared["refused_revision"];
+        let _ = writeln!(out, "          CANNOT USE revision {revision}: {problem}");
+    }
     out
 }
 
@@ -162,6 +181,21 @@ mod tests {
              \x20 origin  http://o DOWN (1 of 4 workers see it up)\n\
              forward   4 requests, 25.0 % hits; 2 tunnels\n\
              restart   for cache.memory\n"
+        );
+    }
+
+    #[test]
+    fn the_settings_of_all_are_told_where_there_are_some() {
+        assert_eq!(shared(&Value::Null), "");
+        let runs = json!({ "revision": 7, "passes_by_own": false, "problem": null });
+        assert_eq!(shared(&runs), "settings  revision 7 of control state\n");
+        let refuses = json!({ "revision": null, "passes_by_own": true, "refused_revision": 8,
+                              "problem": "no key" });
+        assert_eq!(
+            shared(&refuses),
+            "settings  this edge's own: control state has none\n\
+             \x20         its own sites are passed by\n\
+             \x20         CANNOT USE revision 8: no key\n"
         );
     }
 

@@ -59,6 +59,11 @@ impl Manager {
         self.tell(&format!("READY=1\nSTATUS={status}"));
     }
 
+    /// The edge cannot serve yet, for this reason; it may take `more` time from now on.
+    pub(crate) fn waiting(&self, status: &str, more: Duration) {
+        self.tell(&format!("STATUS={status}\nEXTEND_TIMEOUT_USEC={}", more.as_micros()));
+    }
+
     /// The settings are read again; [`Self::ready`] ends that.
     pub(crate) fn reloading(&self) {
         let now = clock_gettime(ClockId::Monotonic);

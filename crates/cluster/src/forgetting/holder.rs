@@ -136,6 +136,14 @@ impl Holder {
         self.reached
     }
 
+    /// The lease on which it has registered, or is about to: to end it lets nobody wait for this edge.
+    pub const fn lease(&self) -> Option<LeaseId> {
+        match self.standing {
+            Standing::Leased { lease, .. } | Standing::Present { lease, .. } => Some(lease),
+            Standing::Away | Standing::Listed => None,
+        }
+    }
+
     /// Until when what it holds may be served at most; none if it may not.
     pub const fn trusted_until(&self) -> Option<Time> {
         match self.standing {

@@ -1,7 +1,10 @@
 //! What an authority has to remember: tokens that were not used, who belongs, and who no longer does.
 //!
-//! A cluster keeps this in its control state. [`Files`] keeps it in a directory beside the authority's
-//! key, where one machine holds both.
+//! A cluster of several machines keeps this in its control state ([`Entries`]), so that edges hear of
+//! revocations. [`Files`] keeps it in a directory beside the authority's key, where one machine holds
+//! both. Both write the same lines.
+
+mod entries;
 
 use std::{
     collections::BTreeSet,
@@ -22,6 +25,8 @@ use super::{
     name::Name,
     token::{Kept, Token, TokenId},
 };
+
+pub use entries::{Entries, revoked, revoked_in};
 
 /// Tokens that were not used, at most: who needs more edges at once makes tokens as they come.
 pub const TOKENS_MAX: usize = 256;
@@ -125,12 +130,9 @@ impl Files {
             }
         }
         if count >= TOKENS_MAX {
-            let message =
-                format!("{TOKENS_MAX} tokens wait to be used: use some, or wait until they expire");
-            return Err(io::Error::new(io::ErrorKind::QuotaExceeded, message));
+            return Err(too_many_tokens());
         }
-        let hash: String = kept.hash.iter().map(|byte| format!("{byte:02x}")).collect();
-        self.tokens.write(&id.to_string(), &format!("{hash} {}\n", kept.expires.secs()))
+        self.tokens.write(&id.to_string(), &token_line(kept))
     }
 
     /// Who belongs.
@@ -154,8 +156,7 @@ impl Files {
     pub fn revoke(&self, name: &Name, now: Wall) -> io::Result<bool> {
         let _lock = self.lock()?;
         let Some(member) = self.member(name, now)? else { return Ok(false) };
-        let ends = member.ends.after(REMEMBERED).secs();
-        self.revoked.write(&member.join.to_string(), &format!("{ends}\n"))?;
+        self.revoked.write(&member.join.to_string(), &revoked_line(&member))?;
         self.members.remove(name.as_str())
     }
 
@@ -167,10 +168,9 @@ impl Files {
         let mut revoked = BTreeSet::new();
         for name in self.revoked.names()? {
             let Ok(join) = name.parse::<JoinId>() else { continue };
-            let text = self.revoked.read(&name)?;
-            match text.and_then(|text| text.trim().parse::<u64>().ok()) {
-                Some(ends) if ends < now.secs() => drop(self.revoked.remove(&name)?),
-                _ => drop(revoked.insert(join)),
+            match self.revoked.read(&name)?.is_some_and(|text| is_over(&text, now)) {
+                true => drop(self.revoked.remove(&name)?),
+                false => drop(revoked.insert(join)),
             }
         }
         Ok(revoked)
@@ -206,25 +206,16 @@ impl Files {
     }
 
     fn note(&self, member: &Member) -> io::Result<()> {
-        let text = format!("{} {}\n", member.join, member.ends.secs());
-        self.members.write(member.name.as_str(), &text)
+        self.members.write(member.name.as_str(), &member_line(member))
     }
 
     fn member(&self, name: &Name, now: Wall) -> io::Result<Option<Member>> {
-        let Some((join, ends)) = self.members.read(name.as_str())?.and_then(|text| pair(&text))
-        else {
-            return Ok(None);
-        };
-        let member = Member { name: name.clone(), join, ends: Wall::from_secs(ends) };
-        Ok(Some(member).filter(|member| now <= member.ends))
+        let text = self.members.read(name.as_str())?;
+        Ok(text.and_then(|text| member_of(name, &text)).filter(|member| now <= member.ends))
     }
 
     fn token(&self, name: &str) -> io::Result<Option<Kept>> {
-        let Some((Hash(hash), expires)) = self.tokens.read(name)?.and_then(|text| pair(&text))
-        else {
-            return Ok(None);
-        };
-        Ok(Some(Kept { hash, expires: Wall::from_secs(expires) }))
+        Ok(self.tokens.read(name)?.and_then(|text| token_of(&text)))
     }
 
     /// Nobody else changes anything until this is dropped.
@@ -249,6 +240,41 @@ impl Registry for Files {
 
 /// For how long a revocation is kept after the certificate's end: nobody's clock is so far behind.
 const REMEMBERED: Duration = Duration::from_hours(24);
+
+fn too_many_tokens() -> io::Error {
+    let message =
+        format!("{TOKENS_MAX} tokens wait to be used: use some, or wait until they expire");
+    io::Error::new(io::ErrorKind::QuotaExceeded, message)
+}
+
+fn token_line(kept: &Kept) -> String {
+    let hash: String = kept.hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{hash} {}\n", kept.expires.secs())
+}
+
+fn token_of(line: &str) -> Option<Kept> {
+    let (Hash(hash), expires) = pair(line)?;
+    Some(Kept { hash, expires: Wall::from_secs(expires) })
+}
+
+fn member_line(member: &Member) -> String {
+    format!("{} {}\n", member.join, member.ends.secs())
+}
+
+fn member_of(name: &Name, line: &str) -> Option<Member> {
+    let (join, ends) = pair(line)?;
+    Some(Member { name: name.clone(), join, ends: Wall::from_secs(ends) })
+}
+
+/// Until when it is remembered that the member was put out.
+fn revoked_line(member: &Member) -> String {
+    format!("{}\n", member.ends.after(REMEMBERED).secs())
+}
+
+/// Whether what the line says need not be remembered any more; what cannot be read is.
+fn is_over(line: &str, now: Wall) -> bool {
+    line.trim().parse::<u64>().is_ok_and(|ends| ends < now.secs())
+}
 
 /// Two words of a line.
 fn pair<A: FromStr>(text: &str) -> Option<(A, u64)> {

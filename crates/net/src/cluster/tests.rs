@@ -3,3 +3,4 @@
 mod certificates;
 mod joining;
 mod mutual_tls;
+mod registry;

@@ -31,6 +31,8 @@ pub(super) struct Config {
     file: Option<String>,
     /// Keys that differ from what runs, and wait for a restart.
     waiting_for_restart: Vec<String>,
+    /// The revision of the sites, if they are those of control state.
+    revision: Option<u64>,
     /// Every key, defaults included. A secret is shown by where it lies.
     #[schema(value_type = Object)]
     settings: Value,
@@ -45,6 +47,8 @@ pub(super) struct Changed {
     persisted: bool,
     /// Whether clients see another certificate.
     certificate_renewed: bool,
+    /// Whether the sites in them count for nothing, since control state has others: `PUT /v1/settings`.
+    sites_passed_by: bool,
     difference: Difference,
     /// Keys that differ from what runs, and wait for a restart.
     waiting_for_restart: Vec<String>,
@@ -70,6 +74,7 @@ pub(super) async fn config(State(running): Asked) -> impl IntoResponse {
         },
         file: running.control.file().map(|file| file.display().to_string()),
         waiting_for_restart: now.waiting.clone(),
+        revision: now.revision.map(|revision| revision.0),
         settings: settings::shown(&now.settings),
     });
     ([(header::ETAG, now.etag.clone())], config)
@@ -143,18 +148,19 @@ async fn read(content: Body) -> Result<String, Problem> {
 }
 
 fn changed(came: Applied, applied: bool, persisted: bool) -> Changed {
-    let Applied { difference, waiting, certificate, etag } = came;
+    let Applied { difference, waiting, certificate, passed_by, etag } = came;
     Changed {
         applied,
         persisted,
         certificate_renewed: certificate,
+        sites_passed_by: passed_by,
         difference,
         waiting_for_restart: waiting,
         etag,
     }
 }
 
-fn problem(refused: Refused) -> Problem {
+pub(super) fn problem(refused: Refused) -> Problem {
     match refused {
         refused @ Refused::Outdated { .. } => {
             let detail = format!("nothing is changed: {refused}");

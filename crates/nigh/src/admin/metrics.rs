@@ -38,6 +38,7 @@ fn page(running: &Running) -> String {
     }
     let store = running.store.statistics();
     let disk = running.disk.as_ref().map(|disk| disk.numbers()).unwrap_or_default();
+    let (revision, refused) = (running.now().revision, running.control.refused());
     for (name, help, kind, value) in [
         ("nigh_store_objects", "Objects held.", "gauge", store.objects),
         ("nigh_store_bytes", "Bytes used, bodies in flight included.", "gauge", store.used),
@@ -135,6 +136,30 @@ fn page(running: &Running) -> String {
             running.forward.as_ref().map_or(0, |proxy| proxy.tunnels() as u64),
         ),
         (
+            "nigh_settings_revision",
+            "Revision of the sites of control state that are served; 0 for none.",
+            "gauge",
+            revision.map_or(0, |revision| revision.0),
+        ),
+        (
+            "nigh_settings_refused",
+            "1 if control state has a later revision that this edge cannot use.",
+            "gauge",
+            u64::from(refused.is_some()),
+        ),
+        (
+            "nigh_cluster_renewals_total",
+            "Times that the certificate for the other edges was renewed.",
+            "counter",
+            running.certificate.renewals(),
+        ),
+        (
+            "nigh_cluster_renewal_failures_total",
+            "Times that it could not be.",
+            "counter",
+            running.certificate.failures(),
+        ),
+        (
             "nigh_uptime_seconds",
             "Seconds since the start.",
             "gauge",
@@ -143,6 +168,11 @@ fn page(running: &Running) -> String {
     ] {
         head(&mut page, name, help, kind);
         let _ = writeln!(page, "{name} {value}");
+    }
+    if let Some(left) = running.certificate.left() {
+        let name = "nigh_cluster_certificate_seconds";
+        head(&mut page, name, "Seconds that the certificate is good for the other edges.", "gauge");
+        let _ = writeln!(page, "{name} {}", left.as_secs());
     }
     sites(&mut page, running);
     origins(&mut page, running);

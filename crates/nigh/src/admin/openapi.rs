@@ -11,7 +11,8 @@ use utoipa::{
 };
 
 use super::{
-    Asked, Json, config, drain, events, explain, metrics, objects, prefetch, problem, purge, status,
+    Asked, Json, config, drain, events, explain, metrics, objects, prefetch, problem, purge,
+    settings, status,
 };
 
 #[derive(OpenApi)]
@@ -32,6 +33,8 @@ use super::{
         config::config,
         config::put,
         config::diff,
+        settings::settings,
+        settings::put,
         purge::purge,
         prefetch::prefetch,
         drain::drain,

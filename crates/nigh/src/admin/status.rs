@@ -44,6 +44,23 @@ pub(super) struct Status {
     disk: Option<Disk>,
     /// Keys of the settings that wait for a restart.
     waiting_for_restart: Vec<String>,
+    /// The settings of all edges; null where there is no control state.
+    shared: Option<SharedSettings>,
+    /// For how long the certificate is good that the other edges are shown; null without a cluster.
+    certificate_seconds: Option<u64>,
+}
+
+/// The settings of all edges, as this one has them.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct SharedSettings {
+    /// The revision that it runs; null where control state has none, so that it serves its own sites.
+    revision: Option<u64>,
+    /// Whether it has sites of its own that are passed by for those.
+    passes_by_own: bool,
+    /// A later revision that it cannot use.
+    refused_revision: Option<u64>,
+    /// Why.
+    problem: Option<String>,
 }
 
 /// Requests, by what the cache did.
@@ -182,6 +199,21 @@ impl Status {
             store: Store::of(running),
             disk: Disk::of(running),
             waiting_for_restart: now.waiting.clone(),
+            shared: running.sharing.get().map(|_| SharedSettings::of(running)),
+            certificate_seconds: running.certificate.left().map(|left| left.as_secs()),
+        }
+    }
+}
+
+impl SharedSettings {
+    fn of(running: &Running) -> Self {
+        let now = running.now();
+        let (refused, problem) = running.control.refused().unzip();
+        Self {
+            revision: now.revision.map(|revision| revision.0),
+            passes_by_own: now.passed_by,
+            refused_revision: refused.map(|revision| revision.0),
+            problem,
         }
     }
 }

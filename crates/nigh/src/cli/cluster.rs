@@ -64,6 +64,10 @@ pub(crate) struct Init {
     /// Where edges join, as they reach it; may be given several times.
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:7300")]
     pub(crate) address: Vec<JoinAddress>,
+    /// Keep tokens, members and revocations in this etcd, where edges hear of them, and not beside the
+    /// key. Edges name the same one in their settings.
+    #[arg(long, value_name = "etcd://HOST:PORT[,...]", value_parser = etcd)]
+    pub(crate) control: Option<String>,
     /// For how long the token is good, 7d at most.
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = expiry)]
     pub(crate) expires: Duration,
@@ -142,4 +146,11 @@ fn expiry(text: &str) -> Result<Duration, String> {
         }
         time => Ok(time),
     }
+}
+
+/// The members of an etcd, as they were written behind its scheme.
+fn etcd(text: &str) -> Result<String, String> {
+    text.strip_prefix("etcd://").map(str::to_owned).ok_or_else(|| {
+        format!("`{text}` is no etcd: write etcd://HOST:PORT, with more members behind commas")
+    })
 }

@@ -8,10 +8,14 @@ use nigh_cluster::{
     forgetting::{Answered, Ask, Forget, Holder, Refused, purges},
 };
 use nigh_net::trusted::Trusted;
-use tokio::{task::JoinSet, time::sleep};
+use tokio::{
+    sync::oneshot,
+    task::JoinSet,
+    time::{sleep, timeout},
+};
 use tracing::{info, warn};
 
-use super::{Named, Progress};
+use super::{LEAVE_MAX, Named, Progress};
 use crate::{admin, edge::Running};
 
 /// How long it waits after a watch could not be had.
@@ -64,8 +68,21 @@ impl Follower {
         }
     }
 
-    /// Follows them for as long as the process lives.
-    pub(super) async fn run(mut self) {
+    /// Follows them until it is told to stop. Then nothing that is stored is trusted any more, and
+    /// nobody waits for this edge.
+    pub(super) async fn run(mut self, stopped: oneshot::Receiver<()>) {
+        tokio::select! {
+            () = self.follow() => {}
+            _ = stopped => {}
+        }
+        self.trusted.publish(None, self.trusted.reached());
+        if let Some(lease) = self.holder.lease() {
+            // If it fails, the lease ends by itself.
+            drop(timeout(LEAVE_MAX, self.control.revoke(lease)).await);
+        }
+    }
+
+    async fn follow(&mut self) {
         loop {
             self.publish();
             if self.asking.is_none()

@@ -95,3 +95,42 @@ impl Forgetting {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use nigh_cluster::control::Control;
+    use nigh_net::trusted::Trusted;
+
+    use super::*;
+    use crate::{
+        control_state::failing::{Failing, Fails},
+        forget::Named,
+    };
+
+    async fn failed(fails: Fails) -> (Failed, usize) {
+        let control = Arc::new(Failing::new(fails));
+        let shared = Arc::clone(&control) as Arc<dyn Control>;
+        let forgetting =
+            Forgetting { control: shared, trusted: Trusted::always(), task: Mutex::new(None) };
+        let value = Named::EVERYTHING.to_value().unwrap();
+        let failed = forgetting.purge(&value, ["eu-1"].into_iter()).await.unwrap_err();
+        (failed, control.0.list(&purges()).await.unwrap().entries.len())
+    }
+
+    #[tokio::test]
+    async fn a_purge_whose_answer_is_lost_may_have_been_made_and_it_is_said() {
+        let (failed, made) = failed(Fails::Answers).await;
+        assert!(matches!(failed, Failed::Perhaps(_)), "{failed}");
+        assert!(failed.to_string().contains("not known whether anything is purged"), "{failed}");
+        assert_eq!(made, 1, "as it was here");
+    }
+
+    #[tokio::test]
+    async fn where_nothing_can_be_asked_nothing_was_purged() {
+        let (failed, made) = failed(Fails::All).await;
+        assert!(matches!(failed, Failed::Nowhere(_)), "{failed}");
+        assert_eq!(made, 0);
+    }
+}

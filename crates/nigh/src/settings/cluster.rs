@@ -46,8 +46,10 @@ impl fmt::Display for Kept {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Cluster {
     pub(crate) name: Name,
-    /// All of its edges, this one too.
+    /// All of its edges, this one too; as far as they are known where control state has them.
     pub(crate) edges: Vec<Member>,
+    /// Whether the settings list them. Otherwise each edge says in control state that it belongs.
+    pub(crate) is_listed: bool,
     /// By how much an edge may have more than its share of the load.
     pub(crate) spill_above: f64,
     /// Where the others come in.
@@ -88,12 +90,24 @@ impl Cluster {
         let Other { name, edges, .. } = self.parent.as_ref()?;
         Some(Members::of_parent(name, &self.own, edges.clone()))
     }
+
+    /// This edge, as the others are to know it.
+    pub(crate) fn this(&self) -> &Member {
+        let this = self.edges.iter().find(|edge| edge.name == self.own);
+        this.expect("it is one of them")
+    }
+
+    /// Whether control state is in a file, which one process at a time can open.
+    pub(crate) const fn keeps_a_file(&self) -> bool {
+        matches!(self.control, Some(Kept::File(_)))
+    }
 }
 
 /// A section of a cluster, this edge's or another one's.
 struct Read {
     name: Name,
     edges: Vec<Member>,
+    is_listed: bool,
     spill_above: f64,
     listen: Option<SocketAddr>,
     dir: Option<PathBuf>,
@@ -142,11 +156,18 @@ pub(super) fn read(root: &mut Section<'_>, node: &Node, folder: &Path) -> Option
         };
         Some(Other { name, edges, authority })
     };
-    let parent = read.iter().find(|it| Some(&it.name) == own.parent.as_ref()).map(other);
+    let parent = read.iter().find(|it| Some(&it.name) == own.parent.as_ref());
+    if let Some(Read { name, edges, .. }) = parent
+        && edges.is_empty()
+    {
+        root.mistake("cluster", format!("[cluster.{name}] is a parent: list its `edges`"));
+    }
+    let parent = parent.map(other);
     let children = read.iter().filter(|it| it.parent.as_ref() == Some(&own.name)).map(other);
     Some(Cluster {
         name: own.name.clone(),
         edges: own.edges.clone(),
+        is_listed: own.is_listed,
         spill_above: own.spill_above,
         listen: own.listen?,
         dir: own.dir.clone()?,
@@ -191,8 +212,11 @@ fn fit(read: &[Read]) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether this edge is listed, be it well or not.
+/// Whether this edge is listed, be it well or not, or says in control state that it belongs.
 fn has_own(section: &Section<'_>, own: &str) -> bool {
+    if !section.has("edges") && section.has("control") && section.has("listen") {
+        return true;
+    }
     section.texts("edges").any(|text| text.split_once('=').is_some_and(|(name, _)| name == own))
 }
 
@@ -207,8 +231,10 @@ fn cluster(
         section.mistake("", format!("`{name}` is no name of a cluster: {why}"));
     }
     let edges = section.list("edges", edge);
-    if !section.has("edges") || edges.as_ref().is_some_and(Vec::is_empty) {
-        let message = "a cluster has edges: write edges = [\"eu-1=192.0.2.11:8443\"]";
+    let is_listed = section.has("edges");
+    if edges.as_ref().is_some_and(Vec::is_empty) || !is_listed && !section.has("control") {
+        let message = "a cluster has edges: write edges = [\"eu-1=192.0.2.11:8443\"], or name the \
+                       `control` state in which each says that it belongs";
         section.mistake("edges", message);
     }
     let (mut names, mut addresses) = (BTreeSet::new(), BTreeSet::new());
@@ -227,6 +253,14 @@ fn cluster(
     }
     let spill_above = section.float("spill_above", 1.0..=SPILL_MAX);
     let listen = section.parsed("listen", address);
+    let capacity = section.number("capacity", 1..=u64::from(CAPACITY_MAX));
+    if is_listed && section.has("capacity") {
+        section.mistake("capacity", "where `edges` lists this one, its capacity stands there: *2");
+    }
+    if !is_listed && listen.is_some_and(|listen| listen.ip().is_unspecified()) {
+        let message = "the others have to reach this edge by it: write the address itself";
+        section.mistake("listen", message);
+    }
     let dir = section.parsed("dir", beside(folder));
     let authority = section.parsed("ca", beside(folder));
     let control = section.parsed("control", |text| kept(text, name, folder));
@@ -250,10 +284,31 @@ fn cluster(
             section.mistake("", format!("[cluster.{name}] has no `{wanted}`: say {what}"));
         }
     }
+    let own = node.name.parse::<Name>();
+    if let (Err(why), false) = (&own, is_listed) {
+        section.mistake("", format!("`{}`, in [node], is no name of an edge: {why}", node.name));
+    }
     section.finish();
-    let (name, edges) = (named.ok()?, edges?);
+    let capacity = capacity.and_then(|capacity| u32::try_from(capacity).ok()).unwrap_or(1);
+    let this = || Some(vec![Member { name: own.ok()?, address: listen?, capacity }]);
+    // Of another cluster it is not known.
+    let edges = if is_listed { edges? } else { this().unwrap_or_default() };
+    let name = named.ok()?;
     let spill_above = spill_above.unwrap_or(1.25);
-    Some(Read { name, edges, spill_above, listen, dir, authority, control, parent })
+    Some(Read { name, edges, is_listed, spill_above, listen, dir, authority, control, parent })
+}
+
+/// An edge as it says in control state that it is reached: `192.0.2.12:8443*2`.
+pub(crate) fn reached(edge: &Member) -> String {
+    format!("{}*{}", edge.address, edge.capacity)
+}
+
+/// The edge of this name that is reached so.
+///
+/// # Errors
+/// If that is nothing that [`reached`] says.
+pub(crate) fn edge_at(name: &str, reached: &str) -> Result<Member, String> {
+    edge(&format!("{name}={reached}"))
 }
 
 /// `etcd://192.0.2.21:2379,192.0.2.22:2379`, or `file:PATH`.
@@ -264,6 +319,14 @@ fn kept(text: &str, cluster: &str, folder: &Path) -> Result<Kept, String> {
     let members = text.strip_prefix("etcd://").ok_or_else(|| {
         format!("`{text}` is no control state: write etcd://HOST:PORT[,HOST:PORT...] or file:PATH")
     })?;
+    Ok(Kept::Etcd(etcd(members, cluster)?))
+}
+
+/// The members of an etcd that keeps control state of `cluster`, set apart by commas.
+///
+/// # Errors
+/// What is wrong with them.
+pub(crate) fn etcd(members: &str, cluster: &str) -> Result<Vec<String>, String> {
     if !cfg!(feature = "etcd") {
         return Err("this nigh was built without etcd: build one that has it with \
                     `cargo build --release --features etcd`"
@@ -279,7 +342,7 @@ fn kept(text: &str, cluster: &str, folder: &Path) -> Result<Kept, String> {
             format!("`{text}` is no host and port of an etcd, such as 192.0.2.21:2379")
         })
     };
-    Ok(Kept::Etcd(members.split(',').map(member).collect::<Result<_, _>>()?))
+    members.split(',').map(member).collect()
 }
 
 /// `eu-1=192.0.2.11:8443`, or with a capacity, `eu-2=192.0.2.12:8443*2`.

@@ -71,8 +71,12 @@ pub(crate) fn parse(text: &str, beside: &Path) -> Result<Settings, Vec<Mistake>>
         let tls = tls(root.section("tls"), beside, &node);
         let limits = limits(root.section("limits"));
         let forward = forward::read(root.section("forward"), beside);
-        let sites = sites::read(&mut root, beside, forward.is_some());
         let cluster = cluster::read(&mut root, &node, beside);
+        // Where there is control state, all edges may have their sites from there.
+        let shares = cluster.as_ref().is_some_and(|cluster| cluster.control.is_some());
+        let (forward_proxy, may_be_none) = (forward.is_some(), forward.is_some() || shares);
+        let others = sites::Others { forward: forward_proxy, may_be_none };
+        let sites = sites::read(&mut root, beside, others);
         root.finish();
         Settings { node, cache, tls, limits, forward, cluster, sites }
     };

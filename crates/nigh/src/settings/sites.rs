@@ -31,9 +31,19 @@ const NAMES_MAX: usize = 100;
 const PROBE_EVERY: Duration = Duration::from_secs(5);
 const PROBE_LIMIT: Duration = Duration::from_secs(2);
 
-/// Reads every site. A forward proxy may do without, and takes what no site has.
-pub(super) fn read(root: &mut Section<'_>, folder: &Path, forward: bool) -> Vec<Site> {
-    if !root.has("site") && !forward {
+/// What there is beside sites.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Others {
+    /// A forward proxy, which takes what no site has.
+    pub(super) forward: bool,
+    /// Something that makes an edge of use without a site.
+    pub(super) may_be_none: bool,
+}
+
+/// Reads every site.
+pub(super) fn read(root: &mut Section<'_>, folder: &Path, others: Others) -> Vec<Site> {
+    let Others { forward, may_be_none } = others;
+    if !root.has("site") && !may_be_none {
         root.mistake("", "there is no site: write [[site]], and under it host and origin");
     }
     let mut taken = BTreeSet::new();

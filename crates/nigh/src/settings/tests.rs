@@ -321,6 +321,36 @@ fn control_state_that_could_not_be_used_is_a_mistake() {
 }
 
 #[test]
+fn where_no_edges_are_listed_this_one_says_in_control_state_how_it_is_reached() {
+    let listed = CLUSTER.lines().find(|line| line.starts_with("edges")).unwrap();
+    let unlisted = |more: &str| of_cluster(&CLUSTER.replace(listed, more));
+    let parsed = |more: &str| parse(&unlisted(more)).map(|settings| settings.cluster.unwrap());
+    let cluster = parsed("control = \"file:eu.redb\"\ncapacity = 2").unwrap();
+    assert!(!cluster.is_listed && parse(&of_cluster(CLUSTER)).unwrap().cluster.unwrap().is_listed);
+    assert_eq!(cluster.edges, [edge_at("eu-1", "192.0.2.11:8443*2").unwrap()]);
+    assert_eq!(edge_at("eu-1", &reached(cluster.this())).as_ref(), Ok(cluster.this()));
+    // Nobody would know of the others.
+    let nowhere = parsed("").unwrap_err().join("\n");
+    assert!(nowhere.contains("or name the `control` state in which each says"), "{nowhere}");
+    let control = "control = \"file:eu.redb\"";
+    let anywhere = unlisted(control).replace("192.0.2.11:8443", "0.0.0.0:8443");
+    assert!(parse(&anywhere).unwrap_err()[0].contains("the others have to reach this edge by it"));
+    let named = unlisted(control).replace("name = \"eu-1\"", "name = \"EU_1\"");
+    assert!(parse(&named).unwrap_err()[0].contains("`EU_1`, in [node], is no name of an edge"));
+    let twice = parsed(&format!("{listed}\ncapacity = 2")).unwrap_err();
+    assert!(twice[0].contains("its capacity stands there"), "{twice:?}");
+}
+
+#[test]
+fn an_edge_with_control_state_may_have_no_site_of_its_own() {
+    let site = "[[site]]\nhost = \"*\"\norigin = \"http://a\"\n";
+    let without = with_control("file:eu.redb").replace(site, "");
+    assert!(parse(&without).unwrap().sites.is_empty());
+    let alone = without.replace("control =", "#");
+    assert!(parse(&alone).unwrap_err()[0].contains("there is no site"));
+}
+
+#[test]
 fn other_edges_are_taken_without_a_restart_and_nothing_else_of_a_cluster_is() {
     let was = parse(&of_cluster(CLUSTER)).unwrap();
     let edges = parse(&of_cluster(&CLUSTER.replace("*2", ""))).unwrap();

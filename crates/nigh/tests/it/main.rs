@@ -10,6 +10,7 @@ mod support;
 
 mod admin;
 mod admin_access;
+mod apply;
 mod asking;
 mod bodies;
 mod broken_origin;

@@ -1,6 +1,6 @@
 //! `nigh purge` and `POST /v1/purge`: what is forgotten, how, and that it stays forgotten.
 
-use crate::support::{Directory, Edge, Origin, Wire, process::nigh};
+use crate::support::{Directory, Edge, Origin, Wire, ok, process::nigh};
 
 const ADMIN: [&str; 2] = ["--admin", "127.0.0.1:0"];
 
@@ -151,4 +151,18 @@ fn wrong_questions_are_refused_with_what_is_right() {
     let gone = nigh(&["purge", "--all", "--admin", "127.0.0.1:9"]);
     assert_eq!(gone.code, Some(1));
     assert!(gone.stderr.contains("is it running with --admin"), "{gone:?}");
+}
+
+#[test]
+fn a_purge_that_some_edges_have_not_heard_of_ends_with_1_and_names_them() {
+    // What an edge answers whose siblings stand still.
+    let answer = r#"{"id":7,"soft":false,"variants":null,"durable":null,"problem":null,"done":false,
+        "edges":[{"name":"eu-1","state":"forgotten","millis":3},
+                 {"name":"eu-2","state":"waiting","millis":null}],"micros":9}"#;
+    let edge = Origin::saying(ok("no-store", answer));
+    let admin = edge.url().trim_start_matches("http://").to_owned();
+    let ran = nigh(&["purge", "--all", "--admin", &admin]);
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    assert!(ran.stdout.contains("eu-1: forgotten after 3 ms\n  eu-2: waiting\n"), "{ran:?}");
+    assert!(ran.stderr.contains("partial: eu-2 may serve it until"), "{ran:?}");
 }

@@ -144,6 +144,11 @@ impl Cluster {
         file.rewrite(&change(&text));
     }
 
+    /// Where an edge's settings are.
+    pub(crate) fn file(&self, edge: usize) -> &str {
+        self.files[edge].argument()
+    }
+
     /// Kills an edge, and starts it with the settings that it has now.
     #[track_caller]
     pub(crate) fn restart(&mut self, edge: usize) {

@@ -1,0 +1,167 @@
+//! Who belongs to the cluster, where no settings list it: each edge says so in control state when it
+//! starts, and follows what the others say. docs/cluster.md.
+//!
+//! ```text
+//! edges/eu-2 = 192.0.2.12:8443*2        until the edge is put out: who is there is another question
+//! ```
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use anyhow::{Context, bail, ensure};
+use nigh_cluster::control::{Change, Control, Error, Key, Listing, Prefix, Transaction, Value};
+use nigh_net::{
+    cluster::identity::JoinId,
+    siblings::{MEMBERS_MAX, Member},
+};
+use tokio::time::sleep;
+use tracing::{error, info, warn};
+
+use crate::{
+    control::apart,
+    control_state,
+    edge::Running,
+    settings::{Cluster, edge_at, reached},
+    trust,
+};
+
+/// How long an edge that starts waits before it asks control state again.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Below which edges say how they are reached.
+const EDGES: &str = "edges/";
+
+fn edges() -> Prefix {
+    Prefix::new(EDGES).expect("a short prefix of plain letters")
+}
+
+/// Says that this edge belongs, unless that is known; who else does. Waits for control state.
+///
+/// # Errors
+/// If the edge was put out, or there is no place for it.
+pub(crate) async fn enter(
+    control: &dyn Control,
+    cluster: &Cluster,
+    revoked: &BTreeSet<JoinId>,
+) -> anyhow::Result<Vec<Member>> {
+    let folder = cluster.dir.clone();
+    let own = apart(move || trust::own_join(&folder)).await?;
+    ensure!(
+        !revoked.contains(&own),
+        "this edge was put out of {}: join again, with a new token",
+        cluster.name
+    );
+    loop {
+        match enter_once(control, cluster.this()).await {
+            Ok(members) if members.len() > MEMBERS_MAX => {
+                bail!("{} has {MEMBERS_MAX} edges, which is as many as it may have", cluster.name)
+            }
+            Ok(members) => return Ok(members),
+            Err(Error::Unavailable { .. }) => sleep(PAUSE).await,
+            Err(error) => return Err(error).context("this edge cannot say that it belongs"),
+        }
+    }
+}
+
+async fn enter_once(control: &dyn Control, own: &Member) -> Result<Vec<Member>, Error> {
+    let listing = control.list(&edges()).await?;
+    let members = members(&listing, own);
+    let said = listing.entries.iter().any(|(key, entry)| {
+        key.as_str().strip_prefix(EDGES) == Some(own.name.as_str())
+            && entry.value.bytes() == reached(own).as_bytes()
+    });
+    if !said && members.len() <= MEMBERS_MAX {
+        let key = Key::new(&format!("{EDGES}{}", own.name)).expect("names of edges are plain");
+        let value = Value::new(reached(own)).expect("a short line");
+        let put = Transaction::new([], [(key, Change::Put { value, lease: None })]);
+        control.commit(put.expect("one short entry")).await?;
+    }
+    Ok(members)
+}
+
+/// Follows who belongs, if control state says so. To be called within a runtime.
+pub(crate) fn start(running: &Arc<Running>) {
+    let now = running.now();
+    let Some((cluster, state)) = now.settings.cluster.as_ref().zip(running.state.as_ref()) else {
+        return;
+    };
+    if cluster.is_listed {
+        return;
+    }
+    let (control, own) = (Arc::clone(state.own()), cluster.this().clone());
+    let running = Arc::clone(running);
+    tokio::spawn(async move {
+        let take = |listing| belong(Arc::clone(&running), members(&listing, &own));
+        control_state::follow(control.as_ref(), &edges(), take).await;
+    });
+}
+
+async fn belong(running: Arc<Running>, members: Vec<Member>) {
+    let count = members.len();
+    if count > MEMBERS_MAX {
+        error!(count, "a cluster has at most {MEMBERS_MAX} edges: the last change is passed by");
+        return;
+    }
+    let before = running.control.now();
+    // A reload may hold it up.
+    let told = Arc::clone(&running);
+    apart(move || told.control.belong(members)).await;
+    if !Arc::ptr_eq(&before, &running.control.now()) {
+        info!(count, "other edges belong to the cluster");
+    }
+}
+
+/// Those who belong, by name, and this edge in any case. What cannot be read is nobody.
+fn members(listing: &Listing, own: &Member) -> Vec<Member> {
+    let mut members = vec![own.clone()];
+    for (key, entry) in &listing.entries {
+        let name = key.as_str().strip_prefix(EDGES).unwrap_or_default();
+        if name == own.name.as_str() {
+            continue;
+        }
+        let text = std::str::from_utf8(entry.value.bytes()).unwrap_or_default();
+        match edge_at(name, text) {
+            Ok(member) => members.push(member),
+            Err(why) => warn!("{key} in control state is passed by: {why}"),
+        }
+    }
+    members.sort_by(|one, other| one.name.cmp(&other.name));
+    members
+}
+
+#[cfg(test)]
+mod tests {
+    use nigh_cluster::control::{model::Bounds, twin::Twin};
+
+    use super::*;
+
+    fn member(name: &str, reached: &str) -> Member {
+        edge_at(name, reached).unwrap()
+    }
+
+    #[tokio::test]
+    async fn who_enters_is_known_to_those_who_come_after_and_says_it_once() {
+        let control = Twin::new(Bounds::default());
+        let (a, b) = (member("a", "192.0.2.1:1"), member("b", "[2001:db8::1]:2*7"));
+        assert_eq!(enter_once(&control, &b).await.unwrap(), std::slice::from_ref(&b));
+        assert_eq!(enter_once(&control, &a).await.unwrap(), [a.clone(), b.clone()]);
+        let before = control.list(&edges()).await.unwrap();
+        assert_eq!(enter_once(&control, &b).await.unwrap(), [a.clone(), b]);
+        assert_eq!(control.list(&edges()).await.unwrap(), before);
+        // It has moved.
+        let b = member("b", "192.0.2.2:2");
+        enter_once(&control, &b).await.unwrap();
+        assert_eq!(enter_once(&control, &a).await.unwrap(), [a, b]);
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_read_is_nobody() {
+        let control = Twin::new(Bounds::default());
+        for (key, value) in [("edges/x", "nowhere"), ("edges/Y", "192.0.2.9:1"), ("edges/", "")] {
+            let put = Change::Put { value: Value::new(value).unwrap(), lease: None };
+            let put = Transaction::new([], [(Key::new(key).unwrap(), put)]).unwrap();
+            control.commit(put).await.unwrap();
+        }
+        let own = member("a", "192.0.2.1:1");
+        assert_eq!(enter_once(&control, &own).await.unwrap(), [own]);
+    }
+}

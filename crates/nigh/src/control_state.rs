@@ -1,0 +1,182 @@
+//! Control state of a running edge's cluster, opened once and used by all that need it: what is
+//! forgotten, the settings for all, who belongs. docs/control.md.
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use anyhow::Context;
+use nigh_cluster::control::{Control, Error, Listing, Prefix};
+use nigh_net::control::redb::Redb;
+use tokio::time::sleep;
+use tracing::debug;
+
+use crate::settings::{Cluster, Kept};
+
+/// How long whoever follows waits after control state could not be asked.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Control state, as long as this edge is in its cluster.
+#[derive(Debug)]
+pub(crate) struct ControlState {
+    /// What is the cluster's own: who belongs.
+    own: Arc<dyn Control>,
+    /// What it shares with its parents: settings, and what is forgotten.
+    family: Arc<dyn Control>,
+    /// The same, where it is a file that somebody else may want to open.
+    file: Option<Arc<Redb>>,
+}
+
+impl ControlState {
+    /// Opens what `cluster` names, if it names any. To be called on the runtime on which it is used.
+    /// Whether an etcd can be reached shows when it is asked.
+    ///
+    /// # Errors
+    /// If it cannot be used as the settings have it.
+    pub(crate) async fn open(cluster: &Cluster) -> anyhow::Result<Option<Self>> {
+        let Some(kept) = &cluster.control else { return Ok(None) };
+        let opened = open(kept, cluster).await;
+        Ok(Some(opened.with_context(|| format!("cluster.{}.control", cluster.name))?))
+    }
+
+    /// What is the cluster's own.
+    pub(crate) const fn own(&self) -> &Arc<dyn Control> {
+        &self.own
+    }
+
+    /// What it shares with its parents, if it has any.
+    pub(crate) const fn family(&self) -> &Arc<dyn Control> {
+        &self.family
+    }
+
+    /// Lets go of a file, so that another process can open it. What is asked later is refused.
+    pub(crate) async fn close(&self) {
+        if let Some(file) = &self.file {
+            file.close().await;
+        }
+    }
+}
+
+/// Has `take` see what lies below `prefix`, now and after every commit that touches it, for as long as
+/// the process lives. While control state cannot be asked, there is nothing new.
+pub(crate) async fn follow<T: Future<Output = ()>>(
+    control: &dyn Control,
+    prefix: &Prefix,
+    mut take: impl FnMut(Listing) -> T,
+) {
+    loop {
+        let Err(error) = follow_once(control, prefix, &mut take).await;
+        if !error.asks_to_list() {
+            debug!(%error, prefix = prefix.as_str(), "control state cannot be followed");
+            sleep(PAUSE).await;
+        }
+    }
+}
+
+async fn follow_once<T: Future<Output = ()>>(
+    control: &dyn Control,
+    prefix: &Prefix,
+    take: &mut impl FnMut(Listing) -> T,
+) -> Result<Infallible, Error> {
+    let listing = control.list(prefix).await?;
+    let mut watch = control.watch(prefix, listing.revision).await?;
+    take(listing).await;
+    loop {
+        match watch.next().await {
+            // What is listed now has this commit, and perhaps later ones.
+            Ok(_) => take(control.list(prefix).await?).await,
+            // It goes on where it was.
+            Err(Error::Unavailable { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+async fn open(kept: &Kept, cluster: &Cluster) -> anyhow::Result<ControlState> {
+    let (own, file) = match kept {
+        Kept::File(path) => {
+            let file = Arc::new(Redb::open(path).await?);
+            (Arc::clone(&file) as Arc<dyn Control>, Some(file))
+        }
+        Kept::Etcd(members) => (etcd(members, cluster.name.as_str()).await?, None),
+    };
+    let family = match kept {
+        Kept::Etcd(members) if cluster.family != cluster.name => {
+            etcd(members, cluster.family.as_str()).await?
+        }
+        _ => Arc::clone(&own),
+    };
+    Ok(ControlState { own, family, file })
+}
+
+/// The part of `cluster` in an etcd with these members, each `HOST:PORT`.
+#[cfg(feature = "etcd")]
+pub(crate) async fn etcd(members: &[String], cluster: &str) -> anyhow::Result<Arc<dyn Control>> {
+    use nigh_net::control::etcd::{Etcd, Settings};
+
+    let endpoints = members.iter().map(|member| format!("http://{member}")).collect();
+    let namespace = Prefix::new(&format!("nigh/{cluster}/")).context("the cluster's name")?;
+    Ok(Arc::new(Etcd::new(Settings { endpoints, namespace, tls: None }).await?))
+}
+
+#[cfg(not(feature = "etcd"))]
+#[expect(clippy::unused_async, reason = "the other one waits for a connection")]
+pub(crate) async fn etcd(_: &[String], _: &str) -> anyhow::Result<Arc<dyn Control>> {
+    anyhow::bail!("this nigh was built without etcd")
+}
+
+/// Control state that fails as a test wants it to.
+#[cfg(test)]
+pub(crate) mod failing {
+    use nigh_cluster::control::{
+        Answer, Control, Entry, Error, Key, Lease, LeaseId, Listing, Prefix, Revision, Transaction,
+        Ttl, Watch, model::Bounds, twin::Twin,
+    };
+
+    /// What of it fails.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(crate) enum Fails {
+        /// Everything.
+        All,
+        /// The answers to commits, which are made.
+        Answers,
+    }
+
+    #[derive(Debug)]
+    pub(crate) struct Failing(pub(crate) Twin, Fails);
+
+    impl Failing {
+        pub(crate) fn new(fails: Fails) -> Self {
+            Self(Twin::new(Bounds::default()), fails)
+        }
+
+        fn or<T: Send>(&self, fails: Fails, answer: Result<T, Error>) -> Result<T, Error> {
+            if self.1 == fails { Err(Error::Unavailable { source: None }) } else { answer }
+        }
+    }
+
+    impl Control for Failing {
+        fn get<'a>(&'a self, key: &'a Key) -> Answer<'a, Option<Entry>> {
+            Box::pin(async { self.or(Fails::All, self.0.get(key).await) })
+        }
+        fn list<'a>(&'a self, prefix: &'a Prefix) -> Answer<'a, Listing> {
+            Box::pin(async { self.or(Fails::All, self.0.list(prefix).await) })
+        }
+        fn commit(&self, transaction: Transaction) -> Answer<'_, Revision> {
+            Box::pin(async {
+                let made = self.0.commit(transaction).await;
+                self.or(self.1, made)
+            })
+        }
+        fn watch<'a>(&'a self, prefix: &'a Prefix, after: Revision) -> Answer<'a, Box<dyn Watch>> {
+            self.0.watch(prefix, after)
+        }
+        fn grant(&self, ttl: Ttl) -> Answer<'_, Lease> {
+            self.0.grant(ttl)
+        }
+        fn keep_alive(&self, lease: LeaseId) -> Answer<'_, ()> {
+            self.0.keep_alive(lease)
+        }
+        fn revoke(&self, lease: LeaseId) -> Answer<'_, ()> {
+            self.0.revoke(lease)
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! What keeps a running edge in its cluster: it renews its certificate before that ends, and hears whom
+//! it must not believe any more. docs/security.md.
+//!
+//! ```text
+//! DIR/edge.pem -> shown                       at the start, after a reload, after `nigh cluster renew`
+//! due: the authority -> DIR/edge.pem -> shown
+//! revoked/ in control state -> trust          handshakes fail, connections end
+//! ```
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use anyhow::Context;
+use nigh_base::Wall;
+use nigh_cluster::control::Control;
+use nigh_net::{
+    clock,
+    cluster::{
+        credentials::{Credentials, Shown},
+        files::Directory,
+        identity::{Identity, JoinId},
+        join,
+        registry::{revoked, revoked_in},
+        tls::{Clock, Trust},
+    },
+};
+use tokio::{
+    sync::Notify,
+    time::{Instant, timeout},
+};
+use tracing::{error, info, warn};
+
+use crate::{
+    cluster::{EDGE, addresses},
+    control::apart,
+    control_state,
+    edge::Running,
+};
+
+/// How often the certificate's time is looked at: a machine may have slept meanwhile.
+const LOOK: Duration = Duration::from_secs(30);
+
+/// The first pause after a renewal that failed, and the longest: of the eight hours that are left then,
+/// most are for people.
+const PAUSE_MIN: Duration = Duration::from_secs(5);
+const PAUSE_MAX: Duration = Duration::from_mins(10);
+
+/// How long one renewal may take.
+const RENEWAL_MAX: Duration = Duration::from_secs(60);
+
+/// The certificate that this edge shows to the others of its cluster.
+#[derive(Debug, Default)]
+pub(crate) struct Certificate {
+    /// In seconds since 1970; 0 where there is none.
+    ends: AtomicU64,
+    renewals: AtomicU64,
+    failures: AtomicU64,
+    /// The file is to be read again.
+    again: Notify,
+}
+
+impl Certificate {
+    /// How long it is still good; none where this edge is in no cluster.
+    pub(crate) fn left(&self) -> Option<Duration> {
+        let ends = self.ends.load(Ordering::Relaxed);
+        (ends != 0).then(|| Wall::from_secs(ends).since(clock::now()))
+    }
+
+    /// How often it was renewed.
+    pub(crate) fn renewals(&self) -> u64 {
+        self.renewals.load(Ordering::Relaxed)
+    }
+
+    /// How often that failed.
+    pub(crate) fn failures(&self) -> u64 {
+        self.failures.load(Ordering::Relaxed)
+    }
+
+    /// Has its file read again, soon.
+    pub(crate) fn read_again(&self) {
+        self.again.notify_one();
+    }
+
+    fn note(&self, identity: &Identity) {
+        self.ends.store(identity.ends.secs(), Ordering::Relaxed);
+    }
+}
+
+/// Begins to keep the edge in its cluster, if it is in one. To be called within a runtime.
+pub(crate) fn start(running: &Arc<Running>) {
+    let now = running.now();
+    let Some((cluster, siblings)) = now.settings.cluster.as_ref().zip(running.siblings.as_ref())
+    else {
+        return;
+    };
+    let shown = Arc::clone(&siblings.shown);
+    let certificate = Arc::clone(&running.certificate);
+    tokio::spawn(Renewing { folder: cluster.dir.clone(), shown, certificate }.run());
+    if let Some(state) = &running.state {
+        let (control, trust) = (Arc::clone(state.own()), Arc::clone(&siblings.trust));
+        let folder = cluster.dir.clone();
+        tokio::spawn(follow(control, trust, folder));
+    }
+}
+
+/// Keeps a certificate good.
+struct Renewing {
+    folder: PathBuf,
+    shown: Arc<Shown>,
+    certificate: Arc<Certificate>,
+}
+
+impl Renewing {
+    async fn run(self) {
+        let mut held: Option<Identity> = None;
+        let (mut pause, mut not_before) = (PAUSE_MIN, Instant::now());
+        loop {
+            match self.read().await {
+                Ok(read) => {
+                    let identity = read.identity();
+                    if held.as_ref() != Some(identity) {
+                        self.show(&read);
+                        if held.is_some() {
+                            info!(serial = %identity.serial, "shows the certificate that was found");
+                        }
+                        held = Some(identity.clone());
+                    }
+                    if identity.is_to_renew(clock::now()) && not_before <= Instant::now() {
+                        match self.renew(read).await {
+                            Ok(renewed) => {
+                                held = Some(renewed);
+                                pause = PAUSE_MIN;
+                            }
+                            Err(error) => {
+                                self.certificate.failures.fetch_add(1, Ordering::Relaxed);
+                                let left = self.certificate.left().unwrap_or_default().as_secs();
+                                let again = pause.as_secs();
+                                error!(left, again, "the certificate is not renewed: {error:#}");
+                                not_before = Instant::now() + pause;
+                                pause = (2 * pause).min(PAUSE_MAX);
+                            }
+                        }
+                    }
+                }
+                // What is shown goes on being shown.
+                Err(error) => error!("{error:#}"),
+            }
+            self.wait(held.as_ref(), not_before).await;
+        }
+    }
+
+    /// Until it is due, or somebody says that the file is another one.
+    async fn wait(&self, held: Option<&Identity>, not_before: Instant) {
+        let due = held.map_or(LOOK, |identity| identity.renewed_in(clock::now()));
+        let due = due.max(not_before.saturating_duration_since(Instant::now()));
+        let due = due.clamp(Duration::from_secs(1), LOOK);
+        drop(timeout(due, self.certificate.again.notified()).await);
+    }
+
+    async fn read(&self) -> anyhow::Result<Credentials> {
+        let folder = self.folder.clone();
+        apart(move || read(&folder)).await
+    }
+
+    fn show(&self, credentials: &Credentials) {
+        self.shown.exchange(credentials);
+        self.certificate.note(credentials.identity());
+    }
+
+    /// Gets another certificate, which is durable before anybody sees it.
+    async fn renew(&self, old: Credentials) -> anyhow::Result<Identity> {
+        let directory = Directory::at(&self.folder);
+        let asked = directory.clone();
+        let addresses = apart(move || addresses(&asked)).await?;
+        let clock = Clock::machine();
+        let renewing = join::renew(&old, &addresses, &clock);
+        let new =
+            timeout(RENEWAL_MAX, renewing).await.context("the authority takes too long")??;
+        let (pem, kept) = (new.to_pem(), directory.clone());
+        let written: io::Result<()> = apart(move || kept.write(EDGE, &pem)).await;
+        written.with_context(|| format!("cannot write {}", self.folder.display()))?;
+        self.show(&new);
+        self.certificate.renewals.fetch_add(1, Ordering::Relaxed);
+        let identity = new.identity().clone();
+        info!(serial = %identity.serial, "the certificate is renewed");
+        Ok(identity)
+    }
+}
+
+fn read(folder: &Path) -> anyhow::Result<Credentials> {
+    let directory = Directory::at(folder);
+    let path = directory.path_of(EDGE);
+    let read = directory.read(EDGE).with_context(|| format!("cannot read {}", path.display()))?;
+    let pem = read.with_context(|| format!("{} is gone", path.display()))?;
+    Credentials::from_pem(&pem).with_context(|| format!("{} is damaged", path.display()))
+}
+
+/// The join by which the edge whose directory this is came into its cluster. Waits for the file.
+///
+/// # Errors
+/// If its certificate cannot be read.
+pub(crate) fn own_join(folder: &Path) -> anyhow::Result<JoinId> {
+    Ok(read(folder)?.identity().serial.join())
+}
+
+/// Has revocations count as they come. While control state cannot be asked, those that are known count.
+async fn follow(control: Arc<dyn Control>, trust: Arc<Trust>, folder: PathBuf) {
+    let own = apart(move || own_join(&folder)).await.ok();
+    let mut is_said = false;
+    let take = |listing| {
+        let out = revoked_in(&listing);
+        if own.is_some_and(|own| out.contains(&own)) && !std::mem::replace(&mut is_said, true) {
+            error!("this edge was put out of its cluster: no other edge answers it any more");
+        }
+        let count = out.len();
+        if count > trust.changes().borrow().len() {
+            warn!(count, "certificates count no more");
+        }
+        trust.set_revoked(out);
+        std::future::ready(())
+    };
+    control_state::follow(control.as_ref(), &revoked(), take).await;
+}
