@@ -67,7 +67,7 @@ pub(crate) fn run(flags: &cli::Demo) -> anyhow::Result<()> {
     };
     let mut given = Given::default();
     let opened = Opened::new(&settings, &mut given)?;
-    let edge = Edge::start(settings, None, opened, given)?;
+    let mut edge = Edge::start(settings, None, opened, given)?;
     let (_, front) = edge.running.addresses[0];
     let admin = {
         let _entered = runtime.enter();
@@ -97,6 +97,7 @@ pub(crate) fn run(flags: &cli::Demo) -> anyhow::Result<()> {
         runtime.block_on(tokio::signal::ctrl_c())?;
     }
     edge.drain(Duration::from_secs(2));
+    edge.end();
     Ok(())
 }
 
