@@ -51,7 +51,7 @@ use crate::{
     flow::Flow,
     forward_proxy::{Proof, Proving},
     http1::{self, Refusal, write},
-    service::{Phase, Place, Service},
+    service::{Phase, Place, Service, Whose},
 };
 
 /// Bytes that a connection's buffers keep while it waits; larger ones are given back.
@@ -83,12 +83,16 @@ pub(crate) struct Client {
 /// What another edge says of a request besides whose it is.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Sibling {
+    /// Its place among the members, as they were seen when it asked, if it is one of them.
+    pub(crate) place: Option<usize>,
     /// It brings together slices of so many bytes itself.
     pub(crate) slice: Option<u64>,
     /// The purge up to which it has forgotten.
     pub(crate) purges: u64,
     /// It is of a cluster that has this one as its parent.
     pub(crate) is_child: bool,
+    /// It has passed by the owner, which has too much to do.
+    pub(crate) spilled: bool,
 }
 
 impl Client {
@@ -159,7 +163,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     fn new(stream: S, client: Client, service: Rc<Service>) -> Self {
-        let place = service.place();
+        let place = service.place(Whose::Client);
         let flow = service.flow(&client);
         let grown = service.reserve(0).expect("nothing fits always");
         Self {

@@ -20,10 +20,11 @@ use nigh_edge::site;
 use nigh_net::{
     access_log::Reopener,
     server::{Handle, Terms},
-    siblings::{Member, Members},
+    siblings::Member,
     tls::{Certified, Presented},
 };
 use sha2::{Digest, Sha256};
+use tokio::sync::watch;
 use tracing::{error, info, warn};
 
 use crate::{
@@ -69,6 +70,8 @@ pub(crate) struct Lines {
     /// The certificate, where anybody listens for https.
     pub(crate) presented: Option<Arc<Presented>>,
     pub(crate) log: Option<Reopener>,
+    /// Who belongs to the cluster, where this edge is one of any.
+    pub(crate) belongs: Option<watch::Sender<Vec<Member>>>,
 }
 
 /// The settings of a running edge.
@@ -96,8 +99,6 @@ pub(crate) struct Sources {
     pub(crate) shared: Option<Shared>,
     /// The edges that have said in control state that they belong, where the settings list none.
     pub(crate) edges: Option<Vec<Member>>,
-    /// What is in effect.
-    pub(crate) terms: Terms,
 }
 
 /// Sites of control state.
@@ -187,9 +188,9 @@ impl Control {
         Arc::clone(&self.now.read().expect(HELD))
     }
 
-    /// The edges of the cluster as this one knows them, if it is one of any.
-    pub(crate) fn members(&self) -> Option<Arc<Members>> {
-        self.cluster_in(&self.now().settings).map(Cluster::members)
+    /// Who belongs to the cluster: what is sent here is followed at once. `None` without one.
+    pub(crate) const fn belongs(&self) -> Option<&watch::Sender<Vec<Member>>> {
+        self.lines.belongs.as_ref()
     }
 
     /// The cluster whose edges these settings make known to one that was started with others.
@@ -261,9 +262,10 @@ impl Control {
             return;
         }
         cluster.edges.clone_from(&edges);
-        sources.edges = Some(edges);
-        sources.terms.members = self.cluster_in(&settings).map(Cluster::members);
-        self.lines.server.exchange(sources.terms.clone());
+        sources.edges = Some(edges.clone());
+        if let Some(belongs) = self.belongs() {
+            belongs.send_replace(edges);
+        }
         let now = Now::new(settings, now.waiting.clone(), now.said, &sources);
         *self.now.write().expect(HELD) = Arc::new(now);
     }
@@ -356,10 +358,8 @@ impl Control {
     ) -> Result<Prepared, Refused> {
         let mut prepare = || {
             let sites = edge::snapshot(&settings.sites, roots)?;
-            let cluster = self.cluster_in(&settings);
-            let (members, parent) =
-                (cluster.map(Cluster::members), cluster.and_then(Cluster::parents));
-            let terms = Terms { sites, limits: edge::limits(&settings.limits), members, parent };
+            let parent = self.cluster_in(&settings).and_then(Cluster::parents);
+            let terms = Terms { sites, limits: edge::limits(&settings.limits), parent };
             let certified = settings.tls.as_ref().map(edge::certified).transpose()?;
             let token = edge::token(&settings.node)?;
             anyhow::Ok((terms, certified, token.map(Arc::new)))
@@ -371,8 +371,11 @@ impl Control {
     fn put_in_effect(&self, prepared: Prepared, said: Said, sources: &mut Sources) -> Applied {
         let Prepared { settings, own, shared, terms, certified, token } = prepared;
         (sources.own, sources.shared) = (own, shared);
-        sources.terms = terms.clone();
         self.lines.server.exchange(terms);
+        if let Some((cluster, belongs)) = settings.takes_members(&self.started).zip(self.belongs())
+        {
+            belongs.send_replace(cluster.edges.clone());
+        }
         let certificate = match (&self.lines.presented, certified) {
             (Some(presented), Some(certified)) => presented.exchange(certified),
             _ => false,

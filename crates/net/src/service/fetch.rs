@@ -34,7 +34,7 @@ use super::{
     resume::Resumable,
     slice_fit::Fit,
     slice_source::{Count, Poured},
-    travel::Giver,
+    travel::{Giver, Kept},
 };
 use crate::{body::RequestBody, buffers, clock, origin::Fetched};
 
@@ -406,7 +406,7 @@ impl Service {
         let coder = match giver {
             Giver::Origin => self.coder(ask, status, &mut fields, fetched.length()),
             // It is as its owner keeps it.
-            Giver::Parent | Giver::Sibling { .. } => None,
+            Giver::Sibling(_) => None,
         };
         let directives = rule.directives(status, &fields);
         let terms = Terms::new(requested, received, status, &fields, &directives);
@@ -459,7 +459,7 @@ impl Service {
             from_store: false,
             passing: giver.is_passing() || giver.is_sibling() && manner == Manner::Alone,
         };
-        if giver.is_sibling() && !head.passing && head.stored.is_ok() {
+        if giver == Giver::Sibling(Kept::Copied) && !head.passing && head.stored.is_ok() {
             self.counters.sibling_copy();
         }
         let (complete, count) = match fit {
@@ -486,7 +486,7 @@ impl Service {
         }
         let source = match giver {
             Giver::Origin => Source::Origin(fetched),
-            Giver::Parent | Giver::Sibling { .. } => {
+            Giver::Sibling(_) => {
                 let head = (head.status, &head.fields);
                 Source::Sibling(Resumable::new(self, ask, fetched, head))
             }
@@ -642,7 +642,7 @@ impl Merged {
         forward::remove_hop_by_hop(&mut fresh);
         let mut fields = old.fields().to_map();
         update::merge(&mut fields, &fresh, received);
-        if let Some(compress) = ask.route.rule().compress.as_ref().filter(|_| !giver.is_edge()) {
+        if let Some(compress) = ask.route.rule().compress.as_ref().filter(|_| !giver.is_sibling()) {
             // As when it was stored: that there are variants is not the origin's word.
             compress.confirm(&mut fields);
         }

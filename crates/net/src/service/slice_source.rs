@@ -133,13 +133,13 @@ impl Service {
             match Self::belongs(&ask, &master, span, fetched.head.status, &fields) {
                 Belongs::Yes => break (fetched, giver),
                 // Its owner may have it of an older representation, and asks the origin then.
-                Belongs::No if giver.is_edge() && again.is_none() => {
+                Belongs::No if giver.is_sibling() && again.is_none() => {
                     again = Some(ask.validated());
                 }
                 Belongs::No => {
                     match giver {
                         Giver::Origin => self.disown(&ask, &master, &sliced).await,
-                        Giver::Parent | Giver::Sibling { .. } => {
+                        Giver::Sibling(_) => {
                             self.store.outdate_slices(self.store.key(master.key()), &sliced);
                         }
                     }

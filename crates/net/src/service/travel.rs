@@ -37,6 +37,8 @@ const COPY_SECS: u32 = 10;
 pub(super) struct Road {
     /// The other edges, where one of them owns it.
     owner: Option<Rc<Siblings>>,
+    /// The place of one that may hold it, though it is this edge's to bring.
+    held: Option<(Rc<Siblings>, usize)>,
     /// Those of the parent, if there is one.
     parent: Option<Rc<Siblings>>,
     /// Where it lies among them.
@@ -52,8 +54,8 @@ impl Road {
 
 /// What a sibling wants.
 pub(crate) enum Errand {
-    /// What this client has asked it for.
-    Ask(Client),
+    /// What its client has asked it for.
+    Ask,
     /// It was done at once: to say that this edge is there, or to forget something.
     Done,
     /// Nothing that siblings ask for.
@@ -65,62 +67,73 @@ pub(crate) enum Errand {
 pub(super) enum Giver {
     /// The origin: it is kept as its rules say.
     Origin,
-    /// An edge of the parent: it is kept as what the origin gives.
-    Parent,
-    /// Another edge of this cluster, which keeps it.
-    Sibling {
-        /// It is in demand here, so that a copy is worth its room.
-        is_hot: bool,
-    },
+    /// Another edge.
+    Sibling(Kept),
+}
+
+/// What becomes of what another edge gave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kept {
+    /// It is for those alone who wait for it: the other one keeps it.
+    There,
+    /// It is in demand here, so that a copy is worth its room for a short while.
+    Copied,
+    /// It is this edge's to keep, as if the origin had given it.
+    Here,
 }
 
 impl Giver {
     /// Whether the response came as a client of another edge would get it: what rules do to responses as
     /// they arrive is done.
-    pub(super) const fn is_edge(self) -> bool {
-        matches!(self, Self::Parent | Self::Sibling { .. })
-    }
-
-    /// Whether what is kept of it is a copy of what another edge of this cluster keeps.
     pub(super) const fn is_sibling(self) -> bool {
-        matches!(self, Self::Sibling { .. })
+        matches!(self, Self::Sibling(_))
     }
 
     /// Whether what came is for those alone who wait for it.
     pub(super) fn is_passing(self) -> bool {
-        self == Self::Sibling { is_hot: false }
+        self == Self::Sibling(Kept::There)
     }
 
     /// The terms of what is kept nevertheless.
     pub(super) fn terms(self, terms: Terms, now: Wall) -> Terms {
-        if self.is_sibling() { terms.copied(now, COPY_SECS) } else { terms }
+        match self {
+            Self::Sibling(Kept::There | Kept::Copied) => terms.copied(now, COPY_SECS),
+            Self::Sibling(Kept::Here) | Self::Origin => terms,
+        }
     }
 }
 
 impl Service {
-    /// What a request is that a sibling sent, where `client` stands for that sibling.
-    pub(crate) fn errand(&self, client: Client, head: &Parts) -> Errand {
+    /// What a request is that a sibling sent, where `client` stands for that sibling; from then on, for the
+    /// client that has asked it.
+    pub(crate) fn errand(&self, client: &mut Client, head: &Parts) -> Errand {
         match head.method {
-            Method::OPTIONS => Errand::Done,
-            Method::DELETE if self.forget_for_sibling(client, head).is_some() => Errand::Done,
-            _ => self.asker(client, head).map_or(Errand::Nonsense, Errand::Ask),
+            Method::OPTIONS => return Errand::Done,
+            Method::DELETE if self.forget_for_sibling(client, head).is_some() => {
+                return Errand::Done;
+            }
+            _ => {}
         }
+        let Some(asker) = self.asker(client, head) else { return Errand::Nonsense };
+        *client = asker;
+        Errand::Ask
     }
 
     /// The client of a request that a sibling sent on; `None` if it does not say whose it is, or asks for
     /// what siblings do not ask each other for.
-    fn asker(&self, client: Client, head: &Parts) -> Option<Client> {
-        let Mark { scheme, client: address, slice, purges, .. } =
+    fn asker(&self, client: &Client, head: &Parts) -> Option<Client> {
+        let Mark { from, scheme, client: address, slice, purges, spilled } =
             self.mark(client, head).filter(|_| reads(&head.method))?;
         self.counters.sibling_served();
         let address = SocketAddr::new(address, 0);
         let is_child = client.sibling.is_some_and(|sibling| sibling.is_child);
-        let sibling = Some(Sibling { slice, purges, is_child });
-        Some(Client { address, scheme, sibling, ..client })
+        let place = self.siblings()?.members().place(from).filter(|_| !is_child);
+        let sibling = Some(Sibling { place, slice, purges, is_child, spilled });
+        Some(Client { address, scheme, sibling, ..*client })
     }
 
     /// Forgets what a sibling's client has changed; `None` if it is not said what that is.
-    fn forget_for_sibling(&self, client: Client, head: &Parts) -> Option<()> {
+    fn forget_for_sibling(&self, client: &Client, head: &Parts) -> Option<()> {
         let Mark { scheme, .. } = self.mark(client, head)?;
         let (authority, path) = (head.uri.authority()?.as_str(), head.uri.path_and_query()?);
         // What is no site's here is not held either.
@@ -133,12 +146,12 @@ impl Service {
     }
 
     /// A sibling's word on a request: one, and by one of the cluster, or of one whose parent this is.
-    fn mark<'a>(&self, client: Client, head: &'a Parts) -> Option<Mark<'a>> {
+    fn mark<'a>(&self, client: &Client, head: &'a Parts) -> Option<Mark<'a>> {
         let siblings = self.siblings()?;
         let is_child = client.sibling.is_some_and(|sibling| sibling.is_child);
         let mut marks = head.headers.get_all(hop::NAME).iter();
         let mark = marks.next().and_then(|mark| Mark::parse(mark.as_bytes()))?;
-        let is_one = is_child || siblings.members().has(mark.from);
+        let is_one = is_child || siblings.members().place(mark.from).is_some();
         (marks.next().is_none() && is_one).then_some(mark)
     }
 
@@ -164,31 +177,40 @@ impl Service {
                 if let Ok(host) = HeaderValue::try_from(&*ask.authority) {
                     request.headers_mut().insert(header::HOST, host);
                 }
-                self.add_mark(&mut request, ask, &edges);
+                self.add_mark(&mut request, ask, &edges, false);
                 edges.forget(hash_of(&key, 0), &request).await;
             }
         }
     }
 
     /// Where a request goes. To another edge go those for what may be kept, once: one that came from an
-    /// edge of this cluster goes to the parent or the origin.
+    /// edge of this cluster goes to the parent or the origin, at most by way of what yet another one holds.
     pub(super) fn road(&self, ask: &Ask, manner: Manner, slice: u64) -> Road {
         let Some(siblings) = self.siblings() else { return Road::default() };
         let reads = reads(&ask.method) && !ask.has_content;
         let is_one_clients =
             manner == Manner::Tunnel || ask.fields.contains_key(header::AUTHORIZATION);
-        let travels = reads
+        let may_be_kept = reads
             && !is_one_clients
             && !ask.route.is_forward()
             && !ask.route.rule().bypass
             && !self.store.refusal(self.store.key(&ask.key)).is_some_and(|why| why.is_lasting());
-        if !travels {
+        if !may_be_kept {
             return Road::default();
         }
-        let hash = hash_of(&ask.key, slice);
-        let is_in = ask.sibling.is_some_and(|sibling| !sibling.is_child);
-        let owner = Some(siblings).filter(|siblings| !is_in && !siblings.owns(hash));
-        Road { owner, parent: self.parent(), hash }
+        let (hash, parent) = (hash_of(&ask.key, slice), self.parent());
+        let members = siblings.members();
+        let asker = ask.sibling.filter(|sibling| !sibling.is_child);
+        let held_by = match (members.owns(hash), asker) {
+            (false, None) => return Road { owner: Some(siblings), held: None, parent, hash },
+            (true, _) => members.former_owner(hash),
+            (false, Some(Sibling { spilled: true, .. })) => members.owner(hash),
+            (false, Some(_)) => None,
+        };
+        // Who asks has looked at home.
+        let held_by = held_by.filter(|at| asker.is_none_or(|sibling| sibling.place != Some(*at)));
+        let held = held_by.map(|at| (siblings, at));
+        Road { owner: None, held, parent, hash }
     }
 
     /// Sends a task's request where `road` leads, and in the end to the origin.
@@ -202,21 +224,35 @@ impl Service {
         road: Road,
         interim: Option<mpsc::Sender<Interim>>,
     ) -> Result<(Fetched, Giver), Failure> {
-        let Road { owner, parent, hash } = road;
+        let Road { owner, mut held, parent, hash } = road;
         if let Some(siblings) = owner {
-            let request = self.request_to_edge(task, &siblings);
-            let is_hot = siblings.members().is_hot(hash) && task.manner != Manner::Alone;
-            let asking = siblings.ask(hash, &request, interim.clone(), &self.counters);
-            if let Some(fetched) = asking.await {
-                return Ok((fetched, Giver::Sibling { is_hot }));
+            let members = siblings.members();
+            let is_hot = members.is_hot(hash) && task.manner != Manner::Alone;
+            let passed_by = if is_hot { members.passed_by(hash) } else { 0 };
+            if passed_by > 0 {
+                self.counters.spilled();
             }
+            let request = self.request_to_edge(task, &siblings, passed_by > 0);
+            let asking = siblings.ask((hash, passed_by), &request, interim.clone(), &self.counters);
+            if let Some(fetched) = asking.await {
+                let kept = if is_hot { Kept::Copied } else { Kept::There };
+                return Ok((fetched, Giver::Sibling(kept)));
+            }
+            // The one that has room is this edge itself.
+            let owner = members.owner(hash).filter(|_| passed_by > 0);
+            held = owner.map(|owner| (siblings, owner));
+        }
+        if let Some((siblings, at)) = held
+            && let Some(fetched) = self.ask_for_held(task, &siblings, at).await
+        {
+            return Ok((fetched, Giver::Sibling(Kept::Here)));
         }
         if let Some(parent) = parent {
-            let request = self.request_to_edge(task, &parent);
-            let asking = parent.ask(hash, &request, interim.clone(), &self.counters);
+            let request = self.request_to_edge(task, &parent, false);
+            let asking = parent.ask((hash, 0), &request, interim.clone(), &self.counters);
             if let Some(fetched) = asking.await {
                 self.counters.parent_answer();
-                return Ok((fetched, Giver::Parent));
+                return Ok((fetched, Giver::Sibling(Kept::Here)));
             }
         }
         self.counters.origin_request();
@@ -225,20 +261,53 @@ impl Service {
         sent.map(|fetched| (fetched, Giver::Origin))
     }
 
+    /// What the edge in this place holds of what a task asks for; `None` if it is to be asked for elsewhere.
+    async fn ask_for_held(&self, task: &Task, siblings: &Siblings, at: usize) -> Option<Fetched> {
+        let fields = &task.ask.fields;
+        // Who says more of what it wants is answered by the origin.
+        let is_plain =
+            !fields.contains_key(header::CACHE_CONTROL) && !fields.contains_key(header::PRAGMA);
+        if task.manner == Manner::Alone || !is_plain {
+            return None;
+        }
+        let mut request = self.request_to_edge(task, siblings, false);
+        let only_if_cached = HeaderValue::from_static("only-if-cached");
+        request.headers_mut().insert(header::CACHE_CONTROL, only_if_cached);
+        self.counters.held_request();
+        let held = siblings.ask_for_held(at, request).await;
+        siblings.members().asked_for_held(held.is_some());
+        if held.is_some() {
+            self.counters.held_answer();
+        }
+        held
+    }
+
     /// The request as it goes to another edge: with the mark.
-    fn request_to_edge(&self, task: &Task, siblings: &Siblings) -> Request<RequestBody> {
+    fn request_to_edge(
+        &self,
+        task: &Task,
+        siblings: &Siblings,
+        spilled: bool,
+    ) -> Request<RequestBody> {
         let mut request = self.request(task, RequestBody::Empty, Beyond::Sibling);
-        self.add_mark(&mut request, &task.ask, siblings);
+        self.add_mark(&mut request, &task.ask, siblings, spilled);
         request
     }
 
-    fn add_mark(&self, request: &mut Request<RequestBody>, ask: &Ask, siblings: &Siblings) {
+    fn add_mark(
+        &self,
+        request: &mut Request<RequestBody>,
+        ask: &Ask,
+        siblings: &Siblings,
+        spilled: bool,
+    ) {
         let mark = Mark {
             from: siblings.members().own(),
             scheme: ask.scheme,
             client: ask.client.ip(),
             slice: self.store.slicing().map(|slicing| slicing.size.bytes()),
             purges: self.shared.trusted.reached(),
+            spilled,
         };
         let mark = HeaderValue::try_from(mark.to_string()).expect("it is visible ASCII");
         request.headers_mut().insert(hop::NAME, mark);
@@ -253,7 +322,7 @@ impl Service {
         status: StatusCode,
     ) -> Option<Span> {
         let is_first =
-            giver.is_edge() && manner == Manner::Shared && status == StatusCode::PARTIAL_CONTENT;
+            giver.is_sibling() && manner == Manner::Shared && status == StatusCode::PARTIAL_CONTENT;
         let size = self.store.slicing().filter(|_| is_first)?.size.bytes();
         Span::new(0, size)
     }

@@ -11,7 +11,6 @@ use std::{
 
 use http::{HeaderValue, Method, Request, Uri};
 use nigh_cache::{flight::Interim, key::Scheme};
-use nigh_cluster::hashing::Placement;
 use nigh_edge::{hop, upstream::Upstream as Turns};
 use rustls::ClientConfig;
 use tokio::{
@@ -34,6 +33,9 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(1);
 
 /// Time to the head of its answer. Longer than an origin usually has: the sibling waits for that.
 const FIRST_BYTE_LIMIT: Duration = Duration::from_secs(40);
+
+/// Time to the head of what a sibling holds: it has it, or says at once that it does not.
+const HELD_LIMIT: Duration = Duration::from_secs(1);
 
 /// How often a sibling is asked whether it is still there while an answer is awaited, and how long it has
 /// to say so.
@@ -103,24 +105,42 @@ impl Siblings {
         &self.members
     }
 
-    /// Whether this edge is the first that should serve what has this hash.
-    pub(crate) fn owns(&self, hash: u64) -> bool {
-        self.members.own.is_some() && self.members.ring.owner(hash) == self.members.own
+    /// What the edge in this place holds; `None` if that is nothing, or it says nothing in time.
+    pub(crate) async fn ask_for_held(
+        &self,
+        at: usize,
+        request: Request<RequestBody>,
+    ) -> Option<Fetched> {
+        let origin = self.origins.get(at)?.as_ref()?;
+        if !self.is_available(at) {
+            return None;
+        }
+        match timeout(HELD_LIMIT, origin.send(request, None)).await {
+            Ok(Ok(fetched)) => {
+                self.turns.borrow_mut().succeeded(at);
+                // What is no hit is an answer of its own: 504 (RFC 9111, section 5.2.1.7), or a refusal.
+                Some(fetched).filter(is_hit)
+            }
+            Ok(Err(_)) | Err(_) => {
+                self.failed(at);
+                None
+            }
+        }
     }
 
-    /// Asks the owner of `hash`, and those after it if it fails; `None` if it is for this edge to ask the
-    /// origin, because it is the owner's successor, or nobody is left. One that says nothing for
-    /// long is raced by the next in order, if the budget has it.
+    /// Asks the owner of `hash`, but for `passed_by` of them, and those after it if it fails; `None` if it
+    /// is for this edge to ask the origin, because its turn has come, or nobody is left. One that says
+    /// nothing for long is raced by the next in order, if the budget has it.
     pub(crate) async fn ask(
         &self,
-        hash: u64,
+        (hash, passed_by): (u64, usize),
         request: &Request<RequestBody>,
         interim: Option<mpsc::Sender<Interim>>,
         counters: &Counters,
     ) -> Option<Fetched> {
         self.hedges.borrow_mut().count_request();
         let mut race = Race { siblings: self, counters, slow: None };
-        for at in self.members.ring.order(hash) {
+        for at in self.members.places(hash).skip(passed_by) {
             let Some(origin) = &self.origins[at] else {
                 // It is this edge itself.
                 race.give_up();
@@ -143,7 +163,7 @@ impl Siblings {
     /// Tells those of whom `hash` may be to forget it, this edge aside: its owner and the next. Waits for
     /// [`FORGETTING`] at most; who does not hear it has a copy that is too old until that ends.
     pub(crate) async fn forget(&self, hash: u64, request: &Request<RequestBody>) {
-        let first = self.members.ring.order(hash).take(2);
+        let first = self.members.places(hash).take(2);
         let mut told = first.filter(|&at| self.is_available(at)).filter_map(|at| {
             let origin = self.origins[at].as_ref()?;
             Some(origin.send(copy_if_idempotent(request)?, None))
@@ -189,11 +209,11 @@ impl Siblings {
     }
 
     fn is_available(&self, at: usize) -> bool {
-        self.turns.borrow().is_available(at, self.members.clock.now())
+        self.turns.borrow().is_available(at, self.members.now())
     }
 
     fn failed(&self, at: usize) {
-        let out = self.turns.borrow_mut().failed(at, self.members.clock.now());
+        let out = self.turns.borrow_mut().failed(at, self.members.now());
         if let Some(out) = out {
             let edge = &self.members.list[at].name;
             warn!(%edge, secs = out.as_secs(), "an edge of the cluster fails: left out for a while");
@@ -334,6 +354,13 @@ impl Default for Hedges {
 /// Whether a sibling says that another edge is to be asked.
 fn is_declined(fetched: &Fetched) -> bool {
     fetched.head.headers.get(hop::NAME).is_some_and(|said| said == hop::DECLINED)
+}
+
+/// Whether what a sibling gives is what it holds (RFC 9211, section 2.1): it names itself last.
+fn is_hit(fetched: &Fetched) -> bool {
+    let said = fetched.head.headers.get_all("cache-status").iter().next_back();
+    let last = said.and_then(|said| said.to_str().ok()?.rsplit(", ").next());
+    last.is_some_and(|last| last.split("; ").any(|word| word == "hit"))
 }
 
 /// How a sibling is reached: at an address, under another name.

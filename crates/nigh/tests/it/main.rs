@@ -16,6 +16,7 @@ mod bodies;
 mod broken_origin;
 mod client_limits;
 mod cluster;
+mod cluster_live;
 mod cluster_parent;
 mod cluster_slow;
 mod cluster_trust;

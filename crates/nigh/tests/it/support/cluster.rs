@@ -74,9 +74,21 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    /// So many edges before `origin`, called `eu-1` and so on; `lines` are more of each one's settings.
+    /// So many edges before `origin`, called `eu-1` and so on; `lines` are more of each one's settings. All
+    /// know that all are there.
     #[track_caller]
     pub(crate) fn start(name: &str, origin: &Origin, count: usize, lines: &str) -> Self {
+        Self::listed(name, origin, count, lines).all_started(count)
+    }
+
+    #[track_caller]
+    fn all_started(mut self, count: usize) -> Self {
+        (0..count).for_each(|_| self.start_next());
+        self
+    }
+
+    /// The same, none of which was started yet.
+    pub(crate) fn listed(name: &str, origin: &Origin, count: usize, lines: &str) -> Self {
         let lines = site(origin, lines);
         Self::of("eu", Directory::new(name), addresses(count), &lines, Authority::of("eu"))
     }
@@ -103,7 +115,8 @@ impl Cluster {
             listed("us", &us.0)
         );
         let eu = Self::of("eu", Directory::new(&format!("{name}-eu")), eu.0, &child, eu.1);
-        [eu, Self::of("us", directory, us.0, &parent, us.1)]
+        let us = Self::of("us", directory, us.0, &parent, us.1);
+        [eu, us].map(|cluster| cluster.all_started(count))
     }
 
     #[track_caller]
@@ -133,8 +146,21 @@ impl Cluster {
             ))
         };
         let files: Vec<_> = addresses.iter().enumerate().map(file).collect();
-        let edges = files.iter().map(Edge::of).collect();
-        Self { edges, addresses, authority, files, _directory: directory }
+        Self { edges: Vec::new(), addresses, authority, files, _directory: directory }
+    }
+
+    /// Starts the next edge that was listed, and waits until all know that it is there.
+    #[track_caller]
+    pub(crate) fn start_next(&mut self) {
+        self.edges.push(Edge::of(&self.files[self.edges.len()]));
+        let count = self.edges.len();
+        for edge in &self.edges {
+            edge.status_until(|status| {
+                let edges = status["cluster"]["edges"].as_array().expect("it is in a cluster");
+                edges.iter().filter(|it| it["state"] == "up" && it["on_ring"] == true).count()
+                    == count
+            });
+        }
     }
 
     /// Has an edge's settings say something else; it does not know yet.
