@@ -68,7 +68,7 @@ pub(crate) fn run(flags: &cli::Demo) -> anyhow::Result<()> {
     let mut given = Given::default();
     let opened = Opened::new(&settings, &mut given)?;
     let stores = Stores::take_over(&settings, given)?;
-    let edge = Edge::start(settings, None, opened, stores, Agreed::default())?;
+    let mut edge = Edge::start(settings, None, opened, stores, Agreed::default())?;
     let (_, front) = edge.running.addresses[0];
     let admin = {
         let _entered = runtime.enter();
@@ -98,6 +98,7 @@ pub(crate) fn run(flags: &cli::Demo) -> anyhow::Result<()> {
         runtime.block_on(tokio::signal::ctrl_c())?;
     }
     edge.drain(Duration::from_secs(2));
+    edge.end();
     Ok(())
 }
 

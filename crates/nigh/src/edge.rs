@@ -41,6 +41,7 @@ use nigh_net::{
     upstream::Member,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::sync::watch;
 use tracing::{error, info, warn};
 
 use crate::{
@@ -50,6 +51,7 @@ use crate::{
     control::{self, Control, Lines, Now, Shared, Sources},
     control_state::ControlState,
     forget::{self, Forgetting},
+    gossip::{self, Gossip},
     handover::{self, Given, Program, Successor},
     lifecycle::{self, End, Signals, Watchdog},
     privileges::Intended,
@@ -87,6 +89,8 @@ pub(crate) struct Running {
     pub(crate) forgetting: OnceLock<Forgetting>,
     /// Likewise, if sites come from control state.
     pub(crate) sharing: OnceLock<Sharing>,
+    /// Set from when the edge lives, if it is one of a cluster.
+    pub(crate) gossip: OnceLock<Gossip>,
 }
 
 impl Running {
@@ -201,20 +205,25 @@ impl Edge {
         if let Some(Shared { revision, sites }) = &shared {
             settings.sites.clone_from(sites);
             let snapshot = snapshot(sites, &mut roots);
-            bound.terms().sites = snapshot.with_context(|| unusable(*revision))?;
+            bound.set_sites(snapshot.with_context(|| unusable(*revision))?);
         }
         if let (Some(cluster), Some(edges)) = (&mut settings.cluster, &edges) {
             cluster.edges.clone_from(edges);
-            bound.terms().members = Some(cluster.members());
+            bound.set_members(cluster.members());
         }
-        let sources = Sources { roots, own, shared, edges, terms: bound.terms().clone() };
+        let sources = Sources { roots, own, shared, edges };
         let Stores { memory: store, disk } = stores;
         let (disk, writer) = disk.unzip();
         let (registry, open, board) = (Registry::default(), Open::default(), Board::default());
         let shared = bound.shared().clone();
         let server = bound.start(&store, &registry, log.as_ref(), &open, disk.as_ref(), &board)?;
-        let lines =
-            Lines { server: server.handle(), presented, log: log.as_ref().map(Writer::reopener) };
+        let cluster = settings.cluster.as_ref();
+        let lines = Lines {
+            server: server.handle(),
+            presented,
+            log: log.as_ref().map(Writer::reopener),
+            belongs: cluster.map(|cluster| watch::Sender::new(cluster.edges.clone())),
+        };
         let running = Running {
             store,
             registry,
@@ -235,6 +244,7 @@ impl Edge {
             lease,
             forgetting: OnceLock::new(),
             sharing: OnceLock::new(),
+            gossip: OnceLock::new(),
         };
         Ok(Self { running: Arc::new(running), server, log, disk: writer, admin })
     }
@@ -304,16 +314,21 @@ impl Edge {
         self.disk.take()
     }
 
-    /// Ends it when every request in flight has ended, or after `limit`.
-    pub(crate) fn drain(self, limit: Duration) -> usize {
-        let left = self.server.drain(limit);
+    /// Waits until every request of a client that is in flight has ended, or `limit` has passed; says how
+    /// many connections are left.
+    pub(crate) fn drain(&mut self, limit: Duration) -> usize {
+        self.server.drain(limit)
+    }
+
+    /// Ends it.
+    pub(crate) fn end(self) {
+        self.server.end();
         if let Some(log) = self.log {
             log.finish();
         }
         if let Some(disk) = self.disk {
             disk.finish();
         }
-        left
     }
 }
 
@@ -402,6 +417,7 @@ async fn live(
     for (mode, address) in edge.redirected(running.now().settings.forward.as_ref()) {
         info!("redirected clients on {mode}://{address}");
     }
+    gossip::start(&running).await?;
     forget::start(&running);
     shared_settings::start(&running);
     trust::start(&running);
@@ -427,10 +443,13 @@ async fn finish(mut edge: Edge, manager: &Manager) -> anyhow::Result<()> {
     manager.stopping();
     edge.resume_admin();
     let running = Arc::clone(&edge.running);
-    edge.server.begin_drain();
     running.drain.begin(&running.events);
+    if let Some(gossip) = running.gossip.get() {
+        gossip.drain().await;
+    }
+    edge.server.begin_drain();
     let limit = running.now().settings.limits.drain_time;
-    tokio::task::spawn_blocking(move || drained(edge, limit)).await?;
+    drained(edge, limit).await?;
     leave_cluster(&running).await;
     Ok(())
 }
@@ -446,6 +465,10 @@ async fn make_room(
 ) -> anyhow::Result<()> {
     // From here on the new process says how far this edge has come.
     leave_cluster(&edge.running).await;
+    // And speaks for it: nobody is to hear that it has left.
+    if let Some(gossip) = edge.running.gossip.get() {
+        gossip.stop().await;
+    }
     let writer = edge.leave();
     let letting_go = tokio::task::spawn_blocking(move || {
         writer.into_iter().for_each(handover::disk::let_go);
@@ -464,7 +487,7 @@ async fn make_room(
     info!(open = edge.running.open.count(), "the new process serves");
     let limit = edge.running.now().settings.limits.drain_time;
     lifecycle::linger(&edge, &mut signals, limit).await;
-    tokio::task::spawn_blocking(move || drained(edge, limit)).await?;
+    drained(edge, limit).await?;
     went.context("the new process has ended: nobody serves")
 }
 
@@ -489,12 +512,18 @@ pub(crate) fn unusable(revision: Revision) -> String {
     )
 }
 
-fn drained(edge: Edge, limit: Duration) {
-    info!(open = edge.running.open.count(), "draining");
-    let left = edge.drain(limit);
+/// Waits for clients, then says to the other edges that this one is gone, and ends it.
+async fn drained(mut edge: Edge, limit: Duration) -> anyhow::Result<()> {
+    info!(open = edge.running.open.clients(), "draining");
+    let draining = move || (edge.drain(limit), edge);
+    let (left, edge) = tokio::task::spawn_blocking(draining).await?;
     if left > 0 {
         warn!(connections = left, "the drain time is over: cut what was left");
     }
+    if let Some(gossip) = edge.running.gossip.get() {
+        gossip.leave().await;
+    }
+    Ok(tokio::task::spawn_blocking(move || edge.end()).await?)
 }
 
 fn reload(running: &Running) {
@@ -728,13 +757,9 @@ fn server_settings(
     server::Settings {
         listen: listen.collect(),
         workers: node.workers.map_or_else(cores, usize::from),
-        terms: Terms {
-            sites,
-            limits: limits(&settings.limits),
-            members: settings.cluster.as_ref().map(Cluster::members),
-        },
+        terms: Terms { sites, limits: limits(&settings.limits) },
         forward,
-        cluster,
+        cluster: cluster.zip(settings.cluster.as_ref().map(Cluster::members)),
         trusted: trusted(settings),
         nonce: nonce(),
         log_format: node.access_log.as_ref().map(|_| node.log_format),

@@ -16,6 +16,7 @@ mod bodies;
 mod broken_origin;
 mod client_limits;
 mod cluster;
+mod cluster_live;
 mod cluster_trust;
 mod collapsing;
 mod command;
