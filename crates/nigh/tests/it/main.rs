@@ -53,4 +53,5 @@ mod smuggling;
 mod staleness;
 mod systemd;
 mod trailers;
+mod trust;
 mod tunnels;
