@@ -227,12 +227,29 @@ check "which is not waited for, since it said that it goes" test "$took" -le 300
 check "and is said to be away" contains "$work/applied" 'eu-3: away'
 kill -KILL "$etcd_pid"
 wait "$etcd_pid" 2>/dev/null
+cat >"$work/manager.py" <<'END'
+import socket, sys
+heard = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+heard.bind(sys.argv[1])
+while True:
+    print(heard.recv(4096).decode(), flush=True)
+END
+python3 "$work/manager.py" "$work/notify" >"$work/told" &
+started+=($!)
+until_true test -S "$work/notify" || give_up "somebody listens as systemd does"
+export NOTIFY_SOCKET=$work/notify
 begin_edge eu-3 3
+unset NOTIFY_SOCKET
 check "an edge that cannot ask control state says that it waits" \
     until_true grep -q 'waits for control state' "$work/eu-3.log"
+check "and tells systemd so, and asks for more time" \
+    until_true grep -qx 'EXTEND_TIMEOUT_USEC=30000000' "$work/told"
+check "in words" grep -qx 'STATUS=waiting for control state' "$work/told"
+check "and not that it is ready" fails grep -q READY "$work/told"
 check "and serves nobody" fails grep -q 'listening on' "$work/eu-3.log"
 start_etcd
 serving eu-3
+check "it is ready when it serves" until_true grep -qx 'READY=1' "$work/told"
 check "when it is back, its first answer is by the latest settings" gets eu-3 /live "origin two"
 
 # --- Whom edges believe.

@@ -255,4 +255,13 @@ check "because that edge is gone" contains "$work/purged" 'eu-2: lapsed'
 start_edge eu-2 2
 check "when it is back, it serves nothing that was purged" all_serve 8 eu-2
 check "and nor do the others" all_serve 8 "${edges[@]}"
+
+# --- An edge that ends.
+
+kill -TERM "${pid[eu-2]}"
+wait "${pid[eu-2]}" 2>/dev/null
+began=$(date +%s%N)
+check "a purge after an edge has ended is done" purge eu-1 --all
+took=$((($(date +%s%N) - began) / 1000000))
+check "at once, since it has given its lease back" test "$took" -le 2000
 finish

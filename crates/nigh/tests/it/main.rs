@@ -55,4 +55,5 @@ mod smuggling;
 mod staleness;
 mod systemd;
 mod trailers;
+mod trust;
 mod tunnels;

@@ -70,7 +70,7 @@ pub(crate) struct Cluster {
     pub(crate) addresses: Vec<SocketAddr>,
     pub(crate) authority: Authority,
     files: Vec<SettingsFile>,
-    _directory: Directory,
+    directory: Directory,
 }
 
 impl Cluster {
@@ -146,7 +146,7 @@ impl Cluster {
             ))
         };
         let files: Vec<_> = addresses.iter().enumerate().map(file).collect();
-        Self { edges: Vec::new(), addresses, authority, files, _directory: directory }
+        Self { edges: Vec::new(), addresses, authority, files, directory }
     }
 
     /// Starts the next edge that was listed, and waits until all know that it is there.
@@ -168,6 +168,12 @@ impl Cluster {
         let file = &self.files[edge];
         let text = fs::read_to_string(&file.path).expect("it is there");
         file.rewrite(&change(&text));
+    }
+
+    /// Writes into what an edge has joined with.
+    pub(crate) fn write_joined(&self, edge: usize, name: &str, text: &str) {
+        let joined = self.directory.0.join(format!("eu-{}", edge + 1));
+        fs::write(joined.join(name), text).expect("a temporary file can be written");
     }
 
     /// Where an edge's settings are.
