@@ -286,8 +286,8 @@ impl Talk {
         let Ok(name) = of.as_str().parse::<Name>() else { return false };
         let mut known = self.shared.lock();
         let before = known.get(&name).copied();
-        let state = state.or(before.map(|it| it.state)).unwrap_or(State::Up);
-        let carried = carried.or(before.and_then(|it| it.carried));
+        let state = state.or_else(|| Some(before?.state)).unwrap_or(State::Up);
+        let carried = carried.or_else(|| before?.carried);
         let now = Known { state, carried };
         known.insert(name.clone(), now);
         drop(known);
