@@ -130,6 +130,17 @@ impl Drop for UnderWay {
 }
 
 impl Member {
+    /// Whether a cluster can have these edges, of which one is called `own`: they are not too many, no two
+    /// have one name, and capacities are within their bounds.
+    pub fn make_a_cluster(list: &[Self], own: &Name) -> bool {
+        let names: BTreeSet<_> = list.iter().map(|member| &member.name).collect();
+        let have_capacity = list.iter().all(|it| (1..=CAPACITY_MAX).contains(&it.capacity));
+        have_capacity
+            && list.len() <= MEMBERS_MAX
+            && names.len() == list.len()
+            && names.contains(own)
+    }
+
     fn edge(&self) -> Edge {
         let percent = u16::try_from(self.capacity.saturating_mul(100)).ok();
         let capacity = percent.and_then(|percent| Capacity::of_percent(percent).ok());
@@ -142,8 +153,7 @@ impl Members {
     /// but this one were, which has just begun.
     ///
     /// # Panics
-    /// If it is not among them, two have one name, one has no capacity or more than [`CAPACITY_MAX`], or
-    /// they are more than [`MEMBERS_MAX`]: whoever reads settings refuses that.
+    /// If they do not make a cluster ([`Member::make_a_cluster`]): whoever reads settings refuses that.
     pub fn new(cluster: &Name, own: &Name, list: Vec<Member>, spill: Spill) -> Arc<Self> {
         let lasting = Lasting {
             marks: Mutex::default(),
@@ -168,7 +178,7 @@ impl Members {
         standing: impl Fn(&Name) -> Standing,
         lasting: Arc<Lasting>,
     ) -> Self {
-        assert!(list.len() <= MEMBERS_MAX, "a cluster has at most {MEMBERS_MAX} edges");
+        assert!(Member::make_a_cluster(&list, own), "these edges make no cluster with {own}");
         list.sort_by(|one, other| one.name.cmp(&other.name));
         let at = list.iter().position(|member| member.name == *own).expect("it is one of them");
         let standings: Vec<_> = list.iter().map(|member| standing(&member.name)).collect();
@@ -402,6 +412,23 @@ mod tests {
     /// Hashes of some keys.
     fn hashes() -> impl Iterator<Item = u64> {
         (0..200_u32).map(|number| hashing::key_hash(&number.to_be_bytes()))
+    }
+
+    #[test]
+    fn edges_make_a_cluster_if_this_one_is_among_them_and_each_is_there_once() {
+        let list = members().list.clone();
+        let (own, other) = (testing::name("b"), testing::name("c"));
+        assert!(Member::make_a_cluster(&list, &own) && !Member::make_a_cluster(&list, &other));
+        let twice = [&list[..], &list[..1]].concat();
+        assert!(!Member::make_a_cluster(&twice, &own));
+        for capacity in [0, CAPACITY_MAX + 1] {
+            let list = [list[1].clone(), Member { capacity, ..list[0].clone() }];
+            assert!(!Member::make_a_cluster(&list, &own));
+        }
+        let many = (0..MEMBERS_MAX)
+            .map(|number| Member { name: testing::name(&format!("e{number}")), ..list[0].clone() });
+        let many: Vec<_> = many.chain([list[1].clone()]).collect();
+        assert!(!Member::make_a_cluster(&many, &own) && Member::make_a_cluster(&many[1..], &own));
     }
 
     #[test]

@@ -213,6 +213,20 @@ fn what_is_in_demand_goes_past_an_owner_that_has_too_much_to_do() {
 }
 
 #[test]
+fn a_reload_says_who_belongs() {
+    let origin = telling();
+    let cluster = Cluster::start("belongs", &origin, 3, "");
+    let listed = format!(", \"eu-3={}\"", cluster.addresses[2]);
+    cluster.rewrite(0, |text| text.replace(&listed, ""));
+    cluster.edges[0].hang_up();
+    wait_for_ring(&cluster.edges[0], &["eu-1", "eu-2"]);
+    assert_eq!(cluster.edges[0].metric("nigh_cluster_members{state=\"up\"}"), 2);
+    cluster.rewrite(0, |text| text.replace("\"]\nlisten", &format!("\"{listed}]\nlisten")));
+    cluster.edges[0].hang_up();
+    wait_for_ring(&cluster.edges[0], &["eu-1", "eu-2", "eu-3"]);
+}
+
+#[test]
 fn another_process_in_an_edges_place_speaks_for_it() {
     let origin = telling();
     let mut cluster = Cluster::start("replaced", &origin, 2, "");
