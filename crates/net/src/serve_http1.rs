@@ -91,8 +91,6 @@ pub(crate) struct Sibling {
     pub(crate) purges: u64,
     /// It is of a cluster that has this one as its parent.
     pub(crate) is_child: bool,
-    /// It has passed by the owner, which has too much to do.
-    pub(crate) spilled: bool,
 }
 
 impl Client {

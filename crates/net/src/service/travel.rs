@@ -122,13 +122,13 @@ impl Service {
     /// The client of a request that a sibling sent on; `None` if it does not say whose it is, or asks for
     /// what siblings do not ask each other for.
     fn asker(&self, client: &Client, head: &Parts) -> Option<Client> {
-        let Mark { from, scheme, client: address, slice, purges, spilled } =
+        let Mark { from, scheme, client: address, slice, purges } =
             self.mark(client, head).filter(|_| reads(&head.method))?;
         self.counters.sibling_served();
         let address = SocketAddr::new(address, 0);
         let is_child = client.sibling.is_some_and(|sibling| sibling.is_child);
         let place = self.siblings()?.members().place(from).filter(|_| !is_child);
-        let sibling = Some(Sibling { place, slice, purges, is_child, spilled });
+        let sibling = Some(Sibling { place, slice, purges, is_child });
         Some(Client { address, scheme, sibling, ..*client })
     }
 
@@ -141,6 +141,7 @@ impl Service {
             let mut key = Vec::new();
             route.write_other_key(scheme, authority, path.as_str(), &mut key);
             self.store.remove(self.store.key(&key));
+            self.siblings()?.members().forgot(&key);
         }
         Some(())
     }
@@ -169,6 +170,9 @@ impl Service {
             let mut key = Vec::new();
             ask.route.write_other_key(ask.scheme, &ask.authority, path, &mut key);
             self.store.invalidate(self.store.key(&key), pilot);
+            if let Some(siblings) = self.siblings() {
+                siblings.members().forgot(&key);
+            }
             let Ok(uri) = Uri::try_from(path) else { continue };
             let told = [self.parent(), self.siblings()].into_iter().flatten();
             for edges in told.filter(|_| !ask.route.is_forward()) {
@@ -177,7 +181,7 @@ impl Service {
                 if let Ok(host) = HeaderValue::try_from(&*ask.authority) {
                     request.headers_mut().insert(header::HOST, host);
                 }
-                self.add_mark(&mut request, ask, &edges, false);
+                self.add_mark(&mut request, ask, &edges);
                 edges.forget(hash_of(&key, 0), &request).await;
             }
         }
@@ -204,8 +208,8 @@ impl Service {
         let held_by = match (members.owns(hash), asker) {
             (false, None) => return Road { owner: Some(siblings), held: None, parent, hash },
             (true, _) => members.former_owner(hash),
-            (false, Some(Sibling { spilled: true, .. })) => members.owner(hash),
-            (false, Some(_)) => None,
+            // The owner was passed by, or who asks sees another ring.
+            (false, Some(_)) => members.owner(hash),
         };
         // Who asks has looked at home.
         let held_by = held_by.filter(|at| asker.is_none_or(|sibling| sibling.place != Some(*at)));
@@ -232,7 +236,7 @@ impl Service {
             if passed_by > 0 {
                 self.counters.spilled();
             }
-            let request = self.request_to_edge(task, &siblings, passed_by > 0);
+            let request = self.request_to_edge(task, &siblings);
             let asking = siblings.ask((hash, passed_by), &request, interim.clone(), &self.counters);
             if let Some(fetched) = asking.await {
                 let kept = if is_hot { Kept::Copied } else { Kept::There };
@@ -248,7 +252,7 @@ impl Service {
             return Ok((fetched, Giver::Sibling(Kept::Here)));
         }
         if let Some(parent) = parent {
-            let request = self.request_to_edge(task, &parent, false);
+            let request = self.request_to_edge(task, &parent);
             let asking = parent.ask((hash, 0), &request, interim.clone(), &self.counters);
             if let Some(fetched) = asking.await {
                 self.counters.parent_answer();
@@ -270,7 +274,7 @@ impl Service {
         if task.manner == Manner::Alone || !is_plain {
             return None;
         }
-        let mut request = self.request_to_edge(task, siblings, false);
+        let mut request = self.request_to_edge(task, siblings);
         let only_if_cached = HeaderValue::from_static("only-if-cached");
         request.headers_mut().insert(header::CACHE_CONTROL, only_if_cached);
         self.counters.held_request();
@@ -283,31 +287,19 @@ impl Service {
     }
 
     /// The request as it goes to another edge: with the mark.
-    fn request_to_edge(
-        &self,
-        task: &Task,
-        siblings: &Siblings,
-        spilled: bool,
-    ) -> Request<RequestBody> {
+    fn request_to_edge(&self, task: &Task, siblings: &Siblings) -> Request<RequestBody> {
         let mut request = self.request(task, RequestBody::Empty, Beyond::Sibling);
-        self.add_mark(&mut request, &task.ask, siblings, spilled);
+        self.add_mark(&mut request, &task.ask, siblings);
         request
     }
 
-    fn add_mark(
-        &self,
-        request: &mut Request<RequestBody>,
-        ask: &Ask,
-        siblings: &Siblings,
-        spilled: bool,
-    ) {
+    fn add_mark(&self, request: &mut Request<RequestBody>, ask: &Ask, siblings: &Siblings) {
         let mark = Mark {
             from: siblings.members().own(),
             scheme: ask.scheme,
             client: ask.client.ip(),
             slice: self.store.slicing().map(|slicing| slicing.size.bytes()),
             purges: self.shared.trusted.reached(),
-            spilled,
         };
         let mark = HeaderValue::try_from(mark.to_string()).expect("it is visible ASCII");
         request.headers_mut().insert(hop::NAME, mark);
