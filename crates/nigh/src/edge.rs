@@ -183,9 +183,13 @@ impl Edge {
         clients.chain(admin).collect()
     }
 
-    /// The admin address, if there is one.
-    pub(crate) const fn admin(&self) -> Option<&admin::Bound> {
-        self.admin.as_ref()
+    /// Begins what an edge does beside answering clients, on the runtime that this is called in: it
+    /// forgets with its cluster, and answers at the admin address.
+    pub(crate) async fn begin(&self) -> anyhow::Result<()> {
+        forget::start(&self.running).await?;
+        self.serve_admin()?;
+        tokio::spawn(admin::watch(Arc::clone(&self.running)));
+        Ok(())
     }
 
     /// Answers at the admin address from now on, on the runtime that this is called in.
@@ -309,9 +313,7 @@ async fn live(
     for (mode, address) in edge.redirected(running.now().settings.forward.as_ref()) {
         info!("redirected clients on {mode}://{address}");
     }
-    forget::start(&running).await?;
-    edge.serve_admin()?;
-    tokio::spawn(admin::watch(Arc::clone(&running)));
+    edge.begin().await?;
     manager.ready(&lifecycle::status(&edge));
     let mut watchdog = Watchdog::new(manager);
     let reload = || {

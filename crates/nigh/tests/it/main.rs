@@ -20,6 +20,7 @@ mod collapsing;
 mod command;
 mod compression;
 mod conditions;
+mod demo;
 mod disk;
 mod draining;
 mod explaining;
