@@ -5,7 +5,7 @@
 #
 # nigh is built here with the feature `etcd`, which wants protoc.
 . "$(dirname "$0")/harness.bash"
-need curl etcd openssl protoc python3 cargo
+need curl etcd protoc python3 cargo
 
 # One build for all: the binary that other scripts judge need not have the feature.
 (cd "$here/../.." && cargo build --quiet --locked --package nigh --features etcd) >"$work/built" 2>&1 || {
@@ -62,22 +62,16 @@ started+=($!)
 until_true test -s "$work/origin.port" || give_up "the origin starts"
 origin=$(cat "$work/origin.port")
 
-certified() {
-    openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj "/CN=$1" \
-        -keyout "$work/$1.key" -out "$work/$1.csr" &&
-        printf 'subjectAltName=DNS:%s.eu.nigh.internal\nextendedKeyUsage=serverAuth,clientAuth\n' "$1" \
-            >"$work/$1.ext" &&
-        openssl x509 -req -in "$work/$1.csr" -CA "$work/ca.pem" -CAkey "$work/ca.key" \
-            -CAcreateserial -days 2 -extfile "$work/$1.ext" -out "$work/$1.pem"
-}
-{
-    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=eu \
-        -addext basicConstraints=critical,CA:TRUE -keyout "$work/ca.key" -out "$work/ca.pem" &&
-        certified eu-1 && certified eu-2 && certified eu-3
-} >"$work/openssl" 2>&1 || {
-    cat "$work/openssl"
-    give_up "openssl certifies the edges"
-}
+"$NIGH" cluster init --name eu --dir "$work/authority" >/dev/null || give_up "a cluster is made"
+"$NIGH" cluster serve --listen 127.0.0.1:0 --json --dir "$work/authority" >"$work/serving" &
+started+=($!)
+until_true test -s "$work/serving" || give_up "the authority answers"
+sed -n 's/.*"\(127\.0\.0\.1:[0-9]*\)".*/\1/p' "$work/serving" >"$work/authority/addresses"
+for edge in "${edges[@]}"; do
+    "$NIGH" cluster token --dir "$work/authority" |
+        "$NIGH" cluster join - --name "$edge" --dir "$work/$edge.joined" >/dev/null ||
+        give_up "$edge joins"
+done
 
 start_etcd() {
     local client=http://127.0.0.1:${ports[0]} peer=http://127.0.0.1:${ports[1]}
@@ -109,9 +103,7 @@ disk = { path = "$work/$name.disk", size = "64MiB" }
 [cluster.eu]
 edges = [${listed%, }]
 listen = "127.0.0.1:${ports[$2 + 1]}"
-ca = "$work/ca.pem"
-cert = "$work/$name.pem"
-key = "$work/$name.key"
+dir = "$work/$name.joined"
 control = "etcd://127.0.0.1:${ports[0]}"
 [[site]]
 host = "*"

@@ -29,6 +29,7 @@ use tracing::{debug, warn};
 use crate::{
     buffers,
     clients::Guest,
+    cluster::tls::Trust,
     forward_proxy::{self, Mode, Redirected},
     serve_http1::{self, Client, Ended, Sibling},
     serve_http2,
@@ -103,7 +104,7 @@ pub enum Door {
     /// What they would have spoken to whom they were going to.
     Redirected(Mode),
     /// HTTP/2 over TLS that both ends show certificates for: other edges of the cluster.
-    Siblings(TlsAcceptor),
+    Siblings(TlsAcceptor, Arc<Trust>),
 }
 
 impl std::fmt::Debug for Door {
@@ -112,7 +113,7 @@ impl std::fmt::Debug for Door {
             Self::Clear => "Clear",
             Self::Tls(_) => "Tls",
             Self::Redirected(_) => "Redirected",
-            Self::Siblings(_) => "Siblings",
+            Self::Siblings(..) => "Siblings",
         })
     }
 }
@@ -174,7 +175,7 @@ impl Drop for Entered {
 /// in the kernel's queue, and nothing spins.
 pub async fn accept(listener: TcpListener, door: Door, service: Rc<Service>, open: Open) {
     let cost = buffers::CONNECTION
-        + if matches!(door, Door::Tls(_) | Door::Siblings(_)) { buffers::TLS } else { 0 };
+        + if matches!(door, Door::Tls(_) | Door::Siblings(..)) { buffers::TLS } else { 0 };
     let mut told: Option<tokio::time::Instant> = None;
     loop {
         // Each listener may see the last place free at once: the limit is exceeded by their number at
@@ -216,7 +217,7 @@ pub async fn accept(listener: TcpListener, door: Door, service: Rc<Service>, ope
         };
         let clients = service.shared().clients.as_ref();
         // Siblings ask for many clients, each of which was held to its limits where it came in.
-        let clients = clients.filter(|_| !matches!(door, Door::Siblings(_)));
+        let clients = clients.filter(|_| !matches!(door, Door::Siblings(..)));
         let Ok(guest) = clients.map_or(Ok(None), |clients| clients.open(address.ip())) else {
             service.counters().connection_limited();
             continue;
@@ -321,7 +322,9 @@ async fn serve(
         Door::Redirected(mode) => {
             return forward_proxy::serve_redirected(stream, address, network, mode, service).await;
         }
-        Door::Siblings(tls) => return serve_sibling(stream, address, &tls, service).await,
+        Door::Siblings(tls, trust) => {
+            return serve_sibling(stream, address, &tls, &trust, service).await;
+        }
         Door::Clear => None,
         Door::Tls(tls) => Some(tls),
     };
@@ -367,23 +370,27 @@ async fn serve_sibling(
     stream: TcpStream,
     address: SocketAddr,
     tls: &TlsAcceptor,
+    trust: &Trust,
     service: &Rc<Service>,
 ) {
     let siblings = service.siblings();
     let shaken = shake_hands(tls, stream, service).await.and_then(Result::ok);
-    let known = shaken.filter(|stream| {
-        let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
-        let members = siblings.as_ref().map(|siblings| siblings.members());
-        members.zip(shown).is_some_and(|(members, shown)| members.believes(shown))
-            && stream.get_ref().1.alpn_protocol() == Some(b"h2")
+    let known = shaken.and_then(|stream| {
+        let tls = &stream.get_ref().1;
+        let identity = trust.peer(tls.peer_certificates()?).ok()?;
+        let is_one = siblings.as_ref().is_some_and(|them| them.members().believes(&identity));
+        (is_one && tls.alpn_protocol() == Some(b"h2")).then_some((stream, identity))
     });
-    let Some(stream) = known else {
+    let Some((stream, identity)) = known else {
         debug!(%address, "somebody who is no edge of the cluster wanted to come in as one");
         return service.counters().tls_failed();
     };
     let sibling = Some(Sibling::default());
     let client = Client { sibling, ..Client::new(address, Scheme::Https) };
-    serve_http2::serve(stream, client, Rc::clone(service)).await;
+    tokio::select! {
+        () = serve_http2::serve(stream, client, Rc::clone(service)) => {}
+        () = trust.lost(&identity) => debug!(%address, edge = %identity.name, "an edge is not believed any more"),
+    }
 }
 
 /// Waits for a TLS handshake: as long as for a head, and not once the draining has begun.

@@ -1,6 +1,8 @@
 //! An edge as a whole: its cores, from the first socket to the last answer.
 
 use std::{
+    collections::BTreeSet,
+    future::pending,
     io,
     net::SocketAddr,
     rc::Rc,
@@ -30,6 +32,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::{
     access_log::{Format, Writer},
     board::{Board, Core},
+    cluster::identity::JoinId,
     counters::Registry,
     disk::Disk,
     forward_proxy::{Forward, Mode, Proxy, Redirected},
@@ -100,7 +103,7 @@ impl Settings {
     fn identity(&self) -> Identity {
         let identity = Identity::new(self.nonce);
         match &self.cluster {
-            Some(cluster) => identity.named(&cluster.name),
+            Some(cluster) => identity.named(cluster.name.as_str()),
             None => identity,
         }
     }
@@ -452,10 +455,10 @@ impl Worker {
     }
 
     /// From here on, what others own is asked of these.
-    fn exchange_members(&self, service: &Service, terms: &Terms) {
+    fn exchange_members(&self, service: &Service, terms: &Terms, connections: Connections) {
         let cluster = self.settings.cluster.as_ref().zip(terms.members.as_ref());
         let Some((cluster, members)) = cluster else { return };
-        let before = service.siblings();
+        let before = service.siblings().filter(|_| connections == Connections::Kept);
         let siblings = Siblings::new(Arc::clone(members), &cluster.client, before.as_deref());
         service.exchange_siblings(siblings);
     }
@@ -476,7 +479,8 @@ impl Worker {
             self.disk.take(),
         );
         service.exchange_limits(terms.limits.clone());
-        self.exchange_members(&service, &terms);
+        self.exchange_members(&service, &terms, Connections::Kept);
+        let mut revoked = settings.cluster.as_ref().map(|cluster| cluster.trust.changes());
         let mut accepting = Vec::new();
         let asked = settings.listen.iter().map(|listen| match &listen.tls {
             Some(tls) => Door::Tls(TlsAcceptor::from(Arc::clone(tls))),
@@ -484,8 +488,9 @@ impl Worker {
         });
         let redirected = settings.forward.iter().flat_map(|proxy| proxy.redirected());
         let redirected = redirected.map(|one| Door::Redirected(one.mode));
-        let siblings = settings.cluster.iter();
-        let siblings = siblings.map(|it| Door::Siblings(TlsAcceptor::from(Arc::clone(&it.server))));
+        let siblings = settings.cluster.iter().map(|it| {
+            Door::Siblings(TlsAcceptor::from(Arc::clone(&it.server)), Arc::clone(&it.trust))
+        });
         let doors: Vec<Door> = asked.chain(redirected).chain(siblings).collect();
         for (place, socket) in self.sockets.drain(..) {
             let listener = TcpListener::from_std(socket).expect("the socket was made non-blocking");
@@ -519,9 +524,13 @@ impl Worker {
                         Sites::new(&terms.sites, Some(&before), forward.clone(), &self.board);
                     service.exchange_sites(sites);
                     service.exchange_limits(terms.limits.clone());
-                    self.exchange_members(&service, &terms);
+                    self.exchange_members(&service, &terms, Connections::Kept);
                     drop(before);
                     self.board.forget_sites();
+                }
+                () = changed(&mut revoked) => {
+                    let terms = Arc::clone(&self.terms.borrow());
+                    self.exchange_members(&service, &terms, Connections::Anew);
                 }
                 Some((scheme, stream)) = self.inward.recv() => {
                     let (service, open) = (Rc::clone(&service), self.open.clone());
@@ -538,5 +547,21 @@ impl Worker {
                 }
             }
         }
+    }
+}
+
+/// Whether connections to other edges go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Connections {
+    Kept,
+    /// Whoever is at their other ends is judged again: somebody was revoked.
+    Anew,
+}
+
+/// Waits until other edges are believed than before, if any are.
+async fn changed(revoked: &mut Option<watch::Receiver<BTreeSet<JoinId>>>) {
+    match revoked {
+        Some(revoked) => revoked.changed().await.expect("the settings hold on to the sender"),
+        None => pending().await,
     }
 }

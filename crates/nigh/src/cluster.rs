@@ -40,10 +40,10 @@ use crate::cli::{self, ClusterVerb, Place};
 
 /// The authority's key, and its certificate.
 const KEY: &str = "authority.key";
-const AUTHORITY: &str = "authority.pem";
+pub(crate) const AUTHORITY: &str = "authority.pem";
 
 /// An edge's key and certificates.
-const EDGE: &str = "edge.pem";
+pub(crate) const EDGE: &str = "edge.pem";
 
 /// Where to join and renew, one a line.
 const ADDRESSES: &str = "addresses";

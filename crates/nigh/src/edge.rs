@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use nigh_base::ByteSize;
 use nigh_cache::{
     key::Scheme,
@@ -19,6 +19,11 @@ use nigh_edge::site::{self, signed::Key};
 use nigh_net::{
     access_log::{Place, Writer},
     board::Board,
+    clock,
+    cluster::{
+        credentials::{Credentials, Shown},
+        tls::{Clock, Trust},
+    },
     counters::Registry,
     disk::{self, Disk},
     entropy,
@@ -39,12 +44,13 @@ use tracing::{error, info, warn};
 use crate::{
     admin::{self, Drain, Events, Recent, Token},
     cli,
+    cluster::{AUTHORITY, EDGE},
     control::{self, Control, Lines, Now},
     forget::{self, Forgetting},
     handover::{self, Given, Program, Successor},
     lifecycle::{self, End, Signals, Watchdog},
     privileges::Intended,
-    settings::{self, Cluster, Forward, PEM_MAX, SECRET_MAX, Secret, Settings, Site},
+    settings::{self, Cluster, Forward, PEM_MAX, SECRET_MAX, Secret, Settings, Site, read_text},
     systemd::Manager,
 };
 
@@ -64,6 +70,8 @@ pub(crate) struct Running {
     pub(crate) events: Events,
     pub(crate) recent: Recent,
     pub(crate) drain: Drain,
+    /// How the other edges of its cluster reach it, whom it believes and what it shows to them.
+    pub(crate) siblings: Option<siblings::Settings>,
     /// Set from when the edge lives, if its cluster forgets together.
     pub(crate) forgetting: OnceLock<Forgetting>,
 }
@@ -101,6 +109,7 @@ pub(crate) struct Opened {
     roots: Roots,
     presented: Option<Arc<Presented>>,
     forward: Option<Arc<Proxy>>,
+    siblings: Option<siblings::Settings>,
     token: Option<Token>,
 }
 
@@ -112,8 +121,8 @@ impl Opened {
         let snapshot = snapshot(&settings.sites, &mut roots)?;
         let presented = presented(settings)?;
         let forward = settings.forward.as_ref().map(Forward::proxy).transpose()?;
-        let cluster = settings.cluster.as_ref().map(cluster).transpose()?;
-        let parts = (presented.as_ref(), forward.clone(), cluster);
+        let siblings = settings.cluster.as_ref().map(cluster).transpose()?;
+        let parts = (presented.as_ref(), forward.clone(), siblings.clone());
         let server = server_settings(settings, snapshot, parts);
         let bound = Bound::new(server, &mut given.sockets)?;
         let admin = settings.node.admin.as_ref().map(|address| given.admin(address)).transpose()?;
@@ -123,7 +132,7 @@ impl Opened {
             proxy.has_admin_on(address.port());
         }
         let token = token(&settings.node)?;
-        Ok(Self { bound, admin, log, roots, presented, forward, token })
+        Ok(Self { bound, admin, log, roots, presented, forward, siblings, token })
     }
 }
 
@@ -137,7 +146,7 @@ impl Edge {
         given: Given,
     ) -> anyhow::Result<Self> {
         without_huge_pages();
-        let Opened { bound, admin, log, roots, presented, forward, token } = opened;
+        let Opened { bound, admin, log, roots, presented, forward, siblings, token } = opened;
         let store = Store::new(store_settings(&settings.cache));
         let disk = settings.cache.disk.as_ref();
         let (disk, writer) = handover::disk::take_over(given, disk, store.purges())?.unzip();
@@ -160,6 +169,7 @@ impl Edge {
             events: Events::default(),
             recent: Recent::default(),
             drain: Drain::default(),
+            siblings,
             forgetting: OnceLock::new(),
         };
         Ok(Self { running: Arc::new(running), server, log, disk: writer, admin })
@@ -517,14 +527,38 @@ pub(crate) fn certified(tls: &settings::Tls) -> anyhow::Result<Certified> {
 
 /// How this edge is reached by the others of its cluster, and shows itself to them.
 fn cluster(cluster: &Cluster) -> anyhow::Result<siblings::Settings> {
-    let named = |key: &str| format!("cluster.{}.{key}", cluster.name);
-    let authority = Pem::read(named("ca"), &cluster.authority)?.certificates()?;
-    let chain = Pem::read(named("cert"), &cluster.certificate)?.certificates()?;
-    let key = Pem::read_secret(named("key"), &cluster.key)?.private_key()?;
-    let trusted = siblings::trust(authority, chain, &key, &cluster.server_name());
-    let (server, client) = trusted.with_context(|| format!("cluster.{}", cluster.name))?;
+    let dir = format!("cluster.{}.dir", cluster.name);
+    let shown = credentials(cluster).context(dir.clone())?;
+    let (key, authority) = match &cluster.authority {
+        Some(path) => (format!("cluster.{}.ca", cluster.name), path.clone()),
+        None => (dir, cluster.dir.join(AUTHORITY)),
+    };
+    let [authority] = Pem::read(key.clone(), &authority)?
+        .certificates()?
+        .try_into()
+        .map_err(|_| anyhow::anyhow!("{key}: an authority has one certificate"))?;
+    let trust = Trust::new(cluster.name.clone(), authority, Clock::machine()).context(key)?;
     let (name, listen) = (cluster.own.clone(), cluster.listen);
-    Ok(siblings::Settings { name, listen, server, client })
+    Ok(siblings::Settings::new(name, listen, trust, Shown::new(&shown)))
+}
+
+/// What this edge shows to the others of its cluster.
+fn credentials(cluster: &Cluster) -> anyhow::Result<Credentials> {
+    let path = cluster.dir.join(EDGE);
+    let pem = read_text(&path, PEM_MAX).context("join with `nigh cluster join TOKEN`")?;
+    let shown = Credentials::from_pem(&pem).with_context(|| path.display().to_string())?;
+    let (of, edge) = (shown.cluster(), &shown.identity().name);
+    ensure!(
+        (of, edge) == (&cluster.name, &cluster.own),
+        "{} is for the edge {edge} of {of}, and this one is {} of {}",
+        path.display(),
+        cluster.own,
+        cluster.name
+    );
+    if !shown.identity().is_current(clock::now()) {
+        warn!("the certificate in {} has ended: no other edge believes this one", path.display());
+    }
+    Ok(shown)
 }
 
 /// The token that whoever asks at the admin address must show, if these settings name one.

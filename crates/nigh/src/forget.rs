@@ -55,8 +55,9 @@ pub(crate) async fn start(running: &Arc<Running>) -> anyhow::Result<()> {
     let (control, file) = opened?;
     // Without a disk that is in use the store is empty, and nothing is to be said of it.
     let disk = now.settings.cache.disk.as_ref().filter(|_| running.disk.is_some());
-    let progress = Progress::new(&cluster.name, disk.map(|disk| disk.path.as_path()));
-    let holder = Holder::new(&cluster.own, progress.read()).expect("names of edges are plain");
+    let progress = Progress::new(cluster.name.as_str(), disk.map(|disk| disk.path.as_path()));
+    let holder =
+        Holder::new(cluster.own.as_str(), progress.read()).expect("names of edges are plain");
     let trusted = Arc::clone(&running.shared.trusted);
     let follower = Follower::new(Arc::clone(running), Arc::clone(&control), holder, progress);
     let task = Mutex::new(Some(tokio::spawn(follower.run())));
@@ -74,7 +75,7 @@ async fn open(
             let file = Arc::new(Redb::open(path).await?);
             Ok((Arc::clone(&file) as Arc<dyn Control>, Some(file)))
         }
-        Kept::Etcd(members) => Ok((etcd(members, &cluster.name).await?, None)),
+        Kept::Etcd(members) => Ok((etcd(members, cluster.name.as_str()).await?, None)),
     }
 }
 

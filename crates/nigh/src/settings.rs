@@ -36,7 +36,7 @@ pub(crate) use difference::{Difference, waiting};
 pub(crate) use file::{FILE_MAX, Unusable, buffers, parse, read};
 pub(crate) use forward::Forward;
 pub(crate) use mistake::Mistake;
-pub(crate) use named::{PEM_MAX, SECRET_MAX, Secret};
+pub(crate) use named::{PEM_MAX, SECRET_MAX, Secret, read_text};
 pub(crate) use protection::SigningKeys;
 pub(crate) use shown::{name_of, shown};
 

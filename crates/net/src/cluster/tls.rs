@@ -23,7 +23,7 @@ use rustls::{
     time_provider::TimeProvider,
     version::TLS13,
 };
-use tokio::sync::watch;
+use tokio::{sync::watch, time::sleep};
 
 use super::{
     authority::Fingerprint,
@@ -133,6 +133,21 @@ impl Trust {
     /// Changes whenever connections that exist have to be judged again.
     pub fn changes(&self) -> watch::Receiver<BTreeSet<JoinId>> {
         self.revoked.subscribe()
+    }
+
+    /// Waits until who has shown this certificate is believed no more: it was revoked, or has ended.
+    pub async fn lost(&self, identity: &Identity) {
+        let mut changes = self.changes();
+        let ends = sleep(identity.ends.since(self.clock.now()));
+        tokio::pin!(ends);
+        // Judged after the subscription, so that no change falls between.
+        while self.judge(identity).is_ok() {
+            tokio::select! {
+                changed = changes.changed() => changed.expect("the sender is in here"),
+                // Its last second is good to its end (RFC 5280, section 4.1.2.5).
+                () = &mut ends => return,
+            }
+        }
     }
 
     /// Whether who has shown this certificate is believed now. It takes a lookup and no allocation, so

@@ -10,9 +10,10 @@ use rustls::ClientConfig;
 use tokio::sync::mpsc;
 use tracing::warn;
 
-use super::{Member, Members, server_name};
+use super::{Member, Members};
 use crate::{
     body::RequestBody,
+    cluster::name::Name,
     counters::Counters,
     origin::{self, Fetched, Origin, copy_if_idempotent},
 };
@@ -109,7 +110,7 @@ impl Siblings {
         let out = self.turns.borrow_mut().failed(at, self.members.clock.now());
         if let Some(out) = out {
             let edge = &self.members.list[at].name;
-            warn!(edge, secs = out.as_secs(), "an edge of the cluster fails: left out for a while");
+            warn!(%edge, secs = out.as_secs(), "an edge of the cluster fails: left out for a while");
         }
     }
 }
@@ -120,14 +121,14 @@ fn is_declined(fetched: &Fetched) -> bool {
 }
 
 /// How a sibling is reached: at an address, under another name.
-fn dial(member: &Member, cluster: &str) -> origin::Settings {
+fn dial(member: &Member, cluster: &Name) -> origin::Settings {
     origin::Settings {
         port: member.address.port(),
         keep_host: true,
         http2_prior_knowledge: true,
         connect_limit: CONNECT_LIMIT,
         first_byte_limit: FIRST_BYTE_LIMIT,
-        certified_as: Some(server_name(&member.name, cluster)),
+        certified_as: Some(member.name.within(cluster)),
         ping: Some(PING),
         ..origin::Settings::of(Scheme::Https, &member.address.ip().to_string())
     }

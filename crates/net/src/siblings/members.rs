@@ -7,14 +7,11 @@ use nigh_cluster::{
     hot::Marks,
 };
 use parking_lot::Mutex;
-use rustls::{
-    client::verify_server_name,
-    pki_types::{CertificateDer, ServerName},
-    server::ParsedCertificate,
-};
 
-use super::server_name;
-use crate::clock::Monotonic;
+use crate::{
+    clock::Monotonic,
+    cluster::{identity::Identity, name::Name},
+};
 
 /// Edges of one cluster: so many has [`nigh_edge::upstream::Upstream`].
 pub const MEMBERS_MAX: usize = nigh_edge::upstream::ORIGINS_MAX;
@@ -27,7 +24,7 @@ pub const CAPACITY_MAX: u32 = 100;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
     /// Its name.
-    pub name: String,
+    pub name: Name,
     /// Where its siblings come in.
     pub address: SocketAddr,
     /// Its share of the keys, beside the others'.
@@ -37,7 +34,7 @@ pub struct Member {
 /// The edges of a cluster and who of them owns what; shared by all cores, and never changed.
 #[derive(Debug)]
 pub struct Members {
-    pub(super) cluster: String,
+    pub(super) cluster: Name,
     /// By name.
     pub(super) list: Vec<Member>,
     pub(super) own: usize,
@@ -51,7 +48,7 @@ impl Member {
     fn edge(&self) -> Edge {
         let percent = u16::try_from(self.capacity.saturating_mul(100)).ok();
         let capacity = percent.and_then(|percent| Capacity::of_percent(percent).ok());
-        Edge { name: self.name.clone(), capacity: capacity.expect("1 to CAPACITY_MAX") }
+        Edge { name: self.name.to_string(), capacity: capacity.expect("1 to CAPACITY_MAX") }
     }
 }
 
@@ -61,13 +58,13 @@ impl Members {
     /// # Panics
     /// If it is not among them, two have one name, one has no capacity or more than [`CAPACITY_MAX`], or
     /// they are more than [`MEMBERS_MAX`]: whoever reads settings refuses that.
-    pub fn new(cluster: &str, own: &str, mut list: Vec<Member>) -> Arc<Self> {
+    pub fn new(cluster: &Name, own: &Name, mut list: Vec<Member>) -> Arc<Self> {
         assert!(list.len() <= MEMBERS_MAX, "a cluster has at most {MEMBERS_MAX} edges");
         list.sort_by(|one, other| one.name.cmp(&other.name));
-        let at = list.iter().position(|member| member.name == own).expect("it is one of them");
+        let at = list.iter().position(|member| member.name == *own).expect("it is one of them");
         let edges = Edges::new(list.iter().map(Member::edge).collect());
         let ring = Ring::new(edges.expect("names differ, and capacities have bounds"));
-        let (cluster, marks, clock) = (cluster.to_owned(), Mutex::default(), Monotonic::start());
+        let (cluster, marks, clock) = (cluster.clone(), Mutex::default(), Monotonic::start());
         Arc::new(Self { cluster, list, own: at, ring, marks, clock })
     }
 
@@ -78,21 +75,17 @@ impl Members {
 
     /// This edge's name.
     pub(crate) fn own(&self) -> &str {
-        &self.list[self.own].name
+        self.list[self.own].name.as_str()
     }
 
     /// Whether an edge of this name is one of them.
     pub(crate) fn has(&self, name: &str) -> bool {
-        self.list.iter().any(|member| member.name == name)
+        self.list.iter().any(|member| member.name.as_str() == name)
     }
 
-    /// Whether a certificate that the cluster's authority vouches for is that of one of them.
-    pub(crate) fn believes(&self, certificate: &CertificateDer<'_>) -> bool {
-        let Ok(parsed) = ParsedCertificate::try_from(certificate) else { return false };
-        self.list.iter().any(|member| {
-            let name = ServerName::try_from(server_name(&member.name, &self.cluster));
-            name.is_ok_and(|name| verify_server_name(&parsed, &name).is_ok())
-        })
+    /// Whether who has shown a certificate of the cluster's authority is one of them.
+    pub(crate) fn believes(&self, identity: &Identity) -> bool {
+        self.has(identity.name.as_str())
     }
 
     /// Marks that something of another edge's is asked for; whether it is in demand.
@@ -112,45 +105,34 @@ pub(crate) fn hash_of(key: &[u8], slice: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use rcgen::{CertificateParams, KeyPair};
-
     use super::*;
+    use crate::{clock, cluster::testing};
 
     fn members() -> Arc<Members> {
         let member = |name: &str, host: u8| Member {
-            name: name.to_owned(),
+            name: testing::name(name),
             address: ([127, 0, 0, host], 1).into(),
             capacity: 1,
         };
-        Members::new("eu", "b", vec![member("b", 1), member("a", 2)])
-    }
-
-    fn certificate(name: &str) -> CertificateDer<'static> {
-        let params = CertificateParams::new([name.to_owned()]).unwrap();
-        params.self_signed(&KeyPair::generate().unwrap()).unwrap().der().clone()
+        let list = vec![member("b", 1), member("a", 2)];
+        Members::new(&testing::name("eu"), &testing::name("b"), list)
     }
 
     #[test]
     fn edges_are_in_the_order_of_their_names_however_they_are_listed() {
         let members = members();
-        assert_eq!((members.own(), members.own, &*members.list[0].name), ("b", 1, "a"));
+        assert_eq!((members.own(), members.own, members.list[0].name.as_str()), ("b", 1, "a"));
         assert_eq!(members.order(b"key").count(), 2);
     }
 
     #[test]
-    fn a_certificate_is_an_edges_if_it_is_for_its_name_in_the_cluster() {
-        let members = members();
-        for (name, believed) in [
-            ("a.eu.nigh.internal", true),
-            ("b.eu.nigh.internal", true),
-            ("c.eu.nigh.internal", false),
-            ("a.us.nigh.internal", false),
-            ("a", false),
-            ("eu.nigh.internal", false),
-        ] {
-            assert_eq!(members.believes(&certificate(name)), believed, "{name}");
+    fn who_shows_a_certificate_is_believed_if_it_is_one_of_them() {
+        let (members, now) = (members(), clock::now());
+        let authority = testing::authority(now);
+        for (name, believed) in [("a", true), ("b", true), ("c", false)] {
+            let shown = testing::edge(&authority, name, now);
+            assert_eq!(members.believes(shown.identity()), believed, "{name}");
         }
-        assert!(!members.believes(&CertificateDer::from(vec![1, 2, 3])));
     }
 
     #[test]

@@ -10,17 +10,12 @@ use std::{
 };
 
 use http::uri::Authority;
-use nigh_net::siblings::{CAPACITY_MAX, MEMBERS_MAX, Member, Members, server_name};
-
-use super::{
-    Node, Secret,
-    document::Section,
-    file::{beside, secret},
+use nigh_net::{
+    cluster::name::Name,
+    siblings::{CAPACITY_MAX, MEMBERS_MAX, Member, Members},
 };
 
-/// Letters of the longest name of an edge or a cluster: a label of the domain name system (RFC 1035,
-/// section 2.3.4).
-const NAME_MAX: usize = 63;
+use super::{Node, document::Section, file::beside};
 
 /// Letters of the longest name of a cluster whose control state is in an etcd: `nigh/NAME/` is the prefix
 /// of its keys there, and has 64 bytes at most.
@@ -50,32 +45,27 @@ impl fmt::Display for Kept {
 /// The cluster that this edge is one of.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Cluster {
-    pub(crate) name: String,
+    pub(crate) name: Name,
     /// All of its edges, this one too.
     pub(crate) edges: Vec<Member>,
     /// By how much an edge may have more than its share of the load.
     pub(crate) spill_above: f64,
     /// Where the others come in.
     pub(crate) listen: SocketAddr,
-    /// Who vouches for all of them.
-    pub(crate) authority: PathBuf,
-    pub(crate) certificate: PathBuf,
-    pub(crate) key: Secret,
+    /// What `nigh cluster join` has made: this edge's key and certificates.
+    pub(crate) dir: PathBuf,
+    /// Who vouches for all of them, if that is said; otherwise who does in `dir`.
+    pub(crate) authority: Option<PathBuf>,
     /// Where control state is, through which all forget together; `None` where each forgets by itself.
     pub(crate) control: Option<Kept>,
     /// This edge among them.
-    pub(crate) own: String,
+    pub(crate) own: Name,
 }
 
 impl Cluster {
     /// The edges and who owns what.
     pub(crate) fn members(&self) -> Arc<Members> {
         Members::new(&self.name, &self.own, self.edges.clone())
-    }
-
-    /// What this edge's certificate has to be for.
-    pub(crate) fn server_name(&self) -> String {
-        server_name(&self.own, &self.name)
     }
 }
 
@@ -86,9 +76,6 @@ pub(super) fn read(root: &mut Section<'_>, node: &Node, folder: &Path) -> Option
     let mut own = None;
     let mut is_meant = false;
     for (name, section) in sections {
-        if let Err(why) = label(name) {
-            section.mistake("", format!("`{name}` is no name of a cluster: {why}"));
-        }
         let has_own = has_own(&section, &node.name);
         if has_own && is_meant {
             let message =
@@ -117,6 +104,10 @@ fn has_own(section: &Section<'_>, own: &str) -> bool {
 }
 
 fn cluster(mut section: Section<'_>, name: &str, node: &Node, folder: &Path) -> Option<Cluster> {
+    let named = name.parse::<Name>();
+    if let Err(why) = &named {
+        section.mistake("", format!("`{name}` is no name of a cluster: {why}"));
+    }
     let edges = section.list("edges", edge);
     if !section.has("edges") || edges.as_ref().is_some_and(Vec::is_empty) {
         let message = "a cluster has edges: write edges = [\"eu-1=192.0.2.11:8443\"]";
@@ -138,9 +129,8 @@ fn cluster(mut section: Section<'_>, name: &str, node: &Node, folder: &Path) -> 
     }
     let spill_above = section.float("spill_above", 1.0..=SPILL_MAX);
     let listen = section.parsed("listen", address);
+    let dir = section.parsed("dir", beside(folder));
     let authority = section.parsed("ca", beside(folder));
-    let certificate = section.parsed("cert", beside(folder));
-    let key = secret(&mut section, "key", folder);
     let control = section.parsed("control", |text| kept(text, name, folder));
     if edges.as_ref().is_some_and(|edges| edges.len() > 1) && matches!(control, Some(Kept::File(_)))
     {
@@ -149,25 +139,23 @@ fn cluster(mut section: Section<'_>, name: &str, node: &Node, folder: &Path) -> 
     }
     for (wanted, what) in [
         ("listen", "the address where the other edges come in"),
-        ("ca", "the file with the certificate of the cluster's authority"),
-        ("cert", "the file with this edge's certificate"),
-        ("key", "the file with its private key"),
+        ("dir", "the directory that `nigh cluster join` has made"),
     ] {
-        if !section.has(wanted) {
+        // Of other clusters less is known here.
+        if has_own(&section, &node.name) && !section.has(wanted) {
             section.mistake("", format!("[cluster.{name}] has no `{wanted}`: say {what}"));
         }
     }
     section.finish();
     Some(Cluster {
-        name: name.to_owned(),
+        name: named.ok()?,
         edges: edges?,
         spill_above: spill_above.unwrap_or(1.25),
         listen: listen?,
-        authority: authority?,
-        certificate: certificate?,
-        key: key?,
+        dir: dir?,
+        authority,
         control,
-        own: node.name.clone(),
+        own: node.name.parse().ok()?,
     })
 }
 
@@ -202,12 +190,12 @@ fn edge(text: &str) -> Result<Member, String> {
     let (name, rest) = text.split_once('=').ok_or_else(|| {
         format!("`{text}` is no edge: write its name and its address, eu-1=192.0.2.11:8443")
     })?;
-    label(name).map_err(|why| format!("`{name}` is no name of an edge: {why}"))?;
+    let name = name.parse().map_err(|why| format!("`{name}` is no name of an edge: {why}"))?;
     let (at, capacity) = match rest.split_once('*') {
         Some((at, capacity)) => (at, self::capacity(capacity)?),
         None => (rest, 1),
     };
-    Ok(Member { name: name.to_owned(), address: address(at)?, capacity })
+    Ok(Member { name, address: address(at)?, capacity })
 }
 
 fn capacity(text: &str) -> Result<u32, String> {
@@ -222,18 +210,4 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     address
         .filter(|address| address.port() != 0)
         .ok_or_else(|| format!("`{text}` is no address and port, such as 192.0.2.11:8443"))
-}
-
-/// Names stand in certificates.
-fn label(text: &str) -> Result<(), &'static str> {
-    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    let bytes = text.as_bytes();
-    let has_ends = bytes.first().zip(bytes.last());
-    let has_ends = has_ends.is_some_and(|(first, last)| is_plain(*first) && is_plain(*last));
-    let is_label = has_ends
-        && bytes.len() <= NAME_MAX
-        && bytes.iter().all(|&byte| is_plain(byte) || byte == b'-');
-    is_label
-        .then_some(())
-        .ok_or("it has 1 to 63 small letters, digits and hyphens, and no hyphen at its ends")
 }

@@ -140,12 +140,11 @@ fn shown_cluster(cluster: &Cluster) -> Value {
         "edges": cluster.edges.iter().map(edge).collect::<Vec<_>>(),
         "spill_above": cluster.spill_above,
         "listen": cluster.listen.to_string(),
-        "ca": path(&cluster.authority),
-        "cert": path(&cluster.certificate),
-        "key": shown_secret(&cluster.key),
+        "dir": path(&cluster.dir),
+        "ca": cluster.authority.as_deref().map(path),
         "control": cluster.control.as_ref().map(ToString::to_string),
     });
-    Value::Object(Map::from_iter([(cluster.name.clone(), shown)]))
+    Value::Object(Map::from_iter([(cluster.name.to_string(), shown)]))
 }
 
 /// One site.

@@ -191,7 +191,7 @@ fn flags_and_a_file_that_says_no_more_are_the_same_settings() {
 
 const CLUSTER: &str = "[cluster.eu]\n\
     edges = [\"eu-1=192.0.2.11:8443\", \"eu-2=[2001:db8::12]:8443*2\"]\n\
-    listen = \"192.0.2.11:8443\"\nca = \"ca.pem\"\ncert = \"node.pem\"\nkey = \"node.key\"\n";
+    listen = \"192.0.2.11:8443\"\ndir = \"eu\"\n";
 
 /// A file that ends with this, for the edge `eu-1`.
 fn of_cluster(text: &str) -> String {
@@ -200,14 +200,13 @@ fn of_cluster(text: &str) -> String {
 
 #[test]
 fn a_cluster_is_the_one_that_lists_this_edge() {
-    let other = CLUSTER.replace("cluster.eu", "cluster.us").replace("eu-1=", "us-1=");
+    let other = "[cluster.us]\nedges = [\"us-1=192.0.2.21:8443\"]\nca = \"us.pem\"\n";
     let cluster = parse(&of_cluster(&format!("{other}{CLUSTER}"))).unwrap().cluster.unwrap();
-    assert_eq!((&*cluster.name, &*cluster.own), ("eu", "eu-1"));
-    assert_eq!(cluster.server_name(), "eu-1.eu.nigh.internal");
-    let edges = cluster.edges.iter().map(|edge| (&*edge.name, edge.capacity));
+    assert_eq!((cluster.name.as_str(), cluster.own.as_str()), ("eu", "eu-1"));
+    let edges = cluster.edges.iter().map(|edge| (edge.name.as_str(), edge.capacity));
     assert_eq!(edges.collect::<Vec<_>>(), [("eu-1", 1), ("eu-2", 2)]);
     assert_eq!(cluster.edges[1].address, "[2001:db8::12]:8443".parse().unwrap());
-    assert_eq!(cluster.authority, Path::new("/etc/nigh/ca.pem"));
+    assert_eq!((&*cluster.dir, cluster.authority), (Path::new("/etc/nigh/eu"), None));
     assert!((cluster.spill_above - 1.25).abs() < f64::EPSILON);
 }
 
@@ -215,14 +214,18 @@ fn a_cluster_is_the_one_that_lists_this_edge() {
 fn what_is_wrong_with_a_cluster_is_told_where_it_stands() {
     for (from, to, said) in [
         ("eu-1=192", "192", "7:10: `192.0.2.11:8443` is no edge"),
-        ("eu-2=", "EU-2=", "7:34: `EU-2` is no name of an edge: it has 1 to 63 small letters"),
+        ("eu-2=", "EU-2=", "7:34: `EU-2` is no name of an edge: a name has 1 to 63 lower-case"),
         ("*2", "*two", "7:34: `*two` is no capacity"),
         ("eu-2=", "eu-1=", "7:34: the edge `eu-1` was named before"),
         ("[2001:db8::12]:8443*2", "192.0.2.11:8443", "7:34: another edge is at"),
-        ("192.0.2.11:8443\"\nca", "192.0.2.11\"\nca", "8:10: `192.0.2.11` is no address and port"),
+        (
+            "192.0.2.11:8443\"\ndir",
+            "192.0.2.11\"\ndir",
+            "8:10: `192.0.2.11` is no address and port",
+        ),
         ("eu-1=", "eu-9=", "no cluster has an edge called `eu-1`"),
-        ("ca = ", "chain = ", "[cluster.eu] has no `ca`"),
-        ("ca = ", "spill_above = 0.5\nca = ", "9:15: `spill_above` is a number without quotes"),
+        ("dir = ", "folder = ", "[cluster.eu] has no `dir`"),
+        ("dir = ", "spill_above = 0.5\ndir = ", "9:15: `spill_above` is a number without quotes"),
         ("[cluster.eu]", "[cluster]", "each `cluster` has a name: write [cluster.NAME]"),
         ("[cluster.eu]", "[cluster.E]", "`E` is no name of a cluster"),
     ] {

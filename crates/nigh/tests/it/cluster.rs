@@ -190,8 +190,8 @@ fn marked(path: &str, from: &str) -> http::Request<crate::support::h2::Content> 
 fn only_edges_of_the_cluster_come_in_as_such() {
     let origin = telling();
     let cluster = Cluster::start("strangers", &origin, 2, "");
-    let name = "eu-2.eu.nigh.internal";
-    let (own, other) = (cluster.authority.certify(name), Authority::new().certify(name));
+    let own = cluster.authority.certify("eu-2");
+    let other = Authority::of("eu").certify("eu-2");
     let got = cluster.ask_as(0, Some(&own), marked("/a", "eu-2")).unwrap();
     assert_eq!((got.status.as_u16(), &got.body[..]), (200, &b"/a"[..]));
     assert_eq!(got.fields["surrogate-key"], "all");
@@ -199,8 +199,8 @@ fn only_edges_of_the_cluster_come_in_as_such() {
     assert_eq!(seen.first("x-forwarded-for"), "203.0.113.9");
     assert!(!seen.has("nigh-hop"));
     let asked = origin.requests();
-    let elsewhere = cluster.authority.certify("eu-2.us.nigh.internal");
-    let unlisted = cluster.authority.certify("eu-9.eu.nigh.internal");
+    let elsewhere = Authority::of("us").certify("eu-2");
+    let unlisted = cluster.authority.certify("eu-9");
     for (shown, from) in [
         (None, "eu-2"),
         (Some(&other), "eu-2"),
@@ -220,7 +220,7 @@ fn only_edges_of_the_cluster_come_in_as_such() {
 fn a_request_from_another_edge_goes_to_no_third() {
     let origin = telling();
     let cluster = Cluster::start("one-hop", &origin, 3, "");
-    let own = cluster.authority.certify("eu-2.eu.nigh.internal");
+    let own = cluster.authority.certify("eu-2");
     let target = ordered(&cluster, &[1]);
     let before = cluster.metric("nigh_sibling_requests_total");
     let got = cluster.ask_as(0, Some(&own), marked(&target, "eu-2")).unwrap();
@@ -232,7 +232,7 @@ fn a_request_from_another_edge_goes_to_no_third() {
 fn an_edge_that_has_no_such_site_is_passed_by() {
     let origin = telling();
     let cluster = Cluster::start("sites", &origin, 2, "");
-    let own = cluster.authority.certify("eu-2.eu.nigh.internal");
+    let own = cluster.authority.certify("eu-2");
     let target = ordered(&cluster, &[1]);
     cluster.rewrite(1, |text| text.replace("host = \"*\"", "host = \"other.example\""));
     cluster.edges[1].hang_up();
@@ -346,7 +346,7 @@ fn rules_of_a_site_are_applied_once_and_by_whom_they_are_for() {
     let rule = "[[site.path]]\nmatch = \"/\"\nallow = \"127.0.0.0/8\"\nttl = \"1h\"\n\
         set_response_fields = \"X-Rule: set\"\nremove_response_fields = \"X-Gone\"\n";
     let cluster = Cluster::start("rules", &origin, 2, rule);
-    let own = cluster.authority.certify("eu-2.eu.nigh.internal");
+    let own = cluster.authority.certify("eu-2");
     // The client that the mark names would not be let in here: where it came in, it was.
     let got = cluster.ask_as(0, Some(&own), marked("/a", "eu-2")).unwrap();
     assert_eq!(got.status, 200);

@@ -13,7 +13,7 @@ use rustls::pki_types::CertificateDer;
 use tokio::{
     select,
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
-    time::{sleep, timeout},
+    time::timeout,
 };
 use tracing::debug;
 
@@ -236,13 +236,11 @@ impl Peers {
     async fn carry(&self, line: Line, side: Side) {
         let Line { connection, identity } = &line;
         let places = Arc::new(Semaphore::new(RECEIVED_OF_ONE));
-        let mut changes = self.trust.changes();
         // The certificate that a connection was made with may have been exchanged, and it ends with it
         // even so: the next connection is made with the new one.
-        let ends = sleep(identity.ends.since(self.trust.clock().now()));
-        tokio::pin!(ends);
-        // Judged after the subscription, so that no change falls between.
-        while self.trust.judge(identity).is_ok() {
+        let lost = self.trust.lost(identity);
+        tokio::pin!(lost);
+        loop {
             select! {
                 datagram = connection.read_datagram() => match datagram {
                     Ok(bytes) => self.take(identity, bytes, &places),
@@ -251,8 +249,7 @@ impl Peers {
                         break;
                     }
                 },
-                _ = changes.changed() => {}
-                () = &mut ends => break,
+                () = &mut lost => break,
             }
         }
         connection.close(NOT_BELIEVED, b"");

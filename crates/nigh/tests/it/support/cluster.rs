@@ -10,11 +10,13 @@ use std::{
 };
 
 use http::Request;
-use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, CertifiedKey, ExtendedKeyUsagePurpose,
-    IsCa, KeyPair,
+use nigh_net::{
+    clock,
+    cluster::{authority, credentials::Credentials, identity::JoinId},
+    entropy::OsSecrets,
 };
-use rustls::pki_types::PrivateKeyDer;
+use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 
 use super::{
     Directory, Edge, Origin, SettingsFile,
@@ -22,24 +24,26 @@ use super::{
 };
 
 /// Who vouches for the edges of a cluster.
-pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
+pub(crate) struct Authority(authority::Authority);
 
 impl Authority {
-    pub(crate) fn new() -> Self {
-        let mut params = CertificateParams::new([]).expect("no names");
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let key = KeyPair::generate().expect("a key");
-        Self(CertifiedIssuer::self_signed(params, key).expect("an authority"))
+    /// That of the cluster of this name.
+    pub(crate) fn of(cluster: &str) -> Self {
+        let cluster = cluster.parse().expect("a name");
+        let made = authority::Authority::create(cluster, clock::now(), &mut OsSecrets::new());
+        Self(made.expect("an authority"))
     }
 
-    /// A certificate for this name.
-    pub(crate) fn certify(&self, name: &str) -> CertifiedKey<KeyPair> {
-        let mut params = CertificateParams::new([name.to_owned()]).expect("a name");
-        let purposes = [ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-        params.extended_key_usages = purposes.into();
-        let signing_key = KeyPair::generate().expect("a key");
-        let cert = params.signed_by(&signing_key, &self.0).expect("a certificate");
-        CertifiedKey { cert, signing_key }
+    /// What an edge of this name has that has joined.
+    pub(crate) fn certify(&self, name: &str) -> Credentials {
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).expect("a key");
+        let request = CertificateParams::default().serialize_request(&key).expect("a request");
+        let (request, mut secrets) = (request.pem().expect("text"), OsSecrets::new());
+        let (name, join) = (name.parse().expect("a name"), JoinId::draw(&mut secrets));
+        let leaf = self.0.issue(&name, &request, join, clock::now(), &mut secrets);
+        let authority = self.0.certificate().clone();
+        let made = Credentials::new(self.0.cluster(), key, leaf.expect("a certificate"), authority);
+        made.expect("they belong together")
     }
 }
 
@@ -59,27 +63,26 @@ impl Cluster {
     pub(crate) fn start(name: &str, origin: &Origin, count: usize, lines: &str) -> Self {
         let addresses = addresses(count);
         let site = format!("[[site]]\nhost = \"*\"\norigin = \"{}\"\n{lines}", origin.url());
-        let authority = Authority::new();
+        let authority = Authority::of("eu");
         let directory = Directory::new(name);
-        fs::create_dir_all(&directory.0).expect("a temporary directory can be made");
-        let write = |name: &str, text: String| {
-            fs::write(directory.0.join(name), text).expect("a temporary file can be written");
-        };
-        write("ca.pem", authority.0.pem());
         let listed = addresses.iter().enumerate();
         let listed = listed.map(|(at, address)| format!("\"eu-{}={address}\"", at + 1));
         let listed = listed.collect::<Vec<_>>().join(", ");
         let folder = directory.argument();
         let file = |(at, address): (usize, &SocketAddr)| {
             let edge = format!("eu-{}", at + 1);
-            let made = authority.certify(&format!("{edge}.eu.nigh.internal"));
-            write(&format!("{edge}.pem"), made.cert.pem());
-            write(&format!("{edge}.key"), made.signing_key.serialize_pem());
+            let joined = directory.0.join(&edge);
+            fs::create_dir_all(&joined).expect("a temporary directory can be made");
+            let write = |name: &str, text: String| {
+                fs::write(joined.join(name), text).expect("a temporary file can be written");
+            };
+            write("authority.pem", authority.0.certificate_pem());
+            write("edge.pem", authority.certify(&edge).to_pem());
             SettingsFile::saying(&format!(
                 "[node]\nname = \"{edge}\"\nlisten = \"http://127.0.0.1:0\"\nworkers = 2\n\
                  admin = \"127.0.0.1:0\"\n[cache]\nslice = \"64KiB\"\nslice_above = \"256KiB\"\n\
-                 [cluster.eu]\nedges = [{listed}]\nlisten = \"{address}\"\nca = \"{folder}/ca.pem\"\n\
-                 cert = \"{folder}/{edge}.pem\"\nkey = \"{folder}/{edge}.key\"\n{site}"
+                 [cluster.eu]\nedges = [{listed}]\nlisten = \"{address}\"\n\
+                 dir = \"{folder}/{edge}\"\n{site}"
             ))
         };
         let files: Vec<_> = addresses.iter().enumerate().map(file).collect();
@@ -112,12 +115,14 @@ impl Cluster {
     pub(crate) fn ask_as(
         &self,
         edge: usize,
-        shown: Option<&CertifiedKey<KeyPair>>,
+        shown: Option<&Credentials>,
         request: Request<h2::Content>,
     ) -> Option<Got> {
         let config = h2::tls_showing(shown.map(|made| {
-            let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).expect("a key");
-            (vec![made.cert.der().clone()], key)
+            let pem = made.to_pem();
+            let chain = CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<_, _>>();
+            let key = PrivateKeyDer::from_pem_slice(pem.as_bytes());
+            (chain.expect("certificates"), key.expect("a key"))
         }));
         h2::ask_over(self.addresses[edge], Arc::new(config), request)
     }
