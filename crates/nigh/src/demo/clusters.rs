@@ -85,7 +85,7 @@ fn settings(edge: &Planned, all: &[Planned], folder: &Path, origin: SocketAddr) 
          [node]\nname = \"{name}\"\nlisten = \"http://{http}\"\nadmin = \"{admin}\"\nworkers = 1\n\
          [cache]\nmemory = \"64MiB\"\n\
          [cluster.{cluster}]\nedges = [{listed}]\nlisten = \"{siblings}\"\n\
-         ca = \"{dir}/authority.pem\"\ncert = \"{dir}/edge.pem\"\nkey = \"{dir}/edge.pem\"\n\
+         dir = \"{dir}\"\n\
          [[site]]\nhost = \"*\"\norigin = \"http://{origin}\"\n"
     )
 }

@@ -13,6 +13,7 @@ mod admin_access;
 mod asking;
 mod bodies;
 mod broken_origin;
+mod chaos;
 mod client_limits;
 mod cluster;
 mod cluster_trust;
