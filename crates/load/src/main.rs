@@ -22,8 +22,8 @@ use nigh_load::{Load, Object, Origin, Pace, Popular, Tally, Terms};
 const OBJECTS: u64 = 400;
 const BYTES_STEP: u32 = 1_000;
 
-/// Clients at once.
-const CONNECTIONS: usize = 8;
+/// Clients at once: enough that a rate is kept up while many wait for an edge that is far away.
+const CONNECTIONS: usize = 64;
 
 const USAGE: &str = "nigh-load origin ADDR:PORT, or nigh-load ask SECONDS RATE EDGE...";
 
