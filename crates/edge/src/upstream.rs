@@ -10,7 +10,7 @@ use std::time::Duration;
 use nigh_base::Time;
 
 /// Origins that one site may have: so many bits has [`Tried`].
-pub const ORIGINS_MAX: usize = 64;
+pub const ORIGINS_MAX: usize = 256;
 
 /// Failures in a row that put an origin out. One may be chance, and three cost little.
 pub const FAILURES_MAX: u32 = 3;
@@ -70,17 +70,18 @@ struct Member {
 
 /// Which origins a request was sent to already.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tried(u64);
+pub struct Tried([u64; ORIGINS_MAX / 64]);
 
 impl Tried {
     /// The same, and this one.
     #[must_use]
-    pub const fn and(self, origin: usize) -> Self {
-        Self(self.0 | 1 << origin)
+    pub const fn and(mut self, origin: usize) -> Self {
+        self.0[origin / 64] |= 1 << (origin % 64);
+        self
     }
 
     const fn has(self, origin: usize) -> bool {
-        self.0 >> origin & 1 == 1
+        self.0[origin / 64] >> (origin % 64) & 1 == 1
     }
 }
 

@@ -70,6 +70,12 @@ counters! {
     sibling_resumed: "nigh_sibling_resumed_total", "Responses of other edges that broke off and went on at the next one.";
     /// One that broke off for its client too.
     sibling_cut: "nigh_sibling_cut_total", "Responses of other edges that broke off and could not go on.";
+    /// A request for what another edge may hold.
+    held_request: "nigh_sibling_held_requests_total", "Requests to other edges for what they hold already, before the origin was asked.";
+    /// One of them that brought it.
+    held_answer: "nigh_sibling_held_answers_total", "Of these, requests that brought it, so that the origin was not asked.";
+    /// A request that passed by an owner which has too much to do.
+    spilled: "nigh_sibling_spilled_total", "Requests for what is in demand that passed by an edge with more than its share of the load.";
     /// A request of another edge.
     sibling_served: "nigh_sibling_served_total", "Requests of other edges of the cluster that came in here.";
     /// A copy of what another edge serves was kept.

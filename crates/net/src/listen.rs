@@ -33,7 +33,7 @@ use crate::{
     forward_proxy::{self, Mode, Redirected},
     serve_http1::{self, Client, Ended, Sibling},
     serve_http2,
-    service::Service,
+    service::{Service, Whose},
 };
 
 /// Connections that the kernel holds for us until they are accepted.
@@ -107,6 +107,15 @@ pub enum Door {
     Siblings(TlsAcceptor, Arc<Trust>),
 }
 
+impl Door {
+    pub(crate) const fn whose(&self) -> Whose {
+        match self {
+            Self::Clear | Self::Tls(_) | Self::Redirected(_) => Whose::Client,
+            Self::Siblings(..) => Whose::Sibling,
+        }
+    }
+}
+
 impl std::fmt::Debug for Door {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
@@ -146,25 +155,43 @@ fn assert_free_of(address: SocketAddr, only_v6: bool) -> io::Result<()> {
 
 /// Connections that are open, over all cores.
 #[derive(Clone, Debug, Default)]
-pub struct Open(Arc<AtomicUsize>);
+pub struct Open(Arc<Counted>);
+
+#[derive(Debug, Default)]
+struct Counted {
+    clients: AtomicUsize,
+    siblings: AtomicUsize,
+}
 
 impl Open {
     /// How many there are.
     pub fn count(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
+        self.clients() + self.0.siblings.load(Ordering::Relaxed)
     }
 
-    fn enter(&self) -> Entered {
-        self.0.fetch_add(1, Ordering::Relaxed);
-        Entered(self.clone())
+    /// Those of them that are clients', and no other edges'.
+    pub fn clients(&self) -> usize {
+        self.0.clients.load(Ordering::Relaxed)
+    }
+
+    fn of(&self, whose: Whose) -> &AtomicUsize {
+        match whose {
+            Whose::Client => &self.0.clients,
+            Whose::Sibling => &self.0.siblings,
+        }
+    }
+
+    fn enter(&self, whose: Whose) -> Entered {
+        self.of(whose).fetch_add(1, Ordering::Relaxed);
+        Entered(self.clone(), whose)
     }
 }
 
-struct Entered(Open);
+struct Entered(Open, Whose);
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        self.0.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.of(self.1).fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -217,13 +244,13 @@ pub async fn accept(listener: TcpListener, door: Door, service: Rc<Service>, ope
         };
         let clients = service.shared().clients.as_ref();
         // Siblings ask for many clients, each of which was held to its limits where it came in.
-        let clients = clients.filter(|_| !matches!(door, Door::Siblings(..)));
+        let clients = clients.filter(|_| door.whose() == Whose::Client);
         let Ok(guest) = clients.map_or(Ok(None), |clients| clients.open(address.ip())) else {
             service.counters().connection_limited();
             continue;
         };
         let Some(reserved) = service.reserve(cost) else { continue };
-        let entered = open.enter();
+        let entered = open.enter(door.whose());
         service.counters().accepted();
         service.has_found_room();
         if is_short(&service, &open) {
@@ -247,7 +274,7 @@ pub(crate) async fn serve_inward(
     open: Open,
 ) {
     let Some(_reserved) = service.reserve(buffers::CONNECTION) else { return };
-    let entered = open.enter();
+    let entered = open.enter(Whose::Client);
     let client = Client::new(INWARD, scheme);
     drop(serve_http1::serve(stream, client, service).await);
     drop(entered);
@@ -344,7 +371,7 @@ async fn serve(
         return;
     };
     let client = Client { network, ..Client::new(address, Scheme::Https) };
-    match shake_hands(&tls, stream, &service).await {
+    match shake_hands(&tls, stream, Whose::Client, &service).await {
         Some(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => {
             serve_http2::serve(stream, client, service).await;
         }
@@ -374,7 +401,7 @@ async fn serve_sibling(
     service: &Rc<Service>,
 ) {
     let siblings = service.siblings();
-    let shaken = shake_hands(tls, stream, service).await.and_then(Result::ok);
+    let shaken = shake_hands(tls, stream, Whose::Sibling, service).await.and_then(Result::ok);
     let known = shaken.and_then(|stream| {
         let tls = &stream.get_ref().1;
         let identity = trust.peer(tls.peer_certificates()?).ok()?;
@@ -397,9 +424,10 @@ async fn serve_sibling(
 async fn shake_hands(
     tls: &TlsAcceptor,
     stream: TcpStream,
+    whose: Whose,
     service: &Rc<Service>,
 ) -> Option<io::Result<TlsStream<TcpStream>>> {
-    let place = service.place();
+    let place = service.place(whose);
     let mut shaking = pin!(tokio::time::timeout(service.limits().head_time, tls.accept(stream)));
     poll_fn(|cx| match shaking.as_mut().poll(cx) {
         Poll::Pending if place.is_over(cx) => Poll::Ready(None),

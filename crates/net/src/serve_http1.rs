@@ -51,7 +51,7 @@ use crate::{
     flow::Flow,
     forward_proxy::{Proof, Proving},
     http1::{self, Refusal, write},
-    service::{Phase, Place, Service},
+    service::{Phase, Place, Service, Whose},
 };
 
 /// Bytes that a connection's buffers keep while it waits; larger ones are given back.
@@ -83,10 +83,14 @@ pub(crate) struct Client {
 /// What another edge says of a request besides whose it is.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Sibling {
+    /// Its place among the members, as they were seen when it asked.
+    pub(crate) place: usize,
     /// It brings together slices of so many bytes itself.
     pub(crate) slice: Option<u64>,
     /// The purge up to which it has forgotten.
     pub(crate) purges: u64,
+    /// It has passed by the owner, which has too much to do.
+    pub(crate) spilled: bool,
 }
 
 impl Client {
@@ -157,7 +161,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     fn new(stream: S, client: Client, service: Rc<Service>) -> Self {
-        let place = service.place();
+        let place = service.place(Whose::Client);
         let flow = service.flow(&client);
         let grown = service.reserve(0).expect("nothing fits always");
         Self {

@@ -26,7 +26,7 @@ use self::{
 use crate::{
     buffers,
     serve_http1::{Buffers, Client},
-    service::{Phase, Service},
+    service::{Phase, Service, Whose},
 };
 
 /// Bytes of a stream, and of a connection, that a client may send ahead of what is read.
@@ -70,7 +70,7 @@ where
         .max_send_buffer_size(SEND_BUFFER);
     // One that there is no room for is closed: nothing was promised to it.
     let Some(_reserved) = service.reserve(buffers::HTTP2) else { return };
-    let place = service.place();
+    let place = service.place(client.sibling.map_or(Whose::Client, |_| Whose::Sibling));
     let flow = service.flow(&client);
     // What nigh itself makes slow is not held against the client.
     let least = if flow.pace.is_some() { 0 } else { flow.least };

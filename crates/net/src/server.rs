@@ -38,7 +38,7 @@ use crate::{
     forward_proxy::{Forward, Mode, Proxy, Redirected},
     inherited::Inherited,
     listen::{self, Door, Open},
-    service::{Limits, Phase, Service, Shared},
+    service::{Limits, Phase, Service, Shared, Whose},
     siblings::{self, Members, Siblings},
     sites::{Sites, Snapshot},
     trusted::Trusted,
@@ -58,6 +58,9 @@ const INWARD_BUFFER: usize = 64 * 1024;
 
 /// How often the end of the last connection is looked for.
 const DRAIN_LOOK: Duration = Duration::from_millis(20);
+
+/// How long requests of other edges may take at the end of this one. They go on at another edge.
+const SIBLINGS_LIMIT: Duration = Duration::from_secs(2);
 
 /// By which another process finds the sockets again that siblings come in through.
 const SIBLINGS: &str = "cluster";
@@ -88,8 +91,8 @@ pub struct Settings {
     pub terms: Terms,
     /// What takes requests for other hosts, if anything does.
     pub forward: Option<Arc<Proxy>>,
-    /// The cluster that this edge is one of, if it is.
-    pub cluster: Option<siblings::Settings>,
+    /// The cluster that this edge is one of, if it is, and how it stands at first.
+    pub cluster: Option<(siblings::Settings, Arc<Members>)>,
     /// Whether what is stored may be served.
     pub trusted: Arc<Trusted>,
     /// Tells this edge from every other in CDN-Loop.
@@ -103,7 +106,7 @@ impl Settings {
     fn identity(&self) -> Identity {
         let identity = Identity::new(self.nonce);
         match &self.cluster {
-            Some(cluster) => identity.named(cluster.name.as_str()),
+            Some((cluster, _)) => identity.named(cluster.name.as_str()),
             None => identity,
         }
     }
@@ -116,14 +119,13 @@ pub struct Terms {
     pub sites: Snapshot,
     /// What one client may take.
     pub limits: Limits,
-    /// The edges of the cluster, where [`Settings::cluster`] says that there is one.
-    pub members: Option<Arc<Members>>,
 }
 
 /// What can be told to a running edge, from any thread.
 #[derive(Clone, Debug)]
 pub struct Handle {
     terms: watch::Sender<Arc<Terms>>,
+    members: watch::Sender<Option<Arc<Members>>>,
     inward: Arc<[mpsc::Sender<(Scheme, DuplexStream)>]>,
     turn: Arc<AtomicUsize>,
 }
@@ -132,6 +134,16 @@ impl Handle {
     /// From now on, requests are these sites', on these terms; what is on its way ends as it began.
     pub fn exchange(&self, terms: Terms) {
         self.terms.send_replace(Arc::new(terms));
+    }
+
+    /// From now on, others are asked as this view of the cluster says.
+    pub fn exchange_members(&self, members: Arc<Members>) {
+        self.members.send_replace(Some(members));
+    }
+
+    /// The edges of the cluster as they are seen now; `None` without one.
+    pub fn members(&self) -> Option<Arc<Members>> {
+        self.members.borrow().clone()
     }
 
     /// A connection to the edge from inside, to one core after the other: what a client that speaks
@@ -254,7 +266,7 @@ impl Bound {
             let sockets = inherited.take_named(name, one.address);
             listening.push(Listening::new(name, kind, one.address, sockets, workers)?);
         }
-        if let Some(cluster) = &settings.cluster {
+        if let Some((cluster, _)) = &settings.cluster {
             let address = cluster.listen;
             let sockets = inherited.take_named(SIBLINGS, address);
             listening.push(Listening::new(SIBLINGS, Kind::Siblings, address, sockets, workers)?);
@@ -287,6 +299,8 @@ impl Bound {
         }
         let (phase, phases) = watch::channel(Phase::Serving);
         let (terms_out, terms) = watch::channel(Arc::new(settings.terms.clone()));
+        let seen = settings.cluster.as_ref().map(|(_, members)| Arc::clone(members));
+        let (members_out, members) = watch::channel(seen);
         let (public, inner) = listening.split_at(settings.listen.len());
         let with_scheme = settings.listen.iter().zip(public);
         let addresses = with_scheme.map(|(one, held)| (one.scheme(), held.address)).collect();
@@ -316,6 +330,7 @@ impl Bound {
                 disk: disk.cloned(),
                 sweeps: number == 0,
                 terms: terms.clone(),
+                members: members.clone(),
                 inward: inward_in,
                 board: board.core(),
                 beat,
@@ -324,7 +339,8 @@ impl Bound {
             let thread = std::thread::Builder::new().name(format!("edge-{number}"));
             threads.push(thread.spawn(move || runtime.block_on(worker.run()))?);
         }
-        let handle = Handle { terms: terms_out, inward: inward.into(), turn: Arc::default() };
+        let (inward, turn) = (inward.into(), Arc::default());
+        let handle = Handle { terms: terms_out, members: members_out, inward, turn };
         let (sockets, open) = (copies, open.clone());
         Ok(Server { addresses, redirected, sockets, phase, handle, threads, beats, open })
     }
@@ -384,9 +400,10 @@ impl Server {
         self.handle.clone()
     }
 
-    /// Stops accepting; idle connections end, and requests in flight are the last of theirs.
+    /// Stops accepting clients; idle connections end, and requests in flight are the last of theirs. Other
+    /// edges of the cluster are answered until [`Server::end`].
     pub fn begin_drain(&mut self) {
-        self.phase.send_replace(Phase::Ending);
+        self.phase.send_replace(Phase::Draining);
         self.sockets.clear();
     }
 
@@ -412,20 +429,39 @@ impl Server {
         self.open.count() == 0
     }
 
-    /// Stops accepting, lets every request in flight end, and waits for it; says how many
-    /// connections were left when `limit` had passed.
-    pub fn drain(mut self, limit: Duration) -> usize {
+    /// Stops accepting clients, lets every request of theirs that is in flight end, and waits for it; says
+    /// how many connections were left when `limit` had passed.
+    pub fn drain(&mut self, limit: Duration) -> usize {
         self.begin_drain();
-        let deadline = Instant::now() + limit;
-        while self.open.count() > 0 && Instant::now() < deadline {
-            std::thread::sleep(DRAIN_LOOK);
-        }
-        let left = self.open.count();
+        self.wait_while(Open::clients, limit)
+    }
+
+    /// Ends it: other edges' requests in flight have a moment, and whatever is left is cut.
+    pub fn end(self) {
+        self.phase.send_replace(Phase::Ending);
+        self.wait_while(|open| open.count() - open.clients(), SIBLINGS_LIMIT);
         drop(self.phase);
         for thread in self.threads {
             drop(thread.join());
         }
-        left
+    }
+
+    /// Ends it at once, as the death of its process would: every connection is cut.
+    pub fn cut(self) {
+        drop(self.sockets);
+        drop(self.phase);
+        for thread in self.threads {
+            drop(thread.join());
+        }
+    }
+
+    /// Waits until there are none of these connections any more; says how many are left.
+    fn wait_while(&self, count: impl Fn(&Open) -> usize, limit: Duration) -> usize {
+        let deadline = Instant::now() + limit;
+        while count(&self.open) > 0 && Instant::now() < deadline {
+            std::thread::sleep(DRAIN_LOOK);
+        }
+        count(&self.open)
     }
 }
 
@@ -442,6 +478,7 @@ struct Worker {
     /// Whether it is the one who holds the memory against purge rules.
     sweeps: bool,
     terms: watch::Receiver<Arc<Terms>>,
+    members: watch::Receiver<Option<Arc<Members>>>,
     inward: mpsc::Receiver<(Scheme, DuplexStream)>,
     board: Core,
     beat: Arc<AtomicU64>,
@@ -455,11 +492,13 @@ impl Worker {
     }
 
     /// From here on, what others own is asked of these.
-    fn exchange_members(&self, service: &Service, terms: &Terms, connections: Connections) {
-        let cluster = self.settings.cluster.as_ref().zip(terms.members.as_ref());
-        let Some((cluster, members)) = cluster else { return };
+    fn exchange_members(&mut self, service: &Service, connections: Connections) {
+        let members = self.members.borrow_and_update().clone();
+        let Some(((cluster, _), members)) = self.settings.cluster.as_ref().zip(members) else {
+            return;
+        };
         let before = service.siblings().filter(|_| connections == Connections::Kept);
-        let siblings = Siblings::new(Arc::clone(members), &cluster.client, before.as_deref());
+        let siblings = Siblings::new(members, &cluster.client, before.as_deref());
         service.exchange_siblings(siblings);
     }
 
@@ -479,8 +518,8 @@ impl Worker {
             self.disk.take(),
         );
         service.exchange_limits(terms.limits.clone());
-        self.exchange_members(&service, &terms, Connections::Kept);
-        let mut revoked = settings.cluster.as_ref().map(|cluster| cluster.trust.changes());
+        self.exchange_members(&service, Connections::Kept);
+        let mut revoked = settings.cluster.as_ref().map(|(cluster, _)| cluster.trust.changes());
         let mut accepting = Vec::new();
         let asked = settings.listen.iter().map(|listen| match &listen.tls {
             Some(tls) => Door::Tls(TlsAcceptor::from(Arc::clone(tls))),
@@ -488,19 +527,20 @@ impl Worker {
         });
         let redirected = settings.forward.iter().flat_map(|proxy| proxy.redirected());
         let redirected = redirected.map(|one| Door::Redirected(one.mode));
-        let siblings = settings.cluster.iter().map(|it| {
+        let siblings = settings.cluster.iter().map(|(it, _)| {
             Door::Siblings(TlsAcceptor::from(Arc::clone(&it.server)), Arc::clone(&it.trust))
         });
         let doors: Vec<Door> = asked.chain(redirected).chain(siblings).collect();
         for (place, socket) in self.sockets.drain(..) {
             let listener = TcpListener::from_std(socket).expect("the socket was made non-blocking");
+            let whose = doors[place].whose();
             let accept = listen::accept(
                 listener,
                 doors[place].clone(),
                 Rc::clone(&service),
                 self.open.clone(),
             );
-            accepting.push(tokio::task::spawn_local(accept));
+            accepting.push((whose, tokio::task::spawn_local(accept)));
         }
         let mut flush = tokio::time::interval(BEAT);
         let (mut sweeps, mut sweep) = (tokio::time::interval(SWEEP), Sweep::default());
@@ -524,21 +564,29 @@ impl Worker {
                         Sites::new(&terms.sites, Some(&before), forward.clone(), &self.board);
                     service.exchange_sites(sites);
                     service.exchange_limits(terms.limits.clone());
-                    self.exchange_members(&service, &terms, Connections::Kept);
                     drop(before);
                     self.board.forget_sites();
                 }
+                Ok(()) = self.members.changed() => {
+                    self.exchange_members(&service, Connections::Kept);
+                }
                 () = changed(&mut revoked) => {
-                    let terms = Arc::clone(&self.terms.borrow());
-                    self.exchange_members(&service, &terms, Connections::Anew);
+                    self.exchange_members(&service, Connections::Anew);
                 }
                 Some((scheme, stream)) = self.inward.recv() => {
                     let (service, open) = (Rc::clone(&service), self.open.clone());
                     tokio::task::spawn_local(listen::serve_inward(stream, scheme, service, open));
                 }
                 changed = self.phases.changed() => {
-                    accepting.drain(..).for_each(|task| task.abort());
-                    service.enter(*self.phases.borrow_and_update());
+                    let phase = *self.phases.borrow_and_update();
+                    accepting.retain(|(whose, task)| {
+                        let goes_on = phase == Phase::Draining && *whose == Whose::Sibling;
+                        if !goes_on {
+                            task.abort();
+                        }
+                        goes_on
+                    });
+                    service.enter(phase);
                     // The server lets go of its end when every connection is gone, or late.
                     if changed.is_err() {
                         service.flush_log();

@@ -70,7 +70,7 @@ use crate::{
     flow::Flow,
     http1,
     serve_http1::{Client, Sibling},
-    siblings::Siblings,
+    siblings::{Siblings, UnderWay},
     sites::{Route, Sites},
     trusted::Trusted,
 };
@@ -138,8 +138,30 @@ pub enum Phase {
     /// Another process serves in its place: a connection may ask once more, and the answer says that
     /// it is the last. To close an idle one could cut off a request that is on its way.
     Leaving,
+    /// As when it ends; but other edges of the cluster are answered still, so that what lies here is
+    /// handed on.
+    Draining,
     /// Idle connections end, busy ones after their answer.
     Ending,
+}
+
+impl Phase {
+    /// What a connection makes of it.
+    const fn of(self, whose: Whose) -> Self {
+        match (self, whose) {
+            (Self::Draining, Whose::Client) => Self::Ending,
+            (Self::Draining, Whose::Sibling) => Self::Serving,
+            (phase, _) => phase,
+        }
+    }
+}
+
+/// Who is at the other end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Whose {
+    Client,
+    /// Another edge of the cluster.
+    Sibling,
 }
 
 /// A request in its own right, for when it must outlive the connection's buffer.
@@ -367,6 +389,11 @@ impl Service {
         *self.sites.borrow_mut() = sites;
     }
 
+    /// A request is under way until what is returned goes: that is an edge's load in its cluster.
+    pub(crate) fn begin(&self) -> Option<UnderWay> {
+        self.siblings.borrow().as_ref().map(|siblings| siblings.members().begin())
+    }
+
     /// The other edges of the cluster as they are now, if there are any.
     pub(crate) fn siblings(&self) -> Option<Rc<Siblings>> {
         self.siblings.borrow().clone()
@@ -414,8 +441,8 @@ impl Service {
     }
 
     /// A place where a connection can be found by [`Self::enter`] and [`Self::make_room`].
-    pub(crate) fn place(self: &Rc<Self>) -> Place {
-        Place::new(Rc::clone(self))
+    pub(crate) fn place(self: &Rc<Self>, whose: Whose) -> Place {
+        Place::new(Rc::clone(self), whose)
     }
 
     /// Ends some of the connections that have waited longest for their clients, because others need

@@ -9,8 +9,11 @@ use std::{net::SocketAddr, sync::Arc};
 
 use rustls::{ClientConfig, ServerConfig};
 
-pub use self::members::{CAPACITY_MAX, MEMBERS_MAX, Member, Members};
-pub(crate) use self::{ask::Siblings, members::hash_of};
+pub use self::members::{CAPACITY_MAX, MEMBERS_MAX, Member, Members, Standing};
+pub(crate) use self::{
+    ask::Siblings,
+    members::{UnderWay, hash_of},
+};
 use crate::cluster::{
     credentials::Shown,
     name::Name,

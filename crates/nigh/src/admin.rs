@@ -5,6 +5,7 @@
 //! ```
 
 mod body;
+mod cluster;
 mod config;
 mod drain;
 mod events;

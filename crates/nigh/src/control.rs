@@ -16,17 +16,18 @@ use nigh_edge::site;
 use nigh_net::{
     access_log::Reopener,
     server::{Handle, Terms},
-    siblings::Members,
+    siblings::Member,
     tls::{Certified, Presented},
 };
 use sha2::{Digest, Sha256};
+use tokio::sync::watch;
 use tracing::{error, info, warn};
 
 use crate::{
     admin::Token,
     edge::{self, Roots},
     persist,
-    settings::{self, Cluster, Difference, Mistake, Settings, Site, Unusable},
+    settings::{self, Difference, Mistake, Settings, Site, Unusable},
 };
 
 /// Settings as they are in effect.
@@ -61,6 +62,8 @@ pub(crate) struct Lines {
     /// The certificate, where anybody listens for https.
     pub(crate) presented: Option<Arc<Presented>>,
     pub(crate) log: Option<Reopener>,
+    /// Who belongs to the cluster, where this edge is one of any.
+    pub(crate) belongs: Option<watch::Sender<Vec<Member>>>,
 }
 
 /// The settings of a running edge.
@@ -141,15 +144,9 @@ impl Control {
         Arc::clone(&self.now.read().expect(HELD))
     }
 
-    /// The edges of the cluster as this one knows them, if it is one of any.
-    pub(crate) fn members(&self) -> Option<Arc<Members>> {
-        self.members_in(&self.now().settings)
-    }
-
-    /// The edges that these settings make known to one that was started with others.
-    fn members_in(&self, settings: &Settings) -> Option<Arc<Members>> {
-        let cluster = settings.takes_members(&self.started).or(self.started.cluster.as_ref());
-        cluster.map(Cluster::members)
+    /// Who belongs to the cluster: what is sent here is followed at once. `None` without one.
+    pub(crate) const fn belongs(&self) -> Option<&watch::Sender<Vec<Member>>> {
+        self.lines.belongs.as_ref()
     }
 
     /// What whoever asks at the admin address must show.
@@ -224,8 +221,7 @@ impl Control {
     fn prepare(&self, settings: Settings, roots: &mut Roots) -> Result<Prepared, Refused> {
         let mut prepare = || {
             let sites = edge::snapshot(&settings.sites, roots)?;
-            let members = self.members_in(&settings);
-            let terms = Terms { sites, limits: edge::limits(&settings.limits), members };
+            let terms = Terms { sites, limits: edge::limits(&settings.limits) };
             let certified = settings.tls.as_ref().map(edge::certified).transpose()?;
             let token = edge::token(&settings.node)?;
             anyhow::Ok((terms, certified, token.map(Arc::new)))
@@ -237,6 +233,10 @@ impl Control {
     fn put_in_effect(&self, prepared: Prepared, said: Said) -> Applied {
         let Prepared { settings, terms, certified, token } = prepared;
         self.lines.server.exchange(terms);
+        if let Some((cluster, belongs)) = settings.takes_members(&self.started).zip(self.belongs())
+        {
+            belongs.send_replace(cluster.edges.clone());
+        }
         let certificate = match (&self.lines.presented, certified) {
             (Some(presented), Some(certified)) => presented.exchange(certified),
             _ => false,

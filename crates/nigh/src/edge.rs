@@ -39,6 +39,7 @@ use nigh_net::{
     upstream::Member,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::sync::watch;
 use tracing::{error, info, warn};
 
 use crate::{
@@ -47,6 +48,7 @@ use crate::{
     cluster::{AUTHORITY, EDGE},
     control::{self, Control, Lines, Now},
     forget::{self, Forgetting},
+    gossip::{self, Gossip},
     handover::{self, Given, Program, Successor},
     lifecycle::{self, End, Signals, Watchdog},
     privileges::Intended,
@@ -74,6 +76,8 @@ pub(crate) struct Running {
     pub(crate) siblings: Option<siblings::Settings>,
     /// Set from when the edge lives, if its cluster forgets together.
     pub(crate) forgetting: OnceLock<Forgetting>,
+    /// Set from when the edge lives, if it is one of a cluster.
+    pub(crate) gossip: OnceLock<Gossip>,
 }
 
 impl Running {
@@ -153,8 +157,13 @@ impl Edge {
         let (registry, open, board) = (Registry::default(), Open::default(), Board::default());
         let shared = bound.shared().clone();
         let server = bound.start(&store, &registry, log.as_ref(), &open, disk.as_ref(), &board)?;
-        let lines =
-            Lines { server: server.handle(), presented, log: log.as_ref().map(Writer::reopener) };
+        let cluster = settings.cluster.as_ref();
+        let lines = Lines {
+            server: server.handle(),
+            presented,
+            log: log.as_ref().map(Writer::reopener),
+            belongs: cluster.map(|cluster| watch::Sender::new(cluster.edges.clone())),
+        };
         let running = Running {
             store,
             registry,
@@ -171,6 +180,7 @@ impl Edge {
             drain: Drain::default(),
             siblings,
             forgetting: OnceLock::new(),
+            gossip: OnceLock::new(),
         };
         Ok(Self { running: Arc::new(running), server, log, disk: writer, admin })
     }
@@ -194,8 +204,9 @@ impl Edge {
     }
 
     /// Begins what an edge does beside answering clients, on the runtime that this is called in: it
-    /// forgets with its cluster, and answers at the admin address.
+    /// gossips, forgets with its cluster, and answers at the admin address.
     pub(crate) async fn begin(&self) -> anyhow::Result<()> {
+        gossip::start(&self.running).await?;
         forget::start(&self.running).await?;
         self.serve_admin()?;
         tokio::spawn(admin::watch(Arc::clone(&self.running)));
@@ -244,16 +255,26 @@ impl Edge {
         self.disk.take()
     }
 
-    /// Ends it when every request in flight has ended, or after `limit`.
-    pub(crate) fn drain(self, limit: Duration) -> usize {
-        let left = self.server.drain(limit);
+    /// Waits until every request of a client that is in flight has ended, or `limit` has passed; says how
+    /// many connections are left.
+    pub(crate) fn drain(&mut self, limit: Duration) -> usize {
+        self.server.drain(limit)
+    }
+
+    /// Ends it at once: every connection is cut, and nobody is told.
+    pub(crate) fn cut(self) {
+        self.server.cut();
+    }
+
+    /// Ends it.
+    pub(crate) fn end(self) {
+        self.server.end();
         if let Some(log) = self.log {
             log.finish();
         }
         if let Some(disk) = self.disk {
             disk.finish();
         }
-        left
     }
 }
 
@@ -343,11 +364,13 @@ async fn finish(mut edge: Edge, manager: &Manager) -> anyhow::Result<()> {
     manager.stopping();
     edge.resume_admin();
     let running = Arc::clone(&edge.running);
-    edge.server.begin_drain();
     running.drain.begin(&running.events);
+    if let Some(gossip) = running.gossip.get() {
+        gossip.drain().await;
+    }
+    edge.server.begin_drain();
     let limit = running.now().settings.limits.drain_time;
-    tokio::task::spawn_blocking(move || drained(edge, limit)).await?;
-    Ok(())
+    drained(edge, limit).await
 }
 
 /// Lets whoever takes this edge's place begin, and what is in flight end.
@@ -362,6 +385,10 @@ async fn make_room(
     // From here on the new process says how far this edge has come.
     if let Some(forgetting) = edge.running.forgetting.get() {
         forgetting.stop().await;
+    }
+    // And speaks for it: nobody is to hear that it has left.
+    if let Some(gossip) = edge.running.gossip.get() {
+        gossip.stop().await;
     }
     let writer = edge.leave();
     let letting_go = tokio::task::spawn_blocking(move || {
@@ -381,16 +408,22 @@ async fn make_room(
     info!(open = edge.running.open.count(), "the new process serves");
     let limit = edge.running.now().settings.limits.drain_time;
     lifecycle::linger(&edge, &mut signals, limit).await;
-    tokio::task::spawn_blocking(move || drained(edge, limit)).await?;
+    drained(edge, limit).await?;
     went.context("the new process has ended: nobody serves")
 }
 
-fn drained(edge: Edge, limit: Duration) {
-    info!(open = edge.running.open.count(), "draining");
-    let left = edge.drain(limit);
+/// Waits for clients, then says to the other edges that this one is gone, and ends it.
+async fn drained(mut edge: Edge, limit: Duration) -> anyhow::Result<()> {
+    info!(open = edge.running.open.clients(), "draining");
+    let draining = move || (edge.drain(limit), edge);
+    let (left, edge) = tokio::task::spawn_blocking(draining).await?;
     if left > 0 {
         warn!(connections = left, "the drain time is over: cut what was left");
     }
+    if let Some(gossip) = edge.running.gossip.get() {
+        gossip.leave().await;
+    }
+    Ok(tokio::task::spawn_blocking(move || edge.end()).await?)
 }
 
 fn reload(running: &Running) {
@@ -622,13 +655,9 @@ fn server_settings(
     server::Settings {
         listen: listen.collect(),
         workers: node.workers.map_or_else(cores, usize::from),
-        terms: Terms {
-            sites,
-            limits: limits(&settings.limits),
-            members: settings.cluster.as_ref().map(Cluster::members),
-        },
+        terms: Terms { sites, limits: limits(&settings.limits) },
         forward,
-        cluster,
+        cluster: cluster.zip(settings.cluster.as_ref().map(Cluster::members)),
         trusted: trusted(settings),
         nonce: nonce(),
         log_format: node.access_log.as_ref().map(|_| node.log_format),

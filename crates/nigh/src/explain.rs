@@ -26,6 +26,9 @@ fn in_words(answer: &Value) -> String {
     let edges: Vec<String> = answer["edges"].as_array().into_iter().flatten().map(text).collect();
     if !edges.is_empty() {
         out += &format!("edges    {}: the owner first\n", edges.join(", "));
+        if let Some(count) = answer["passed_by"].as_u64().filter(|count| *count > 0) {
+            out += &format!("spills   in demand, it passes by the first {count}: too much to do\n");
+        }
     }
     let variants = answer["variants"].as_array().map_or(&[][..], Vec::as_slice);
     if variants.is_empty() {

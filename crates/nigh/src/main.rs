@@ -10,6 +10,7 @@ mod demo;
 mod edge;
 mod explain;
 mod forget;
+mod gossip;
 mod handover;
 mod lifecycle;
 mod locate;

@@ -52,6 +52,7 @@ fn in_words(status: &Value) -> String {
         let (requests, tunnels) = (&forward["requests"], &forward["tunnels"]);
         let _ = writeln!(out, "forward   {requests} requests, {hits} hits; {tunnels} tunnels");
     }
+    out += &cluster(&status["cluster"]);
     let waiting: Vec<&str> = status["waiting_for_restart"]
         .as_array()
         .into_iter()
@@ -60,6 +61,21 @@ fn in_words(status: &Value) -> String {
         .collect();
     if !waiting.is_empty() {
         let _ = writeln!(out, "restart   for {}", waiting.join(", "));
+    }
+    out
+}
+
+fn cluster(cluster: &Value) -> String {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let mut out = String::new();
+    if let Some(name) = cluster["name"].as_str() {
+        let _ = writeln!(out, "cluster   {name}: {} changes of the ring", cluster["ring_changes"]);
+    }
+    for edge in cluster["edges"].as_array().into_iter().flatten() {
+        let own = if edge["own"] == true { " (this one)" } else { "" };
+        let off = if edge["on_ring"] == true { "" } else { ", not on the ring" };
+        let (name, state, load) = (text(&edge["name"]), text(&edge["state"]), &edge["load"]);
+        let _ = writeln!(out, "  edge    {name}{own} {state}{off}, load {load}");
     }
     out
 }
@@ -147,6 +163,9 @@ mod tests {
             "sites": [{ "hosts": ["a", "b"], "requests": 9, "hits": 3, "origins": [
                 { "url": "http://o", "up": false, "workers": 4, "workers_up": 1 }] }],
             "forward": { "requests": 4, "hits": 1, "bytes": 9, "tunnels": 2 },
+            "cluster": { "name": "eu", "ring_changes": 3, "edges": [
+                { "name": "eu-1", "own": true, "state": "up", "on_ring": true, "load": 7 },
+                { "name": "eu-2", "own": false, "state": "down", "on_ring": false, "load": 0 }] },
             "waiting_for_restart": ["cache.memory"],
         });
         assert_eq!(
@@ -161,6 +180,9 @@ mod tests {
              site      a b: 9 requests, 33.3 % hits\n\
              \x20 origin  http://o DOWN (1 of 4 workers see it up)\n\
              forward   4 requests, 25.0 % hits; 2 tunnels\n\
+             cluster   eu: 3 changes of the ring\n\
+             \x20 edge    eu-1 (this one) up, load 7\n\
+             \x20 edge    eu-2 down, not on the ring, load 0\n\
              restart   for cache.memory\n"
         );
     }

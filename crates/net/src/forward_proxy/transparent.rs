@@ -19,7 +19,7 @@ use tracing::debug;
 use super::{Destination, Forward, TunnelAsked, Tunnelling};
 use crate::{
     serve_http1::{self, Client, Ended},
-    service::Service,
+    service::{Service, Whose},
 };
 
 /// An address at which redirected clients come in.
@@ -98,7 +98,7 @@ pub(crate) async fn serve(
 
 /// The first byte that a client sends, in time; it stays unread.
 async fn first_byte(stream: &TcpStream, service: &Rc<Service>) -> Option<u8> {
-    let place = service.place();
+    let place = service.place(Whose::Client);
     let limit = service.limits().head_time;
     let mut peeking = pin!(tokio::time::timeout(limit, async {
         let mut byte = [0];

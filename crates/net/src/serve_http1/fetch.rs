@@ -99,6 +99,7 @@ where
         mut answering: Pin<&mut impl Future<Output = Answer>>,
         meanwhile: Meanwhile<'_>,
     ) -> io::Result<bool> {
+        let _under_way = self.service.begin();
         self.flush().await?;
         let Asked { mut framed, mut interim, logged, route, since } = asked;
         let service = Rc::clone(&self.service);

@@ -222,7 +222,7 @@ impl LookAhead<'_> {
     ) -> Step {
         let mut turns = self.turns.borrow_mut();
         let is_last = turns.back().is_some_and(|turn| !turn.is_persistent());
-        if is_last || turns.len() >= AHEAD || self.service.phase() == Phase::Ending {
+        if is_last || turns.len() >= AHEAD || self.service.phase() >= Phase::Draining {
             return Step::Stop;
         }
         let mut scratch = http1::Scratch::new();

@@ -248,7 +248,9 @@ impl Answering {
         }
         if content > LONG || has_body {
             let (streams, service) = (Rc::clone(streams), Rc::clone(service));
+            let under_way = service.begin();
             tokio::task::spawn_local(async move {
+                let _under_way = under_way;
                 let limit = service.limits().write_time;
                 let sending = send_watched(&mut to, answer, &streams, limit).await;
                 drop(open);
@@ -381,6 +383,7 @@ struct Fetching {
 impl Fetching {
     async fn run(self, mut to: SendResponse<Piece>, open: Open) {
         let Self { ask, work, body, service, streams, started } = self;
+        let _under_way = service.begin();
         // What a client has asked for is logged and counted where it came in.
         let is_clients = ask.sibling.is_none();
         let logged = (is_clients && service.is_logging()).then(|| Rc::clone(&ask));

@@ -35,7 +35,7 @@ use super::{
     resume::Resumable,
     slice_fit::Fit,
     slice_source::{Count, Poured},
-    travel::{Giver, Road},
+    travel::{Giver, Kept, Road},
 };
 use crate::{body::RequestBody, buffers, clock, origin::Fetched};
 
@@ -312,7 +312,7 @@ impl Service {
     async fn fly(self: Rc<Self>, mut pilot: Pilot, task: Task, body: RequestBody) {
         let slice = task.slice.map_or(0, |slice| slice.start / slice.len());
         let road = self.road(&task.ask, task.manner, slice);
-        let is_own = matches!(road, Road::Origin);
+        let is_own = !matches!(road, Road::Owner(..));
         let may_be_made_of_another = is_own
             && task.manner == Manner::Shared
             && task.validate.is_none()
@@ -408,7 +408,7 @@ impl Service {
         let coder = match giver {
             Giver::Origin => self.coder(ask, status, &mut fields, fetched.length()),
             // It is as its owner keeps it.
-            Giver::Sibling { .. } => None,
+            Giver::Sibling(_) => None,
         };
         let directives = rule.directives(status, &fields);
         let terms = Terms::new(requested, received, status, &fields, &directives);
@@ -461,7 +461,7 @@ impl Service {
             from_store: false,
             passing: giver.is_passing() || giver.is_sibling() && manner == Manner::Alone,
         };
-        if giver.is_sibling() && !head.passing && head.stored.is_ok() {
+        if giver == Giver::Sibling(Kept::Copied) && !head.passing && head.stored.is_ok() {
             self.counters.sibling_copy();
         }
         let (complete, count) = match fit {
@@ -488,7 +488,7 @@ impl Service {
         }
         let source = match giver {
             Giver::Origin => Source::Origin(fetched),
-            Giver::Sibling { .. } => {
+            Giver::Sibling(_) => {
                 let head = (head.status, &head.fields);
                 Source::Sibling(Resumable::new(self, ask, fetched, head))
             }

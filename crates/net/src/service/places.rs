@@ -7,7 +7,7 @@ use std::{
     task::{Context, Waker},
 };
 
-use super::{Phase, Service};
+use super::{Phase, Service, Whose};
 
 /// Connections that make room at once: an eighth of those that wait, so that a burst of newcomers does
 /// not cost every idle client its connection; but one at least, and so many at most.
@@ -138,18 +138,23 @@ impl Places {
 pub(crate) struct Place {
     service: Rc<Service>,
     at: usize,
+    whose: Whose,
 }
 
 impl Place {
-    pub(super) fn new(service: Rc<Service>) -> Self {
+    pub(super) fn new(service: Rc<Service>, whose: Whose) -> Self {
         let at = service.places.borrow_mut().take();
-        Self { service, at }
+        Self { service, at, whose }
+    }
+
+    fn phase(&self) -> Phase {
+        self.service.phase().of(self.whose)
     }
 
     /// Waits for the client, until [`Self::go_on`]; says whether the connection is to end instead. If
     /// not, whoever asks is woken when that changes.
     pub(crate) fn is_over(&self, cx: &Context<'_>) -> bool {
-        self.wait(cx) || self.service.phase() >= Phase::Ending
+        self.wait(cx) || self.phase() >= Phase::Ending
     }
 
     /// The same, and true only if it is to make room for others.
@@ -167,7 +172,7 @@ impl Place {
 
     /// Whether this phase has come; if not, whoever asks is woken at the next.
     pub(crate) fn has_come(&self, phase: Phase, cx: &Context<'_>) -> bool {
-        if self.service.phase() >= phase {
+        if self.phase() >= phase {
             return true;
         }
         self.service.places.borrow_mut().listen(self.at, cx);

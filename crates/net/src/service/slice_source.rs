@@ -139,7 +139,7 @@ impl Service {
                 Belongs::No => {
                     match giver {
                         Giver::Origin => self.disown(&ask, &master, &sliced).await,
-                        Giver::Sibling { .. } => {
+                        Giver::Sibling(_) => {
                             self.store.outdate_slices(self.store.key(master.key()), &sliced);
                         }
                     }

@@ -34,6 +34,8 @@ const COPY_SECS: u32 = 10;
 pub(super) enum Road {
     /// To the origin: it is this edge's to ask it.
     Origin,
+    /// To the origin likewise; but first to the edge in this place, which may hold it.
+    Held(Rc<Siblings>, usize),
     /// To the edge that owns what has this hash.
     Owner(Rc<Siblings>, u64),
 }
@@ -43,28 +45,39 @@ pub(super) enum Road {
 pub(super) enum Giver {
     /// The origin: it is kept as its rules say.
     Origin,
-    /// Another edge, which keeps it.
-    Sibling {
-        /// It is in demand here, so that a copy is worth its room.
-        is_hot: bool,
-    },
+    /// Another edge.
+    Sibling(Kept),
+}
+
+/// What becomes of what another edge gave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kept {
+    /// It is for those alone who wait for it: the other one keeps it.
+    There,
+    /// It is in demand here, so that a copy is worth its room for a short while.
+    Copied,
+    /// It is this edge's to keep, as if the origin had given it.
+    Here,
 }
 
 impl Giver {
     /// Whether the response came as a client of another edge would get it: what rules do to responses as
     /// they arrive is done.
     pub(super) const fn is_sibling(self) -> bool {
-        matches!(self, Self::Sibling { .. })
+        matches!(self, Self::Sibling(_))
     }
 
     /// Whether what came is for those alone who wait for it.
     pub(super) fn is_passing(self) -> bool {
-        self == Self::Sibling { is_hot: false }
+        self == Self::Sibling(Kept::There)
     }
 
     /// The terms of what is kept nevertheless.
     pub(super) fn terms(self, terms: Terms, now: Wall) -> Terms {
-        if self.is_sibling() { terms.copied(now, COPY_SECS) } else { terms }
+        match self {
+            Self::Sibling(Kept::There | Kept::Copied) => terms.copied(now, COPY_SECS),
+            Self::Sibling(Kept::Here) | Self::Origin => terms,
+        }
     }
 }
 
@@ -75,33 +88,40 @@ impl Service {
         let siblings = self.siblings().filter(|_| reads(&head.method))?;
         let mut marks = head.headers.get_all(hop::NAME).iter();
         let mark = marks.next().and_then(|mark| Mark::parse(mark.as_bytes()))?;
-        if marks.next().is_some() || !siblings.members().has(mark.from) {
-            return None;
-        }
+        let place = siblings.members().place(mark.from).filter(|_| marks.next().is_none())?;
         self.counters.sibling_served();
-        let Mark { scheme, client: address, slice, purges, .. } = mark;
+        let Mark { scheme, client: address, slice, purges, spilled, .. } = mark;
         let address = SocketAddr::new(address, 0);
-        Some(Client { address, scheme, sibling: Some(Sibling { slice, purges }), ..client })
+        let sibling = Some(Sibling { place, slice, purges, spilled });
+        Some(Client { address, scheme, sibling, ..client })
     }
 
     /// Where a request goes. To another edge go those for what may be kept, once: a request that came from
-    /// one goes to the origin.
+    /// one goes to the origin, at most by way of what yet another one holds.
     pub(super) fn road(&self, ask: &Ask, manner: Manner, slice: u64) -> Road {
         let Some(siblings) = self.siblings() else { return Road::Origin };
         let reads = reads(&ask.method) && !ask.has_content;
         let is_one_clients =
             manner == Manner::Tunnel || ask.fields.contains_key(header::AUTHORIZATION);
-        let travels = ask.sibling.is_none()
-            && reads
+        let may_be_kept = reads
             && !is_one_clients
             && !ask.route.is_forward()
             && !ask.route.rule().bypass
             && !self.store.refusal(self.store.key(&ask.key)).is_some_and(|why| why.is_lasting());
-        let hash = hash_of(&ask.key, slice);
-        match travels && !siblings.owns(hash) {
-            true => Road::Owner(siblings, hash),
-            false => Road::Origin,
+        if !may_be_kept {
+            return Road::Origin;
         }
+        let hash = hash_of(&ask.key, slice);
+        let members = siblings.members();
+        let held_by = match (members.owns(hash), ask.sibling) {
+            (false, None) => return Road::Owner(siblings, hash),
+            (true, _) => members.former_owner(hash),
+            (false, Some(Sibling { spilled: true, .. })) => members.owner(hash),
+            (false, Some(_)) => None,
+        };
+        // Who asks has looked at home.
+        let held_by = held_by.filter(|at| ask.sibling.is_none_or(|sibling| sibling.place != *at));
+        held_by.map_or(Road::Origin, |at| Road::Held(siblings, at))
     }
 
     /// Sends a task's request where `road` leads, and in the end to the origin.
@@ -115,13 +135,32 @@ impl Service {
         road: Road,
         interim: Option<mpsc::Sender<Interim>>,
     ) -> Result<(Fetched, Giver), Failure> {
-        if let Road::Owner(siblings, hash) = road {
-            let request = self.request_to_sibling(task, &siblings);
-            let is_hot = siblings.members().is_hot(hash) && task.manner != Manner::Alone;
-            let asking = siblings.ask(hash, &request, interim.clone(), &self.counters);
-            if let Some(fetched) = asking.await {
-                return Ok((fetched, Giver::Sibling { is_hot }));
+        let held = match road {
+            Road::Origin => None,
+            Road::Held(siblings, at) => Some((siblings, at)),
+            Road::Owner(siblings, hash) => {
+                let members = siblings.members();
+                let is_hot = members.is_hot(hash) && task.manner != Manner::Alone;
+                let passed_by = if is_hot { members.passed_by(hash) } else { 0 };
+                if passed_by > 0 {
+                    self.counters.spilled();
+                }
+                let request = self.request_to_sibling(task, &siblings, passed_by > 0);
+                let asking =
+                    siblings.ask(hash, passed_by, &request, interim.clone(), &self.counters);
+                if let Some(fetched) = asking.await {
+                    let kept = if is_hot { Kept::Copied } else { Kept::There };
+                    return Ok((fetched, Giver::Sibling(kept)));
+                }
+                // The one that has room is this edge itself.
+                let owner = members.owner(hash).filter(|_| passed_by > 0);
+                owner.map(|owner| (siblings, owner))
             }
+        };
+        if let Some((siblings, at)) = held
+            && let Some(fetched) = self.ask_for_held(task, &siblings, at).await
+        {
+            return Ok((fetched, Giver::Sibling(Kept::Here)));
         }
         self.counters.origin_request();
         let sent =
@@ -129,8 +168,34 @@ impl Service {
         sent.map(|fetched| (fetched, Giver::Origin))
     }
 
+    /// What the edge in this place holds of what a task asks for; `None` if it is to be asked for elsewhere.
+    async fn ask_for_held(&self, task: &Task, siblings: &Siblings, at: usize) -> Option<Fetched> {
+        let fields = &task.ask.fields;
+        // Who says more of what it wants is answered by the origin.
+        let is_plain =
+            !fields.contains_key(header::CACHE_CONTROL) && !fields.contains_key(header::PRAGMA);
+        if task.manner == Manner::Alone || !is_plain {
+            return None;
+        }
+        let mut request = self.request_to_sibling(task, siblings, false);
+        let only_if_cached = HeaderValue::from_static("only-if-cached");
+        request.headers_mut().insert(header::CACHE_CONTROL, only_if_cached);
+        self.counters.held_request();
+        let held = siblings.ask_for_held(at, request).await;
+        siblings.members().asked_for_held(held.is_some());
+        if held.is_some() {
+            self.counters.held_answer();
+        }
+        held
+    }
+
     /// The request as it goes to another edge: with the mark.
-    fn request_to_sibling(&self, task: &Task, siblings: &Siblings) -> Request<RequestBody> {
+    fn request_to_sibling(
+        &self,
+        task: &Task,
+        siblings: &Siblings,
+        spilled: bool,
+    ) -> Request<RequestBody> {
         let mut request = self.request(task, RequestBody::Empty, Beyond::Sibling);
         let ask = &task.ask;
         let mark = Mark {
@@ -139,6 +204,7 @@ impl Service {
             client: ask.client.ip(),
             slice: self.store.slicing().map(|slicing| slicing.size.bytes()),
             purges: self.shared.trusted.reached(),
+            spilled,
         };
         let mark = HeaderValue::try_from(mark.to_string()).expect("it is visible ASCII");
         request.headers_mut().insert(hop::NAME, mark);

@@ -4,10 +4,9 @@ use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
 
 use http::Request;
 use nigh_cache::{flight::Interim, key::Scheme};
-use nigh_cluster::hashing::Placement;
 use nigh_edge::{hop, upstream::Upstream as Turns};
 use rustls::ClientConfig;
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::timeout};
 use tracing::warn;
 
 use super::{Member, Members};
@@ -23,6 +22,9 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(1);
 
 /// Time to the head of its answer. Longer than an origin usually has: the sibling waits for that.
 const FIRST_BYTE_LIMIT: Duration = Duration::from_secs(40);
+
+/// Time to the head of what a sibling holds: it has it, or says at once that it does not.
+const HELD_LIMIT: Duration = Duration::from_secs(1);
 
 /// How often a sibling is asked whether it is still there while an answer is awaited, and how long it has
 /// to say so.
@@ -67,24 +69,43 @@ impl Siblings {
         &self.members
     }
 
-    /// Whether this edge is the first that should serve what has this hash.
-    pub(crate) fn owns(&self, hash: u64) -> bool {
-        self.members.ring.owner(hash) == Some(self.members.own)
+    /// What the edge in this place holds; `None` if that is nothing, or it says nothing in time.
+    pub(crate) async fn ask_for_held(
+        &self,
+        at: usize,
+        request: Request<RequestBody>,
+    ) -> Option<Fetched> {
+        let origin = self.origins.get(at)?.as_ref()?;
+        if !self.turns.borrow().is_available(at, self.members.now()) {
+            return None;
+        }
+        match timeout(HELD_LIMIT, origin.send(request, None)).await {
+            Ok(Ok(fetched)) => {
+                self.turns.borrow_mut().succeeded(at);
+                // What is no hit is an answer of its own: 504 (RFC 9111, section 5.2.1.7), or a refusal.
+                Some(fetched).filter(is_hit)
+            }
+            Ok(Err(_)) | Err(_) => {
+                self.failed(at);
+                None
+            }
+        }
     }
 
-    /// Asks the owner of `hash`, and those after it if it fails; `None` if it is for this edge to ask the
-    /// origin, because it is the owner's successor, or nobody is left.
+    /// Asks the owner of `hash`, but for `passed_by` of them, and those after it if it fails; `None` if it
+    /// is for this edge to ask the origin, because its turn has come, or nobody is left.
     pub(crate) async fn ask(
         &self,
         hash: u64,
+        passed_by: usize,
         request: &Request<RequestBody>,
         interim: Option<mpsc::Sender<Interim>>,
         counters: &Counters,
     ) -> Option<Fetched> {
-        for at in self.members.ring.order(hash) {
+        for at in self.members.places(hash).skip(passed_by) {
             // This edge itself has none.
             let origin = self.origins[at].as_ref()?;
-            if !self.turns.borrow().is_available(at, self.members.clock.now()) {
+            if !self.turns.borrow().is_available(at, self.members.now()) {
                 continue;
             }
             let copy = copy_if_idempotent(request)?;
@@ -107,7 +128,7 @@ impl Siblings {
     }
 
     fn failed(&self, at: usize) {
-        let out = self.turns.borrow_mut().failed(at, self.members.clock.now());
+        let out = self.turns.borrow_mut().failed(at, self.members.now());
         if let Some(out) = out {
             let edge = &self.members.list[at].name;
             warn!(%edge, secs = out.as_secs(), "an edge of the cluster fails: left out for a while");
@@ -118,6 +139,13 @@ impl Siblings {
 /// Whether a sibling says that another edge is to be asked.
 fn is_declined(fetched: &Fetched) -> bool {
     fetched.head.headers.get(hop::NAME).is_some_and(|said| said == hop::DECLINED)
+}
+
+/// Whether what a sibling gives is what it holds (RFC 9211, section 2.1): it names itself last.
+fn is_hit(fetched: &Fetched) -> bool {
+    let said = fetched.head.headers.get_all("cache-status").iter().next_back();
+    let last = said.and_then(|said| said.to_str().ok()?.rsplit(", ").next());
+    last.is_some_and(|last| last.split("; ").any(|word| word == "hit"))
 }
 
 /// How a sibling is reached: at an address, under another name.

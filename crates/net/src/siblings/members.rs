@@ -1,9 +1,18 @@
-//! Which edges a cluster has, and who of them owns what.
+//! Which edges a cluster has, how each stands, and who of them owns what: a *view*. A view never changes
+//! but for loads; what comes after it knows the rings before.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
+use nigh_base::Time;
 use nigh_cluster::{
-    hashing::{self, Capacity, Edge, Edges, Placement, Ring},
+    hashing::{self, Capacity, Edge, Edges, Loads, Placement, Ring, Spill},
     hot::Marks,
 };
 use parking_lot::Mutex;
@@ -20,6 +29,21 @@ pub const MEMBERS_MAX: usize = nigh_edge::upstream::ORIGINS_MAX;
 /// several.
 pub const CAPACITY_MAX: u32 = 100;
 
+/// Rings before the one that serves, which are remembered, and for how long. What was not asked for by
+/// then is seldom worth a question.
+const EARLIER_MAX: usize = 4;
+const EARLIER_TIME: Duration = Duration::from_hours(1);
+
+/// Below so many requests under way an owner is not passed by: the mean of a handful says nothing.
+const LOAD_FLOOR: u64 = 16;
+
+/// After so many questions in a row that found nothing, earlier owners are asked no more: what they had is
+/// handed over, or gone.
+const FRUITLESS_MAX: u32 = 1000;
+
+/// Why edges make a ring.
+const BOUNDED: &str = "names differ, and capacities have bounds";
+
 /// An edge of the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
@@ -31,17 +55,64 @@ pub struct Member {
     pub capacity: u32,
 }
 
-/// The edges of a cluster and who of them owns what; shared by all cores, and never changed.
+/// What an edge is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// For what it owns: it is on the ring.
+    Serves,
+    /// For what it holds, until it has left.
+    Drains,
+    /// For nothing.
+    Away,
+}
+
+/// The edges of a cluster, how they stand, and who of them owns what; shared by all cores.
 #[derive(Debug)]
 pub struct Members {
     pub(super) cluster: Name,
     /// By name.
     pub(super) list: Vec<Member>,
+    standings: Vec<Standing>,
     pub(super) own: usize,
-    pub(super) ring: Ring,
+    ring: Arc<Ring>,
+    /// The places in `list` of those on the ring, in its order.
+    on_ring: Vec<usize>,
+    /// Rings before, the latest first.
+    earlier: Vec<Earlier>,
+    /// What each said last of its load, in their order.
+    loads: Vec<AtomicU32>,
+    lasting: Arc<Lasting>,
+}
+
+/// A ring that served once.
+#[derive(Clone, Debug)]
+struct Earlier {
+    ring: Arc<Ring>,
+    until: Time,
+}
+
+/// What outlives a view.
+#[derive(Debug)]
+struct Lasting {
     /// Which of the others' objects are in demand here.
     marks: Mutex<Marks>,
-    pub(super) clock: Monotonic,
+    clock: Monotonic,
+    /// Questions to earlier owners since one found something.
+    fruitless: AtomicU32,
+    /// Requests that are under way here.
+    under_way: AtomicU64,
+    /// When an owner has too much to do.
+    spill: Spill,
+}
+
+/// A request that is under way, and counts as this edge's load.
+#[derive(Debug)]
+pub(crate) struct UnderWay(Arc<Lasting>);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Member {
@@ -53,24 +124,180 @@ impl Member {
 }
 
 impl Members {
-    /// The edges of `cluster`, of which the one called `own` is this one.
+    /// The edges of `cluster`, of which the one called `own` is this one. All are on the ring; before, all
+    /// but this one were, which has just begun.
     ///
     /// # Panics
     /// If it is not among them, two have one name, one has no capacity or more than [`CAPACITY_MAX`], or
     /// they are more than [`MEMBERS_MAX`]: whoever reads settings refuses that.
-    pub fn new(cluster: &Name, own: &Name, mut list: Vec<Member>) -> Arc<Self> {
+    pub fn new(cluster: &Name, own: &Name, list: Vec<Member>, spill: Spill) -> Arc<Self> {
+        let lasting = Lasting {
+            marks: Mutex::default(),
+            clock: Monotonic::start(),
+            fruitless: AtomicU32::new(0),
+            under_way: AtomicU64::new(0),
+            spill,
+        };
+        let standing = |_: &Name| Standing::Serves;
+        let mut first = Self::of(cluster, own, list, standing, Arc::new(lasting));
+        let others = first.list.iter().filter(|member| member.name != *own);
+        let ring = Ring::new(Edges::new(others.map(Member::edge).collect()).expect(BOUNDED));
+        let until = first.now().after(EARLIER_TIME);
+        first.earlier.push(Earlier { ring: Arc::new(ring), until });
+        Arc::new(first)
+    }
+
+    fn of(
+        cluster: &Name,
+        own: &Name,
+        mut list: Vec<Member>,
+        standing: impl Fn(&Name) -> Standing,
+        lasting: Arc<Lasting>,
+    ) -> Self {
         assert!(list.len() <= MEMBERS_MAX, "a cluster has at most {MEMBERS_MAX} edges");
         list.sort_by(|one, other| one.name.cmp(&other.name));
         let at = list.iter().position(|member| member.name == *own).expect("it is one of them");
-        let edges = Edges::new(list.iter().map(Member::edge).collect());
-        let ring = Ring::new(edges.expect("names differ, and capacities have bounds"));
-        let (cluster, marks, clock) = (cluster.clone(), Mutex::default(), Monotonic::start());
-        Arc::new(Self { cluster, list, own: at, ring, marks, clock })
+        let standings: Vec<_> = list.iter().map(|member| standing(&member.name)).collect();
+        let on_ring = (0..list.len()).filter(|at| standings[*at] == Standing::Serves);
+        let on_ring: Vec<_> = on_ring.collect();
+        let edges = Edges::new(on_ring.iter().map(|at| list[*at].edge()).collect());
+        let ring = Arc::new(Ring::new(edges.expect(BOUNDED)));
+        let loads = list.iter().map(|_| AtomicU32::new(0)).collect();
+        let (cluster, earlier) = (cluster.clone(), Vec::new());
+        Self { cluster, list, standings, own: at, ring, on_ring, earlier, loads, lasting }
+    }
+
+    /// The view that comes after this one; `None` if it would be the same.
+    ///
+    /// # Panics
+    /// As [`Members::new`].
+    pub fn next(
+        &self,
+        list: Vec<Member>,
+        standing: impl Fn(&Name) -> Standing,
+    ) -> Option<Arc<Self>> {
+        let own = &self.list[self.own].name;
+        let mut next = Self::of(&self.cluster, own, list, standing, Arc::clone(&self.lasting));
+        let is_same_ring = next.ring.edges() == self.ring.edges();
+        if is_same_ring && next.list == self.list && next.standings == self.standings {
+            return None;
+        }
+        let now = self.lasting.clock.now();
+        next.earlier.clone_from(&self.earlier);
+        if is_same_ring {
+            next.ring = Arc::clone(&self.ring);
+        } else {
+            let until = now.after(EARLIER_TIME);
+            next.earlier.insert(0, Earlier { ring: Arc::clone(&self.ring), until });
+            self.lasting.fruitless.store(0, Ordering::Relaxed);
+        }
+        next.earlier.retain(|earlier| now < earlier.until);
+        next.earlier.truncate(EARLIER_MAX);
+        for (member, load) in self.list.iter().zip(&self.loads) {
+            next.told_load(&member.name, load.load(Ordering::Relaxed));
+        }
+        Some(Arc::new(next))
+    }
+
+    /// Whether the same edges are on the ring as in another view.
+    pub fn has_ring_of(&self, other: &Self) -> bool {
+        self.ring.edges() == other.ring.edges()
+    }
+
+    /// All that belong, by their names, each with how it stands and the load that it has told.
+    pub fn iter(&self) -> impl Iterator<Item = (&Member, Standing, u32)> {
+        let loads = self.loads.iter().map(|load| load.load(Ordering::Relaxed));
+        let with_standings = self.list.iter().zip(&self.standings);
+        with_standings.zip(loads).map(|((member, standing), load)| (member, *standing, load))
+    }
+
+    /// How many of those in the order of `key` are passed by if it is in demand, because they have more
+    /// than their share of the load.
+    pub fn passes_by(&self, key: &[u8]) -> usize {
+        self.passed_by(hash_of(key, 0))
+    }
+
+    /// An edge has said so of its load.
+    pub fn told_load(&self, name: &Name, load: u32) {
+        if let Some(at) = self.list.iter().position(|member| member.name == *name) {
+            self.loads[at].store(load, Ordering::Relaxed);
+        }
+    }
+
+    /// Requests that are under way at this edge.
+    pub fn under_way(&self) -> u64 {
+        self.lasting.under_way.load(Ordering::Relaxed)
+    }
+
+    /// One request more is under way here, until what is returned goes.
+    pub(crate) fn begin(&self) -> UnderWay {
+        self.lasting.under_way.fetch_add(1, Ordering::Relaxed);
+        UnderWay(Arc::clone(&self.lasting))
     }
 
     /// The names of the edges that should serve what is stored under `key`, its owner first.
     pub fn order(&self, key: &[u8]) -> impl Iterator<Item = &str> {
-        self.ring.order(hash_of(key, 0)).map(|at| self.list[at].name.as_str())
+        self.places(hash_of(key, 0)).map(|at| self.list[at].name.as_str())
+    }
+
+    /// The places of the edges that should serve what has this hash, its owner first.
+    pub(super) fn places(&self, hash: u64) -> impl Iterator<Item = usize> {
+        self.ring.order(hash).map(|at| self.on_ring[at])
+    }
+
+    /// Whether this edge is the first that should serve what has this hash. Where nobody is on the ring,
+    /// it is.
+    pub(crate) fn owns(&self, hash: u64) -> bool {
+        self.places(hash).next().is_none_or(|at| at == self.own)
+    }
+
+    /// The place of the edge that owns what has this hash.
+    pub(crate) fn owner(&self, hash: u64) -> Option<usize> {
+        self.places(hash).next()
+    }
+
+    /// How many of the edges that should serve what has this hash are passed by, because they have more
+    /// than their share of the load. The next one has room.
+    pub(crate) fn passed_by(&self, hash: u64) -> usize {
+        let load = |at: usize| match at == self.own {
+            true => self.under_way(),
+            false => u64::from(self.loads[at].load(Ordering::Relaxed)),
+        };
+        if self.owner(hash).is_none_or(|owner| load(owner) < LOAD_FLOOR) {
+            return 0;
+        }
+        let mut loads = Loads::new(self.ring.edges());
+        for (edge, at) in self.on_ring.iter().enumerate() {
+            loads.set(edge, load(*at));
+        }
+        let chosen = self.lasting.spill.choose(&*self.ring, hash, &loads);
+        chosen.and_then(|edge| self.ring.order(hash).position(|it| it == edge)).unwrap_or(0)
+    }
+
+    /// Who owned what has this hash before this edge did, if it may still hold it.
+    pub(crate) fn former_owner(&self, hash: u64) -> Option<usize> {
+        if self.earlier.is_empty() || self.lasting.fruitless.load(Ordering::Relaxed) > FRUITLESS_MAX
+        {
+            return None;
+        }
+        let now = self.lasting.clock.now();
+        let recent = self.earlier.iter().filter(|earlier| now < earlier.until);
+        let owners = recent.filter_map(|Earlier { ring, .. }| {
+            let name = &ring.edges().as_slice()[ring.owner(hash)?].name;
+            self.place(name)
+        });
+        let mut owners = owners.filter(|at| *at != self.own);
+        owners.find(|at| self.standings[*at] != Standing::Away)
+    }
+
+    /// What a question for what another edge holds came to.
+    pub(crate) fn asked_for_held(&self, has_found: bool) {
+        let fruitless = &self.lasting.fruitless;
+        if has_found {
+            fruitless.store(0, Ordering::Relaxed);
+        } else {
+            fruitless.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// This edge's name.
@@ -78,19 +305,24 @@ impl Members {
         self.list[self.own].name.as_str()
     }
 
-    /// Whether an edge of this name is one of them.
-    pub(crate) fn has(&self, name: &str) -> bool {
-        self.list.iter().any(|member| member.name.as_str() == name)
+    /// The time on the clock of all views.
+    pub(super) fn now(&self) -> Time {
+        self.lasting.clock.now()
+    }
+
+    /// The place of the edge of this name, if it is one of them.
+    pub(crate) fn place(&self, name: &str) -> Option<usize> {
+        self.list.iter().position(|member| member.name.as_str() == name)
     }
 
     /// Whether who has shown a certificate of the cluster's authority is one of them.
     pub(crate) fn believes(&self, identity: &Identity) -> bool {
-        self.has(identity.name.as_str())
+        self.place(identity.name.as_str()).is_some()
     }
 
     /// Marks that something of another edge's is asked for; whether it is in demand.
     pub(crate) fn is_hot(&self, hash: u64) -> bool {
-        self.marks.lock().is_hot(hash, self.clock.now())
+        self.lasting.marks.lock().is_hot(hash, self.now())
     }
 }
 
@@ -115,7 +347,7 @@ mod tests {
             capacity: 1,
         };
         let list = vec![member("b", 1), member("a", 2)];
-        Members::new(&testing::name("eu"), &testing::name("b"), list)
+        Members::new(&testing::name("eu"), &testing::name("b"), list, Spill::DEFAULT)
     }
 
     #[test]
@@ -123,6 +355,95 @@ mod tests {
         let members = members();
         assert_eq!((members.own(), members.own, members.list[0].name.as_str()), ("b", 1, "a"));
         assert_eq!(members.order(b"key").count(), 2);
+    }
+
+    fn named<'a>(members: &'a Members, which: impl Iterator<Item = usize> + 'a) -> Vec<&'a str> {
+        which.map(|at| members.list[at].name.as_str()).collect()
+    }
+
+    /// Hashes of some keys.
+    fn hashes() -> impl Iterator<Item = u64> {
+        (0..200_u32).map(|number| hashing::key_hash(&number.to_be_bytes()))
+    }
+
+    #[test]
+    fn who_drains_or_is_away_is_not_on_the_ring_and_one_that_is_alone_owns_all() {
+        let members = members();
+        assert!(members.next(members.list.clone(), |_| Standing::Serves).is_none());
+        for standing in [Standing::Drains, Standing::Away] {
+            let is_own = |name: &Name| name.as_str() == "b";
+            let of = |name: &Name| if is_own(name) { Standing::Serves } else { standing };
+            let next = members.next(members.list.clone(), of).unwrap();
+            assert!(!next.has_ring_of(&members) && next.place("a") == Some(0));
+            assert!(hashes().all(|hash| named(&next, next.places(hash)) == ["b"]));
+        }
+        let nobody = members.next(members.list.clone(), |_| Standing::Away).unwrap();
+        assert!(hashes().all(|hash| nobody.owns(hash) && nobody.places(hash).next().is_none()));
+    }
+
+    #[test]
+    fn a_view_knows_who_owned_before_and_asks_while_that_finds_something() {
+        let members = members();
+        let is_own = |name: &Name| name.as_str() == "b";
+        let drains = |name: &Name| {
+            if is_own(name) { Standing::Serves } else { Standing::Drains }
+        };
+        let next = members.next(members.list.clone(), drains).unwrap();
+        assert!(hashes().any(|hash| members.owns(hash)));
+        for hash in hashes() {
+            let was = |view: &Members| named(view, view.former_owner(hash).into_iter()).len();
+            // This one has just begun: all that it owns was the other's.
+            assert_eq!((was(&members), was(&next)), (1, 1));
+        }
+        let others = hashes().find(|hash| !members.owns(*hash)).unwrap();
+        (0..=FRUITLESS_MAX).for_each(|_| next.asked_for_held(false));
+        assert_eq!(next.former_owner(others), None);
+        next.asked_for_held(true);
+        assert!(next.former_owner(others).is_some());
+        // Who is gone is not asked; another ring makes questions worth while again.
+        let away = |name: &Name| if is_own(name) { Standing::Serves } else { Standing::Away };
+        let away = next.next(next.list.clone(), away).unwrap();
+        assert_eq!(away.former_owner(others), None);
+        assert!(next.has_ring_of(&away));
+    }
+
+    #[test]
+    fn rings_before_are_a_few_at_most() {
+        let mut members = members();
+        for round in 0..10 {
+            let of = |name: &Name| {
+                let serves = name.as_str() == "b" || round % 2 == 1;
+                if serves { Standing::Serves } else { Standing::Away }
+            };
+            members = members.next(members.list.clone(), of).unwrap();
+        }
+        assert_eq!(members.earlier.len(), EARLIER_MAX);
+    }
+
+    #[test]
+    fn an_owner_that_has_more_than_its_share_is_passed_by_and_one_that_has_little_is_not() {
+        let members = members();
+        let of_other = hashes().find(|hash| !members.owns(*hash)).unwrap();
+        let told = |load| {
+            members.told_load(&testing::name("a"), load);
+            members.passed_by(of_other)
+        };
+        assert_eq!([0, 15, 16, 1000, 15].map(told), [0, 0, 1, 1, 0]);
+        // As much is under way here.
+        let mine: Vec<_> = (0..40).map(|_| members.begin()).collect();
+        assert_eq!([40, 70].map(told), [0, 1]);
+        drop(mine);
+    }
+
+    #[test]
+    fn requests_that_are_under_way_count_over_views() {
+        let members = members();
+        let one = members.begin();
+        let next = members.next(members.list.clone(), |_| Standing::Drains).unwrap();
+        let other = next.begin();
+        assert_eq!((members.under_way(), next.under_way()), (2, 2));
+        drop((one, other));
+        assert_eq!(next.under_way(), 0);
     }
 
     #[test]

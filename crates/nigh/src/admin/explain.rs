@@ -29,6 +29,9 @@ pub(super) struct Explanation {
     not_stored_because: Option<&'static str>,
     /// The edges of the cluster that should serve it, the owner first; none without a cluster.
     edges: Vec<String>,
+    /// How many of them are passed by now if it is in demand, because they have more than their share of
+    /// the load.
+    passed_by: usize,
 }
 
 /// One stored response.
@@ -88,7 +91,7 @@ pub(super) async fn explain(State(running): Asked, uri: Uri) -> Result<Json<Expl
     let key = running.store.key(&bytes);
     let now = clock::now();
     let variants = running.store.variants(key);
-    let members = running.control.members();
+    let members = running.control.server().members();
     Ok(Json(Explanation {
         url: url.to_owned(),
         key: String::from_utf8_lossy(&bytes).into_owned(),
@@ -97,6 +100,7 @@ pub(super) async fn explain(State(running): Asked, uri: Uri) -> Result<Json<Expl
         perhaps_on_disk: running.store.may_lie_beneath(key),
         variants: variants.iter().map(|object| Variant::of(object, now)).collect(),
         not_stored_because: running.store.refusal(key).map(|why| why.as_str()),
+        passed_by: members.as_ref().map_or(0, |it| it.passes_by(&bytes)),
         edges: members.iter().flat_map(|it| it.order(&bytes)).map(str::to_owned).collect(),
     }))
 }

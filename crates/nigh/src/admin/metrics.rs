@@ -6,7 +6,7 @@ use axum::{extract::State, http::header, response::IntoResponse};
 use nigh_edge::cache_status::Outcome;
 use nigh_net::board::{BOUNDS_MS, Health, SiteNumbers};
 
-use super::Asked;
+use super::{Asked, cluster::Cluster};
 use crate::edge::Running;
 
 /// The media type.
@@ -147,6 +147,9 @@ fn page(running: &Running) -> String {
     sites(&mut page, running);
     origins(&mut page, running);
     origin_times(&mut page, running);
+    if let Some(cluster) = Cluster::of(running) {
+        cluster.write(&mut page);
+    }
     page
 }
 
@@ -215,6 +218,6 @@ fn origins(page: &mut String, running: &Running) {
     }
 }
 
-fn head(page: &mut String, name: &str, help: &str, kind: &str) {
+pub(super) fn head(page: &mut String, name: &str, help: &str, kind: &str) {
     let _ = writeln!(page, "# HELP {name} {help}\n# TYPE {name} {kind}");
 }

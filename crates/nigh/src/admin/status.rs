@@ -10,7 +10,7 @@ use nigh_net::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{Asked, Json};
+use super::{Asked, Json, cluster::Cluster};
 use crate::{edge::Running, settings};
 
 /// What an edge is, holds and has done since its start.
@@ -28,6 +28,8 @@ pub(super) struct Status {
     sites: Vec<Site>,
     /// What the forward proxy has done, if there is one.
     forward: Option<Forward>,
+    /// The cluster that it is one of, if it is.
+    cluster: Option<Cluster>,
     requests: Requests,
     /// Requests that waited for another one's fetch.
     collapsed: u64,
@@ -169,6 +171,7 @@ impl Status {
             bytes: running.board.sites().values().map(|done| done.bytes()).sum(),
             sites: Site::all(running),
             forward: Forward::of(running),
+            cluster: Cluster::of(running),
             requests: Requests::between(&Totals::default(), &totals),
             collapsed: totals.collapsed,
             stale: totals.stale,

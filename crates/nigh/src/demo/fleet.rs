@@ -90,7 +90,7 @@ impl<'p> Fleet<'p> {
             None => bail!("{name} was killed already: `nigh revive {name}` starts it again"),
             Some(Lives::Here(edge, runtime)) => {
                 runtime.shutdown_background();
-                edge.drain(Duration::ZERO);
+                edge.cut();
                 format!("{name} has ended abruptly")
             }
             Some(Lives::There(mut child)) => {
@@ -122,7 +122,7 @@ impl<'p> Fleet<'p> {
             match one {
                 Lives::Here(edge, runtime) => {
                     runtime.shutdown_background();
-                    edge.drain(Duration::ZERO);
+                    edge.cut();
                 }
                 Lives::There(child) => children.push(child),
             }

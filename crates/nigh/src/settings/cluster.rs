@@ -10,6 +10,7 @@ use std::{
 };
 
 use http::uri::Authority;
+use nigh_cluster::hashing::Spill;
 use nigh_net::{
     cluster::name::Name,
     siblings::{CAPACITY_MAX, MEMBERS_MAX, Member, Members},
@@ -20,6 +21,9 @@ use super::{Node, document::Section, file::beside};
 /// Letters of the longest name of a cluster whose control state is in an etcd: `nigh/NAME/` is the prefix
 /// of its keys there, and has 64 bytes at most.
 const ETCD_NAME_MAX: usize = 58;
+
+/// The least `spill_above`: with less than its share nobody might have room.
+const SPILL_LEAST: f64 = 1.001;
 
 /// The greatest `spill_above`: beyond, nothing would ever spill.
 const SPILL_MAX: f64 = 100.0;
@@ -65,7 +69,8 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// The edges and who owns what.
     pub(crate) fn members(&self) -> Arc<Members> {
-        Members::new(&self.name, &self.own, self.edges.clone())
+        let spill = Spill::above(self.spill_above).expect("settings have bounds");
+        Members::new(&self.name, &self.own, self.edges.clone(), spill)
     }
 }
 
@@ -127,7 +132,7 @@ fn cluster(mut section: Section<'_>, name: &str, node: &Node, folder: &Path) -> 
     if edges.as_ref().is_some_and(|edges| edges.len() > MEMBERS_MAX) {
         section.mistake("edges", format!("a cluster has at most {MEMBERS_MAX} edges"));
     }
-    let spill_above = section.float("spill_above", 1.0..=SPILL_MAX);
+    let spill_above = section.float("spill_above", SPILL_LEAST..=SPILL_MAX);
     let listen = section.parsed("listen", address);
     let dir = section.parsed("dir", beside(folder));
     let authority = section.parsed("ca", beside(folder));

@@ -16,6 +16,7 @@ mod broken_origin;
 mod chaos;
 mod client_limits;
 mod cluster;
+mod cluster_live;
 mod cluster_trust;
 mod collapsing;
 mod command;

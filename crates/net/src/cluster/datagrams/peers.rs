@@ -49,6 +49,8 @@ pub(super) struct Peers {
 struct Peer {
     dialled: Option<Line>,
     accepted: Option<Line>,
+    /// Which of them was made last.
+    newest: Side,
     /// What waits for the connection that is being dialled.
     waiting: Option<VecDeque<Bytes>>,
 }
@@ -61,8 +63,9 @@ struct Line {
 }
 
 /// From which side a connection was begun.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Side {
+    #[default]
     Dialled,
     Accepted,
 }
@@ -115,8 +118,13 @@ impl Peers {
             return Err(SendError::Lost);
         }
         let peer = open.entry(name.clone()).or_default();
-        // The one that was dialled goes first: who was restarted may not know of an older one.
-        for line in [&peer.dialled, &peer.accepted].into_iter().flatten() {
+        // The newest goes first: who was restarted does not know of an older one, which is only known to
+        // be dead when it was idle for long.
+        let lines = match peer.newest {
+            Side::Dialled => [&peer.dialled, &peer.accepted],
+            Side::Accepted => [&peer.accepted, &peer.dialled],
+        };
+        for line in lines.into_iter().flatten() {
             if self.trust.judge(&line.identity).is_ok() {
                 return line.connection.send_datagram(message).map_err(|_| SendError::Lost);
             }
@@ -152,6 +160,7 @@ impl Peers {
             let waiting = peer.waiting.take().unwrap_or_default();
             if line.is_some() {
                 peer.dialled.clone_from(&line);
+                peer.newest = Side::Dialled;
             } else if peer.is_unused() {
                 open.remove(&name);
             }
@@ -224,7 +233,9 @@ impl Peers {
             line.connection.close(NOT_BELIEVED, b"");
             return false;
         }
-        let older = open.entry(name.clone()).or_default().accepted.replace(line.clone());
+        let peer = open.entry(name.clone()).or_default();
+        peer.newest = Side::Accepted;
+        let older = peer.accepted.replace(line.clone());
         drop(open);
         if let Some(older) = older {
             older.connection.close(DONE, b"");

@@ -58,9 +58,17 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    /// So many edges before `origin`, called `eu-1` and so on; `lines` are more of each one's settings.
+    /// So many edges before `origin`, called `eu-1` and so on; `lines` are more of each one's settings. All
+    /// know that all are there.
     #[track_caller]
     pub(crate) fn start(name: &str, origin: &Origin, count: usize, lines: &str) -> Self {
+        let mut cluster = Self::listed(name, origin, count, lines);
+        (0..count).for_each(|_| cluster.start_next());
+        cluster
+    }
+
+    /// The same, none of which was started yet.
+    pub(crate) fn listed(name: &str, origin: &Origin, count: usize, lines: &str) -> Self {
         let addresses = addresses(count);
         let site = format!("[[site]]\nhost = \"*\"\norigin = \"{}\"\n{lines}", origin.url());
         let authority = Authority::of("eu");
@@ -86,8 +94,21 @@ impl Cluster {
             ))
         };
         let files: Vec<_> = addresses.iter().enumerate().map(file).collect();
-        let edges = files.iter().map(Edge::of).collect();
-        Self { edges, addresses, authority, files, _directory: directory }
+        Self { edges: Vec::new(), addresses, authority, files, _directory: directory }
+    }
+
+    /// Starts the next edge that was listed, and waits until all know that it is there.
+    #[track_caller]
+    pub(crate) fn start_next(&mut self) {
+        self.edges.push(Edge::of(&self.files[self.edges.len()]));
+        let count = self.edges.len();
+        for edge in &self.edges {
+            edge.status_until(|status| {
+                let edges = status["cluster"]["edges"].as_array().expect("it is in a cluster");
+                edges.iter().filter(|it| it["state"] == "up" && it["on_ring"] == true).count()
+                    == count
+            });
+        }
     }
 
     /// Has an edge's settings say something else; it does not know yet.
