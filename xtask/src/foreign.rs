@@ -25,6 +25,8 @@ pub(crate) const PIP: Program =
     Program { name: "python3", probe: &["-m", "pip", "--version"], package: "python3-pip" };
 pub(crate) const NPM: Program = Program { name: "npm", probe: &["--version"], package: "npm" };
 const ARIA2: Program = Program { name: "aria2c", probe: &["--version"], package: "aria2" };
+/// What rust links with, and cluster-chaos.sh builds a clock with.
+const CC: Program = Program { name: "cc", probe: &["--version"], package: "gcc" };
 const CURL: Program = Program { name: "curl", probe: &["--version"], package: "curl" };
 const ETCD: Program = Program { name: "etcd", probe: &["--version"], package: "etcd-server" };
 /// It has no way to ask for its version; without arguments it says how to use it.
@@ -65,6 +67,9 @@ const ETCD_TESTS: [&str; 8] =
 /// nigh with that engine.
 const ETCD_NIGH: [&str; 6] = ["build", "--locked", "--package", "nigh", "--features", "etcd"];
 
+/// The load that scripts put on a cluster.
+const LOAD: [&str; 4] = ["build", "--locked", "--package", "nigh-load"];
+
 /// A script that takes longer has failed.
 const SCRIPT_LIMIT: &str = "300";
 /// The same for a test case of varnishtest.
@@ -76,6 +81,7 @@ pub(crate) fn run() -> Result<(), Failure> {
         NODE,
         NPM,
         ARIA2,
+        CC,
         CURL,
         ETCD,
         H2LOAD,
@@ -95,9 +101,11 @@ pub(crate) fn run() -> Result<(), Failure> {
     ])?;
     let workspace = Workspace::read()?;
     let nigh = workspace.build_release()?;
-    // Before the scripts, whose time is limited: etcd.sh, cluster-purge.sh and cluster-apply.sh run these.
+    // Before the scripts, whose time is limited: etcd.sh, cluster-purge.sh, cluster-apply.sh and
+    // cluster-chaos.sh run these.
     command::run(cargo().args(ETCD_TESTS))?;
     command::run(cargo().args(ETCD_NIGH))?;
+    command::run(cargo().args(LOAD))?;
     let folder = workspace.root.join("tests/foreign");
 
     let mut passed = 0;

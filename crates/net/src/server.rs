@@ -483,6 +483,15 @@ impl Server {
         }
     }
 
+    /// Ends it at once, as the death of its process would: every connection is cut.
+    pub fn cut(self) {
+        drop(self.sockets);
+        drop(self.phase);
+        for thread in self.threads {
+            drop(thread.join());
+        }
+    }
+
     /// Waits until there are none of these connections any more; says how many are left.
     fn wait_while(&self, count: impl Fn(&Open) -> usize, limit: Duration) -> usize {
         let deadline = Instant::now() + limit;

@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Status
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
+use nigh_net::cluster::name::Name;
 use serde_json::Value;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -16,7 +17,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{admin::Token, settings::Secret};
+use crate::{admin::Token, demo::place::admin_of, settings::Secret};
 
 /// The variable that holds the token, if no file does.
 const TOKEN_VARIABLE: &str = "NIGH_ADMIN_TOKEN";
@@ -67,6 +68,34 @@ impl fmt::Display for Address {
     }
 }
 
+/// How whoever asks says where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// By an address.
+    At(Address),
+    /// By the name of an edge of the demo that runs on this machine.
+    Demo(Name),
+}
+
+impl FromStr for Place {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        // A name has neither a colon nor a dot, and an address has one.
+        text.parse().map(Self::Demo).or_else(|_| text.parse().map(Self::At))
+    }
+}
+
+impl Place {
+    /// Looks who has the name, if that is what was said.
+    fn address(self) -> anyhow::Result<Address> {
+        Ok(match self {
+            Self::At(address) => address,
+            Self::Demo(name) => Address::Tcp(admin_of(name.as_str())?.to_string()),
+        })
+    }
+}
+
 /// An edge that is asked, and by which right.
 #[derive(Debug)]
 pub(crate) struct Edge {
@@ -75,11 +104,12 @@ pub(crate) struct Edge {
 }
 
 impl Edge {
-    /// The edge at an address; the token lies in a file, or in the environment, if it wants one.
-    pub(crate) fn at(address: Address, token_file: Option<PathBuf>) -> anyhow::Result<Self> {
+    /// The edge at a place; the token lies in a file, or in the environment, if it wants one.
+    pub(crate) fn at(place: Place, token_file: Option<PathBuf>) -> anyhow::Result<Self> {
         let variable = || Secret::Environment(TOKEN_VARIABLE.to_owned());
         let there = || std::env::var_os(TOKEN_VARIABLE).map(|_| variable());
         let secret = token_file.map(Secret::File).or_else(there);
+        let address = place.address()?;
         Ok(Self { address, token: secret.as_ref().map(Token::read).transpose()? })
     }
 
@@ -257,6 +287,14 @@ mod tests {
         for url in ["http://a/b?c=d&e=%20f", "http://a/%", "http://a/ü+%zz"] {
             assert_eq!(percent_decode(&percent_encode(url)), url);
         }
+    }
+
+    #[test]
+    fn an_edge_of_the_demo_is_said_by_its_name() {
+        let name = |text: &str| Ok(Place::Demo(text.parse().unwrap()));
+        assert_eq!("eu-2".parse(), name("eu-2"));
+        assert_eq!("127.0.0.1:9".parse(), Ok(Place::At(Address::Tcp("127.0.0.1:9".to_owned()))));
+        assert!("eu_2".parse::<Place>().is_err());
     }
 
     #[test]

@@ -58,6 +58,10 @@ pub(crate) enum Verb {
     Status(Status),
     Top(Top),
     Demo(Demo),
+    /// Kill an edge of the demo that runs, as kill -9 does.
+    Kill(OfDemo),
+    /// Start an edge of the demo again that was killed.
+    Revive(OfDemo),
     Cluster(Cluster),
     Node(Box<Node>),
     Locate(Locate),
@@ -159,9 +163,9 @@ impl Edge {
 /// A running edge that is asked.
 #[derive(Debug, Args)]
 pub(crate) struct AskedEdge {
-    /// The edge's admin address.
-    #[arg(long, value_name = "ADDR:PORT|unix:PATH", default_value = "127.0.0.1:9000")]
-    admin: ask::Address,
+    /// The edge's admin address, or the name of an edge of the demo that runs.
+    #[arg(long, value_name = "ADDR:PORT|unix:PATH|NAME", default_value = "127.0.0.1:9000")]
+    admin: ask::Place,
     /// The token that the edge wants, in a file; otherwise it is taken from NIGH_ADMIN_TOKEN, if that
     /// is set.
     #[arg(long, value_name = "FILE")]
@@ -336,12 +340,24 @@ pub(crate) struct Prefetch {
     pub(crate) edge: AskedEdge,
 }
 
-/// A site and an edge on this machine: watch a miss become a hit, and an origin die unnoticed.
+/// An origin and two clusters of three edges on this machine, `eu` and `us`, to look at, to ask and to
+/// break. They live until Ctrl-C.
+///
+/// What it prints says what to try: edges are reached by name, as in `nigh status --admin eu-2`, and
+/// `nigh kill eu-2` kills one.
 #[derive(Debug, Args)]
 pub(crate) struct Demo {
-    /// End after the show instead of waiting for Ctrl-C.
+    /// Run each edge as a process of its own, as `nigh run`.
     #[arg(long)]
-    pub(crate) once: bool,
+    pub(crate) processes: bool,
+    /// Have clients ask all edges, kill one and bring it back, purge, let the origin die; print what
+    /// clients and the origin saw, and end.
+    #[arg(long)]
+    pub(crate) tour: bool,
+    /// The directory for settings, certificates and logs, which go when the demo ends [default:
+    /// nigh-demo in the user's runtime directory]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
     /// Print JSON lines, for scripts.
     #[arg(long)]
     pub(crate) json: bool,
@@ -368,6 +384,17 @@ pub(crate) struct Apply {
     pub(crate) after: Option<u64>,
     #[command(flatten)]
     pub(crate) edge: AskedEdge,
+}
+
+/// An edge of a running demo.
+#[derive(Debug, Args)]
+pub(crate) struct OfDemo {
+    /// Its name, such as eu-2.
+    #[arg(value_name = "EDGE")]
+    pub(crate) edge: String,
+    /// The demo's --dir, if it was given one.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) demo: Option<PathBuf>,
 }
 
 /// Have a running edge forget what it has stored: URLs with all their variants, everything that

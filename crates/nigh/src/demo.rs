@@ -1,198 +1,232 @@
-//! `nigh demo`: a sample site and an edge on loopback, and what the one does for the other.
+//! `nigh demo`: an origin, and clusters `eu` and `us` of three edges each, on this machine. In one
+//! process, or with `--processes` in several. `nigh kill` and `nigh revive` reach it from elsewhere, and
+//! `--tour` shows it under load.
+
+mod clusters;
+mod fleet;
+pub(crate) mod place;
+mod tour;
 
 use std::{
-    future::ready,
-    io::Write,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    io::{BufRead, BufReader, Read, Write},
+    net::{Ipv4Addr, SocketAddr},
+    os::unix::net::{UnixListener, UnixStream},
+    path::Path,
+    sync::mpsc::{Receiver, Sender, channel},
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, ensure};
-use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode, header};
-use http_body_util::Full;
-use hyper::body::Incoming;
-use nigh_base::ByteSize;
-use nigh_cache::key::Scheme;
-use nigh_net::origin;
+use anyhow::Context;
+use nigh_load::{Origin, Terms};
 use serde_json::json;
-use tokio::{net::TcpListener, runtime::Runtime};
+use tokio::signal::unix::{SignalKind, signal};
 
-use crate::{
-    admin,
-    cli::{self, ListenAddress},
-    edge::{Agreed, Edge, Opened, Stores},
-    handover::Given,
-    settings::{self, AdminAddress, Settings},
-    small_http as small,
-};
+use self::{clusters::CLUSTERS, fleet::Fleet, place::Place};
+use crate::cli;
 
-/// Any free port of this machine's own address.
-const ANYWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+/// How long the origin thinks about each answer: what a hit saves.
+const THINKING: Duration = Duration::from_millis(20);
 
-/// How long the sample site thinks about each answer: what a hit saves.
-const THINKING: Duration = Duration::from_millis(80);
+/// For how long its page is fresh: short, so that the tour need not wait, but more than the second that
+/// Date may have been cut by.
+const PAGE_FRESH: Duration = Duration::from_secs(2);
 
-/// How long its page is fresh, in seconds; short, so that the show need not wait, but more than the
-/// second that Date may have been cut by.
-const FRESH: u64 = 2;
+/// Bytes of the longest order.
+const ORDER_MAX: u64 = 100;
 
-/// The memory of the demo's edge.
-const MEMORY: ByteSize = ByteSize::mib(64);
+/// How long whoever gives an order may take to say it.
+const ORDER_PATIENCE: Duration = Duration::from_secs(1);
 
-/// Runs the show.
+/// Runs the demo until Ctrl-C or SIGTERM, or the tour to its end.
 pub(crate) fn run(flags: &cli::Demo) -> anyhow::Result<()> {
-    let site = Site::start()?;
-    let address = site.address;
-    let runtime = Runtime::new()?;
-    let to = origin::Settings::parse(&format!("http://{address}"))?;
-    let settings = Settings {
-        node: settings::Node {
-            name: "demo".to_owned(),
-            listen: vec![ListenAddress { scheme: Scheme::Http, address: ANYWHERE }],
-            admin: Some(AdminAddress::Tcp(ANYWHERE)),
-            workers: Some(1),
-            ..settings::Node::default()
-        },
-        cache: settings::Cache { memory: MEMORY, ..settings::Cache::default() },
-        tls: None,
-        limits: settings::Limits::default(),
-        forward: None,
-        cluster: None,
-        sites: vec![settings::Site::for_every_host(to)],
+    let began = Instant::now();
+    let place = Place::take(flags.dir.as_deref())?;
+    let terms = Terms { page_fresh: PAGE_FRESH, thinking: THINKING, ..Terms::default() };
+    let mut origin = Origin::start((Ipv4Addr::LOCALHOST, 0).into(), terms)
+        .context("the origin cannot listen")?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let edges = place.edges();
+    std::fs::create_dir(&edges).with_context(|| format!("cannot make {}", edges.display()))?;
+    let planned = runtime.block_on(clusters::plan(&edges, origin.address()))?;
+    // From here on nobody is left behind by a signal.
+    let (tell, events) = channel();
+    hear_signals(&runtime, &tell)?;
+    let mut fleet = Fleet::start(&place, origin.address(), planned, flags.processes)?;
+    let stage = Stage { json: flags.json };
+    introduce(&stage, &fleet, origin.address(), began)?;
+    let done = if flags.tour {
+        tour::run(&stage, &mut fleet, &mut origin, &events)
+    } else {
+        hear_orders(&place, tell)?;
+        advise(&stage, &fleet).and_then(|()| serve(&stage, &mut fleet, &events))
     };
-    let mut given = Given::default();
-    let opened = Opened::new(&settings, &mut given)?;
-    let stores = Stores::take_over(&settings, given)?;
-    let mut edge = Edge::start(settings, None, opened, stores, Agreed::default())?;
-    let (_, front) = edge.running.addresses[0];
-    let admin = {
-        let _entered = runtime.enter();
-        edge.serve_admin()?;
-        edge.admin().and_then(admin::Bound::socket).expect("it is an address")
-    };
-    let mut stage = Stage { json: flags.json, front, asked: Arc::clone(&site.asked) };
-    stage.say("site", &format!("a slow site answers on http://{address}"))?;
-    stage.say("edge", &format!("an edge stands in front of it on http://{front}"))?;
-
-    runtime.block_on(stage.ask("the first request is a miss", "fwd=uri-miss"))?;
-    runtime.block_on(stage.ask("the second is a hit: the site is not asked", "hit"))?;
-    site.stop();
-    stage.say("dead", "the site has died")?;
-    std::thread::sleep(Duration::from_secs(FRESH + 1));
-    let detail = "its page is stale by now, and nobody notices";
-    runtime.block_on(stage.ask(detail, "detail=stale-origin-failed"))?;
-    let _alive = Site::start_on(address, stage.asked.clone())?;
-    stage.say("back", "the site is back")?;
-    runtime.block_on(stage.ask("the edge asks it again: nothing has changed", "fwd-status=304"))?;
-
-    if !flags.once {
-        stage.say("edge", &format!("try it:  curl -si http://{front}/"))?;
-        stage.say("admin", &format!("look in: curl -s http://{admin}/v1/status"))?;
-        stage.say("why", &format!("ask why: nigh explain http://{front}/ --admin {admin}"))?;
-        stage.say("end", "Ctrl-C ends the demo")?;
-        runtime.block_on(tokio::signal::ctrl_c())?;
-    }
-    edge.drain(Duration::from_secs(2));
-    edge.end();
-    Ok(())
+    fleet.end();
+    runtime.shutdown_background();
+    done
 }
 
 /// Where the show is seen.
 struct Stage {
     json: bool,
-    front: SocketAddr,
-    asked: Arc<AtomicU64>,
 }
 
 impl Stage {
-    fn say(&mut self, what: &str, text: &str) -> anyhow::Result<()> {
-        let mut out = std::io::stdout().lock();
-        if self.json {
-            writeln!(out, "{}", json!({ "what": what, "text": text }))?;
-        } else {
-            writeln!(out, "{what:>6}  {text}")?;
-        }
-        Ok(out.flush()?)
+    fn say(&self, what: &str, text: &str) -> anyhow::Result<()> {
+        self.tell(&format_args!("{what:>6}  {text}"), &json!({ "what": what, "text": text }))
     }
 
-    /// Asks the edge for the page, prints what came, and fails if it is not what was announced.
-    async fn ask(&mut self, text: &str, expected: &str) -> anyhow::Result<()> {
-        let started = Instant::now();
-        let got = small::ask(Method::GET, self.front, "/").await?;
-        let took = started.elapsed();
-        let status = got.fields.get("cache-status").and_then(|value| value.to_str().ok());
-        let status = status.context("the edge sent no Cache-Status")?;
-        ensure!(got.status == StatusCode::OK, "the edge answered {}", got.status);
-        ensure!(!got.body.is_empty(), "the edge sent no page");
-        ensure!(status.contains(expected), "expected {expected}, and the edge said: {status}");
-        let asked = self.asked.load(Ordering::Relaxed);
-        let millis = took.as_secs_f64() * 1e3;
+    /// Says something in words, or to a script.
+    fn tell(
+        &self,
+        words: &dyn std::fmt::Display,
+        fields: &serde_json::Value,
+    ) -> anyhow::Result<()> {
         let mut out = std::io::stdout().lock();
-        if self.json {
-            let line = json!({ "what": "request", "text": text, "status": got.status.as_u16(),
-                "milliseconds": millis, "cache_status": status, "site_asked": asked });
-            writeln!(out, "{line}")?;
-        } else {
-            writeln!(out, "   GET  {text}")?;
-            writeln!(
-                out,
-                "        {} in {millis:.1} ms; requests to the site so far: {asked}",
-                got.status
-            )?;
-            writeln!(out, "        Cache-Status: {status}")?;
+        match self.json {
+            true => writeln!(out, "{fields}")?,
+            false => writeln!(out, "{words}")?,
         }
         Ok(out.flush()?)
     }
 }
 
-/// A site with one page, on a thread of its own so that it can die.
-struct Site {
-    address: SocketAddr,
-    asked: Arc<AtomicU64>,
-    runtime: Runtime,
+fn introduce(
+    stage: &Stage,
+    fleet: &Fleet<'_>,
+    origin: SocketAddr,
+    began: Instant,
+) -> anyhow::Result<()> {
+    stage.say("origin", &format!("a slow site answers on http://{origin}"))?;
+    for one in &fleet.edges {
+        let planned = &one.planned;
+        let fields = json!({ "what": "edge", "name": planned.name,
+            "http": planned.http.to_string(), "admin": planned.admin.to_string() });
+        let words = format!(
+            "  {}  serves on http://{}, admin on {}",
+            planned.name, planned.http, planned.admin
+        );
+        stage.tell(&words, &fields)?;
+    }
+    let count = fleet.edges.len() / CLUSTERS.len();
+    let took = began.elapsed().as_secs_f64();
+    let clusters = CLUSTERS.join(" and ");
+    stage.say("ready", &format!("{clusters}, of {count} edges each, after {took:.1} s"))
 }
 
-impl Site {
-    fn start() -> anyhow::Result<Self> {
-        Self::start_on(ANYWHERE, Arc::default())
+/// What to try.
+fn advise(stage: &Stage, fleet: &Fleet<'_>) -> anyhow::Result<()> {
+    let [first, second] = [&fleet.edges[0].planned, &fleet.edges[1].planned];
+    let page = format!("http://{}/", first.http);
+    let is_usual = fleet.place.is_usual();
+    let admin = |name: &str, address: SocketAddr| match is_usual {
+        true => name.to_owned(),
+        false => address.to_string(),
+    };
+    let at = match is_usual {
+        true => String::new(),
+        false => format!(" --demo {}", fleet.place.path().display()),
+    };
+    let (own, other) = (admin(&first.name, first.admin), admin(&second.name, second.admin));
+    let name = &second.name;
+    for (what, text) in [
+        ("try", format!("curl -si {page}     twice: Cache-Status names the edges that it came by")),
+        (
+            "why",
+            format!("nigh explain {page} --admin {own}     whose it is, and what is stored of it"),
+        ),
+        ("look", format!("nigh top --admin {other}     or nigh status")),
+        ("kill", format!("nigh kill {name}{at}     and nigh revive {name}{at}")),
+        ("files", fleet.place.edges().display().to_string()),
+        ("end", "Ctrl-C ends the demo".to_owned()),
+    ] {
+        stage.say(what, &text)?;
     }
+    Ok(())
+}
 
-    fn start_on(address: SocketAddr, asked: Arc<AtomicU64>) -> anyhow::Result<Self> {
-        let runtime = Runtime::new()?;
-        let listener = runtime
-            .block_on(TcpListener::bind(address))
-            .with_context(|| format!("the sample site cannot listen on {address}"))?;
-        let address = listener.local_addr()?;
-        let count = Arc::clone(&asked);
-        runtime.spawn(small::serve(listener, move |request| ready(page(&request, &count))));
-        Ok(Self { address, asked, runtime })
+/// What the demo is told while it runs.
+enum Event {
+    /// To end.
+    End,
+    /// To do something with an edge; what came of it is to be said there.
+    Order(String, UnixStream),
+}
+
+fn serve(stage: &Stage, fleet: &mut Fleet<'_>, events: &Receiver<Event>) -> anyhow::Result<()> {
+    while let Ok(event) = events.recv() {
+        let Event::Order(text, mut from) = event else { break };
+        let line = match obey(fleet, &text) {
+            Ok(done) => {
+                stage.say("told", &done)?;
+                format!("done {done}")
+            }
+            Err(refused) => format!("refused {refused:#}"),
+        };
+        // Who has left does not want to know.
+        drop(writeln!(from, "{}", line.replace('\n', " ")));
     }
+    Ok(())
+}
 
-    /// Dies: the port is closed, and so is every connection.
-    fn stop(self) {
-        self.runtime.shutdown_timeout(Duration::from_secs(1));
+fn obey(fleet: &mut Fleet<'_>, order: &str) -> anyhow::Result<String> {
+    match order.split_once(' ') {
+        Some(("kill", name)) => fleet.kill(fleet.number(name)?),
+        Some(("revive", name)) => fleet.revive(fleet.number(name)?),
+        _ => anyhow::bail!("`{order}` is no order"),
     }
 }
 
-fn page(request: &Request<Incoming>, asked: &AtomicU64) -> Response<Full<Bytes>> {
-    std::thread::sleep(THINKING);
-    asked.fetch_add(1, Ordering::Relaxed);
-    let tag = "\"one\"";
-    let known = request.headers().get(header::IF_NONE_MATCH).is_some_and(|held| held == tag);
-    let status = if known { StatusCode::NOT_MODIFIED } else { StatusCode::OK };
-    let body =
-        if known { "" } else { "<!doctype html><title>nigh</title><p>Hello from far away.\n" };
-    let mut response = small::text(status, "text/html; charset=utf-8", body.to_owned());
-    let fields = response.headers_mut();
-    fields.insert(header::ETAG, header::HeaderValue::from_static("\"one\""));
-    fields.insert(
-        header::CACHE_CONTROL,
-        header::HeaderValue::try_from(format!("max-age={FRESH}")).expect("a number"),
-    );
-    response
+fn hear_signals(runtime: &tokio::runtime::Runtime, tell: &Sender<Event>) -> anyhow::Result<()> {
+    let _entered = runtime.enter();
+    for kind in [SignalKind::interrupt(), SignalKind::terminate()] {
+        let (mut signal, tell) = (signal(kind)?, tell.clone());
+        runtime.spawn(async move {
+            signal.recv().await;
+            // Who is not there any more is at the end already.
+            drop(tell.send(Event::End));
+        });
+    }
+    Ok(())
+}
+
+/// Takes orders on a thread of its own, one after the other.
+fn hear_orders(place: &Place, tell: Sender<Event>) -> anyhow::Result<()> {
+    let path = place.orders();
+    let listener = UnixListener::bind(&path)
+        .with_context(|| format!("cannot listen on {}", path.display()))?;
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let Some(order) = read_order(&stream) else { continue };
+            if tell.send(Event::Order(order, stream)).is_err() {
+                return;
+            }
+        }
+    });
+    Ok(())
+}
+
+fn read_order(stream: &UnixStream) -> Option<String> {
+    stream.set_read_timeout(Some(ORDER_PATIENCE)).ok()?;
+    let mut line = String::new();
+    BufReader::new(stream).take(ORDER_MAX).read_line(&mut line).ok()?;
+    line.strip_suffix('\n').map(str::to_owned)
+}
+
+/// `nigh kill EDGE`.
+pub(crate) fn kill(flags: &cli::OfDemo) -> anyhow::Result<()> {
+    order("kill", flags)
+}
+
+/// `nigh revive EDGE`.
+pub(crate) fn revive(flags: &cli::OfDemo) -> anyhow::Result<()> {
+    order("revive", flags)
+}
+
+fn order(what: &str, flags: &cli::OfDemo) -> anyhow::Result<()> {
+    let (found, orders) = place::find(flags.demo.as_deref().map(Path::new))?;
+    let edge = place::edge(&found, &flags.edge)?;
+    let said = place::order(&orders, &format!("{what} {}", edge.name))?;
+    writeln!(std::io::stdout().lock(), "{said}")?;
+    Ok(())
 }

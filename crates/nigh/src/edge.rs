@@ -270,9 +270,17 @@ impl Edge {
         clients.chain(admin).collect()
     }
 
-    /// The admin address, if there is one.
-    pub(crate) const fn admin(&self) -> Option<&admin::Bound> {
-        self.admin.as_ref()
+    /// Begins what an edge does beside answering clients, on the runtime that this is called in: it
+    /// gossips, follows what its cluster agrees on, and answers at the admin address.
+    pub(crate) async fn begin(&self) -> anyhow::Result<()> {
+        gossip::start(&self.running).await?;
+        forget::start(&self.running);
+        shared_settings::start(&self.running);
+        trust::start(&self.running);
+        belonging::start(&self.running);
+        self.serve_admin()?;
+        tokio::spawn(admin::watch(Arc::clone(&self.running)));
+        Ok(())
     }
 
     /// Answers at the admin address from now on, on the runtime that this is called in.
@@ -321,6 +329,11 @@ impl Edge {
     /// many connections are left.
     pub(crate) fn drain(&mut self, limit: Duration) -> usize {
         self.server.drain(limit)
+    }
+
+    /// Ends it at once: every connection is cut, and nobody is told.
+    pub(crate) fn cut(self) {
+        self.server.cut();
     }
 
     /// Ends it.
@@ -420,13 +433,7 @@ async fn live(
     for (mode, address) in edge.redirected(running.now().settings.forward.as_ref()) {
         info!("redirected clients on {mode}://{address}");
     }
-    gossip::start(&running).await?;
-    forget::start(&running);
-    shared_settings::start(&running);
-    trust::start(&running);
-    belonging::start(&running);
-    edge.serve_admin()?;
-    tokio::spawn(admin::watch(Arc::clone(&running)));
+    edge.begin().await?;
     manager.ready(&lifecycle::status(&edge));
     let mut watchdog = Watchdog::new(manager);
     let reload = || {

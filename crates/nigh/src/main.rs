@@ -45,10 +45,12 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    // A show says itself what happens, and breaks things on purpose.
+    let level = if matches!(cli.verb, Verb::Demo(_)) { "error" } else { "info" };
     tracing_subscriber::fmt()
         .with_env_filter(
             tracing_subscriber::EnvFilter::try_from_env("NIGH_LOG")
-                .unwrap_or_else(|_| "info".into()),
+                .unwrap_or_else(|_| level.into()),
         )
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
@@ -70,6 +72,8 @@ fn main() -> ExitCode {
         Verb::Status(flags) => status::run(&flags),
         Verb::Top(flags) => top::run(&flags),
         Verb::Demo(flags) => demo::run(&flags),
+        Verb::Kill(flags) => demo::kill(&flags),
+        Verb::Revive(flags) => demo::revive(&flags),
         Verb::Cluster(flags) => cluster::run(&flags),
         Verb::Node(flags) => node::run(&flags),
         Verb::Locate(flags) => locate::run(&flags),

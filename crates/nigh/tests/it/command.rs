@@ -5,26 +5,6 @@ use std::net::TcpListener;
 use crate::support::process::nigh;
 
 #[test]
-fn the_demo_shows_what_it_promises_and_ends_by_itself() {
-    let ran = nigh(&["demo", "--once"]);
-    assert_eq!(ran.code, Some(0), "{ran:?}");
-    for expected in ["fwd=uri-miss", "nigh; hit", "detail=stale-origin-failed", "fwd-status=304"] {
-        assert!(ran.stdout.contains(expected), "{expected:?} is not in {}", ran.stdout);
-    }
-}
-
-#[test]
-fn the_demo_tells_scripts_in_json_lines() {
-    let ran = nigh(&["demo", "--once", "--json"]);
-    assert_eq!(ran.code, Some(0), "{ran:?}");
-    let lines: Vec<serde_json::Value> =
-        ran.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let asked: Vec<_> = lines.iter().filter(|line| line["what"] == "request").collect();
-    assert_eq!(asked.len(), 4);
-    assert_eq!((&asked[1]["status"], &asked[1]["site_asked"]), (&200.into(), &1.into()));
-}
-
-#[test]
 fn wrong_use_is_explained_and_ends_with_2() {
     let to = ["edge", "--to", "http://127.0.0.1:1"];
     for (arguments, words) in [

@@ -1,0 +1,160 @@
+//! `nigh demo`: two clusters on this machine, to look at and to break.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    net::SocketAddr,
+    process::{Command, Stdio},
+};
+
+use crate::support::{
+    Directory, Wire,
+    process::{NIGH, Process, nigh},
+};
+
+/// A demo in a directory of its own; what it said of its edges.
+struct Demo {
+    process: Process,
+    directory: Directory,
+    edges: BTreeMap<String, (SocketAddr, SocketAddr)>,
+}
+
+impl Demo {
+    #[track_caller]
+    fn start(name: &str, flags: &[&str]) -> Self {
+        let directory = Directory::new(name);
+        let mut command = Command::new(NIGH);
+        // Where those are looked for that are named.
+        command.env("XDG_RUNTIME_DIR", "/nowhere").args(["demo", "--json"]).args(flags);
+        command.args(["--dir", directory.argument()]);
+        let process = Process::start(command.stdout(Stdio::piped()).stderr(Stdio::null()));
+        let mut edges = BTreeMap::new();
+        while edges.len() < 6 {
+            let line: serde_json::Value = serde_json::from_str(&process.line("\"edge\"")).unwrap();
+            let address = |of: &str| line[of].as_str().unwrap().parse().unwrap();
+            let name = line["name"].as_str().unwrap().to_owned();
+            edges.insert(name, (address("http"), address("admin")));
+        }
+        process.line("\"ready\"");
+        Self { process, directory, edges }
+    }
+
+    #[track_caller]
+    fn get(&self, edge: &str, target: &str) -> crate::support::Response {
+        Wire::connect(self.edges[edge].0).get(target)
+    }
+
+    fn order(&self, what: &str, edge: &str) -> crate::support::process::Ran {
+        nigh(&[what, edge, "--demo", self.directory.argument()])
+    }
+}
+
+/// What both kinds of demo do alike.
+fn lives_and_is_broken(name: &str, flags: &[&str]) {
+    let mut demo = Demo::start(name, flags);
+    let names: Vec<&str> = demo.edges.keys().map(String::as_str).collect();
+    assert_eq!(names, ["eu-1", "eu-2", "eu-3", "us-1", "us-2", "us-3"]);
+    // In each cluster one edge asks the origin, whoever was asked.
+    for target in (0..10).map(|number| format!("/object/{number}/100")) {
+        for edge in demo.edges.keys() {
+            assert_eq!(demo.get(edge, &target).status(), 200);
+        }
+    }
+    let metric = |edge: &str, name: &str| -> u64 {
+        let mut wire = Wire::connect(demo.edges[edge].1);
+        wire.send("GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        let page = wire.response();
+        let value = page.text().lines().find_map(|line| line.strip_prefix(name));
+        value.unwrap().trim().parse().unwrap()
+    };
+    let asked: u64 = demo.edges.keys().map(|edge| metric(edge, "nigh_origin_requests_total")).sum();
+    assert_eq!(asked, 20);
+    let status = nigh(&["status", "--admin", &demo.edges["us-3"].1.to_string()]);
+    assert!(status.stdout.starts_with("us-3: "), "{status:?}");
+
+    let killed = demo.order("kill", "eu-2");
+    assert_eq!(killed.code, Some(0), "{killed:?}");
+    assert!(std::net::TcpStream::connect(demo.edges["eu-2"].0).is_err());
+    assert_eq!(demo.get("eu-1", "/object/0/100").status(), 200);
+    let again = demo.order("kill", "eu-2");
+    assert_eq!(again.code, Some(1));
+    assert!(again.stderr.contains("nigh revive eu-2"), "{again:?}");
+    let revived = demo.order("revive", "eu-2");
+    assert_eq!((revived.code, &*revived.stdout), (Some(0), "eu-2 serves again\n"));
+    assert_eq!(demo.get("eu-2", "/object/0/100").status(), 200);
+
+    demo.process.terminate();
+    assert!(demo.process.ended().success());
+    for (http, admin) in demo.edges.values() {
+        assert!([http, admin].into_iter().all(|it| std::net::TcpStream::connect(it).is_err()));
+    }
+    assert!(!demo.directory.0.exists(), "it has cleaned up");
+}
+
+#[test]
+fn two_clusters_live_in_one_process_and_an_edge_can_be_killed_and_comes_back() {
+    lives_and_is_broken("demo-one", &[]);
+}
+
+#[test]
+fn they_live_in_processes_of_their_own_too() {
+    lives_and_is_broken("demo-many", &["--processes"]);
+}
+
+#[test]
+fn an_edge_is_asked_by_its_name_where_the_demo_is_in_its_usual_place() {
+    let folder = Directory::new("runtime");
+    fs::create_dir_all(&folder.0).unwrap();
+    let usual = folder.0.join("nigh-demo");
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(NIGH);
+        command.env("XDG_RUNTIME_DIR", &folder.0).args(arguments).output().unwrap()
+    };
+    let mut command = Command::new(NIGH);
+    command.env("XDG_RUNTIME_DIR", &folder.0).args(["demo"]);
+    let process = Process::start(command.stdout(Stdio::piped()).stderr(Stdio::null()));
+    process.line("nigh top --admin eu-2");
+    let status = run(&["status", "--admin", "eu-2"]);
+    assert!(String::from_utf8_lossy(&status.stdout).starts_with("eu-2: "), "{status:?}");
+    let absent = run(&["status", "--admin", "eu-9"]);
+    let said = String::from_utf8_lossy(&absent.stderr).into_owned();
+    assert!(said.contains("the demo has no edge `eu-9`, but eu-1, eu-2"), "{said}");
+    let second = run(&["demo"]);
+    assert_eq!(second.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&second.stderr).contains("a demo runs in"), "{second:?}");
+    assert!(usual.exists());
+}
+
+/// The lines of a tour, and its last one.
+#[track_caller]
+fn toured(name: &str, flags: &[&str]) -> serde_json::Value {
+    let directory = Directory::new(name);
+    let all = [&["demo", "--tour", "--json", "--dir", directory.argument()], flags].concat();
+    let ran = nigh(&all);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let lines: Vec<serde_json::Value> =
+        ran.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let of = |what: &str| lines.iter().find(|line| line["what"] == what).unwrap().clone();
+    for part in ["filled", "killed", "back", "purged"] {
+        assert_eq!(of(part)["failed_requests"], 0, "{part}");
+        assert!(of(part)["requests"].as_u64().unwrap() > 0, "{part}");
+    }
+    assert!(of("killed")["cut_connections"].as_u64().unwrap() > 0);
+    assert!(of("purged")["origin_requests"].as_u64() > of("back")["origin_requests"].as_u64());
+    lines.last().unwrap().clone()
+}
+
+#[test]
+fn a_tour_fails_no_client_and_says_in_its_last_line_what_was_seen() {
+    let last = toured("tour-one", &[]);
+    assert_eq!((&last["what"], &last["failed_requests"]), (&"end".into(), &0.into()), "{last}");
+    let number = |name: &str| last[name].as_f64().unwrap();
+    assert!(number("origin_requests") < number("requests"), "{last}");
+    let hits = 1.0 - number("origin_requests") / number("requests");
+    assert!((number("hit_ratio") - hits).abs() < 1e-9, "{last}");
+}
+
+#[test]
+fn a_tour_with_processes_kills_one_of_them() {
+    assert_eq!(toured("tour-many", &["--processes"])["failed_requests"], 0);
+}
