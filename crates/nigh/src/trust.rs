@@ -17,7 +17,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use nigh_base::Wall;
 use nigh_cluster::control::Control;
 use nigh_net::{
@@ -27,6 +27,7 @@ use nigh_net::{
         files::Directory,
         identity::{Identity, JoinId},
         join,
+        name::Name,
         registry::{revoked, revoked_in},
         tls::{Clock, Trust},
     },
@@ -102,7 +103,17 @@ pub(crate) fn start(running: &Arc<Running>) {
     };
     let shown = Arc::clone(&siblings.shown);
     let certificate = Arc::clone(&running.certificate);
-    tokio::spawn(Renewing { folder: cluster.dir.clone(), shown, certificate }.run());
+    let renewing = Renewing {
+        folder: cluster.dir.clone(),
+        cluster: cluster.name.clone(),
+        own: cluster.own.clone(),
+        shown,
+        certificate,
+        held: None,
+        pause: PAUSE_MIN,
+        not_before: Instant::now(),
+    };
+    tokio::spawn(renewing.run());
     if let Some(state) = &running.state {
         let (control, trust) = (Arc::clone(state.own()), Arc::clone(&siblings.trust));
         let folder = cluster.dir.clone();
@@ -113,84 +124,114 @@ pub(crate) fn start(running: &Arc<Running>) {
 /// Keeps a certificate good.
 struct Renewing {
     folder: PathBuf,
+    cluster: Name,
+    own: Name,
     shown: Arc<Shown>,
     certificate: Arc<Certificate>,
+    /// Whose certificate is shown.
+    held: Option<Identity>,
+    /// How long it waits after the next failure, and until when after the last.
+    pause: Duration,
+    not_before: Instant,
 }
 
 impl Renewing {
-    async fn run(self) {
-        let mut held: Option<Identity> = None;
-        let (mut pause, mut not_before) = (PAUSE_MIN, Instant::now());
+    async fn run(mut self) {
+        let mut told = None;
         loop {
             match self.read().await {
-                Ok(read) => {
-                    let identity = read.identity();
-                    if held.as_ref() != Some(identity) {
-                        self.show(&read);
-                        if held.is_some() {
-                            info!(serial = %identity.serial, "shows the certificate that was found");
-                        }
-                        held = Some(identity.clone());
-                    }
-                    if identity.is_to_renew(clock::now()) && not_before <= Instant::now() {
-                        match self.renew(read).await {
-                            Ok(renewed) => {
-                                held = Some(renewed);
-                                pause = PAUSE_MIN;
-                            }
-                            Err(error) => {
-                                self.certificate.failures.fetch_add(1, Ordering::Relaxed);
-                                let left = self.certificate.left().unwrap_or_default().as_secs();
-                                let again = pause.as_secs();
-                                error!(left, again, "the certificate is not renewed: {error:#}");
-                                not_before = Instant::now() + pause;
-                                pause = (2 * pause).min(PAUSE_MAX);
-                            }
-                        }
+                Ok(found) => {
+                    told = None;
+                    self.find(&found);
+                    if found.identity().is_to_renew(clock::now())
+                        && self.not_before <= Instant::now()
+                    {
+                        self.try_to_renew(&found).await;
                     }
                 }
                 // What is shown goes on being shown.
-                Err(error) => error!("{error:#}"),
+                Err(error) => {
+                    let error = format!("{error:#}");
+                    if told.as_ref() != Some(&error) {
+                        error!("{error}");
+                        told = Some(error);
+                    }
+                }
             }
-            self.wait(held.as_ref(), not_before).await;
+            self.wait().await;
+        }
+    }
+
+    /// Shows what the file has, if that is another one than before.
+    fn find(&mut self, found: &Credentials) {
+        let identity = found.identity();
+        if self.held.as_ref() == Some(identity) {
+            return;
+        }
+        if self.held.is_some() {
+            info!(serial = %identity.serial, "shows the certificate that was found");
+        }
+        self.show(found);
+    }
+
+    async fn try_to_renew(&mut self, old: &Credentials) {
+        match self.renew(old).await {
+            Ok(new) => {
+                info!(serial = %new.identity().serial, "the certificate is renewed");
+                self.certificate.renewals.fetch_add(1, Ordering::Relaxed);
+                self.show(&new);
+                self.pause = PAUSE_MIN;
+            }
+            Err(error) => {
+                self.certificate.failures.fetch_add(1, Ordering::Relaxed);
+                let left = self.certificate.left().unwrap_or_default().as_secs();
+                let again = self.pause.as_secs();
+                error!(left, again, "the certificate is not renewed: {error:#}");
+                self.not_before = Instant::now() + self.pause;
+                self.pause = (2 * self.pause).min(PAUSE_MAX);
+            }
         }
     }
 
     /// Until it is due, or somebody says that the file is another one.
-    async fn wait(&self, held: Option<&Identity>, not_before: Instant) {
-        let due = held.map_or(LOOK, |identity| identity.renewed_in(clock::now()));
-        let due = due.max(not_before.saturating_duration_since(Instant::now()));
+    async fn wait(&self) {
+        let due = self.held.as_ref().map_or(LOOK, |held| held.renewed_in(clock::now()));
+        let due = due.max(self.not_before.saturating_duration_since(Instant::now()));
         let due = due.clamp(Duration::from_secs(1), LOOK);
         drop(timeout(due, self.certificate.again.notified()).await);
     }
 
     async fn read(&self) -> anyhow::Result<Credentials> {
         let folder = self.folder.clone();
-        apart(move || read(&folder)).await
+        let found = apart(move || read(&folder)).await?;
+        let (cluster, name) = (found.cluster(), &found.identity().name);
+        ensure!(
+            (cluster, name) == (&self.cluster, &self.own),
+            "what is in {} is for the edge {name} of {cluster}",
+            self.folder.display()
+        );
+        Ok(found)
     }
 
-    fn show(&self, credentials: &Credentials) {
+    fn show(&mut self, credentials: &Credentials) {
         self.shown.exchange(credentials);
         self.certificate.note(credentials.identity());
+        self.held = Some(credentials.identity().clone());
     }
 
     /// Gets another certificate, which is durable before anybody sees it.
-    async fn renew(&self, old: Credentials) -> anyhow::Result<Identity> {
+    async fn renew(&self, old: &Credentials) -> anyhow::Result<Credentials> {
         let directory = Directory::at(&self.folder);
         let asked = directory.clone();
         let addresses = apart(move || addresses(&asked)).await?;
         let clock = Clock::machine();
-        let renewing = join::renew(&old, &addresses, &clock);
+        let renewing = join::renew(old, &addresses, &clock);
         let new =
             timeout(RENEWAL_MAX, renewing).await.context("the authority takes too long")??;
-        let (pem, kept) = (new.to_pem(), directory.clone());
-        let written: io::Result<()> = apart(move || kept.write(EDGE, &pem)).await;
+        let pem = new.to_pem();
+        let written: io::Result<()> = apart(move || directory.write(EDGE, &pem)).await;
         written.with_context(|| format!("cannot write {}", self.folder.display()))?;
-        self.show(&new);
-        self.certificate.renewals.fetch_add(1, Ordering::Relaxed);
-        let identity = new.identity().clone();
-        info!(serial = %identity.serial, "the certificate is renewed");
-        Ok(identity)
+        Ok(new)
     }
 }
 

@@ -47,11 +47,9 @@ pub(super) struct Follower {
 impl Follower {
     pub(super) fn new(running: Arc<Running>, control: Arc<dyn Control>, name: &str) -> Self {
         let key = runs_key(name).expect("names of edges are plain");
-        // It said so before it served.
+        // It said so before it served; once more, since a process that it replaced may have, too.
         let lease = running.lease;
-        let revision = running.now().revision.unwrap_or(Revision::NONE);
-        let said = lease.map(|_| Run { revision, refused: None });
-        Self { running, control, key, lease, said, refused: None }
+        Self { running, control, key, lease, said: None, refused: None }
     }
 
     /// Follows them until it is told to stop.
@@ -140,12 +138,16 @@ impl Follower {
         let given = settings.clone();
         let came = apart(move || {
             let shared = given.as_ref().map(|(revision, value)| (*revision, value.bytes()));
-            let came = running.control.share(shared);
-            running.events.reloaded(&came);
-            came
+            running.control.share(shared)
         });
+        let came = came.await;
+        // What cannot be used is tried again and again, and told once.
+        let is_new = came.is_ok() || before != self.running.control.refused();
+        if is_new {
+            self.running.events.reloaded(&came);
+        }
         self.refused = None;
-        match (came.await, settings) {
+        match (came, settings) {
             (Ok(_), Some((revision, _))) => {
                 let sites = self.running.now().settings.sites.len();
                 info!(revision = revision.0, sites, "serves the new sites of control state");
@@ -154,7 +156,6 @@ impl Follower {
                 warn!("control state has no sites any more: this edge's own are served")
             }
             (Err(refused), settings) => {
-                let is_new = before != self.running.control.refused();
                 if let Some((revision, value)) = settings {
                     if is_new {
                         let (revision, why) = (revision.0, refused.in_full());

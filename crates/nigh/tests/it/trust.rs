@@ -26,6 +26,9 @@ fn a_certificate_that_was_exchanged_is_shown_after_a_reload_and_a_damaged_one_is
     cluster.write_joined(0, "edge.pem", "nonsense");
     cluster.edges[0].hang_up();
     cluster.edges[0].line("is damaged");
+    cluster.write_joined(0, "edge.pem", &cluster.authority.certify("eu-2").to_pem());
+    cluster.edges[0].hang_up();
+    cluster.edges[0].line("is for the edge eu-2 of eu");
     assert_eq!(shown(&cluster), first);
     cluster.write_joined(0, "edge.pem", &cluster.authority.certify("eu-1").to_pem());
     cluster.edges[0].hang_up();
