@@ -134,7 +134,7 @@ fn free_ports() -> impl Iterator<Item = u16> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings;
+    use crate::settings::parse;
 
     #[test]
     fn the_settings_of_each_edge_are_in_order() {
@@ -148,10 +148,10 @@ mod tests {
         };
         let all = [edge("eu-1", "eu", 1), edge("eu-2", "eu", 4), edge("us-1", "us", 7)];
         for (edge, count) in all.iter().zip([2, 2, 1]) {
-            let text = self::settings(edge, &all, Path::new("/x"), all[0].http);
-            let settings = settings::parse(&text, Path::new("/x")).unwrap();
+            let text = settings(edge, &all, Path::new("/x"), all[0].http);
+            let settings = parse(&text, Path::new("/x")).unwrap();
             let cluster = settings.cluster.unwrap();
-            assert_eq!((cluster.own, cluster.edges.len()), (edge.name.clone(), count));
+            assert_eq!((cluster.own.as_str(), cluster.edges.len()), (&*edge.name, count));
         }
     }
 }
