@@ -29,6 +29,7 @@ use crate::host::{self, Program, Scratch, Turn, progress};
 use load::Load;
 use origin::EdgeOrigin;
 use peer::{Kind, Peer, Site};
+pub(crate) use peer::{free_ports, nginx};
 use std::{io, path::PathBuf, process::Command};
 pub(crate) use test::Test;
 
@@ -67,13 +68,13 @@ const PEER_CORE: usize = 0;
 const LOAD_CORE: usize = 1;
 
 /// What every measurement starts: Debian's essential packages bring these.
-const TOOLS: [Program; 4] = [
+pub(crate) const TOOLS: [Program; 4] = [
     Program { name: "setsid", package: "util-linux" },
     Program { name: "setpriv", package: "util-linux" },
     Program { name: "taskset", package: "util-linux" },
     Program { name: "kill", package: "procps" },
 ];
-const NGINX: Program = Program { name: "nginx", package: "nginx" };
+pub(crate) const NGINX: Program = Program { name: "nginx", package: "nginx" };
 
 /// Why there is no report.
 #[derive(Debug, thiserror::Error)]
@@ -126,8 +127,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<String, Error> {
     host::watch_signals();
     pin_to_load_core();
     let scratch = Scratch::new()?;
-    let [origin_port] =
-        peer::free_ports().map_err(|error| Error::Silent("no port".to_owned(), error))?;
+    let [origin_port] = free_ports().map_err(|error| Error::Silent("no port".to_owned(), error))?;
     let site = Site { scratch: &scratch, nigh: &nigh, core: PEER_CORE, origin_port };
     site.write_certificate()?;
     let origin = EdgeOrigin::start(&site, LOAD_CORE)?;
@@ -141,7 +141,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<String, Error> {
 }
 
 /// The threads of this process, and what they start, stay out of the peers' way.
-fn pin_to_load_core() {
+pub(crate) fn pin_to_load_core() {
     let mut command = Command::new("taskset");
     command.args(["--all-tasks", "--cpu-list", "--pid", &LOAD_CORE.to_string()]);
     // A machine with one core can be measured too, if not well.

@@ -13,7 +13,7 @@ mod cost;
 mod peer;
 mod replay;
 mod table;
-mod trace;
+pub(crate) mod trace;
 
 use nigh_cache::evict::Kind;
 use replay::Ratios;

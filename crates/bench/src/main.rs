@@ -1,5 +1,6 @@
 //! Measurements of nigh beside its peers: `cargo xtask bench NAME`. Never shipped.
 
+mod cluster;
 mod edge;
 mod eviction;
 mod hashing;
@@ -25,6 +26,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Measurement {
+    /// Edges as one cache: hit ratios on traces beside nginx and Varnish, hops, joins, hot objects, purges
+    Cluster(cluster::Arguments),
     /// Hits, misses, disks, large objects and memory beside nginx, HAProxy, Varnish and Traffic Server
     Edge(edge::Arguments),
     /// Hit ratios of the eviction policies on request traces, beside libcachesim's
@@ -55,6 +58,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let result: Result<String, Box<dyn std::error::Error>> = match Arguments::parse().measurement {
+        Measurement::Cluster(arguments) => cluster::run(&arguments).map_err(Into::into),
         Measurement::Edge(arguments) => edge::run(&arguments).map_err(Into::into),
         Measurement::Eviction(arguments) => eviction::run(&arguments).map_err(Into::into),
         Measurement::Hashing(arguments) => hashing::run(&arguments).map_err(Into::into),

@@ -1,0 +1,175 @@
+//! What people put before several caches today: nginx with `hash $uri consistent`, and HAProxy with
+//! `hash-type consistent` before Varnish.
+
+use super::{Error, PEER_CORE, fleet::Lab, last_words};
+use crate::{
+    edge::free_ports,
+    host::check_interrupt,
+    http1::Connection,
+    process::{Place, Process, cpu_seconds},
+};
+use std::{
+    fs, io,
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
+
+const START_LIMIT: Duration = Duration::from_secs(20);
+const POLL: Duration = Duration::from_millis(50);
+
+/// By how much one Varnish may have more than its share, in percent: what `spill_above` is for nigh.
+const BALANCE_FACTOR: u32 = 125;
+
+/// Which of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Nginx,
+    Varnish,
+}
+
+/// A balancer and the caches behind it.
+pub(super) struct Balanced {
+    /// The balancer goes first when they end.
+    processes: Vec<Process>,
+    folder: PathBuf,
+    address: SocketAddr,
+}
+
+impl Balanced {
+    /// Starts them with so many caches of so many bytes.
+    pub(super) fn start(
+        lab: &Lab<'_>,
+        kind: Kind,
+        caches: usize,
+        bytes: u64,
+    ) -> Result<Self, Error> {
+        let folder = lab.scratch.memory.join("balanced");
+        let setup = |error| Error::Unusable(format!("{kind:?} cannot be set up"), error);
+        // What an earlier one has left would be hits.
+        drop(fs::remove_dir_all(&folder));
+        fs::create_dir_all(&folder).map_err(setup)?;
+        let [port] = free_ports().map_err(setup)?;
+        let ports = (0..caches).map(|_| free_ports::<1>().map(|[port]| port));
+        let ports = ports.collect::<io::Result<Vec<u16>>>().map_err(setup)?;
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let mut peers = Self { processes: Vec::new(), folder, address };
+        let commands = match kind {
+            Kind::Nginx => peers.nginx(lab, port, &ports, bytes),
+            Kind::Varnish => peers.varnish(lab, port, &ports, bytes),
+        };
+        for (number, command) in commands.map_err(setup)?.into_iter().enumerate() {
+            let log = peers.folder.join(format!("{number}.log"));
+            peers.processes.push(Process::start(command, &log).map_err(setup)?);
+        }
+        peers.wait(kind)?;
+        Ok(peers)
+    }
+
+    /// Where clients come in.
+    pub(super) const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Processor seconds of them all so far.
+    pub(super) fn cpu_seconds(&self) -> f64 {
+        self.processes.iter().map(|process| cpu_seconds(&process.tree())).sum()
+    }
+
+    /// One nginx: a server that balances, and one with a cache of its own for each port.
+    fn nginx(
+        &self,
+        lab: &Lab<'_>,
+        port: u16,
+        ports: &[u16],
+        bytes: u64,
+    ) -> io::Result<Vec<Command>> {
+        let (dir, origin) = (self.folder.display(), lab.origin.address());
+        let mut text = format!(
+            "user root;\nworker_processes 1;\npid {dir}/nginx.pid;\nerror_log {dir}/0.log warn;\n\
+             worker_rlimit_nofile 400000;\nevents {{ worker_connections 16384; }}\nhttp {{\n\
+             access_log off;\nclient_body_temp_path {dir}/body;\nfastcgi_temp_path {dir}/fastcgi;\n\
+             uwsgi_temp_path {dir}/uwsgi;\nscgi_temp_path {dir}/scgi;\nproxy_temp_path {dir}/proxy;\n\
+             sendfile on;\nkeepalive_requests 100000000;\nproxy_http_version 1.1;\n\
+             proxy_set_header Connection \"\";\nproxy_set_header Host $http_host;\n\
+             upstream origin {{ server {origin}; keepalive 128; keepalive_requests 100000000; }}\n\
+             upstream caches {{ hash $uri consistent; keepalive 128; keepalive_requests 100000000;\n"
+        );
+        for port in ports {
+            text += &format!("server 127.0.0.1:{port};\n");
+        }
+        text += &format!(
+            "}}\nserver {{ listen 127.0.0.1:{port}; location / {{ proxy_pass http://caches; }} }}\n"
+        );
+        for (number, port) in ports.iter().enumerate() {
+            // As often as nginx allows it looks whether there is too much.
+            text += &format!(
+                "proxy_cache_path {dir}/c{number} levels=1:2 keys_zone=c{number}:32m max_size={bytes} \
+                 inactive=2h use_temp_path=off manager_files=10000 manager_sleep=10ms \
+                 manager_threshold=1s;\n\
+                 server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass http://origin;\n\
+                 proxy_cache c{number}; proxy_cache_key $request_uri; proxy_cache_lock on; }} }}\n"
+            );
+        }
+        text += "}\n";
+        let settings = self.folder.join("nginx.conf");
+        fs::write(&settings, text)?;
+        let place = Place::core(PEER_CORE);
+        Ok(vec![crate::edge::nginx(place, &self.folder, &settings)])
+    }
+
+    fn varnish(
+        &self,
+        lab: &Lab<'_>,
+        port: u16,
+        ports: &[u16],
+        bytes: u64,
+    ) -> io::Result<Vec<Command>> {
+        let place = Place::core(PEER_CORE);
+        let mut text = format!(
+            "global\n  nbthread 1\n  maxconn 8000\ndefaults\n  mode http\n  timeout connect 5s\n\
+             \x20 timeout client 300s\n  timeout server 60s\n  http-reuse always\nfrontend clients\n\
+             \x20 bind 127.0.0.1:{port}\n  default_backend caches\nbackend caches\n  balance uri\n\
+             \x20 hash-type consistent\n  hash-balance-factor {BALANCE_FACTOR}\n"
+        );
+        for (number, port) in ports.iter().enumerate() {
+            text += &format!("  server c{number} 127.0.0.1:{port}\n");
+        }
+        let settings = self.folder.join("haproxy.cfg");
+        fs::write(&settings, text)?;
+        let mut haproxy = place.command("haproxy");
+        haproxy.arg("-db").arg("-f").arg(settings);
+        let mut commands = vec![haproxy];
+        let origin = lab.origin.address();
+        for (number, port) in ports.iter().enumerate() {
+            let mut varnish = place.command("varnishd");
+            varnish.args(["-F", "-n"]).arg(self.folder.join(format!("v{number}")));
+            varnish.args(["-a", &format!("127.0.0.1:{port}"), "-b", &origin.to_string()]);
+            varnish.args(["-s", &format!("default=malloc,{bytes}b"), "-T", "none"]);
+            commands.push(varnish);
+        }
+        Ok(commands)
+    }
+
+    fn wait(&mut self, kind: Kind) -> Result<(), Error> {
+        let deadline = Instant::now() + START_LIMIT;
+        loop {
+            check_interrupt()?;
+            // A page that no trace asks for.
+            let answer = Connection::open(self.address).and_then(|mut it| it.get("/first", None));
+            if answer.is_ok_and(|response| response.is_success()) {
+                return Ok(());
+            }
+            let lives = self.processes.iter_mut().all(Process::is_running);
+            if !lives || Instant::now() > deadline {
+                let logs =
+                    (0..self.processes.len()).map(|at| self.folder.join(format!("{at}.log")));
+                let said: Vec<String> = logs.map(|log| last_words(&log)).collect();
+                return Err(Error::Silent { name: format!("{kind:?}"), said: said.join(" ") });
+            }
+            thread::sleep(POLL);
+        }
+    }
+}

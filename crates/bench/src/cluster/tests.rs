@@ -1,0 +1,224 @@
+//! What one set-up each measures: the hop, the join, the hot object, and purges.
+
+use super::{
+    ETCD_LIMIT, Error, PEER_CORE,
+    fleet::{Bond, Fleet, Lab},
+    last_words,
+    ratio::load,
+    work::{Choice, equal},
+};
+use crate::{
+    edge::free_ports,
+    host::check_interrupt,
+    http1::Connection,
+    markdown::Table,
+    process::{Place, Process},
+};
+use nigh_base::Rng;
+use nigh_load::Object;
+use std::{
+    fs,
+    net::{Ipv4Addr, SocketAddr},
+    thread,
+    time::{Duration, Instant},
+};
+
+/// Objects that tests ask for, and the length of each: more than a packet, far less than a slice.
+const OBJECTS: u64 = 10_000;
+const OBJECT_BYTES: u32 = 10_000;
+
+/// More than all of them take.
+const ENOUGH: u64 = 512 << 20;
+
+/// Longer than copies live.
+const COPIES_GONE: Duration = Duration::from_secs(11);
+
+/// Clients at once, where edges are to be busy.
+const BUSY: usize = 64;
+const FEW: usize = 4;
+
+/// What an object costs that its owner is asked for, and what it costs by way of another edge.
+pub(super) fn hop(lab: &Lab<'_>) -> Result<String, Error> {
+    let fleet = Fleet::start(lab, Bond::Ring, (2, 2), ENOUGH)?;
+    let all = equal(0..OBJECTS, OBJECT_BYTES);
+    load("eu-2", fleet.addresses(), &all, Choice::One(1), FEW)?;
+    let mut owned = Vec::new();
+    for object in all {
+        if holder(&fleet, object)? == "eu-2" {
+            owned.push(object);
+        }
+    }
+    let mut table =
+        Table::new(["asked", "requests", "CPU-s/100k, both edges", "p50, ms", "p99, ms"]);
+    let before = lab.origin.requests();
+    for (who, edge) in [("the owner", 1), ("the other edge", 0)] {
+        let began = fleet.cpu_seconds();
+        let tally = load(who, fleet.addresses(), &owned, Choice::One(edge), FEW)?;
+        let cpu = (fleet.cpu_seconds() - began) / tally.requests as f64 * 1e5;
+        let millis = |share| format!("{:.2}", tally.quantile(share).as_secs_f64() * 1e3);
+        let requests = tally.requests.to_string();
+        table.row(vec![who.into(), requests, format!("{cpu:.2}"), millis(0.5), millis(0.99)]);
+    }
+    let asked = lab.origin.requests() - before;
+    Ok(format!("The hop ({asked} requests to the origin meanwhile):\n\n{}", table.text()))
+}
+
+/// The edge that owns an object.
+fn holder(fleet: &Fleet<'_>, object: Object) -> Result<String, Error> {
+    let explained = explain(fleet, 0, object)?;
+    let owner = explained["edges"][0].as_str();
+    owner.map(str::to_owned).ok_or_else(|| Error::Unreadable("eu-1".into()))
+}
+
+fn explain(fleet: &Fleet<'_>, edge: usize, object: Object) -> Result<serde_json::Value, Error> {
+    fleet.ask(edge, &format!("/v1/explain?url=http://www.example{}", object.path()))
+}
+
+/// What the origin is asked when a tenth edge comes.
+pub(super) fn join(lab: &Lab<'_>) -> Result<String, Error> {
+    let mut fleet = Fleet::start(lab, Bond::Ring, (10, 9), ENOUGH)?;
+    let all = equal(0..OBJECTS, OBJECT_BYTES);
+    let asked = |fleet: &Fleet<'_>| -> Result<u64, Error> {
+        let before = lab.origin.requests();
+        load("the cluster", fleet.addresses(), &all, Choice::Turn, FEW)?;
+        Ok(lab.origin.requests() - before)
+    };
+    let filled = asked(&fleet)?;
+    let again = asked(&fleet)?;
+    thread::sleep(COPIES_GONE);
+    fleet.add()?;
+    let joined = asked(&fleet)?;
+    let mut owned = 0;
+    for &object in &all {
+        owned += u64::from(holder(&fleet, object)? == "eu-10");
+    }
+    let ratio = joined as f64 / owned.max(1) as f64;
+    let mut table = Table::new(["each object asked for once", "requests to the origin"]);
+    for (when, count) in
+        [("at nine, empty", filled), ("again", again), ("a tenth has come", joined)]
+    {
+        table.row(vec![when.into(), count.to_string()]);
+    }
+    Ok(format!(
+        "One more of ten edges, {OBJECTS} objects, of which it owns {owned}: {ratio:.3} misses at the \
+         origin for each of these\n\n{}",
+        table.text()
+    ))
+}
+
+/// An object that is asked for a hundred times as often as the mean, at eight edges that have room for
+/// half of all.
+pub(super) fn hot(lab: &Lab<'_>) -> Result<String, Error> {
+    const EDGES: usize = 8;
+    const REQUESTS: usize = 100_000;
+    const TIMES: usize = 100;
+    let mean = REQUESTS / usize::try_from(OBJECTS).expect("few");
+    let cold = drawn(REQUESTS);
+    let hottest = Object { number: OBJECTS, bytes: OBJECT_BYTES };
+    let every = REQUESTS / (TIMES * mean);
+    let with_hot = cold.iter().enumerate().flat_map(|(at, object)| {
+        std::iter::once(*object).chain(at.is_multiple_of(every).then_some(hottest))
+    });
+    let with_hot: Vec<Object> = with_hot.collect();
+    let each = OBJECTS * u64::from(OBJECT_BYTES) / 2 / EDGES as u64;
+    let mut table =
+        Table::new(["", "requests", "to the origin", "hits of the others, %", "p99, ms"]);
+    let (mut hits, mut holders) = (Vec::new(), 0);
+    for (name, objects) in [("without", &cold), ("with the hot object", &with_hot)] {
+        let fleet = Fleet::start(lab, Bond::Ring, (EDGES, EDGES), each)?;
+        let before = lab.origin.requests();
+        let tally = load(name, fleet.addresses(), objects, Choice::Turn, BUSY)?;
+        let asked = lab.origin.requests() - before;
+        let ratio = (1.0 - asked as f64 / cold.len() as f64) * 100.0;
+        hits.push(ratio);
+        holders = 0;
+        for edge in 0..EDGES {
+            let variants = &explain(&fleet, edge, hottest)?["variants"];
+            holders += usize::from(variants.as_array().is_some_and(|found| !found.is_empty()));
+        }
+        let p99 = format!("{:.2}", tally.quantile(0.99).as_secs_f64() * 1e3);
+        let (requests, asked) = (tally.requests.to_string(), asked.to_string());
+        table.row(vec![name.into(), requests, asked, format!("{ratio:.2}"), p99]);
+    }
+    let lost = hits[0] - hits[1];
+    Ok(format!(
+        "A hot object, {TIMES} times the mean: {holders} of {EDGES} edges hold it at the end, and the \
+         others lost {lost:.2} points of their hits\n\n{}",
+        table.text()
+    ))
+}
+
+/// Requests for objects of which the first are asked for more than the last: the number is the product of
+/// two equal draws, so that its density falls as the logarithm does.
+fn drawn(requests: usize) -> Vec<Object> {
+    let mut rng = Rng::new(1);
+    let object = |_| {
+        let number = rng.below(OBJECTS) * rng.below(OBJECTS) / OBJECTS;
+        Object { number, bytes: OBJECT_BYTES }
+    };
+    (0..requests).map(object).collect()
+}
+
+/// How long purges take to reach all edges through an etcd.
+pub(super) fn purge(lab: &Lab<'_>, edges: u16) -> Result<String, Error> {
+    const PURGES: u64 = 20;
+    let edges = usize::from(edges);
+    let (_etcd, port) = start_etcd(lab)?;
+    let fleet = Fleet::start(lab, Bond::Forgetting(port), (edges, edges), 16 << 20)?;
+    let (mut millis, mut whole) = (Vec::new(), Vec::new());
+    for number in 0..PURGES {
+        check_interrupt()?;
+        let path = Object { number, bytes: OBJECT_BYTES }.path();
+        let began = Instant::now();
+        let said = fleet.tell(0, &format!("/v1/purge?url=http://www.example{path}"))?;
+        whole.push(began.elapsed().as_secs_f64() * 1e3);
+        let unreadable = || Error::Unreadable("eu-1".into());
+        let reached = said["edges"].as_array().ok_or_else(unreadable)?;
+        if said["done"] != true || reached.len() != edges {
+            let count = reached.len();
+            return Err(Error::Failed("a purge".into(), format!("it has reached {count} edges")));
+        }
+        let each = reached.iter().map(|edge| edge["millis"].as_f64().ok_or_else(unreadable));
+        millis.extend(each.collect::<Result<Vec<f64>, Error>>()?);
+    }
+    let mut table = Table::new(["of", "p50, ms", "p99, ms", "longest, ms"]);
+    for (what, mut times) in [("an edge", millis), ("the command", whole)] {
+        times.sort_unstable_by(f64::total_cmp);
+        let at = |share| format!("{:.1}", quantile(&times, share));
+        table.row(vec![what.into(), at(0.5), at(0.99), at(1.0)]);
+    }
+    Ok(format!("{PURGES} purges through etcd, {edges} edges:\n\n{}", table.text()))
+}
+
+/// What so large a share of sorted times does not exceed.
+fn quantile(times: &[f64], share: f64) -> f64 {
+    let wanted = share * times.len() as f64;
+    let mut ranked = (1..).zip(times);
+    ranked.find(|(rank, _)| f64::from(*rank) >= wanted).map_or(0.0, |(_, time)| *time)
+}
+
+fn start_etcd(lab: &Lab<'_>) -> Result<(Process, u16), Error> {
+    let unusable = |error| Error::Unusable("etcd cannot be started".into(), error);
+    let folder = lab.scratch.memory.join("etcd");
+    fs::create_dir_all(&folder).map_err(unusable)?;
+    let [client, peer] = free_ports().map_err(unusable)?;
+    let (client_url, peer_url) =
+        (format!("http://127.0.0.1:{client}"), format!("http://127.0.0.1:{peer}"));
+    let mut command = Place::core(PEER_CORE).command("etcd");
+    command.args(["--name", "one", "--listen-client-urls", &client_url]);
+    command.args(["--advertise-client-urls", &client_url, "--listen-peer-urls", &peer_url]);
+    command.args(["--initial-advertise-peer-urls", &peer_url]);
+    command.args(["--initial-cluster", &format!("one={peer_url}"), "--data-dir"]);
+    command.arg(folder.join("data"));
+    let log = folder.join("etcd.log");
+    let mut process = Process::start(command, &log).map_err(unusable)?;
+    let deadline = Instant::now() + ETCD_LIMIT;
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, client));
+    while Connection::open(address).and_then(|mut it| it.text("/health")).is_err() {
+        if !process.is_running() || Instant::now() > deadline {
+            return Err(Error::Silent { name: "etcd".into(), said: last_words(&log) });
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+    Ok((process, client))
+}
