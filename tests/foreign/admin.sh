@@ -20,7 +20,7 @@ judge=$tools/bin/schemathesis
 }
 
 # What a description cannot say: that just one of several parameters must be there, which text is a
-# settings file, and which settings are in effect. There it is no fault to refuse what the description
+# settings file, and which settings are in effect, or that this edge is in no cluster that shares any. There it is no fault to refuse what the description
 # allows, and other settings in effect are told of before the ones that came are looked at.
 cat >"$work/schemathesis.toml" <<'END'
 [[operations]]
@@ -29,6 +29,10 @@ checks.positive_data_acceptance.expected-statuses = ["2xx", 400, 404]
 [[operations]]
 include-path-regex = "^/v1/config"
 checks.positive_data_acceptance.expected-statuses = ["2xx", 409, 412, 422]
+checks.negative_data_rejection.expected-statuses = [400, 401, 403, 404, 405, 406, 409, 412, 415, 422, 428, 429, "5xx"]
+[[operations]]
+include-path = "/v1/settings"
+checks.positive_data_acceptance.expected-statuses = ["2xx", 404, 409, 412, 422]
 checks.negative_data_rejection.expected-statuses = [400, 401, 403, 404, 405, 406, 409, 412, 415, 422, 428, 429, "5xx"]
 END
 
@@ -55,7 +59,7 @@ check "schemathesis finds nothing in 20 s" judged --max-examples 25 --max-time 2
 check "it has asked hundreds of questions" contains "$work/judged" '[0-9]{3,} generated'
 check "and the edge serves on" curl -sSf --max-time 10 -o /dev/null "$http/bytes/100"
 check "with a description that has every path" \
-    equal "$(curl -sS --max-time 10 "$admin/v1/openapi.json" | python3 -c 'import json, sys; print(len(json.load(sys.stdin)["paths"]))')" 13
+    equal "$(curl -sS --max-time 10 "$admin/v1/openapi.json" | python3 -c 'import json, sys; print(len(json.load(sys.stdin)["paths"]))')" 14
 kill "$nigh_pid"
 wait "$nigh_pid"
 

@@ -289,12 +289,12 @@ impl Members {
     /// Whether this edge is the first that should serve what has this hash. Where nobody is on the ring,
     /// it is.
     pub(crate) fn owns(&self, hash: u64) -> bool {
-        self.places(hash).next().is_none_or(|at| Some(at) == self.own)
+        self.owner(hash).is_none_or(|at| Some(at) == self.own)
     }
 
     /// The place of the edge that owns what has this hash.
     pub(crate) fn owner(&self, hash: u64) -> Option<usize> {
-        self.places(hash).next()
+        self.ring.owner(hash).map(|at| self.on_ring[at])
     }
 
     /// How many of the edges that should serve what has this hash are passed by, because they have more
