@@ -35,8 +35,6 @@ pub struct Mark<'a> {
     /// The purge up to which it has forgotten; 0 where there was none. Who has not come so far gives it
     /// nothing unvalidated.
     pub purges: u64,
-    /// The owner was passed by because it has too much to do: it may hold what is asked for.
-    pub spilled: bool,
 }
 
 impl<'a> Mark<'a> {
@@ -47,7 +45,6 @@ impl<'a> Mark<'a> {
         let mut parts = text.split(';').map(|part| part.trim_matches(' '));
         let from = unquoted(parts.next()?)?;
         let (mut scheme, mut client, mut slice, mut purges) = (None, None, None, 0);
-        let mut spilled = false;
         for part in parts {
             match part.split_once('=')? {
                 ("scheme", "http") => scheme = Some(Scheme::Http),
@@ -55,23 +52,19 @@ impl<'a> Mark<'a> {
                 ("for", address) => client = Some(unquoted(address)?.parse().ok()?),
                 ("slice", bytes) => slice = Some(bytes.parse().ok().filter(|&it| it > 0)?),
                 ("purges", number) => purges = number.parse().ok()?,
-                ("spilled", yes) => spilled = yes == "1",
                 _ => {}
             }
         }
-        Some(Self { from, scheme: scheme?, client: client?, slice, purges, spilled })
+        Some(Self { from, scheme: scheme?, client: client?, slice, purges })
     }
 }
 
 impl fmt::Display for Mark<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { from, scheme, client, slice, purges, spilled } = self;
+        let Self { from, scheme, client, slice, purges } = self;
         write!(f, "\"{from}\";scheme={};for=\"{client}\"", scheme.as_str())?;
         slice.map_or(Ok(()), |bytes| write!(f, ";slice={bytes}"))?;
-        if *purges > 0 {
-            write!(f, ";purges={purges}")?;
-        }
-        if *spilled { f.write_str(";spilled=1") } else { Ok(()) }
+        if *purges > 0 { write!(f, ";purges={purges}") } else { Ok(()) }
     }
 }
 
@@ -94,10 +87,10 @@ mod tests {
 
     #[test]
     fn what_was_written_is_read() {
-        let marks = [("192.0.2.7", None, 0, false), ("2001:db8::7", Some(1 << 20), 17, true)];
-        for (client, slice, purges, spilled) in marks {
+        let marks = [("192.0.2.7", None, 0), ("2001:db8::7", Some(1 << 20), 17)];
+        for (client, slice, purges) in marks {
             let client = client.parse().unwrap();
-            let mark = Mark { from: "eu-1", scheme: Scheme::Https, client, slice, purges, spilled };
+            let mark = Mark { from: "eu-1", scheme: Scheme::Https, client, slice, purges };
             assert_eq!(Mark::parse(mark.to_string().as_bytes()), Some(mark));
         }
     }

@@ -11,7 +11,7 @@ use std::{
     io::{self, BufRead, Write},
     net::SocketAddr,
     process::ExitCode,
-    sync::mpsc::{RecvTimeoutError, channel},
+    sync::mpsc::channel,
     thread,
     time::{Duration, Instant},
 };
@@ -70,11 +70,10 @@ fn ask(seconds: &str, rate: &str, edges: &[&str]) -> io::Result<ExitCode> {
             }
         }
     });
-    loop {
-        match lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-            Ok(line) => obey(&load, &line, count)?,
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
-        }
+    // Until the time is over, or the input.
+    let left = || deadline.saturating_duration_since(Instant::now());
+    while let Ok(line) = lines.recv_timeout(left()) {
+        obey(&load, &line, count)?;
     }
     let tally = load.stop();
     say(json(&tally))?;
@@ -88,7 +87,7 @@ fn obey(load: &Load, line: &str, edges: usize) -> io::Result<()> {
         None if line == "tally" => return say(json(&load.tally())),
         Some(("killed", text)) => edge(text).map(|edge| load.killed(edge)),
         Some(("back", text)) => edge(text).map(|edge| load.back(edge)),
-        Some(("purged", text)) => Some(load.purged(parsed(text)?)),
+        Some(("purged", text)) => text.parse().ok().map(|edition| load.purged(edition)),
         _ => None,
     };
     match done {

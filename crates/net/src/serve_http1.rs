@@ -89,8 +89,6 @@ pub(crate) struct Sibling {
     pub(crate) slice: Option<u64>,
     /// The purge up to which it has forgotten.
     pub(crate) purges: u64,
-    /// It has passed by the owner, which has too much to do.
-    pub(crate) spilled: bool,
 }
 
 impl Client {

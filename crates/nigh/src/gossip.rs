@@ -30,7 +30,7 @@ use nigh_net::{
     },
     driver::{Driver, HandleOf},
     entropy,
-    siblings::{MEMBERS_MAX, Member, Settings, Standing},
+    siblings::{Member, Settings, Standing},
 };
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -261,8 +261,9 @@ impl Talk {
     /// Takes up who belongs; says whether there is another view.
     fn follow(&mut self) -> bool {
         let list = self.belongs.borrow_and_update().clone();
-        if list.len() > MEMBERS_MAX || !list.iter().any(|member| member.name == self.own) {
-            warn!(edges = list.len(), "a list of edges without this one, or too long: not used");
+        if !Member::make_a_cluster(&list, &self.own) {
+            let edges = list.len();
+            warn!(edges, "a list of edges without this one, too long, or with one twice: not used");
             return false;
         }
         let addresses = list.iter().map(|it| (it.name.clone(), Address::from(it.address)));
@@ -286,8 +287,8 @@ impl Talk {
         let Ok(name) = of.as_str().parse::<Name>() else { return false };
         let mut known = self.shared.lock();
         let before = known.get(&name).copied();
-        let state = state.or(before.map(|it| it.state)).unwrap_or(State::Up);
-        let carried = carried.or(before.and_then(|it| it.carried));
+        let state = state.or_else(|| Some(before?.state)).unwrap_or(State::Up);
+        let carried = carried.or_else(|| before?.carried);
         let now = Known { state, carried };
         known.insert(name.clone(), now);
         drop(known);

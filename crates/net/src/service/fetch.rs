@@ -504,6 +504,9 @@ impl Service {
             if let Ok(path) = std::str::from_utf8(&path) {
                 ask.route.write_other_key(ask.scheme, &ask.authority, path, &mut key);
                 self.store.invalidate(self.store.key(&key), pilot);
+                if let Some(siblings) = self.siblings() {
+                    siblings.members().forgot(&key);
+                }
             }
         }
     }

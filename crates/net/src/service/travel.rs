@@ -90,9 +90,9 @@ impl Service {
         let mark = marks.next().and_then(|mark| Mark::parse(mark.as_bytes()))?;
         let place = siblings.members().place(mark.from).filter(|_| marks.next().is_none())?;
         self.counters.sibling_served();
-        let Mark { scheme, client: address, slice, purges, spilled, .. } = mark;
+        let Mark { scheme, client: address, slice, purges, .. } = mark;
         let address = SocketAddr::new(address, 0);
-        let sibling = Some(Sibling { place, slice, purges, spilled });
+        let sibling = Some(Sibling { place, slice, purges });
         Some(Client { address, scheme, sibling, ..client })
     }
 
@@ -116,8 +116,8 @@ impl Service {
         let held_by = match (members.owns(hash), ask.sibling) {
             (false, None) => return Road::Owner(siblings, hash),
             (true, _) => members.former_owner(hash),
-            (false, Some(Sibling { spilled: true, .. })) => members.owner(hash),
-            (false, Some(_)) => None,
+            // The owner was passed by, or who asks sees another ring.
+            (false, Some(_)) => members.owner(hash),
         };
         // Who asks has looked at home.
         let held_by = held_by.filter(|at| ask.sibling.is_none_or(|sibling| sibling.place != *at));
@@ -145,7 +145,7 @@ impl Service {
                 if passed_by > 0 {
                     self.counters.spilled();
                 }
-                let request = self.request_to_sibling(task, &siblings, passed_by > 0);
+                let request = self.request_to_sibling(task, &siblings);
                 let asking =
                     siblings.ask(hash, passed_by, &request, interim.clone(), &self.counters);
                 if let Some(fetched) = asking.await {
@@ -177,7 +177,7 @@ impl Service {
         if task.manner == Manner::Alone || !is_plain {
             return None;
         }
-        let mut request = self.request_to_sibling(task, siblings, false);
+        let mut request = self.request_to_sibling(task, siblings);
         let only_if_cached = HeaderValue::from_static("only-if-cached");
         request.headers_mut().insert(header::CACHE_CONTROL, only_if_cached);
         self.counters.held_request();
@@ -190,12 +190,7 @@ impl Service {
     }
 
     /// The request as it goes to another edge: with the mark.
-    fn request_to_sibling(
-        &self,
-        task: &Task,
-        siblings: &Siblings,
-        spilled: bool,
-    ) -> Request<RequestBody> {
+    fn request_to_sibling(&self, task: &Task, siblings: &Siblings) -> Request<RequestBody> {
         let mut request = self.request(task, RequestBody::Empty, Beyond::Sibling);
         let ask = &task.ask;
         let mark = Mark {
@@ -204,7 +199,6 @@ impl Service {
             client: ask.client.ip(),
             slice: self.store.slicing().map(|slicing| slicing.size.bytes()),
             purges: self.shared.trusted.reached(),
-            spilled,
         };
         let mark = HeaderValue::try_from(mark.to_string()).expect("it is visible ASCII");
         request.headers_mut().insert(hop::NAME, mark);

@@ -2,6 +2,7 @@
 //! but for loads; what comes after it knows the rings before.
 
 use std::{
+    collections::BTreeSet,
     net::SocketAddr,
     sync::{
         Arc,
@@ -43,6 +44,9 @@ const FRUITLESS_MAX: u32 = 1000;
 
 /// Why edges make a ring.
 const BOUNDED: &str = "names differ, and capacities have bounds";
+
+/// Keys that were forgotten one by one and are remembered for that: some MiB at most.
+const FORGOTTEN_MAX: usize = 1 << 16;
 
 /// An edge of the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,7 +92,7 @@ pub struct Members {
 #[derive(Clone, Debug)]
 struct Earlier {
     ring: Arc<Ring>,
-    until: Time,
+    ended: Time,
 }
 
 /// What outlives a view.
@@ -99,10 +103,20 @@ struct Lasting {
     clock: Monotonic,
     /// Questions to earlier owners since one found something.
     fruitless: AtomicU32,
+    distrust: Mutex<Distrust>,
     /// Requests that are under way here.
     under_way: AtomicU64,
     /// When an owner has too much to do.
     spill: Spill,
+}
+
+/// What earlier owners are not asked for: this edge was told to forget it, and they perhaps were not.
+#[derive(Debug, Default)]
+struct Distrust {
+    /// Hashes of what was forgotten one by one.
+    forgotten: BTreeSet<u64>,
+    /// When everything was, or too much: rings that had ended by then count for nothing.
+    since: Time,
 }
 
 /// A request that is under way, and counts as this edge's load.
@@ -116,6 +130,17 @@ impl Drop for UnderWay {
 }
 
 impl Member {
+    /// Whether a cluster can have these edges, of which one is called `own`: they are not too many, no two
+    /// have one name, and capacities are within their bounds.
+    pub fn make_a_cluster(list: &[Self], own: &Name) -> bool {
+        let names: BTreeSet<_> = list.iter().map(|member| &member.name).collect();
+        let have_capacity = list.iter().all(|it| (1..=CAPACITY_MAX).contains(&it.capacity));
+        have_capacity
+            && list.len() <= MEMBERS_MAX
+            && names.len() == list.len()
+            && names.contains(own)
+    }
+
     fn edge(&self) -> Edge {
         let percent = u16::try_from(self.capacity.saturating_mul(100)).ok();
         let capacity = percent.and_then(|percent| Capacity::of_percent(percent).ok());
@@ -128,13 +153,13 @@ impl Members {
     /// but this one were, which has just begun.
     ///
     /// # Panics
-    /// If it is not among them, two have one name, one has no capacity or more than [`CAPACITY_MAX`], or
-    /// they are more than [`MEMBERS_MAX`]: whoever reads settings refuses that.
+    /// If they do not make a cluster ([`Member::make_a_cluster`]): whoever reads settings refuses that.
     pub fn new(cluster: &Name, own: &Name, list: Vec<Member>, spill: Spill) -> Arc<Self> {
         let lasting = Lasting {
             marks: Mutex::default(),
             clock: Monotonic::start(),
             fruitless: AtomicU32::new(0),
+            distrust: Mutex::default(),
             under_way: AtomicU64::new(0),
             spill,
         };
@@ -142,8 +167,7 @@ impl Members {
         let mut first = Self::of(cluster, own, list, standing, Arc::new(lasting));
         let others = first.list.iter().filter(|member| member.name != *own);
         let ring = Ring::new(Edges::new(others.map(Member::edge).collect()).expect(BOUNDED));
-        let until = first.now().after(EARLIER_TIME);
-        first.earlier.push(Earlier { ring: Arc::new(ring), until });
+        first.earlier.push(Earlier { ring: Arc::new(ring), ended: first.now() });
         Arc::new(first)
     }
 
@@ -154,7 +178,7 @@ impl Members {
         standing: impl Fn(&Name) -> Standing,
         lasting: Arc<Lasting>,
     ) -> Self {
-        assert!(list.len() <= MEMBERS_MAX, "a cluster has at most {MEMBERS_MAX} edges");
+        assert!(Member::make_a_cluster(&list, own), "these edges make no cluster with {own}");
         list.sort_by(|one, other| one.name.cmp(&other.name));
         let at = list.iter().position(|member| member.name == *own).expect("it is one of them");
         let standings: Vec<_> = list.iter().map(|member| standing(&member.name)).collect();
@@ -187,11 +211,10 @@ impl Members {
         if is_same_ring {
             next.ring = Arc::clone(&self.ring);
         } else {
-            let until = now.after(EARLIER_TIME);
-            next.earlier.insert(0, Earlier { ring: Arc::clone(&self.ring), until });
+            next.earlier.insert(0, Earlier { ring: Arc::clone(&self.ring), ended: now });
             self.lasting.fruitless.store(0, Ordering::Relaxed);
         }
-        next.earlier.retain(|earlier| now < earlier.until);
+        next.earlier.retain(|earlier| now.since(earlier.ended) < EARLIER_TIME);
         next.earlier.truncate(EARLIER_MAX);
         for (member, load) in self.list.iter().zip(&self.loads) {
             next.told_load(&member.name, load.load(Ordering::Relaxed));
@@ -280,14 +303,39 @@ impl Members {
         {
             return None;
         }
-        let now = self.lasting.clock.now();
-        let recent = self.earlier.iter().filter(|earlier| now < earlier.until);
-        let owners = recent.filter_map(|Earlier { ring, .. }| {
+        let (now, distrust) = (self.now(), self.lasting.distrust.lock());
+        if distrust.forgotten.contains(&hash) {
+            return None;
+        }
+        let since = distrust.since;
+        drop(distrust);
+        let counts =
+            |earlier: &&Earlier| now.since(earlier.ended) < EARLIER_TIME && earlier.ended >= since;
+        let owners = self.earlier.iter().filter(counts).filter_map(|Earlier { ring, .. }| {
             let name = &ring.edges().as_slice()[ring.owner(hash)?].name;
             self.place(name)
         });
         let mut owners = owners.filter(|at| *at != self.own);
         owners.find(|at| self.standings[*at] != Standing::Away)
+    }
+
+    /// What is stored under `key` was forgotten here, and is not taken from earlier owners again.
+    pub fn forgot(&self, key: &[u8]) {
+        let mut distrust = self.lasting.distrust.lock();
+        distrust.forgotten.insert(hash_of(key, 0));
+        if distrust.forgotten.len() > FORGOTTEN_MAX {
+            *distrust = Distrust { forgotten: BTreeSet::new(), since: self.after_all() };
+        }
+    }
+
+    /// The same for whatever earlier owners hold.
+    pub fn forgot_all(&self) {
+        self.lasting.distrust.lock().since = self.after_all();
+    }
+
+    /// A time at which all rings before have ended.
+    fn after_all(&self) -> Time {
+        self.now().after(Duration::from_nanos(1))
     }
 
     /// What a question for what another edge holds came to.
@@ -367,6 +415,23 @@ mod tests {
     }
 
     #[test]
+    fn edges_make_a_cluster_if_this_one_is_among_them_and_each_is_there_once() {
+        let list = members().list.clone();
+        let (own, other) = (testing::name("b"), testing::name("c"));
+        assert!(Member::make_a_cluster(&list, &own) && !Member::make_a_cluster(&list, &other));
+        let twice = [&list[..], &list[..1]].concat();
+        assert!(!Member::make_a_cluster(&twice, &own));
+        for capacity in [0, CAPACITY_MAX + 1] {
+            let list = [list[1].clone(), Member { capacity, ..list[0].clone() }];
+            assert!(!Member::make_a_cluster(&list, &own));
+        }
+        let many = (0..MEMBERS_MAX)
+            .map(|number| Member { name: testing::name(&format!("e{number}")), ..list[0].clone() });
+        let many: Vec<_> = many.chain([list[1].clone()]).collect();
+        assert!(!Member::make_a_cluster(&many, &own) && Member::make_a_cluster(&many[1..], &own));
+    }
+
+    #[test]
     fn who_drains_or_is_away_is_not_on_the_ring_and_one_that_is_alone_owns_all() {
         let members = members();
         assert!(members.next(members.list.clone(), |_| Standing::Serves).is_none());
@@ -405,6 +470,26 @@ mod tests {
         let away = next.next(next.list.clone(), away).unwrap();
         assert_eq!(away.former_owner(others), None);
         assert!(next.has_ring_of(&away));
+    }
+
+    #[test]
+    fn what_was_forgotten_here_is_not_taken_from_earlier_owners_again() {
+        let members = members();
+        let key = b"http://www.example/a";
+        let asks = |key: &[u8]| members.former_owner(hash_of(key, 0)).is_some();
+        assert!(asks(key));
+        members.forgot(key);
+        assert!(!asks(key) && asks(b"http://www.example/b"));
+        (0..=FORGOTTEN_MAX).for_each(|number| members.forgot(&number.to_be_bytes()));
+        assert!(!asks(b"http://www.example/b"), "there are too many to know them one by one");
+        let next = members.next(members.list.clone(), |name| match name.as_str() {
+            "b" => Standing::Serves,
+            _ => Standing::Drains,
+        });
+        let next = next.unwrap();
+        assert!(hashes().any(|hash| next.former_owner(hash).is_some()), "that is another ring");
+        next.forgot_all();
+        assert!(hashes().all(|hash| next.former_owner(hash).is_none()));
     }
 
     #[test]

@@ -131,13 +131,21 @@ pub(super) async fn purge(State(running): Asked, uri: Uri) -> Result<Json<Purged
 
 /// On this edge.
 async fn alone(running: &Running, Named { what, soft }: Named) -> Result<Purged, Problem> {
+    // What other edges hold is forgotten when they are told to, and is not to come back from there.
+    let members = running.control.server().members();
     let (id, variants, durable) = match rule_of(&what)? {
         Some(rule) => {
+            if let Some(members) = &members {
+                members.forgot_all();
+            }
             let (id, durable) = by_rule(running, rule, soft).await;
             (Some(id), None, durable)
         }
         None => {
             let keys = keys_of(running, &what)?;
+            if let Some(members) = &members {
+                keys.iter().for_each(|key| members.forgot(key));
+            }
             let (count, durable) = by_key(running, &keys, soft).await;
             (None, Some(count), durable)
         }

@@ -129,6 +129,22 @@ async fn datagrams_go_both_ways_over_one_connection() {
 }
 
 #[tokio::test]
+async fn who_was_started_again_is_spoken_to_on_the_connection_that_it_knows() {
+    let cluster = Cluster::new();
+    let (mut a, mut former) = (cluster.edge("a"), cluster.edge("b"));
+    introduce(&[("a", &a), ("b", &former)]);
+    a.send(&former, "one");
+    former.hears(&a, "one").await;
+    // Its former process is still there, as a dead one is for its others.
+    let mut b = cluster.edge("b");
+    introduce(&[("a", &a), ("b", &b)]);
+    b.send(&a, "I am back");
+    a.hears(&b, "I am back").await;
+    a.send(&b, "two");
+    b.hears(&a, "two").await;
+}
+
+#[tokio::test]
 async fn the_longest_datagram_arrives_and_a_longer_one_is_told() {
     let cluster = Cluster::new();
     let (a, mut b) = (cluster.edge("a"), cluster.edge("b"));

@@ -210,3 +210,30 @@ fn who_joins_believes_the_one_authority_under_its_own_name_alone() {
     let posing = Arc::new(tls::join_server(&trust, &Shown::new(&member)));
     assert!(shake(&right, &posing, domain).is_err());
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_was_revoked_is_lost_at_once_and_who_was_not_when_its_certificate_ends() {
+    let clock = SetClock::new();
+    let authority = authority(clock.now());
+    let [a, b] = ["a", "b"].map(|edge_name| edge(&authority, edge_name, clock.now()));
+    let trust = Trust::of(&a, clock.clock()).unwrap();
+    let (lost_a, lost_b) = (trust.lost(a.identity()), trust.lost(b.identity()));
+    tokio::pin!(lost_a, lost_b);
+    assert!(is_awaited(&mut lost_a).await && is_awaited(&mut lost_b).await);
+    trust.set_revoked([b.identity().serial.join()].into());
+    let began = tokio::time::Instant::now();
+    lost_b.await;
+    assert_eq!(began.elapsed(), Duration::ZERO);
+    lost_a.await;
+    // Certificates count whole seconds.
+    assert!(began.elapsed() > LIFETIME - Duration::from_secs(1));
+}
+
+/// Whether something that is waited for has not come yet.
+async fn is_awaited(waited: &mut (impl Future<Output = ()> + Unpin)) -> bool {
+    tokio::select! {
+        biased;
+        () = waited => false,
+        () = std::future::ready(()) => true,
+    }
+}
