@@ -57,6 +57,9 @@ pub(crate) struct Arguments {
     /// Take only so many requests of each trace
     #[arg(long, value_name = "N")]
     requests: Option<usize>,
+    /// Objects that `hop`, `join` and `hot` ask for
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(100..))]
+    objects: u64,
     /// Edges that `purge` has
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(2..=200))]
     purged: u16,
@@ -155,9 +158,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<String, Error> {
         progress(&format!("cluster: {test:?}"));
         text += &match test {
             Test::Ratio => report::ratio(&ratio::measure(&lab, &traces, arguments)?),
-            Test::Hop => tests::hop(&lab)?,
-            Test::Join => tests::join(&lab)?,
-            Test::Hot => tests::hot(&lab)?,
+            Test::Hop => tests::hop(&lab, arguments.objects)?,
+            Test::Join => tests::join(&lab, arguments.objects)?,
+            Test::Hot => tests::hot(&lab, arguments.objects)?,
             Test::Purge => tests::purge(&lab, arguments.purged)?,
         };
         text.push('\n');

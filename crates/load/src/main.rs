@@ -70,6 +70,7 @@ fn ask(seconds: &str, rate: &str, edges: &[&str]) -> io::Result<ExitCode> {
             }
         }
     });
+    // Until the time is over, or the input.
     let left = || deadline.saturating_duration_since(Instant::now());
     while let Ok(line) = lines.recv_timeout(left()) {
         obey(&load, &line, count)?;
@@ -86,10 +87,7 @@ fn obey(load: &Load, line: &str, edges: usize) -> io::Result<()> {
         None if line == "tally" => return say(json(&load.tally())),
         Some(("killed", text)) => edge(text).map(|edge| load.killed(edge)),
         Some(("back", text)) => edge(text).map(|edge| load.back(edge)),
-        Some(("purged", text)) => {
-            load.purged(parsed(text)?);
-            Some(())
-        }
+        Some(("purged", text)) => text.parse().ok().map(|edition| load.purged(edition)),
         _ => None,
     };
     match done {

@@ -23,8 +23,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Objects that tests ask for, and the length of each: more than a packet, far less than a slice.
-const OBJECTS: u64 = 10_000;
+/// The length of each object: more than a packet, far less than a slice.
 const OBJECT_BYTES: u32 = 10_000;
 
 /// More than all of them take.
@@ -38,9 +37,9 @@ const BUSY: usize = 64;
 const FEW: usize = 4;
 
 /// What an object costs that its owner is asked for, and what it costs by way of another edge.
-pub(super) fn hop(lab: &Lab<'_>) -> Result<String, Error> {
+pub(super) fn hop(lab: &Lab<'_>, objects: u64) -> Result<String, Error> {
     let fleet = Fleet::start(lab, Bond::Ring, (2, 2), ENOUGH)?;
-    let all = equal(0..OBJECTS, OBJECT_BYTES);
+    let all = equal(0..objects, OBJECT_BYTES);
     load("eu-2", fleet.addresses(), &all, Choice::One(1), FEW)?;
     let mut owned = Vec::new();
     for object in all {
@@ -75,9 +74,9 @@ fn explain(fleet: &Fleet<'_>, edge: usize, object: Object) -> Result<serde_json:
 }
 
 /// What the origin is asked when a tenth edge comes.
-pub(super) fn join(lab: &Lab<'_>) -> Result<String, Error> {
+pub(super) fn join(lab: &Lab<'_>, objects: u64) -> Result<String, Error> {
     let mut fleet = Fleet::start(lab, Bond::Ring, (10, 9), ENOUGH)?;
-    let all = equal(0..OBJECTS, OBJECT_BYTES);
+    let all = equal(0..objects, OBJECT_BYTES);
     let asked = |fleet: &Fleet<'_>| -> Result<u64, Error> {
         let before = lab.origin.requests();
         load("the cluster", fleet.addresses(), &all, Choice::Turn, FEW)?;
@@ -100,7 +99,7 @@ pub(super) fn join(lab: &Lab<'_>) -> Result<String, Error> {
         table.row(vec![when.into(), count.to_string()]);
     }
     Ok(format!(
-        "One more of ten edges, {OBJECTS} objects, of which it owns {owned}: {ratio:.3} misses at the \
+        "One more of ten edges, {objects} objects, of which it owns {owned}: {ratio:.3} misses at the \
          origin for each of these\n\n{}",
         table.text()
     ))
@@ -108,26 +107,27 @@ pub(super) fn join(lab: &Lab<'_>) -> Result<String, Error> {
 
 /// An object that is asked for a hundred times as often as the mean, at eight edges that have room for
 /// half of all.
-pub(super) fn hot(lab: &Lab<'_>) -> Result<String, Error> {
+pub(super) fn hot(lab: &Lab<'_>, objects: u64) -> Result<String, Error> {
     const EDGES: usize = 8;
-    const REQUESTS: usize = 100_000;
-    const TIMES: usize = 100;
-    let mean = REQUESTS / usize::try_from(OBJECTS).expect("few");
-    let cold = drawn(REQUESTS);
-    let hottest = Object { number: OBJECTS, bytes: OBJECT_BYTES };
-    let every = REQUESTS / (TIMES * mean);
+    /// Requests for each object, in the mean, and how many times as many there are for the hot one.
+    const MEAN: u64 = 10;
+    const TIMES: u64 = 100;
+    let cold = drawn(objects, objects * MEAN);
+    let hottest = Object { number: objects, bytes: OBJECT_BYTES };
+    // One among so many of the others.
+    let every = usize::try_from(objects / TIMES).expect("objects that fit into memory");
     let with_hot = cold.iter().enumerate().flat_map(|(at, object)| {
         std::iter::once(*object).chain(at.is_multiple_of(every).then_some(hottest))
     });
     let with_hot: Vec<Object> = with_hot.collect();
-    let each = OBJECTS * u64::from(OBJECT_BYTES) / 2 / EDGES as u64;
+    let each = objects * u64::from(OBJECT_BYTES) / 2 / EDGES as u64;
     let mut table =
         Table::new(["", "requests", "to the origin", "hits of the others, %", "p99, ms"]);
     let (mut hits, mut holders) = (Vec::new(), 0);
-    for (name, objects) in [("without", &cold), ("with the hot object", &with_hot)] {
+    for (name, asked_for) in [("without", &cold), ("with the hot object", &with_hot)] {
         let fleet = Fleet::start(lab, Bond::Ring, (EDGES, EDGES), each)?;
         let before = lab.origin.requests();
-        let tally = load(name, fleet.addresses(), objects, Choice::Turn, BUSY)?;
+        let tally = load(name, fleet.addresses(), asked_for, Choice::Turn, BUSY)?;
         let asked = lab.origin.requests() - before;
         let ratio = (1.0 - asked as f64 / cold.len() as f64) * 100.0;
         hits.push(ratio);
@@ -150,10 +150,10 @@ pub(super) fn hot(lab: &Lab<'_>) -> Result<String, Error> {
 
 /// Requests for objects of which the first are asked for more than the last: the number is the product of
 /// two equal draws, so that its density falls as the logarithm does.
-fn drawn(requests: usize) -> Vec<Object> {
+fn drawn(objects: u64, requests: u64) -> Vec<Object> {
     let mut rng = Rng::new(1);
     let object = |_| {
-        let number = rng.below(OBJECTS) * rng.below(OBJECTS) / OBJECTS;
+        let number = rng.below(objects) * rng.below(objects) / objects;
         Object { number, bytes: OBJECT_BYTES }
     };
     (0..requests).map(object).collect()
