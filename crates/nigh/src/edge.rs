@@ -1,5 +1,7 @@
 //! A running edge: from settings to a start, through reloads, to its end. `nigh edge` and `nigh run`.
 
+mod credentials;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
@@ -9,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use nigh_base::ByteSize;
 use nigh_cache::{
     key::Scheme,
@@ -20,13 +22,7 @@ use nigh_edge::site::{self, signed::Key};
 use nigh_net::{
     access_log::{Place, Writer},
     board::Board,
-    clock,
-    cluster::{
-        credentials::{Credentials, Shown},
-        identity::JoinId,
-        name::Name,
-        tls::{Clock, Trust},
-    },
+    cluster::identity::JoinId,
     counters::Registry,
     disk::{self, Disk},
     entropy,
@@ -48,7 +44,6 @@ use tracing::{error, info, warn};
 use crate::{
     admin::{self, Drain, Events, Recent, Token},
     belonging, cli,
-    cluster::{AUTHORITY, EDGE},
     control::{self, Control, Lines, Now, Shared, Sources},
     control_state::ControlState,
     forget::{self, Forgetting},
@@ -56,9 +51,7 @@ use crate::{
     handover::{self, Given, Program, Successor},
     lifecycle::{self, End, Signals, Watchdog},
     privileges::Intended,
-    settings::{
-        self, Cluster, Forward, Other, PEM_MAX, SECRET_MAX, Secret, Settings, Site, read_text,
-    },
+    settings::{self, Cluster, Forward, PEM_MAX, SECRET_MAX, Secret, Settings, Site},
     shared_settings::{self, Sharing},
     systemd::Manager,
     trust::{self, Certificate},
@@ -141,7 +134,7 @@ impl Opened {
         let snapshot = snapshot(&settings.sites, &mut roots)?;
         let presented = presented(settings)?;
         let forward = settings.forward.as_ref().map(Forward::proxy).transpose()?;
-        let siblings = settings.cluster.as_ref().map(cluster).transpose()?;
+        let siblings = settings.cluster.as_ref().map(credentials::siblings).transpose()?;
         let parts = (presented.as_ref(), forward.clone(), siblings.clone());
         let server = server_settings(settings, snapshot, parts);
         let bound = Bound::new(server, &mut given.sockets)?;
@@ -668,53 +661,6 @@ pub(crate) fn certified(tls: &settings::Tls) -> anyhow::Result<Certified> {
     let chain = Pem::read("tls.cert".to_owned(), &tls.certificate)?.certificates()?;
     let key = Pem::read_secret("tls.key".to_owned(), &tls.key)?.private_key()?;
     tls::certified(chain, key).context("tls.cert")
-}
-
-/// How this edge is reached by the others of its cluster, and shows itself to them.
-fn cluster(cluster: &Cluster) -> anyhow::Result<siblings::Settings> {
-    let dir = format!("cluster.{}.dir", cluster.name);
-    let shown = credentials(cluster).context(dir.clone())?;
-    let (key, authority) = match &cluster.authority {
-        Some(path) => (format!("cluster.{}.ca", cluster.name), path.clone()),
-        None => (dir, cluster.dir.join(AUTHORITY)),
-    };
-    let trust = trust_in(&cluster.name, key, &authority)?;
-    let other = |other: &Other| {
-        trust_in(&other.name, format!("cluster.{}.ca", other.name), &other.authority)
-    };
-    let parent = cluster.parent.as_ref().map(other).transpose()?;
-    let children = cluster.children.iter().map(other).collect::<Result<Vec<_>, _>>()?;
-    let place = (cluster.own.clone(), cluster.listen);
-    let shown = Shown::new(&shown);
-    Ok(siblings::Settings::new(place, (trust, shown), parent.as_ref(), children))
-}
-
-/// Trust in who vouches for the edges of a cluster, by the file that `key` names.
-fn trust_in(cluster: &Name, key: String, authority: &Path) -> anyhow::Result<Arc<Trust>> {
-    let [authority] = Pem::read(key.clone(), authority)?
-        .certificates()?
-        .try_into()
-        .map_err(|_| anyhow::anyhow!("{key}: an authority has one certificate"))?;
-    Trust::new(cluster.clone(), authority, Clock::machine()).context(key)
-}
-
-/// What this edge shows to the others of its cluster.
-fn credentials(cluster: &Cluster) -> anyhow::Result<Credentials> {
-    let path = cluster.dir.join(EDGE);
-    let pem = read_text(&path, PEM_MAX).context("join with `nigh cluster join TOKEN`")?;
-    let shown = Credentials::from_pem(&pem).with_context(|| path.display().to_string())?;
-    let (of, edge) = (shown.cluster(), &shown.identity().name);
-    ensure!(
-        (of, edge) == (&cluster.name, &cluster.own),
-        "{} is for the edge {edge} of {of}, and this one is {} of {}",
-        path.display(),
-        cluster.own,
-        cluster.name
-    );
-    if !shown.identity().is_current(clock::now()) {
-        warn!("the certificate in {} has ended: no other edge believes this one", path.display());
-    }
-    Ok(shown)
 }
 
 /// The token that whoever asks at the admin address must show, if these settings name one.

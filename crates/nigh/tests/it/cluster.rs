@@ -387,7 +387,8 @@ fn slices(origin: &Origin) -> Vec<usize> {
 fn assert_spread(cluster: &Cluster) {
     for edge in &cluster.edges {
         let bytes = edge.metric("nigh_store_bytes");
-        assert!(bytes > 2 * SLICE as u64 && bytes < 30 * SLICE as u64, "{bytes}");
+        // Copies of what was asked for again, by one that reads ahead, come on top for a while.
+        assert!(bytes > 2 * SLICE as u64 && bytes < 36 * SLICE as u64, "{bytes}");
     }
 }
 
