@@ -23,12 +23,18 @@ pub(crate) fn run(flags: &cli::Explain) -> anyhow::Result<()> {
 fn in_words(answer: &Value) -> String {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let mut out = format!("key      {}\n", text(&answer["key"]));
-    let edges: Vec<String> = answer["edges"].as_array().into_iter().flatten().map(text).collect();
+    let names = |of: &str| -> Vec<String> {
+        answer[of].as_array().into_iter().flatten().map(text).collect()
+    };
+    let (edges, parents) = (names("edges"), names("parents"));
     if !edges.is_empty() {
         out += &format!("edges    {}: the owner first\n", edges.join(", "));
         if let Some(count) = answer["passed_by"].as_u64().filter(|count| *count > 0) {
             out += &format!("spills   in demand, it passes by the first {count}: too much to do\n");
         }
+    }
+    if !parents.is_empty() {
+        out += &format!("parent   {}: asked in the origin's stead\n", parents.join(", "));
     }
     let variants = answer["variants"].as_array().map_or(&[][..], Vec::as_slice);
     if variants.is_empty() {

@@ -11,7 +11,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{Asked, Json, problem::Problem, query::Query};
-use crate::edge::Running;
+use crate::{edge::Running, settings::Cluster};
 
 /// Everything that is known of a URL.
 #[derive(Debug, Serialize, ToSchema)]
@@ -32,6 +32,8 @@ pub(super) struct Explanation {
     /// How many of them are passed by now if it is in demand, because they have more than their share of
     /// the load.
     passed_by: usize,
+    /// The edges of the parent that are asked in the origin's stead, likewise; none without a parent.
+    parents: Vec<String>,
 }
 
 /// One stored response.
@@ -92,6 +94,7 @@ pub(super) async fn explain(State(running): Asked, uri: Uri) -> Result<Json<Expl
     let now = clock::now();
     let variants = running.store.variants(key);
     let members = running.control.server().members();
+    let parents = running.now().settings.cluster.as_ref().and_then(Cluster::parents);
     Ok(Json(Explanation {
         url: url.to_owned(),
         key: String::from_utf8_lossy(&bytes).into_owned(),
@@ -102,6 +105,7 @@ pub(super) async fn explain(State(running): Asked, uri: Uri) -> Result<Json<Expl
         not_stored_because: running.store.refusal(key).map(|why| why.as_str()),
         passed_by: members.as_ref().map_or(0, |it| it.passes_by(&bytes)),
         edges: members.iter().flat_map(|it| it.order(&bytes)).map(str::to_owned).collect(),
+        parents: parents.iter().flat_map(|it| it.order(&bytes)).map(str::to_owned).collect(),
     }))
 }
 

@@ -57,7 +57,7 @@ pub(super) fn run(
         &format!("{} clients ask all edges, {rate} times a second", PACE.connections),
     )?;
     wait(events)?;
-    show.tell("filled", "each object came from the origin once for each cluster", &load, origin)?;
+    show.tell("filled", "each object came from the origin once, for both clusters", &load, origin)?;
 
     load.killed(VICTIM);
     let said = fleet.kill(VICTIM)?;

@@ -50,6 +50,11 @@ fn an_answer_names_every_edge_that_it_came_through() {
     assert_eq!(caches.len(), 3, "{caches:?}");
     assert!(caches[0].starts_with("eu-") && caches[0].contains("fwd=uri-miss"), "{caches:?}");
     assert!(caches[1].starts_with("us-2; ") && caches[2].starts_with("us-1; "), "{caches:?}");
+    let asked = us.edges[0].ask_admin(&format!("/v1/explain?url=http://www.example{target}"));
+    let asked: serde_json::Value = serde_json::from_slice(&asked.body).unwrap();
+    let parents = asked["parents"].as_array().unwrap();
+    assert_eq!(parents.len(), 2);
+    assert!(caches[0].starts_with(&format!("{}; ", parents[0].as_str().unwrap())), "{caches:?}");
 }
 
 #[test]
