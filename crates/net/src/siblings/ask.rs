@@ -173,16 +173,20 @@ impl Siblings {
         drop(timeout(FORGETTING, told).await);
     }
 
-    /// Ends when a sibling says nothing, though all it is asked is whether it is there. What it brings
-    /// from an origin may take its time.
+    /// Ends when a sibling says nothing, though all it is asked is whether it is there, or when it is left
+    /// out and cannot be connected to. What it brings from an origin may take its time.
     async fn silent(&self, at: usize, counters: &Counters) {
         let Some(origin) = &self.origins[at] else { return pending().await };
         let Patience { quiet, silence } = self.patience;
         loop {
             sleep(quiet).await;
-            // How long it may take to connect has a limit of its own.
+            // How long it may take to connect has a limit of its own; but not how many wait for that, one
+            // after the other.
             if !origin.is_connected() {
-                continue;
+                if self.is_available(at) {
+                    continue;
+                }
+                return;
             }
             // Others wait for the same one.
             if self.lived[at].get().is_some_and(|lived| lived.elapsed() < quiet) {
@@ -239,7 +243,7 @@ impl<'a> Race<'a> {
     /// next, because this one failed or is slow.
     async fn run(&mut self, mut attempt: Attempt<'a>) -> Option<Fetched> {
         let siblings = self.siblings;
-        let mut is_watched = self.slow.is_none();
+        let is_watched = self.slow.is_none();
         let mut silent = pin!(siblings.silent(attempt.at, self.counters));
         loop {
             select! {
@@ -259,12 +263,17 @@ impl<'a> Race<'a> {
                     }
                 }
                 () = &mut silent, if is_watched => {
+                    if !siblings.is_available(attempt.at) {
+                        // Others have found that out.
+                        self.counters.sibling_failure();
+                        return None;
+                    }
                     if siblings.hedges.borrow_mut().take() {
                         self.counters.sibling_hedge();
                         self.slow = Some(attempt);
                         return None;
                     }
-                    is_watched = false;
+                    silent.set(siblings.silent(attempt.at, self.counters));
                 }
             }
         }
