@@ -182,7 +182,7 @@ impl Client {
                 self.shared.tallies[self.number].lock().unwrap_or_else(PoisonError::into_inner);
             match answered {
                 Ok(()) => tally.answered(u64::from(ask.object.bytes), due.elapsed()),
-                Err(words) => tally.failed(words),
+                Err(words) => tally.note_failure(words),
             }
         }
     }

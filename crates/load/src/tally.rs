@@ -45,7 +45,7 @@ impl Tally {
         self.times.count(took);
     }
 
-    pub(crate) fn failed(&mut self, words: String) {
+    pub(crate) fn note_failure(&mut self, words: String) {
         self.requests += 1;
         self.failed += 1;
         if self.words.len() < WORDS_MAX {
@@ -142,7 +142,7 @@ mod tests {
     fn tallies_add_up_and_keep_the_first_words() {
         let (mut all, mut one) = (Tally::default(), Tally::default());
         one.answered(5, Duration::from_millis(1));
-        (0..9).for_each(|number| one.failed(number.to_string()));
+        (0..9).for_each(|number| one.note_failure(number.to_string()));
         all.add(&one);
         all.add(&one);
         assert_eq!((all.requests, all.failed, all.bytes), (20, 18, 10));

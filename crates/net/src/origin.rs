@@ -39,6 +39,10 @@ use crate::{
     forward_proxy::Egress,
 };
 
+/// Bytes of all bodies of an HTTP/2 connection that nobody has wanted yet: those whose clients read slowly
+/// must not hold up the others, which are up to sixty-four of the longest windows here.
+const CONNECTION_WINDOW: u32 = 64 << 20;
+
 /// Where the origin is, and how long to wait for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -68,6 +72,8 @@ pub struct Settings {
     pub head_bytes: usize,
     /// The name that its certificate is held to, if that is not the host.
     pub certified_as: Option<String>,
+    /// Bytes of a body that HTTP/2 brings before somebody wants them.
+    pub stream_window: u32,
     /// How often an HTTP/2 connection on which something is awaited is asked whether its other end is
     /// still there, which that has as long to say; `None` for never.
     pub ping: Option<Duration>,
@@ -132,6 +138,7 @@ impl Settings {
             connections: 1024,
             head_bytes: 64 * 1024,
             certified_as: None,
+            stream_window: 1 << 20,
             ping: None,
         }
     }
@@ -548,8 +555,8 @@ impl Origin {
             builder.timer(TokioTimer::new()).keep_alive_interval(ping).keep_alive_timeout(ping);
         }
         let (sender, connection) = builder
-            .initial_stream_window_size(1 << 20)
-            .initial_connection_window_size(4 << 20)
+            .initial_stream_window_size(self.settings.stream_window)
+            .initial_connection_window_size(CONNECTION_WINDOW)
             .max_header_list_size(u32::try_from(self.settings.head_bytes).unwrap_or(u32::MAX))
             .handshake(TokioIo::new(stream))
             .await

@@ -1,7 +1,6 @@
 //! An edge as a whole: its cores, from the first socket to the last answer.
 
 use std::{
-    collections::BTreeSet,
     future::pending,
     io,
     net::SocketAddr,
@@ -32,7 +31,6 @@ use tokio_rustls::TlsAcceptor;
 use crate::{
     access_log::{Format, Writer},
     board::{Board, Core},
-    cluster::identity::JoinId,
     counters::Registry,
     disk::Disk,
     forward_proxy::{Forward, Mode, Proxy, Redirected},
@@ -473,10 +471,11 @@ impl Server {
         self.wait_while(Open::clients, limit)
     }
 
-    /// Ends it: other edges' requests in flight have a moment, and whatever is left is cut.
-    pub fn end(self) {
+    /// Ends it: other edges' requests in flight have what is left of the time to drain, a moment at least,
+    /// and whatever is left then is cut.
+    pub fn end(self, left: Duration) {
         self.phase.send_replace(Phase::Ending);
-        self.wait_while(|open| open.count() - open.clients(), SIBLINGS_LIMIT);
+        self.wait_while(|open| open.count() - open.clients(), left.max(SIBLINGS_LIMIT));
         drop(self.phase);
         for thread in self.threads {
             drop(thread.join());
@@ -572,6 +571,7 @@ impl Worker {
         self.exchange_parent(&service, Connections::Kept);
         self.taken.store(taken.number, Ordering::Release);
         let mut revoked = settings.cluster.as_ref().map(|(cluster, _)| cluster.trust.changes());
+        let mut renewed = settings.cluster.as_ref().map(|(cluster, _)| cluster.shown.changes());
         let mut accepting = Vec::new();
         let asked = settings.listen.iter().map(|listen| match &listen.tls {
             Some(tls) => Door::Tls(TlsAcceptor::from(Arc::clone(tls))),
@@ -627,6 +627,11 @@ impl Worker {
                 }
                 () = changed(&mut revoked) => {
                     self.exchange_members(&service, Connections::Anew);
+                    self.exchange_parent(&service, Connections::Anew);
+                }
+                () = changed(&mut renewed) => {
+                    self.exchange_members(&service, Connections::Anew);
+                    self.exchange_parent(&service, Connections::Anew);
                 }
                 Some((scheme, stream)) = self.inward.recv() => {
                     let (service, open) = (Rc::clone(&service), self.open.clone());
@@ -657,14 +662,15 @@ impl Worker {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Connections {
     Kept,
-    /// Whoever is at their other ends is judged again: somebody was revoked.
+    /// Whoever is at their other ends is judged again: somebody was revoked, or this edge was certified
+    /// anew.
     Anew,
 }
 
 /// Waits until other edges are believed than before, if any are.
-async fn changed(revoked: &mut Option<watch::Receiver<BTreeSet<JoinId>>>) {
-    match revoked {
-        Some(revoked) => revoked.changed().await.expect("the settings hold on to the sender"),
+async fn changed<T>(seen: &mut Option<watch::Receiver<T>>) {
+    match seen {
+        Some(seen) => seen.changed().await.expect("the settings hold on to the sender"),
         None => pending().await,
     }
 }

@@ -11,7 +11,7 @@ use rustls::{ClientConfig, ServerConfig};
 
 pub use self::members::{CAPACITY_MAX, MEMBERS_MAX, Member, Members, Standing};
 pub(crate) use self::{
-    ask::Siblings,
+    ask::{Siblings, Telling},
     members::{UnderWay, hash_of},
 };
 use crate::cluster::{

@@ -366,7 +366,7 @@ pub(crate) struct Demo {
 /// Give all edges of a cluster the sites of a settings file, through the control state that they share.
 ///
 /// The file is checked here and by the edge that is asked; what is wrong changes nothing anywhere. Only
-/// the [[site]] sections are taken. It waits until every edge that is there runs them, 10s at most, and
+/// the `[[site]]` sections are taken. It waits until every edge that is there runs them, 10s at most, and
 /// ends with 1 if one does not; that one is named.
 #[derive(Debug, Args)]
 #[command(after_help = "\

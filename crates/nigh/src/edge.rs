@@ -329,9 +329,9 @@ impl Edge {
         self.server.cut();
     }
 
-    /// Ends it.
-    pub(crate) fn end(self) {
-        self.server.end();
+    /// Ends it; other edges have so long for what they have asked.
+    pub(crate) fn end(self, left: Duration) {
+        self.server.end(left);
         if let Some(log) = self.log {
             log.finish();
         }
@@ -518,6 +518,7 @@ pub(crate) fn unusable(revision: Revision) -> String {
 /// Waits for clients, then says to the other edges that this one is gone, and ends it.
 async fn drained(mut edge: Edge, limit: Duration) -> anyhow::Result<()> {
     info!(open = edge.running.open.clients(), "draining");
+    let deadline = Instant::now() + limit;
     let draining = move || (edge.drain(limit), edge);
     let (left, edge) = tokio::task::spawn_blocking(draining).await?;
     if left > 0 {
@@ -526,7 +527,8 @@ async fn drained(mut edge: Edge, limit: Duration) -> anyhow::Result<()> {
     if let Some(gossip) = edge.running.gossip.get() {
         gossip.leave().await;
     }
-    Ok(tokio::task::spawn_blocking(move || edge.end()).await?)
+    let left = deadline.saturating_duration_since(Instant::now());
+    Ok(tokio::task::spawn_blocking(move || edge.end(left)).await?)
 }
 
 fn reload(running: &Running) {

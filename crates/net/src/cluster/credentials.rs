@@ -2,7 +2,6 @@
 
 use std::{fmt, sync::Arc};
 
-use parking_lot::RwLock;
 use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData};
 use rustls::{
     SignatureScheme,
@@ -12,6 +11,7 @@ use rustls::{
     server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
 };
+use tokio::sync::watch;
 use x509_parser::{certificate::X509Certificate, prelude::FromDer};
 
 use super::{
@@ -171,7 +171,7 @@ impl NewKey {
 
 /// The credentials that are shown now: new connections, of either side, see what they are then.
 #[derive(Debug)]
-pub struct Shown(RwLock<Arc<CertifiedKey>>);
+pub struct Shown(watch::Sender<Arc<CertifiedKey>>);
 
 impl Shown {
     /// These for now.
@@ -179,7 +179,7 @@ impl Shown {
     /// # Panics
     /// If the key cannot sign, which those in [`Credentials`] can.
     pub fn new(credentials: &Credentials) -> Arc<Self> {
-        Arc::new(Self(RwLock::new(signing(credentials))))
+        Arc::new(Self(watch::Sender::new(signing(credentials))))
     }
 
     /// These from now on.
@@ -187,7 +187,12 @@ impl Shown {
     /// # Panics
     /// As [`Shown::new`].
     pub fn exchange(&self, credentials: &Credentials) {
-        *self.0.write() = signing(credentials);
+        self.0.send_replace(signing(credentials));
+    }
+
+    /// Changes whenever others are shown: connections that were made with the former ones end with those.
+    pub fn changes(&self) -> watch::Receiver<Arc<CertifiedKey>> {
+        self.0.subscribe()
     }
 }
 
@@ -197,13 +202,13 @@ fn signing(credentials: &Credentials) -> Arc<CertifiedKey> {
 
 impl ResolvesServerCert for Shown {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(Arc::clone(&self.0.read()))
+        Some(Arc::clone(&self.0.borrow()))
     }
 }
 
 impl ResolvesClientCert for Shown {
     fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
-        Some(Arc::clone(&self.0.read()))
+        Some(Arc::clone(&self.0.borrow()))
     }
 
     fn has_certs(&self) -> bool {

@@ -25,7 +25,7 @@ use crate::{
     body::RequestBody,
     origin::Fetched,
     serve_http1::{Client, Sibling},
-    siblings::{Siblings, hash_of},
+    siblings::{Siblings, Telling, hash_of},
 };
 
 /// For how long a copy of what another edge serves is fresh, in seconds: so late an edge notices at
@@ -156,8 +156,8 @@ impl Service {
         (marks.next().is_none() && is_one).then_some(mark)
     }
 
-    /// RFC 9111, section 4.4, here and where the others ask for it: when an answer has changed something,
-    /// its client sees that wherever it asks next.
+    /// RFC 9111, section 4.4, here and at all other edges: when an answer has changed something, its client
+    /// sees that wherever it asks next.
     pub(super) async fn invalidate(
         &self,
         pilot: &Pilot,
@@ -165,24 +165,38 @@ impl Service {
         status: StatusCode,
         fields: &HeaderMap,
     ) {
-        for path in invalidate::targets(&ask.method, status, &ask.target(), fields) {
-            let Ok(path) = std::str::from_utf8(&path) else { continue };
-            let mut key = Vec::new();
+        let targets = invalidate::targets(&ask.method, status, &ask.target(), fields);
+        self.invalidate_here(pilot, ask, &targets);
+        let others = [self.parent(), self.siblings()].into_iter().flatten();
+        let others: Vec<_> = others.filter(|_| !ask.route.is_forward()).collect();
+        if targets.is_empty() || others.is_empty() {
+            return;
+        }
+        let telling = Telling::default();
+        for (edges, path) in
+            others.iter().flat_map(|edges| targets.iter().map(move |it| (edges, it)))
+        {
+            let Ok(uri) = Uri::try_from(path.as_slice()) else { continue };
+            let mut request = Request::new(RequestBody::Empty);
+            (*request.method_mut(), *request.uri_mut()) = (Method::DELETE, uri);
+            if let Ok(host) = HeaderValue::try_from(&*ask.authority) {
+                request.headers_mut().insert(header::HOST, host);
+            }
+            self.add_mark(&mut request, ask, edges);
+            edges.tell(&request, &telling);
+        }
+        telling.wait().await;
+        // What was fetched here from one that had not heard of it yet is no better than what was held.
+        self.invalidate_here(pilot, ask, &targets);
+    }
+
+    fn invalidate_here(&self, pilot: &Pilot, ask: &Ask, paths: &[Vec<u8>]) {
+        let mut key = Vec::new();
+        for path in paths.iter().filter_map(|path| std::str::from_utf8(path).ok()) {
             ask.route.write_other_key(ask.scheme, &ask.authority, path, &mut key);
             self.store.invalidate(self.store.key(&key), pilot);
             if let Some(siblings) = self.siblings() {
                 siblings.members().forgot(&key);
-            }
-            let Ok(uri) = Uri::try_from(path) else { continue };
-            let told = [self.parent(), self.siblings()].into_iter().flatten();
-            for edges in told.filter(|_| !ask.route.is_forward()) {
-                let mut request = Request::new(RequestBody::Empty);
-                (*request.method_mut(), *request.uri_mut()) = (Method::DELETE, uri.clone());
-                if let Ok(host) = HeaderValue::try_from(&*ask.authority) {
-                    request.headers_mut().insert(header::HOST, host);
-                }
-                self.add_mark(&mut request, ask, &edges);
-                edges.forget(hash_of(&key, 0), &request).await;
             }
         }
     }
@@ -275,7 +289,8 @@ impl Service {
             return None;
         }
         let mut request = self.request_to_edge(task, siblings);
-        let only_if_cached = HeaderValue::from_static("only-if-cached");
+        // What is stale there would be given and fetched anew, where that is allowed.
+        let only_if_cached = HeaderValue::from_static("only-if-cached, min-fresh=1");
         request.headers_mut().insert(header::CACHE_CONTROL, only_if_cached);
         self.counters.held_request();
         let held = siblings.ask_for_held(at, request).await;
@@ -299,7 +314,8 @@ impl Service {
             scheme: ask.scheme,
             client: ask.client.ip(),
             slice: self.store.slicing().map(|slicing| slicing.size.bytes()),
-            purges: self.shared.trusted.reached(),
+            // Who has asked this edge may know of more.
+            purges: self.shared.trusted.reached().max(ask.sibling.map_or(0, |it| it.purges)),
         };
         let mark = HeaderValue::try_from(mark.to_string()).expect("it is visible ASCII");
         request.headers_mut().insert(hop::NAME, mark);

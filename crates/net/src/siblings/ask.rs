@@ -31,8 +31,13 @@ use crate::{
 /// Time to connect to a sibling. It is near, and if it is not there, its successor is.
 const CONNECT_LIMIT: Duration = Duration::from_secs(1);
 
-/// Time to the head of its answer. Longer than an origin usually has: the sibling waits for that.
-const FIRST_BYTE_LIMIT: Duration = Duration::from_secs(40);
+/// Time to the head of its answer. The sibling waits for an origin, for which sites have limits of their
+/// own; whether it is there itself is asked meanwhile.
+const FIRST_BYTE_LIMIT: Duration = Duration::from_hours(1);
+
+/// Bytes of a body that come before somebody wants them: what a flight has for those who read slowly. The
+/// way is short, so that more would bring nothing.
+const STREAM_WINDOW: u32 = 256 << 10;
 
 /// Time to the head of what a sibling holds: it has it, or says at once that it does not.
 const HELD_LIMIT: Duration = Duration::from_secs(1);
@@ -56,8 +61,8 @@ const NEAR: Patience =
 const FAR: Patience =
     Patience { quiet: Duration::from_millis(500), silence: Duration::from_secs(1) };
 
-/// Time in which others are told to forget. The client whose request changed something waits for it.
-const FORGETTING: Duration = Duration::from_secs(1);
+/// Time in which others are told something. The client whose request changed something waits for it.
+const TELLING: Duration = Duration::from_secs(1);
 
 /// One core's connections to its siblings, and how it sees them.
 #[derive(Debug)]
@@ -160,17 +165,17 @@ impl Siblings {
         race.rest().await
     }
 
-    /// Tells those of whom `hash` may be to forget it, this edge aside: its owner and the next. Waits for
-    /// [`FORGETTING`] at most; who does not hear it has a copy that is too old until that ends.
-    pub(crate) async fn forget(&self, hash: u64, request: &Request<RequestBody>) {
-        let first = self.members.places(hash).take(2);
-        let mut told = first.filter(|&at| self.is_available(at)).filter_map(|at| {
-            let origin = self.origins[at].as_ref()?;
-            Some(origin.send(copy_if_idempotent(request)?, None))
-        });
-        let (owner, next) = (told.next(), told.next());
-        let told = async { tokio::join!(maybe(owner), maybe(next)) };
-        drop(timeout(FORGETTING, told).await);
+    /// Tells all of them something, this edge aside; whoever is left out here may serve others.
+    pub(crate) fn tell(&self, request: &Request<RequestBody>, telling: &Telling) {
+        for origin in self.origins.iter().flatten() {
+            let Some(copy) = copy_if_idempotent(request) else { return };
+            let (origin, told) = (Rc::clone(origin), telling.told.clone());
+            tokio::task::spawn_local(async move {
+                // Who does not hear it has copies that are too old until those end.
+                drop(timeout(TELLING, origin.send(copy, None)).await);
+                drop(told);
+            });
+        }
     }
 
     /// Ends when a sibling says nothing, though all it is asked is whether it is there, or when it is left
@@ -322,9 +327,26 @@ async fn finished(attempt: &mut Option<Attempt<'_>>) -> (usize, Result<Fetched, 
     }
 }
 
-async fn maybe<F: Future>(future: Option<F>) {
-    if let Some(future) = future {
-        drop(future.await);
+/// Words that are on their way to other edges.
+pub(crate) struct Telling {
+    told: mpsc::Sender<()>,
+    all_told: mpsc::Receiver<()>,
+}
+
+impl Default for Telling {
+    fn default() -> Self {
+        let (told, all_told) = mpsc::channel(1);
+        Self { told, all_told }
+    }
+}
+
+impl Telling {
+    /// Waits until all have arrived or are lost, for [`TELLING`] at most.
+    pub(crate) async fn wait(self) {
+        let Self { told, mut all_told } = self;
+        drop(told);
+        // Nothing is sent: it ends when the last of those who tell has gone.
+        let _ = all_told.recv().await;
     }
 }
 
@@ -380,6 +402,7 @@ fn dial(member: &Member, cluster: &Name) -> origin::Settings {
         http2_prior_knowledge: true,
         connect_limit: CONNECT_LIMIT,
         first_byte_limit: FIRST_BYTE_LIMIT,
+        stream_window: STREAM_WINDOW,
         certified_as: Some(member.name.within(cluster)),
         ping: Some(PING),
         ..origin::Settings::of(Scheme::Https, &member.address.ip().to_string())

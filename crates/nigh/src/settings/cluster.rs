@@ -209,9 +209,18 @@ fn fit(read: &[Read]) -> Result<(), String> {
                 parent.name
             ));
         }
-        let named = |edge: &&Member| parent.edges.iter().any(|other| other.name == edge.name);
-        if let Some(edge) = it.edges.iter().find(named) {
-            return Err(format!("`{}` is an edge of {name} and of its parent", edge.name));
+        let family = |of| line(read, of).last().unwrap_or(of);
+        let own = family(it);
+        for other in read.iter().filter(|other| other.name != it.name) {
+            let named = |edge: &&Member| other.edges.iter().any(|it| it.name == edge.name);
+            if let Some(edge) =
+                it.edges.iter().find(named).filter(|_| family(other).name == own.name)
+            {
+                return Err(format!(
+                    "`{}` is an edge of {name} and of {}, which share their control state",
+                    edge.name, other.name
+                ));
+            }
         }
     }
     Ok(())

@@ -264,7 +264,7 @@ fn a_cluster_has_a_parent_and_children_that_the_file_lists() {
     }
     for (from, to, said) in [
         ("ca = \"us.pem\"", "", "[cluster.us] has no `ca`"),
-        ("us-1=", "eu-2=", "`eu-2` is an edge of eu and of its parent"),
+        ("us-1=", "eu-2=", "`eu-2` is an edge of eu and of us"),
     ] {
         let found = parse(&with("parent = \"us\"\n", "").replace(from, to)).unwrap_err();
         assert!(found.iter().any(|it| it.contains(said)), "{to}: {found:?}");

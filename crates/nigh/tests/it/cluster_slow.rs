@@ -56,12 +56,14 @@ fn what_a_client_changed_through_one_edge_is_new_wherever_it_asks_next() {
     let cluster = Cluster::start("changed", &origin, 3, "");
     let target = ordered(&cluster, "changed", &[2, 1, 0]);
     let is_held = |edge: &Edge| edge.held(&target).is_some();
-    cluster.edges[0].get(&target);
-    assert!(is_held(&cluster.edges[2]));
+    // Twice: it keeps a copy.
+    (0..2).for_each(|_| drop(cluster.edges[0].get(&target)));
+    assert!(is_held(&cluster.edges[2]) && is_held(&cluster.edges[0]));
     let mut client = cluster.edges[1].client();
     client.ask("PUT", &target, "Content-Length: 0\r\n");
     assert_eq!(client.response().status(), 200);
     assert!(!is_held(&cluster.edges[2]), "its owner was told before the client was");
+    assert!(!is_held(&cluster.edges[0]), "and who had a copy");
     let before = origin.requests();
     cluster.edges[0].get(&target);
     assert_eq!(origin.requests(), before + 1);
@@ -69,4 +71,27 @@ fn what_a_client_changed_through_one_edge_is_new_wherever_it_asks_next() {
     client.ask("OPTIONS", &target, "");
     assert_eq!(client.response().status(), 200);
     assert!(is_held(&cluster.edges[2]));
+}
+
+#[test]
+fn clients_that_do_not_read_hold_up_nobody_else() {
+    // More than all buffers on the way have room for, and in no slices.
+    let long = "x".repeat(16 << 20);
+    let origin = Origin::answering(move |head| match head.target().starts_with("/long/") {
+        true => answer("Cache-Control: max-age=1000\r\n", &long),
+        false => answer("Cache-Control: max-age=1000\r\n", head.target()),
+    });
+    let cluster = Cluster::start("unread", &origin, 2, "");
+    let mut unread = Vec::new();
+    for number in 0..16 {
+        let mut client = cluster.edges[0].client();
+        client.ask("GET", &ordered(&cluster, &format!("long/{number}"), &[1]), "");
+        assert_eq!(client.final_head().status(), 200);
+        unread.push(client);
+    }
+    for number in 0..20 {
+        let target = ordered(&cluster, &format!("short-{number}"), &[1]);
+        assert_eq!(cluster.edges[0].get(&target).text(), target);
+    }
+    drop(unread);
 }
