@@ -31,9 +31,8 @@ use crate::{
 /// Time to connect to a sibling. It is near, and if it is not there, its successor is.
 const CONNECT_LIMIT: Duration = Duration::from_secs(1);
 
-/// Time to the head of its answer. The sibling waits for an origin, for which sites have limits of their
-/// own; whether it is there itself is asked meanwhile.
-const FIRST_BYTE_LIMIT: Duration = Duration::from_hours(1);
+/// Time to the head of its answer. Longer than an origin usually has: the sibling waits for that.
+const FIRST_BYTE_LIMIT: Duration = Duration::from_secs(40);
 
 /// Bytes of a body that come before somebody wants them: what a flight has for those who read slowly. The
 /// way is short, so that more would bring nothing.
