@@ -52,18 +52,6 @@ for origin in one two; do
     until_true test -s "$work/$origin.port" || give_up "origin $origin starts"
 done
 
-start_etcd() {
-    local client=http://127.0.0.1:${ports[0]} peer=http://127.0.0.1:${ports[1]}
-    etcd --name one --data-dir "$work/etcd" --listen-client-urls "$client" \
-        --advertise-client-urls "$client" --listen-peer-urls "$peer" \
-        --initial-advertise-peer-urls "$peer" --initial-cluster "one=$peer" >>"$work/etcd.log" 2>&1 &
-    etcd_pid=$!
-    started+=("$etcd_pid")
-    until_true curl -fs --max-time 1 -o /dev/null "$client/health" || {
-        tail -n 20 "$work/etcd.log"
-        give_up "etcd starts"
-    }
-}
 start_etcd
 
 # The authority remembers in control state, and its directory says so.

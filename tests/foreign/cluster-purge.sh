@@ -68,19 +68,6 @@ for edge in "${edges[@]}"; do
         give_up "$edge joins"
 done
 
-start_etcd() {
-    local client=http://127.0.0.1:${ports[0]} peer=http://127.0.0.1:${ports[1]}
-    etcd --name one --data-dir "$work/etcd" --listen-client-urls "$client" \
-        --advertise-client-urls "$client" --listen-peer-urls "$peer" \
-        --initial-advertise-peer-urls "$peer" --initial-cluster "one=$peer" >>"$work/etcd.log" 2>&1 &
-    etcd_pid=$!
-    started+=("$etcd_pid")
-    until_true curl -fs --max-time 1 -o /dev/null "$client/health" || {
-        tail -n 20 "$work/etcd.log"
-        give_up "etcd starts"
-    }
-}
-
 # start_edge NAME NUMBER
 start_edge() {
     local name=$1 listed="" at

@@ -67,6 +67,21 @@ print(*(each.getsockname()[1] for each in held), sep="\n")
 END
 }
 
+# An etcd of one member, with clients at ${ports[0]} and a second port of its own; $etcd_pid is its process.
+# Started again, it has what it had.
+start_etcd() {
+    local client=http://127.0.0.1:${ports[0]} peer=http://127.0.0.1:${ports[1]}
+    etcd --name one --data-dir "$work/etcd" --listen-client-urls "$client" \
+        --advertise-client-urls "$client" --listen-peer-urls "$peer" \
+        --initial-advertise-peer-urls "$peer" --initial-cluster "one=$peer" >>"$work/etcd.log" 2>&1 &
+    etcd_pid=$!
+    started+=("$etcd_pid")
+    until_true curl -fs --max-time 1 -o /dev/null "$client/health" || {
+        tail -n 20 "$work/etcd.log"
+        give_up "etcd starts"
+    }
+}
+
 need() {
     local program
     for program in "$@"; do
