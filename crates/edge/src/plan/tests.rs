@@ -33,13 +33,19 @@ fn plan_of(store: &Store, request: &Request<'_, HeaderMap>, age: u64) -> Plan {
 }
 
 fn ask(store: &Store, method: &Method, lines: Lines<'_>, age: u64) -> Plan {
+    ask_with((store, true), method, lines, age)
+}
+
+/// What is planned where the store is trusted, or may have missed a purge.
+fn ask_with((store, trusted): (&Store, bool), method: &Method, lines: Lines<'_>, age: u64) -> Plan {
+    let fields = fields(lines);
     let request = Request {
         method,
-        fields: &fields(lines),
+        fields: &fields,
         has_body: false,
         upgrade: false,
         bypass: false,
-        trusted: true,
+        trusted,
     };
     plan_of(store, &request, age)
 }
@@ -613,19 +619,6 @@ fn what_stands_in_answers_the_request_as_it_was_asked() {
     }
 }
 
-/// What is planned for an edge that may have missed a purge.
-fn untrusted(store: &Store, method: &Method, lines: Lines<'_>, age: u64) -> Plan {
-    let request = Request {
-        method,
-        fields: &fields(lines),
-        has_body: false,
-        upgrade: false,
-        bypass: false,
-        trusted: false,
-    };
-    plan_of(store, &request, age)
-}
-
 #[test]
 fn what_may_have_been_purged_is_validated_before_it_answers_be_it_fresh_or_stale() {
     let lines = [("cache-control", "max-age=60, stale-while-revalidate=60"), ("etag", "\"a\"")];
@@ -633,14 +626,14 @@ fn what_may_have_been_purged_is_validated_before_it_answers_be_it_fresh_or_stale
     for (asked, age) in [("", 0), ("", 59), ("", 80), ("max-stale=100", 130)] {
         let asked = [("cache-control", asked)];
         assert!(matches!(get(&store, &asked, age), Plan::Answer(_)), "it is trusted otherwise");
-        let plan = untrusted(&store, &Method::GET, &asked, age);
+        let plan = ask_with((&store, false), &Method::GET, &asked, age);
         assert_eq!(words(&plan), "nigh; fwd=stale; detail=purges-unknown", "at {age}");
         assert_eq!(how(plan), (Manner::Shared, true));
     }
     // Another reason is said as ever.
-    let plan = untrusted(&store, &Method::GET, &[("cache-control", "no-cache")], 0);
+    let plan = ask_with((&store, false), &Method::GET, &[("cache-control", "no-cache")], 0);
     assert_eq!(words(&plan), "nigh; fwd=request; detail=request-no-cache");
-    let plan = untrusted(&store, &Method::GET, &[("cache-control", "only-if-cached")], 0);
+    let plan = ask_with((&store, false), &Method::GET, &[("cache-control", "only-if-cached")], 0);
     assert_eq!(words(&plan), "only-if-cached");
 }
 
@@ -650,7 +643,7 @@ fn what_may_have_been_purged_stands_in_for_nobody() {
     let store = holding(&lines);
     for failure in [Some(StatusCode::SERVICE_UNAVAILABLE), None] {
         for age in [0, 80] {
-            let fetch = fetch(untrusted(&store, &Method::GET, &[], age));
+            let fetch = fetch(ask_with((&store, false), &Method::GET, &[], age));
             let found = fetch.fallback(&Method::GET, &fields(&[]), failure, at_age(age));
             assert!(found.is_none(), "{failure:?} at {age}");
         }
