@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::{HeaderValue, Method, Request, Uri};
+use http::{Method, Request, Uri};
 use nigh_cache::{flight::Interim, key::Scheme};
 use nigh_edge::{hop, upstream::Upstream as Turns};
 use rustls::ClientConfig;
@@ -196,7 +196,7 @@ impl Siblings {
             if self.lived[at].get().is_some_and(|lived| lived.elapsed() < quiet) {
                 continue;
             }
-            match timeout(silence, origin.send(self.presence(), None)).await {
+            match timeout(silence, origin.send(Self::presence(), None)).await {
                 Ok(Ok(_)) => {
                     counters.sibling_presence();
                     self.lived[at].set(Some(Instant::now()));
@@ -207,12 +207,10 @@ impl Siblings {
     }
 
     /// What asks a sibling whether it is there.
-    fn presence(&self) -> Request<RequestBody> {
+    fn presence() -> Request<RequestBody> {
         let mut request = Request::new(RequestBody::Empty);
         *request.method_mut() = Method::OPTIONS;
         *request.uri_mut() = Uri::from_static("/");
-        let mark = HeaderValue::try_from(format!("\"{}\"", self.members.own()));
-        request.headers_mut().insert(hop::NAME, mark.expect("names are plain"));
         request
     }
 
@@ -247,9 +245,10 @@ impl<'a> Race<'a> {
     /// next, because this one failed or is slow.
     async fn run(&mut self, mut attempt: Attempt<'a>) -> Option<Fetched> {
         let siblings = self.siblings;
-        let is_watched = self.slow.is_none();
         let mut silent = pin!(siblings.silent(attempt.at, self.counters));
         loop {
+            // Two are enough at a time.
+            let is_watched = self.slow.is_none();
             select! {
                 biased;
                 sent = &mut attempt.sending => {
