@@ -3,29 +3,14 @@
 # reaches all of them, an edge that was away catches up before it serves, one that cannot use settings
 # says so; an edge that was put out gets nothing from the others, and a certificate that is due is renewed
 # while the edge serves.
-#
-# nigh is built here with the feature `etcd`, which wants protoc.
 . "$(dirname "$0")/harness.bash"
-need curl etcd openssl protoc python3 cargo
-
-(cd "$here/../.." && cargo build --quiet --locked --package nigh --features etcd) >"$work/built" 2>&1 || {
-    cat "$work/built"
-    give_up "nigh is built with the feature etcd"
-}
-targets=$(cd "$here/../.." && cargo metadata --format-version 1 --no-deps --locked |
-    python3 -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')
-NIGH=$targets/debug/nigh
+need curl etcd openssl python3
 
 edges=(eu-1 eu-2 eu-3)
 declare -A pid url admin
 
-# Ports that were free a moment ago: etcd's two, then the edges' to each other.
-mapfile -t ports < <(python3 - <<'END'
-import socket
-held = [socket.create_server(("127.0.0.1", 0)) for _ in range(5)]
-print(*(each.getsockname()[1] for each in held), sep="\n")
-END
-)
+# etcd's two, then the edges' to each other.
+mapfile -t ports < <(free_ports 5)
 
 # --- What is there: two origins, an etcd, an authority, and edges without sites of their own.
 

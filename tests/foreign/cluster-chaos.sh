@@ -3,29 +3,20 @@
 # network namespace of its own, an etcd, an origin, and clients that check every byte (nigh-load).
 # Needs root, for the namespaces.
 #
-#   hub 198.18.N.1 ---- 198.18.N.2 eu-N      N from 1 to 4; eu-4 by a link whose delay can be set
+#   hub 198.18.N.1 ---- 198.18.N.2 eu-N      N from 1 to 4
 #
 # The hub has the clients, the origin and the etcd, and passes on what edges say to each other: what
-# nftables drops there on its way, it drops between edges alone. The delaying link is two tun devices
-# and a script: netem is a module that not every kernel has.
+# nftables drops there on its way, it drops between edges alone. A slow link to eu-4 goes beside the
+# ordinary one, while there is one: two tun devices and a script. netem is a module that not every kernel
+# has, and a script that gets too little of a busy machine loses packets: it carries nothing but what is to
+# be slow.
 #
 # Clocks are the edges' own by a library of 20 lines that is loaded before the C library: namespaces
 # have no wall clock, and the machine's is everyone's.
-#
-# nigh is built here with the feature `etcd`, which wants protoc.
 . "$(dirname "$0")/harness.bash"
-need curl etcd protoc python3 cargo ip nft cc
+: "${LOAD:?says where nigh-load is}"
+need curl etcd python3 ip nft cc
 [ "$(id -u)" = 0 ] || give_up "it runs as root, which alone may make network namespaces (sudo)"
-
-(cd "$here/../.." && cargo build --quiet --locked --package nigh --features etcd &&
-    cargo build --quiet --locked --package nigh-load) >"$work/built" 2>&1 || {
-    cat "$work/built"
-    give_up "nigh is built with the feature etcd, and the load"
-}
-targets=$(cd "$here/../.." && cargo metadata --format-version 1 --no-deps --locked |
-    python3 -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')
-NIGH=$targets/debug/nigh
-LOAD=$targets/debug/nigh-load
 
 id=$$
 hub=nigh-hub-$id
@@ -43,8 +34,8 @@ trap remove_namespaces EXIT
 
 # --- The network.
 
-# Opens a tun device in each of two namespaces, and carries packets from one to the other; each takes
-# as many seconds as a file says.
+# Opens a tun device in each of two namespaces, and carries packets from one to the other, for each of
+# which it takes so many seconds. The devices go when it ends.
 cat >"$work/link.py" <<'END'
 import ctypes, fcntl, heapq, os, select, struct, sys, time
 TUNSETIFF, IFF_TUN, IFF_NO_PI, CLONE_NEWNET = 0x400454CA, 1, 0x1000, 0x40000000
@@ -57,7 +48,7 @@ def device(space):
     opened = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
     fcntl.ioctl(opened, TUNSETIFF, struct.pack("16sH22s", b"slow", IFF_TUN | IFF_NO_PI, b""))
     return opened
-ends = [device(space) for space in sys.argv[1:3]]
+ends, delay = [device(space) for space in sys.argv[1:3]], float(sys.argv[3])
 print("ready", flush=True)
 waiting, count = [], 0
 while True:
@@ -76,7 +67,6 @@ while True:
             continue
         if len(waiting) < PACKETS_MAX:
             count += 1
-            delay = float(open(sys.argv[3]).read())
             other = ends[1] if end == ends[0] else ends[0]
             heapq.heappush(waiting, (time.monotonic() + delay, count, other, packet))
 END
@@ -89,28 +79,43 @@ lay_network() {
         name=$(space "$number")
         ip netns add "$name" && ip -n "$name" link set lo up || return
     done
-    for number in 1 2 3; do
-        ip link add "eu-$number" netns "$hub" type veth peer name hub netns "$(space "$number")" || return
-        plug "$number" "eu-$number" hub || return
+    for number in "${numbers[@]}"; do
+        name=$(space "$number")
+        ip link add "eu-$number" netns "$hub" type veth peer name hub netns "$name" &&
+            ip -n "$hub" address add "198.18.$number.1/24" dev "eu-$number" &&
+            ip -n "$hub" link set "eu-$number" up &&
+            ip -n "$name" address add "198.18.$number.2/24" dev hub && ip -n "$name" link set hub up &&
+            ip -n "$name" route add default via "198.18.$number.1" metric 10 || return
     done
-    echo 0 >"$work/delay.new" && mv "$work/delay.new" "$work/delay"
-    python3 "$work/link.py" "$hub" "$(space 4)" "$work/delay" >"$work/link.log" 2>&1 &
-    started+=($!)
-    until_true grep -q ready "$work/link.log" || return
-    plug 4 slow slow
 }
 
-# plug NUMBER HUB'S-DEVICE EDGE'S-DEVICE
-plug() {
+# slow_down SECONDS: what goes to eu-4, and what comes from it, takes so long. Until hurry_up: with the
+# devices of the slow link go the routes over it.
+slow_down() {
     local name
-    name=$(space "$1")
-    ip -n "$hub" address add "198.18.$1.1/24" dev "$2" && ip -n "$hub" link set "$2" up &&
-        ip -n "$name" address add "198.18.$1.2/24" dev "$3" && ip -n "$name" link set "$3" up &&
-        ip -n "$name" route add default via "198.18.$1.1"
+    name=$(space 4)
+    python3 "$work/link.py" "$hub" "$name" "$1" >"$work/link.log" 2>&1 &
+    link=$!
+    started+=("$link")
+    until_true grep -q ready "$work/link.log" &&
+        ip -n "$hub" link set slow up && ip -n "$hub" route add 198.18.4.2 dev slow src 198.18.4.1 &&
+        ip -n "$name" link set slow up && ip -n "$name" route add 198.18.4.1 dev slow src 198.18.4.2 &&
+        ip -n "$name" route add default dev slow src 198.18.4.2 metric 5
+}
+hurry_up() {
+    kill "$link"
+    wait "$link" 2>/dev/null
 }
 
-# How long packets take from and to eu-4, in seconds.
-delay() { echo "$1" >"$work/delay.new" && mv "$work/delay.new" "$work/delay"; }
+# A connection to eu-4 takes a round trip.
+is_slow() {
+    local seconds
+    seconds=$(ip netns exec "$hub" curl -s --max-time 10 -o /dev/null -w '%{time_connect}' http://198.18.4.2:8080/)
+    python3 -c 'import sys; sys.exit(not float(sys.argv[1]) >= 0.3)' "$seconds" || {
+        echo "connected after $seconds s"
+        return 1
+    }
+}
 
 # The first two edges and the last two do not hear of each other.
 cut() {
@@ -150,6 +155,16 @@ start_load_origin() {
     exec 7>"$work/origin.orders"
     until_true grep -q 8000 "$work/origin.said" || give_up "the origin starts"
 }
+
+# What the origin has from now on is another edition. It has said which before this returns: what an edge
+# gets of it after the purge has to be that.
+publish() {
+    local before
+    before=$(wc -l <"$work/origin.said")
+    echo publish >&7
+    until_true has_said_more "$before"
+}
+has_said_more() { [ "$(wc -l <"$work/origin.said")" -gt "$1" ]; }
 
 certify() {
     "$NIGH" cluster init --name eu --dir "$work/authority" >/dev/null || return
@@ -250,11 +265,12 @@ nobody_was_failed "with all well nobody is failed"
 
 # --- An edge that is slow to reach: a round trip to it takes 300 ms.
 
-delay 0.15
+slow_down 0.15 || give_up "there is a slow link"
+check "a round trip to eu-4 takes 300 ms" is_slow
 begin_load 1 2 3
 sleep 8
 nobody_was_failed "with one edge 300 ms away nobody is failed"
-delay 0
+hurry_up
 
 # --- A network in two halves, which heals.
 
@@ -317,7 +333,7 @@ refused() { ! purge --all; }
 check "without control state a purge is refused" refused
 check "and it is said that nothing was purged" contains "$work/purged" 'nothing is purged on any edge'
 start_etcd
-echo publish >&7
+publish
 check "with control state back a purge is done" until_true purge --all
 # Whoever is shown the first edition from now on was failed.
 echo "purged 2" >&8

@@ -2,19 +2,8 @@
 # Forgetting together, with a real etcd: three edges with disks before one origin whose answers change.
 # After `nigh purge` on one of them nobody serves what was purged: not an edge that was stopped, not one
 # that was killed, and while etcd is gone nothing is served that the origin has not confirmed.
-#
-# nigh is built here with the feature `etcd`, which wants protoc.
 . "$(dirname "$0")/harness.bash"
-need curl etcd protoc python3 cargo
-
-# One build for all: the binary that other scripts judge need not have the feature.
-(cd "$here/../.." && cargo build --quiet --locked --package nigh --features etcd) >"$work/built" 2>&1 || {
-    cat "$work/built"
-    give_up "nigh is built with the feature etcd"
-}
-targets=$(cd "$here/../.." && cargo metadata --format-version 1 --no-deps --locked |
-    python3 -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')
-NIGH=$targets/debug/nigh
+need curl etcd python3
 
 edges=(eu-1 eu-2 eu-3)
 # Enough that each edge owns some of them.

@@ -20,8 +20,10 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
 
     let mut judge = Command::new("node");
     judge.arg("--no-warnings").arg(own.join("run.mjs")).arg("--suite").arg(&suite);
-    if !arguments.iter().any(|argument| argument.starts_with("--proxy-url")) {
-        judge.arg("--cache").arg(workspace.build_release()?);
+    let is_ours = !arguments.iter().any(|argument| argument.starts_with("--proxy-url"));
+    if is_ours {
+        foreign::need(&foreign::TO_BUILD)?;
+        judge.arg("--cache").arg(workspace.build()?.join("nigh"));
     }
     command::run(judge.args(arguments))
 }

@@ -2,7 +2,7 @@
 //!
 //! Beside the conformance suite these are the files of `tests/foreign`: `*.vtc` for varnishtest,
 //! with the macro `${nigh}`, and `*.sh` for bash, with `NIGH` in the environment; both say where
-//! the release binary is.
+//! the binary is. `LOAD` says where scripts find nigh-load.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -52,6 +52,8 @@ const PROTOC_INCLUDES: Program = Program {
     package: "libprotobuf-dev",
 };
 const PYTHON: Program = Program { name: "python3", probe: &["--version"], package: "python3" };
+/// What nigh with all its features is built with.
+pub(crate) const TO_BUILD: [Program; 2] = [PROTOC, PROTOC_INCLUDES];
 /// What makes a Python environment: Debian has it apart.
 const VENV: Program =
     Program { name: "python3", probe: &["-c", "import ensurepip"], package: "python3-venv" };
@@ -63,12 +65,6 @@ const VARNISHTEST: Program = Program { name: "varnishtest", probe: &[], package:
 /// The tests of the engine that only a feature builds.
 const ETCD_TESTS: [&str; 8] =
     ["test", "--locked", "--package", "nigh-net", "--features", "etcd", "--lib", "--no-run"];
-
-/// nigh with that engine.
-const ETCD_NIGH: [&str; 6] = ["build", "--locked", "--package", "nigh", "--features", "etcd"];
-
-/// The load that scripts put on a cluster.
-const LOAD: [&str; 4] = ["build", "--locked", "--package", "nigh-load"];
 
 /// A script that takes longer has failed.
 const SCRIPT_LIMIT: &str = "300";
@@ -90,8 +86,6 @@ pub(crate) fn run() -> Result<(), Failure> {
         NFT,
         NGHTTP,
         OPENSSL,
-        PROTOC,
-        PROTOC_INCLUDES,
         PYTHON,
         SYSTEMD_ANALYZE,
         SYSTEMD_NSPAWN,
@@ -99,13 +93,12 @@ pub(crate) fn run() -> Result<(), Failure> {
         VARNISHTEST,
         WRK,
     ])?;
+    need(&TO_BUILD)?;
     let workspace = Workspace::read()?;
-    let nigh = workspace.build_release()?;
-    // Before the scripts, whose time is limited: etcd.sh, cluster-purge.sh, cluster-apply.sh and
-    // cluster-chaos.sh run these.
+    let built = workspace.build()?;
+    let (nigh, load) = (built.join("nigh"), built.join("nigh-load"));
+    // Before the scripts, whose time is limited: etcd.sh runs these.
     command::run(cargo().args(ETCD_TESTS))?;
-    command::run(cargo().args(ETCD_NIGH))?;
-    command::run(cargo().args(LOAD))?;
     let folder = workspace.root.join("tests/foreign");
 
     let mut passed = 0;
@@ -137,7 +130,8 @@ pub(crate) fn run() -> Result<(), Failure> {
                 .args([SCRIPT_LIMIT, "bash"])
                 .arg(&script)
                 .current_dir(&folder)
-                .env("NIGH", &nigh),
+                .env("NIGH", &nigh)
+                .env("LOAD", &load),
         );
         judge(name_of(&script), outcome);
     }

@@ -98,10 +98,12 @@ impl Workspace {
         })
     }
 
-    /// Builds the product as users get it, and returns where it is.
-    pub(crate) fn build_release(&self) -> Result<PathBuf, Failure> {
-        command::run(cargo().args(["build", "--release", "--locked", "--package", "nigh"]))?;
-        Ok(self.target.join("release").join("nigh"))
+    /// Builds what foreign programs judge, and returns the folder: `nigh` with all that it can have (which
+    /// wants protoc) and with all checks on, as in our own tests, and `nigh-load`, which scripts put on it.
+    pub(crate) fn build(&self) -> Result<PathBuf, Failure> {
+        let packages = ["--package", "nigh", "--package", "nigh-load", "--features", "nigh/etcd"];
+        command::run(cargo().args(["build", "--locked"]).args(packages))?;
+        Ok(self.target.join("debug"))
     }
 }
 
