@@ -5,10 +5,11 @@ use std::{
     fs,
     net::SocketAddr,
     process::{Command, Stdio},
+    time::Instant,
 };
 
 use crate::support::{
-    Directory, Wire,
+    Directory, PATIENCE, Wire,
     process::{NIGH, Process, nigh},
 };
 
@@ -99,6 +100,24 @@ fn two_clusters_live_in_one_process_and_an_edge_can_be_killed_and_comes_back() {
 #[test]
 fn they_live_in_processes_of_their_own_too() {
     lives_and_is_broken("demo-many", &["--processes"]);
+}
+
+#[test]
+fn they_end_with_a_demo_that_is_killed() {
+    let Demo { process, directory, edges } = Demo::start("demo-killed", &["--processes"]);
+    let found: serde_json::Value =
+        serde_json::from_slice(&fs::read(directory.0.join("demo.json")).unwrap()).unwrap();
+    let id = |edge: &serde_json::Value| edge["pid"].as_u64().unwrap();
+    let ids: Vec<u64> = found["edges"].as_array().unwrap().iter().map(id).collect();
+    assert_eq!(ids.len(), edges.len());
+    // As kill -9 does.
+    drop(process);
+    let deadline = Instant::now() + PATIENCE;
+    let is_there = |address: &SocketAddr| std::net::TcpStream::connect(address).is_ok();
+    while edges.values().any(|(http, admin)| is_there(http) || is_there(admin)) {
+        assert!(Instant::now() < deadline, "some of {ids:?} go on");
+        std::thread::yield_now();
+    }
 }
 
 #[test]
