@@ -360,7 +360,7 @@ async fn serve(
         let client = Client { network, ..Client::new(address, Scheme::Http) };
         match serve_http1::serve(stream, client, Rc::clone(&service)).await {
             Ended::Http2(stream, read) => {
-                serve_http2::serve(Rewound { read, at: 0, stream }, client, service).await;
+                serve_http2::serve(Rewound { read, at: 0, stream }, client, None, service).await;
             }
             // With nothing to linger for, closing is a reset. Over TLS the missing close_notify says it.
             Ended::Broken(stream) => {
@@ -373,14 +373,14 @@ async fn serve(
     let client = Client { network, ..Client::new(address, Scheme::Https) };
     match shake_hands(&tls, stream, Whose::Client, &service).await {
         Some(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => {
-            serve_http2::serve(stream, client, service).await;
+            serve_http2::serve(stream, client, None, service).await;
         }
         Some(Ok(stream)) => {
             // A client that says HTTP/2 without having negotiated it gets what it speaks.
             if let Ended::Http2(stream, read) =
                 serve_http1::serve(stream, client, Rc::clone(&service)).await
             {
-                serve_http2::serve(Rewound { read, at: 0, stream }, client, service).await;
+                serve_http2::serve(Rewound { read, at: 0, stream }, client, None, service).await;
             }
         }
         Some(Err(error)) => {
@@ -420,8 +420,9 @@ async fn serve_sibling(
     };
     let sibling = Some(Sibling { is_child, ..Sibling::default() });
     let client = Client { sibling, ..Client::new(address, Scheme::Https) };
+    let certified = Some(identity.name.clone());
     tokio::select! {
-        () = serve_http2::serve(stream, client, Rc::clone(service)) => {}
+        () = serve_http2::serve(stream, client, certified, Rc::clone(service)) => {}
         () = trust.lost(&identity) => debug!(%address, edge = %identity.name, "an edge is not believed any more"),
     }
 }

@@ -574,7 +574,7 @@ impl Origin {
     async fn open(&self, http1_only: bool) -> Result<(Stream, bool), Failure> {
         #[cfg(test)]
         if let Some(near) = self.dials.borrow_mut().pop_front() {
-            return Ok((Stream::new(Transport::Memory(near)), false));
+            return Ok((Stream::new(Transport::Memory(near)), self.settings.http2_prior_knowledge));
         }
         if let Some(egress) = &self.egress {
             let tcp = egress.connect(&self.settings.host, self.settings.port).await?;

@@ -25,6 +25,7 @@ use self::{
 };
 use crate::{
     buffers,
+    cluster::name::Name,
     serve_http1::{Buffers, Client},
     service::{Phase, Service, Whose},
 };
@@ -50,9 +51,13 @@ const SIBLING_STREAMS: u32 = 4096;
 const TURN: usize = 64;
 
 /// Serves an HTTP/2 connection until it ends; when the draining begins or nothing was asked for too
-/// long, until its streams have.
-pub(crate) async fn serve<S>(stream: S, client: Client, service: Rc<Service>)
-where
+/// long, until its streams have. `certified` is the name of a sibling in its certificate.
+pub(crate) async fn serve<S>(
+    stream: S,
+    client: Client,
+    certified: Option<Name>,
+    service: Rc<Service>,
+) where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let limits = service.limits();
@@ -89,6 +94,7 @@ where
     let mut answering = Answering {
         service: Rc::clone(&service),
         client,
+        certified,
         streams: Rc::clone(&streams),
         buffers: Buffers::default(),
     };
@@ -255,7 +261,7 @@ mod tests {
             let guest = clients.and_then(|clients| clients.open(address.ip()).unwrap());
             let network = guest.as_ref().map(Guest::network);
             let client = Client { network, ..Client::new(address, Scheme::Http) };
-            let serving = tokio::task::spawn_local(serve(far, client, service));
+            let serving = tokio::task::spawn_local(serve(far, client, None, service));
             test(&mut Wire(near)).await;
             serving.is_finished()
         })

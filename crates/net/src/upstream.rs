@@ -5,6 +5,7 @@ use std::{
     cell::RefCell,
     rc::{Rc, Weak},
     sync::Arc,
+    time::Duration,
 };
 
 use http::{HeaderValue, Method, Request, header};
@@ -92,6 +93,14 @@ impl Upstream {
     /// The first origin's own authority.
     pub(crate) fn authority(&self) -> &str {
         self.origins[0].authority()
+    }
+
+    /// How long it may take at most until one of them is connected to and has begun to answer.
+    pub(crate) fn limit(&self) -> Duration {
+        let limits = self.members.iter().map(|Member { settings, .. }| {
+            settings.connect_limit.saturating_add(settings.first_byte_limit)
+        });
+        limits.max().unwrap_or_default()
     }
 
     /// Whether each origin has more connections free than in use, once `more` requests have taken

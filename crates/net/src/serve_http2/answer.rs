@@ -38,6 +38,7 @@ use crate::{
     access_log::Line,
     body::{BodyBroken, RequestBody},
     clock,
+    cluster::name::Name,
     forward_proxy::{Asked, Form, Proving, TunnelAsked, Tunnelling, Way},
     serve_http1::{Buffers, Client},
     service::{
@@ -59,6 +60,8 @@ const LONG: usize = 16 * 1024;
 pub(super) struct Answering {
     pub(super) service: Rc<Service>,
     pub(super) client: Client,
+    /// The sibling at the other end, by its certificate.
+    pub(super) certified: Option<Name>,
     pub(super) streams: Rc<Streams>,
     pub(super) buffers: Buffers,
 }
@@ -68,8 +71,8 @@ impl Answering {
     pub(super) fn begin(&mut self, request: Request<RecvStream>, mut to: SendResponse<Piece>) {
         let open = self.streams.open();
         let (mut head, body) = request.into_parts();
-        if self.client.sibling.is_some() {
-            match self.service.errand(&mut self.client, &head) {
+        if let Some(certified) = &self.certified {
+            match self.service.errand(&mut self.client, certified, &head) {
                 Errand::Ask => {}
                 Errand::Done => {
                     let mut done = Response::new(());
@@ -79,7 +82,7 @@ impl Answering {
                 Errand::Nonsense => return to.send_reset(Reason::PROTOCOL_ERROR),
             }
         }
-        let Self { service, client, streams, buffers } = self;
+        let Self { service, client, streams, buffers, .. } = self;
         let limits = service.limits();
         let Ok(length) = content_length(&head.headers) else {
             // It counts like a request, and gets less of an answer than one.
@@ -277,6 +280,7 @@ impl Answering {
         Self {
             service: Rc::clone(&self.service),
             client: self.client,
+            certified: self.certified.clone(),
             streams: Rc::clone(&self.streams),
             buffers: Buffers::default(),
         }

@@ -1,7 +1,7 @@
 //! How a request travels between the edges of a cluster: from the edge that was asked to the one that
 //! owns what is asked for, and no further. `docs/cluster.md` has the whole.
 
-use std::{net::SocketAddr, rc::Rc};
+use std::{net::SocketAddr, rc::Rc, time::Duration};
 
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, header, request::Parts};
 use nigh_base::Wall;
@@ -23,6 +23,7 @@ use tokio::sync::mpsc;
 use super::{Ask, Service, fetch::Task, outgoing::Beyond};
 use crate::{
     body::RequestBody,
+    cluster::name::Name,
     origin::Fetched,
     serve_http1::{Client, Sibling},
     siblings::{Siblings, Telling, hash_of},
@@ -37,12 +38,21 @@ const COPY_SECS: u32 = 10;
 pub(super) struct Road {
     /// The other edges, where one of them owns it.
     owner: Option<Rc<Siblings>>,
-    /// The place of one that may hold it, though it is this edge's to bring.
-    held: Option<(Rc<Siblings>, usize)>,
+    /// One that may hold it, though it is this edge's to bring.
+    held: Option<Holder>,
     /// Those of the parent, if there is one.
     parent: Option<Rc<Siblings>>,
     /// Where it lies among them.
     hash: u64,
+}
+
+/// An edge that is asked before the origin is.
+struct Holder {
+    siblings: Rc<Siblings>,
+    at: usize,
+    /// This edge, if the other one owns it and brings it if need be. Otherwise it is asked for what it
+    /// holds.
+    owns_before: Option<usize>,
 }
 
 impl Road {
@@ -104,26 +114,26 @@ impl Giver {
 }
 
 impl Service {
-    /// What a request is that a sibling sent, where `client` stands for that sibling; from then on, for the
-    /// client that has asked it.
-    pub(crate) fn errand(&self, client: &mut Client, head: &Parts) -> Errand {
+    /// What a request is that the sibling of the name `certified` sent, where `client` stands for it; from
+    /// then on, for the client that has asked it.
+    pub(crate) fn errand(&self, client: &mut Client, certified: &Name, head: &Parts) -> Errand {
         match head.method {
             Method::OPTIONS => return Errand::Done,
-            Method::DELETE if self.forget_for_sibling(client, head).is_some() => {
+            Method::DELETE if self.forget_for_sibling(client, certified, head).is_some() => {
                 return Errand::Done;
             }
             _ => {}
         }
-        let Some(asker) = self.asker(client, head) else { return Errand::Nonsense };
+        let Some(asker) = self.asker(client, certified, head) else { return Errand::Nonsense };
         *client = asker;
         Errand::Ask
     }
 
     /// The client of a request that a sibling sent on; `None` if it does not say whose it is, or asks for
     /// what siblings do not ask each other for.
-    fn asker(&self, client: &Client, head: &Parts) -> Option<Client> {
+    fn asker(&self, client: &Client, certified: &Name, head: &Parts) -> Option<Client> {
         let Mark { from, scheme, client: address, slice, purges } =
-            self.mark(client, head).filter(|_| reads(&head.method))?;
+            self.mark(client, certified, head).filter(|_| reads(&head.method))?;
         self.counters.sibling_served();
         let address = SocketAddr::new(address, 0);
         let is_child = client.sibling.is_some_and(|sibling| sibling.is_child);
@@ -133,8 +143,8 @@ impl Service {
     }
 
     /// Forgets what a sibling's client has changed; `None` if it is not said what that is.
-    fn forget_for_sibling(&self, client: &Client, head: &Parts) -> Option<()> {
-        let Mark { scheme, .. } = self.mark(client, head)?;
+    fn forget_for_sibling(&self, client: &Client, certified: &Name, head: &Parts) -> Option<()> {
+        let Mark { scheme, .. } = self.mark(client, certified, head)?;
         let (authority, path) = (head.uri.authority()?.as_str(), head.uri.path_and_query()?);
         // What is no site's here is not held either.
         if let Some(route) = self.sites().route(authority, path.as_str()) {
@@ -146,14 +156,15 @@ impl Service {
         Some(())
     }
 
-    /// A sibling's word on a request: one, and by one of the cluster, or of one whose parent this is.
-    fn mark<'a>(&self, client: &Client, head: &'a Parts) -> Option<Mark<'a>> {
+    /// A sibling's word on a request: one, and in its own name, which is of the cluster, or of one whose
+    /// parent this is.
+    fn mark<'a>(&self, client: &Client, certified: &Name, head: &'a Parts) -> Option<Mark<'a>> {
         let siblings = self.siblings()?;
         let is_child = client.sibling.is_some_and(|sibling| sibling.is_child);
         let mut marks = head.headers.get_all(hop::NAME).iter();
         let mark = marks.next().and_then(|mark| Mark::parse(mark.as_bytes()))?;
         let is_one = is_child || siblings.members().place(mark.from).is_some();
-        (marks.next().is_none() && is_one).then_some(mark)
+        (marks.next().is_none() && is_one && mark.from == certified.as_str()).then_some(mark)
     }
 
     /// RFC 9111, section 4.4, here and at all other edges: when an answer has changed something, its client
@@ -201,8 +212,9 @@ impl Service {
         }
     }
 
-    /// Where a request goes. To another edge go those for what may be kept, once: one that came from an
-    /// edge of this cluster goes to the parent or the origin, at most by way of what yet another one holds.
+    /// Where a request goes. To another edge go those for what may be kept: what came from an edge of this
+    /// cluster goes to the owner alone, which is an earlier one in the key's order, or to what an earlier
+    /// owner holds, and then to the parent or the origin.
     pub(super) fn road(&self, ask: &Ask, manner: Manner, slice: u64) -> Road {
         let Some(siblings) = self.siblings() else { return Road::default() };
         let reads = reads(&ask.method) && !ask.has_content;
@@ -219,15 +231,16 @@ impl Service {
         let (hash, parent) = (hash_of(&ask.key, slice), self.parent());
         let members = siblings.members();
         let asker = ask.sibling.filter(|sibling| !sibling.is_child);
-        let held_by = match (members.owns(hash), asker) {
+        let (held_by, owns_before) = match (members.owns(hash), asker) {
             (false, None) => return Road { owner: Some(siblings), held: None, parent, hash },
-            (true, _) => members.former_owner(hash),
-            // The owner was passed by, or who asks sees another ring.
-            (false, Some(_)) => members.owner(hash),
+            (true, _) => (members.former_owner(hash), None),
+            // The owner was passed by, or who asks sees another ring. One that is on no ring has no place
+            // in the order, so that it might ask in a circle.
+            (false, Some(_)) => (members.owner(hash), members.own_on_ring()),
         };
         // Who asks has looked at home.
         let held_by = held_by.filter(|at| asker.is_none_or(|sibling| sibling.place != Some(*at)));
-        let held = held_by.map(|at| (siblings, at));
+        let held = held_by.map(|at| Holder { siblings, at, owns_before });
         Road { owner: None, held, parent, hash }
     }
 
@@ -243,6 +256,7 @@ impl Service {
         interim: Option<mpsc::Sender<Interim>>,
     ) -> Result<(Fetched, Giver), Failure> {
         let Road { owner, mut held, parent, hash } = road;
+        let limit = task.ask.route.upstream().limit();
         if let Some(siblings) = owner {
             let members = siblings.members();
             let is_hot = members.is_hot(hash) && task.manner != Manner::Alone;
@@ -251,23 +265,26 @@ impl Service {
                 self.counters.spilled();
             }
             let request = self.request_to_edge(task, &siblings);
-            let asking = siblings.ask((hash, passed_by), &request, interim.clone(), &self.counters);
+            let places = members.places(hash).skip(passed_by);
+            let asking = siblings.ask(places, (&request, limit), interim.clone(), &self.counters);
             if let Some(fetched) = asking.await {
                 let kept = if is_hot { Kept::Copied } else { Kept::There };
                 return Ok((fetched, Giver::Sibling(kept)));
             }
             // The one that has room is this edge itself.
             let owner = members.owner(hash).filter(|_| passed_by > 0);
-            held = owner.map(|owner| (siblings, owner));
+            let owns_before = members.own_on_ring();
+            held = owner.map(|at| Holder { siblings: Rc::clone(&siblings), at, owns_before });
         }
-        if let Some((siblings, at)) = held
-            && let Some(fetched) = self.ask_for_held(task, &siblings, at).await
+        if let Some(holder) = held
+            && let Some(fetched) = self.ask_holder(task, &holder, limit, interim.clone()).await
         {
             return Ok((fetched, Giver::Sibling(Kept::Here)));
         }
         if let Some(parent) = parent {
             let request = self.request_to_edge(task, &parent);
-            let asking = parent.ask((hash, 0), &request, interim.clone(), &self.counters);
+            let places = parent.members().places(hash);
+            let asking = parent.ask(places, (&request, limit), interim.clone(), &self.counters);
             if let Some(fetched) = asking.await {
                 self.counters.parent_answer();
                 return Ok((fetched, Giver::Sibling(Kept::Here)));
@@ -279,8 +296,15 @@ impl Service {
         sent.map(|fetched| (fetched, Giver::Origin))
     }
 
-    /// What the edge in this place holds of what a task asks for; `None` if it is to be asked for elsewhere.
-    async fn ask_for_held(&self, task: &Task, siblings: &Siblings, at: usize) -> Option<Fetched> {
+    /// What another edge holds, or brings, of what a task asks for; `None` if it is to be asked for
+    /// elsewhere.
+    async fn ask_holder(
+        &self,
+        task: &Task,
+        Holder { siblings, at, owns_before }: &Holder,
+        limit: Duration,
+        interim: Option<mpsc::Sender<Interim>>,
+    ) -> Option<Fetched> {
         let fields = &task.ask.fields;
         // Who says more of what it wants is answered by the origin.
         let is_plain =
@@ -289,11 +313,15 @@ impl Service {
             return None;
         }
         let mut request = self.request_to_edge(task, siblings);
+        if let Some(own) = owns_before {
+            let places = [*at, *own].into_iter();
+            return siblings.ask(places, (&request, limit), interim, &self.counters).await;
+        }
         // What is stale there would be given and fetched anew, where that is allowed.
         let only_if_cached = HeaderValue::from_static("only-if-cached, min-fresh=1");
         request.headers_mut().insert(header::CACHE_CONTROL, only_if_cached);
         self.counters.held_request();
-        let held = siblings.ask_for_held(at, request).await;
+        let held = siblings.ask_for_held(*at, request).await;
         siblings.members().asked_for_held(held.is_some());
         if held.is_some() {
             self.counters.held_answer();

@@ -6,23 +6,27 @@ use std::{
     pin::{Pin, pin},
     rc::Rc,
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use http::{Method, Request, Uri};
-use nigh_cache::{flight::Interim, key::Scheme};
+use nigh_cache::{
+    flight::{Failure, Interim},
+    key::Scheme,
+};
 use nigh_edge::{hop, upstream::Upstream as Turns};
 use rustls::ClientConfig;
 use tokio::{
     select,
-    sync::mpsc,
-    time::{sleep, timeout},
+    sync::{Mutex, mpsc},
+    time::{Instant, sleep, timeout},
 };
 use tracing::warn;
 
 use super::{Member, Members};
 use crate::{
     body::RequestBody,
+    clock::Monotonic,
     cluster::name::Name,
     counters::Counters,
     origin::{self, Failed, Fetched, Origin, copy_if_idempotent},
@@ -31,8 +35,12 @@ use crate::{
 /// Time to connect to a sibling. It is near, and if it is not there, its successor is.
 const CONNECT_LIMIT: Duration = Duration::from_secs(1);
 
-/// Time to the head of its answer. Longer than an origin usually has: the sibling waits for that.
-const FIRST_BYTE_LIMIT: Duration = Duration::from_secs(40);
+/// Time to the head of its answer beyond what the origin has to connect and to answer: what fails there is
+/// said by the edge that asks it.
+const MARGIN: Duration = Duration::from_secs(5);
+
+/// A year, and thus no limit: each request has one of its own.
+const FIRST_BYTE_MAX: Duration = Duration::from_hours(24 * 365);
 
 /// Bytes of a body that come before somebody wants them: what a flight has for those who read slowly. The
 /// way is short, so that more would bring nothing.
@@ -67,18 +75,110 @@ const TELLING: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Siblings {
     members: Arc<Members>,
-    /// `None` in this edge's own place.
-    origins: Vec<Option<Rc<Origin>>>,
-    turns: RefCell<Turns>,
-    /// When each last said that it is there.
-    lived: Vec<Cell<Option<Instant>>>,
+    /// In their order; `None` in this edge's own place.
+    list: Vec<Option<Rc<Sibling>>>,
     patience: Patience,
-    hedges: RefCell<Hedges>,
+    hedges: Rc<RefCell<Hedges>>,
+}
+
+/// Another edge, as one core sees it in one view after the other.
+#[derive(Debug)]
+struct Sibling {
+    name: Name,
+    origin: Rc<Origin>,
+    /// Of it alone: whether it fails and is left out.
+    turns: RefCell<Turns>,
+    clock: Monotonic,
+    presence: Presence,
+}
+
+/// Whether another edge says that it is there. It is asked once at a time, for all who wait for it.
+#[derive(Debug, Default)]
+struct Presence {
+    asking: Mutex<()>,
+    /// When it last said so.
+    lived: Cell<Option<Instant>>,
+    /// When it last was asked and said nothing.
+    missed: Cell<Option<Instant>>,
+}
+
+impl Sibling {
+    fn new(name: Name, origin: Rc<Origin>) -> Rc<Self> {
+        let (turns, clock) = (RefCell::new(Turns::new(&[1])), Monotonic::start());
+        Rc::new(Self { name, origin, turns, clock, presence: Presence::default() })
+    }
+
+    fn is_available(&self) -> bool {
+        self.turns.borrow().is_available(0, self.clock.now())
+    }
+
+    fn succeeded(&self) {
+        self.turns.borrow_mut().succeeded(0);
+    }
+
+    fn failed(&self) {
+        let out = self.turns.borrow_mut().failed(0, self.clock.now());
+        if let Some(out) = out {
+            let edge = &self.name;
+            warn!(%edge, secs = out.as_secs(), "an edge of the cluster fails: left out for a while");
+        }
+    }
+
+    /// What it answers, within `limit`.
+    async fn send(
+        &self,
+        request: Request<RequestBody>,
+        interim: Option<mpsc::Sender<Interim>>,
+        limit: Duration,
+    ) -> Result<Fetched, Failed> {
+        let sent = timeout(limit, self.origin.send(request, interim)).await;
+        sent.unwrap_or(Err(Failed { failure: Failure::TimedOut, unheard: false }))
+    }
+
+    /// Ends when it says nothing, though all it is asked is whether it is there, or when it is left out and
+    /// cannot be connected to. What it brings from an origin may take its time.
+    async fn silent(&self, Patience { quiet, silence }: Patience, counters: &Counters) {
+        let Presence { asking, lived, missed } = &self.presence;
+        loop {
+            sleep(quiet).await;
+            // How long it may take to connect has a limit of its own; but not how many wait for that, one
+            // after the other.
+            if !self.origin.is_connected() {
+                if self.is_available() {
+                    continue;
+                }
+                return;
+            }
+            let began = Instant::now();
+            let _asking = asking.lock().await;
+            // Others have asked it meanwhile, or have just heard of it.
+            if missed.get().is_some_and(|missed| missed >= began) {
+                return;
+            }
+            if lived.get().is_some_and(|lived| lived.elapsed() < quiet) {
+                continue;
+            }
+            if self.send(presence(), None, silence).await.is_err() {
+                missed.set(Some(Instant::now()));
+                return;
+            }
+            counters.sibling_presence();
+            lived.set(Some(Instant::now()));
+        }
+    }
+}
+
+/// What asks a sibling whether it is there.
+fn presence() -> Request<RequestBody> {
+    let mut request = Request::new(RequestBody::Empty);
+    *request.method_mut() = Method::OPTIONS;
+    *request.uri_mut() = Uri::from_static("/");
+    request
 }
 
 impl Siblings {
     /// Connections to `members`, none of them open. Those that `before` had too go on, with what is known
-    /// of their ends.
+    /// of their ends, and so does what may be asked twice.
     pub(crate) fn new(
         members: Arc<Members>,
         client: &Arc<ClientConfig>,
@@ -91,18 +191,19 @@ impl Siblings {
                 .list
                 .iter()
                 .position(|it| it.name == member.name && it.address == member.address)?;
-            before.origins[at].clone()
+            before.list[at].clone()
         };
         let reach = |(at, member): (usize, &Member)| {
-            let dial = || Origin::new(dial(member, &members.cluster), Some(Arc::clone(client)));
+            let dial = || {
+                let origin = Origin::new(dial(member, &members.cluster), Some(Arc::clone(client)));
+                Sibling::new(member.name.clone(), origin)
+            };
             (Some(at) != members.own).then(|| known(member).unwrap_or_else(dial))
         };
-        let origins = members.list.iter().enumerate().map(reach).collect();
-        let turns = RefCell::new(Turns::new(&vec![1; members.list.len()]));
-        let lived = members.list.iter().map(|_| Cell::default()).collect();
+        let list = members.list.iter().enumerate().map(reach).collect();
         let patience = if members.own.is_some() { NEAR } else { FAR };
-        let hedges = RefCell::default();
-        Rc::new(Self { members, origins, turns, lived, patience, hedges })
+        let hedges = before.map_or_else(Rc::default, |before| Rc::clone(&before.hedges));
+        Rc::new(Self { members, list, patience, hedges })
     }
 
     pub(crate) const fn members(&self) -> &Arc<Members> {
@@ -115,48 +216,47 @@ impl Siblings {
         at: usize,
         request: Request<RequestBody>,
     ) -> Option<Fetched> {
-        let origin = self.origins.get(at)?.as_ref()?;
-        if !self.is_available(at) {
-            return None;
-        }
-        match timeout(HELD_LIMIT, origin.send(request, None)).await {
-            Ok(Ok(fetched)) => {
-                self.turns.borrow_mut().succeeded(at);
+        let sibling = self.list.get(at)?.as_ref().filter(|sibling| sibling.is_available())?;
+        match sibling.send(request, None, HELD_LIMIT).await {
+            Ok(fetched) => {
+                sibling.succeeded();
                 // What is no hit is an answer of its own: 504 (RFC 9111, section 5.2.1.7), or a refusal.
                 Some(fetched).filter(is_hit)
             }
-            Ok(Err(_)) | Err(_) => {
-                self.failed(at);
+            Err(_) => {
+                sibling.failed();
                 None
             }
         }
     }
 
-    /// Asks the owner of `hash`, but for `passed_by` of them, and those after it if it fails; `None` if it
+    /// Asks the edge in the first of `places`, and those after it if it fails; `None` if it
     /// is for this edge to ask the origin, because its turn has come, or nobody is left. One that says
-    /// nothing for long is raced by the next in order, if the budget has it.
+    /// nothing for long is raced by the next in order, if the budget has it; `origins_limit` is how long
+    /// the origin may take.
     pub(crate) async fn ask(
         &self,
-        (hash, passed_by): (u64, usize),
-        request: &Request<RequestBody>,
+        places: impl Iterator<Item = usize>,
+        (request, origins_limit): (&Request<RequestBody>, Duration),
         interim: Option<mpsc::Sender<Interim>>,
         counters: &Counters,
     ) -> Option<Fetched> {
         self.hedges.borrow_mut().count_request();
         let mut race = Race { siblings: self, counters, slow: None };
-        for at in self.members.places(hash).skip(passed_by) {
-            let Some(origin) = &self.origins[at] else {
+        for at in places {
+            let Some(sibling) = &self.list[at] else {
                 // It is this edge itself.
                 race.give_up();
                 return None;
             };
-            if !self.is_available(at) {
+            if !sibling.is_available() {
                 continue;
             }
             let copy = copy_if_idempotent(request)?;
             counters.sibling_request();
-            let sending = Box::pin(origin.send(copy, interim.clone()));
-            let answer = race.run(Attempt { at, sending }).await;
+            let limit = origins_limit.saturating_add(MARGIN);
+            let sending = Box::pin(sibling.send(copy, interim.clone(), limit));
+            let answer = race.run(Attempt { sibling, sending }).await;
             if answer.is_some() {
                 return answer;
             }
@@ -166,70 +266,21 @@ impl Siblings {
 
     /// Tells all of them something, this edge aside; whoever is left out here may serve others.
     pub(crate) fn tell(&self, request: &Request<RequestBody>, telling: &Telling) {
-        for origin in self.origins.iter().flatten() {
+        for sibling in self.list.iter().flatten() {
             let Some(copy) = copy_if_idempotent(request) else { return };
-            let (origin, told) = (Rc::clone(origin), telling.told.clone());
+            let (sibling, told) = (Rc::clone(sibling), telling.told.clone());
             tokio::task::spawn_local(async move {
                 // Who does not hear it has copies that are too old until those end.
-                drop(timeout(TELLING, origin.send(copy, None)).await);
+                drop(sibling.send(copy, None, TELLING).await);
                 drop(told);
             });
-        }
-    }
-
-    /// Ends when a sibling says nothing, though all it is asked is whether it is there, or when it is left
-    /// out and cannot be connected to. What it brings from an origin may take its time.
-    async fn silent(&self, at: usize, counters: &Counters) {
-        let Some(origin) = &self.origins[at] else { return pending().await };
-        let Patience { quiet, silence } = self.patience;
-        loop {
-            sleep(quiet).await;
-            // How long it may take to connect has a limit of its own; but not how many wait for that, one
-            // after the other.
-            if !origin.is_connected() {
-                if self.is_available(at) {
-                    continue;
-                }
-                return;
-            }
-            // Others wait for the same one.
-            if self.lived[at].get().is_some_and(|lived| lived.elapsed() < quiet) {
-                continue;
-            }
-            match timeout(silence, origin.send(Self::presence(), None)).await {
-                Ok(Ok(_)) => {
-                    counters.sibling_presence();
-                    self.lived[at].set(Some(Instant::now()));
-                }
-                _ => return,
-            }
-        }
-    }
-
-    /// What asks a sibling whether it is there.
-    fn presence() -> Request<RequestBody> {
-        let mut request = Request::new(RequestBody::Empty);
-        *request.method_mut() = Method::OPTIONS;
-        *request.uri_mut() = Uri::from_static("/");
-        request
-    }
-
-    fn is_available(&self, at: usize) -> bool {
-        self.turns.borrow().is_available(at, self.members.now())
-    }
-
-    fn failed(&self, at: usize) {
-        let out = self.turns.borrow_mut().failed(at, self.members.now());
-        if let Some(out) = out {
-            let edge = &self.members.list[at].name;
-            warn!(%edge, secs = out.as_secs(), "an edge of the cluster fails: left out for a while");
         }
     }
 }
 
 /// A request that one sibling was sent.
 struct Attempt<'a> {
-    at: usize,
+    sibling: &'a Sibling,
     sending: Pin<Box<dyn Future<Output = Result<Fetched, Failed>> + 'a>>,
 }
 
@@ -244,29 +295,29 @@ impl<'a> Race<'a> {
     /// Waits for an answer of `attempt`, or of the slow one before it. `None` if it is the turn of the
     /// next, because this one failed or is slow.
     async fn run(&mut self, mut attempt: Attempt<'a>) -> Option<Fetched> {
-        let siblings = self.siblings;
-        let mut silent = pin!(siblings.silent(attempt.at, self.counters));
+        let (siblings, sibling) = (self.siblings, attempt.sibling);
+        let mut silent = pin!(sibling.silent(siblings.patience, self.counters));
         loop {
             // Two are enough at a time.
             let is_watched = self.slow.is_none();
             select! {
                 biased;
                 sent = &mut attempt.sending => {
-                    let answer = self.heard(attempt.at, sent);
+                    let answer = self.heard(sibling, sent);
                     if answer.is_some() {
                         self.give_up();
                     }
                     return answer;
                 }
-                (at, sent) = finished(&mut self.slow) => {
+                (slow, sent) = finished(&mut self.slow) => {
                     self.slow = None;
-                    let answer = self.heard(at, sent);
+                    let answer = self.heard(slow, sent);
                     if answer.is_some() {
                         return answer;
                     }
                 }
                 () = &mut silent, if is_watched => {
-                    if !siblings.is_available(attempt.at) {
+                    if !sibling.is_available() {
                         // Others have found that out.
                         self.counters.sibling_failure();
                         return None;
@@ -276,7 +327,7 @@ impl<'a> Race<'a> {
                         self.slow = Some(attempt);
                         return None;
                     }
-                    silent.set(siblings.silent(attempt.at, self.counters));
+                    silent.set(sibling.silent(siblings.patience, self.counters));
                 }
             }
         }
@@ -285,32 +336,32 @@ impl<'a> Race<'a> {
     /// Nobody else is left: waits for the slow one.
     async fn rest(mut self) -> Option<Fetched> {
         self.slow.as_ref()?;
-        let (at, sent) = finished(&mut self.slow).await;
+        let (slow, sent) = finished(&mut self.slow).await;
         self.slow = None;
-        self.heard(at, sent)
+        self.heard(slow, sent)
     }
 
     /// Whoever was asked first is not waited for any more: it fails.
     fn give_up(&mut self) {
         if let Some(slow) = self.slow.take() {
             self.counters.sibling_failure();
-            self.siblings.failed(slow.at);
+            slow.sibling.failed();
         }
     }
 
     /// What an attempt brought, if that is an answer.
-    fn heard(&self, at: usize, sent: Result<Fetched, Failed>) -> Option<Fetched> {
+    fn heard(&self, sibling: &Sibling, sent: Result<Fetched, Failed>) -> Option<Fetched> {
         match sent {
             Ok(fetched) if is_declined(&fetched) => self.counters.sibling_failure(),
             Ok(fetched) => {
-                self.siblings.turns.borrow_mut().succeeded(at);
+                sibling.succeeded();
                 self.counters.sibling_answer();
                 return Some(fetched);
             }
             // Whatever it heard of the request: asking for it twice does no harm.
             Err(_) => {
                 self.counters.sibling_failure();
-                self.siblings.failed(at);
+                sibling.failed();
             }
         }
         None
@@ -318,9 +369,9 @@ impl<'a> Race<'a> {
 }
 
 /// The attempt's end; never, if there is none.
-async fn finished(attempt: &mut Option<Attempt<'_>>) -> (usize, Result<Fetched, Failed>) {
+async fn finished<'a>(attempt: &mut Option<Attempt<'a>>) -> (&'a Sibling, Result<Fetched, Failed>) {
     match attempt {
-        Some(Attempt { at, sending }) => (*at, sending.await),
+        Some(Attempt { sibling, sending }) => (*sibling, sending.await),
         None => pending().await,
     }
 }
@@ -399,7 +450,7 @@ fn dial(member: &Member, cluster: &Name) -> origin::Settings {
         keep_host: true,
         http2_prior_knowledge: true,
         connect_limit: CONNECT_LIMIT,
-        first_byte_limit: FIRST_BYTE_LIMIT,
+        first_byte_limit: FIRST_BYTE_MAX,
         stream_window: STREAM_WINDOW,
         certified_as: Some(member.name.within(cluster)),
         ping: Some(PING),
@@ -408,17 +459,4 @@ fn dial(member: &Member, cluster: &Name) -> origin::Settings {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_request_in_twenty_is_hedged_and_ten_at_once() {
-        let mut hedges = Hedges::default();
-        assert_eq!((0..100).filter(|_| hedges.take()).count(), 10);
-        let taken = (0..1000).filter(|_| {
-            hedges.count_request();
-            hedges.take()
-        });
-        assert_eq!(taken.count(), 50);
-    }
-}
+mod tests;

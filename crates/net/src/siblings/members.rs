@@ -282,7 +282,7 @@ impl Members {
     }
 
     /// The places of the edges that should serve what has this hash, its owner first.
-    pub(super) fn places(&self, hash: u64) -> impl Iterator<Item = usize> {
+    pub(crate) fn places(&self, hash: u64) -> impl Iterator<Item = usize> {
         self.ring.order(hash).map(|at| self.on_ring[at])
     }
 
@@ -290,6 +290,11 @@ impl Members {
     /// it is.
     pub(crate) fn owns(&self, hash: u64) -> bool {
         self.owner(hash).is_none_or(|at| Some(at) == self.own)
+    }
+
+    /// This edge's place, if it is on its own ring.
+    pub(crate) fn own_on_ring(&self) -> Option<usize> {
+        self.own.filter(|own| self.on_ring.contains(own))
     }
 
     /// The place of the edge that owns what has this hash.

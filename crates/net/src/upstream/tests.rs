@@ -22,7 +22,7 @@ fn two() -> (Rc<Upstream>, DuplexStream, DuplexStream) {
     let member = |name: &str| {
         let url = format!("http://{name}.invalid");
         let mut settings = origin::Settings::parse(&url).unwrap();
-        settings.connect_limit = std::time::Duration::from_millis(1);
+        settings.connect_limit = Duration::from_millis(1);
         Member { settings, tls: None, weight: 1 }
     };
     let members = vec![member("a"), member("b")];
@@ -108,8 +108,8 @@ fn an_origin_is_well_if_it_answers_without_an_error() {
     on_a_core(async {
         let probe = Probe {
             path: "/up?a".into(),
-            every: std::time::Duration::from_secs(1),
-            limit: std::time::Duration::from_secs(20),
+            every: Duration::from_secs(1),
+            limit: Duration::from_secs(20),
         };
         for (said, well) in [
             (OK, true),

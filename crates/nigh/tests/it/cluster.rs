@@ -199,6 +199,8 @@ fn only_edges_of_the_cluster_come_in_as_such() {
         (Some(&elsewhere), "eu-2"),
         (Some(&unlisted), "eu-2"),
         (Some(&own), "eu-9"),
+        // It is another edge than it says.
+        (Some(&own), "eu-1"),
     ] {
         let got: Option<Got> = cluster.ask_as(0, shown, marked("/b", from));
         assert!(got.is_none(), "{from}: {got:?}");
@@ -209,7 +211,20 @@ fn only_edges_of_the_cluster_come_in_as_such() {
 }
 
 #[test]
-fn a_request_from_another_edge_goes_to_no_third() {
+fn an_edge_that_is_asked_for_what_it_does_not_own_has_it_of_its_owner() {
+    let origin = telling();
+    let cluster = Cluster::start("overflow", &origin, 3, "");
+    let third = cluster.authority.certify("eu-3");
+    let target = ordered(&cluster, &[1, 0]);
+    let got = cluster.ask_as(0, Some(&third), marked(&target, "eu-3")).unwrap();
+    assert_eq!((got.status.as_u16(), &got.body[..]), (200, target.as_bytes()));
+    assert!(holds(&cluster.edges[0], &target) && holds(&cluster.edges[1], &target));
+    assert_eq!(cluster.edges[1].get(&target).text(), target);
+    assert_eq!(origin.requests(), 1, "the owner alone has asked it");
+}
+
+#[test]
+fn what_the_owner_asks_for_goes_to_no_third() {
     let origin = telling();
     let cluster = Cluster::start("one-hop", &origin, 3, "");
     let own = cluster.authority.certify("eu-2");
@@ -224,7 +239,7 @@ fn a_request_from_another_edge_goes_to_no_third() {
 fn an_edge_that_has_no_such_site_is_passed_by() {
     let origin = telling();
     let cluster = Cluster::start("sites", &origin, 2, "");
-    let own = cluster.authority.certify("eu-2");
+    let own = cluster.authority.certify("eu-1");
     let target = ordered(&cluster, &[1]);
     cluster.rewrite(1, |text| text.replace("host = \"*\"", "host = \"other.example\""));
     cluster.edges[1].hang_up();

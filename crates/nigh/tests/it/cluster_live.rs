@@ -210,7 +210,7 @@ fn what_is_in_demand_goes_past_an_owner_that_has_too_much_to_do() {
     assert_eq!(cluster.edges[2].metric("nigh_sibling_spilled_total"), 1);
     // The next in order has it of the owner, and the origin was not asked.
     assert!(holds(&cluster.edges[0], &hot));
-    assert_eq!(cluster.edges[0].metric("nigh_sibling_held_answers_total"), 1);
+    assert_eq!(cluster.edges[0].metric("nigh_sibling_answers_total"), 1);
     assert_eq!(origin.requests(), before);
     open();
     clients.into_iter().for_each(|mut client| assert_eq!(client.response().status(), 200));
