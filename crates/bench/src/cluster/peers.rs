@@ -2,9 +2,10 @@
 //! `hash-type consistent` before Varnish.
 //!
 //! - **nginx**: one process that balances by `hash $uri consistent` and has a cache of its own for each
-//!   port, in a tmpfs, with `max_size` for its share, `proxy_cache_lock`, connections that are kept, and a
-//!   cache manager that looks as often as it can whether there is too much. What counts there are whole
-//!   blocks of files.
+//!   port, in a tmpfs, with `max_size` for its share, `proxy_cache_lock`, and connections that are kept.
+//!   Whole blocks of files count. While there is room its cache manager looks every 10 s, whatever is set,
+//!   whether there is too much: a replay that takes seconds has up to four times its share, so that its
+//!   hits are an upper bound.
 //! - **HAProxy and Varnish**: `balance uri`, `hash-type consistent` and `hash-balance-factor`; a varnishd for
 //!   each port with `malloc` for its share, in which bodies and fields count, and a kilobyte beside them for
 //!   each object does not. As it comes, Varnish gives up an answer (503) for which it would have to remove
@@ -124,7 +125,7 @@ impl Balanced {
             "}}\nserver {{ listen 127.0.0.1:{port}; location / {{ proxy_pass http://caches; }} }}\n"
         );
         for (number, port) in ports.iter().enumerate() {
-            // As often as nginx allows it looks whether there is too much.
+            // What is too much goes as fast as nginx allows, once it has looked.
             text += &format!(
                 "proxy_cache_path {dir}/c{number} levels=1:2 keys_zone=c{number}:32m max_size={bytes} \
                  inactive=2h use_temp_path=off manager_files=10000 manager_sleep=10ms \
