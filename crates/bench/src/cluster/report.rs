@@ -68,5 +68,7 @@ pub(super) fn ratio(found: &[Found]) -> String {
         ]);
     }
     let all = table.text();
-    format!("Hit ratios with the same memory in sum:\n\n{all}\n{}", goals(&rings))
+    // Without a ring, or one edge to hold it against, there is no goal.
+    let met = if rings.is_empty() { String::new() } else { format!("\n{}", goals(&rings)) };
+    format!("Hit ratios with the same memory in sum:\n\n{all}{met}")
 }

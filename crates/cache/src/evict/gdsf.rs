@@ -9,8 +9,8 @@
 //!   and costs bytes; squaring rewards who was asked for again, over one-hit wonders.
 //! - **A ghost.** Who comes back soon after its eviction enters as if asked for four times.
 //! - **Copies cost little.** Greedy dual multiplies worth by what it costs to bring an object again. Of
-//!   what another cache answers for, that is a hop and not a fetch: a copy has a 32nd of the worth, and
-//!   the ghost does not know it.
+//!   what another cache answers for, that is a hop and not a fetch: copies beyond a small share of the
+//!   store have a 64th of the worth, and the ghost does not know them.
 //! - **Hits only count.** A hit increments one byte; the due is worked out anew when the slot comes
 //!   up for eviction, as a clock does, and what was counted before then loses a quarter.
 //! - **No heap.** Worth is rounded to half powers of two, one list for each (the idea of CAMP,
@@ -45,12 +45,14 @@ const NEW: u8 = 4;
 const EARLY: u8 = 8;
 /// Of one whom the ghost remembers.
 const RETURNED: u8 = 16;
-/// How much less worth a copy has, in sixths of a doubling. A hop in one place takes a tenth of a
-/// millisecond, a fetch from an origin many times that. A copy that is asked for six times as often
-/// stands beside what came from the origin. Were it worth as much, copies would take so much room that
-/// edges which act as one cache would ask the origin a quarter more often than one cache does
-/// (docs/performance.md).
-const COPY_SIXTHS: u8 = 30;
+/// How much less worth a copy has, in sixths of a doubling, when copies have more than their share. A hop
+/// in one place takes a tenth of a millisecond, a fetch from an origin many times that. Were copies always
+/// worth as much as what came from the origin, they would take so much room that edges which act as one
+/// cache would ask the origin a quarter more often than one cache does (docs/performance.md).
+const COPY_SIXTHS: u8 = 36;
+/// Up to this part of the capacity, copies have all their worth: those that are in great demand stay, though
+/// room is needed all the time.
+const COPY_PART: u64 = 64;
 /// The ghost remembers this many times the capacity.
 const GHOST_LENGTHS: u64 = 2;
 
@@ -67,6 +69,9 @@ pub struct Gdsf {
     /// `L`: the due of the last victim.
     floor: u32,
     held: usize,
+    /// Bytes of the copies that are held, about, and those that have all their worth.
+    copy_bytes: u64,
+    copy_share: u64,
     ghost: Ghost,
     evicted: bool,
     /// Twelve times the binary logarithm of a frequency.
@@ -88,6 +93,13 @@ struct Node {
     grade: u8,
 }
 
+impl Node {
+    /// Its bytes, about, if it is a copy.
+    fn copy_bytes(&self) -> u64 {
+        if self.print.is_none() { bytes_of(self.size) } else { 0 }
+    }
+}
+
 impl Gdsf {
     /// For a store of `capacity` bytes.
     pub fn new(capacity: u64) -> Self {
@@ -99,6 +111,8 @@ impl Gdsf {
             occupied: 0,
             floor: 0,
             held: 0,
+            copy_bytes: 0,
+            copy_share: capacity / COPY_PART,
             ghost: Ghost::new(capacity.saturating_mul(GHOST_LENGTHS)),
             evicted: false,
             logarithms: std::array::from_fn(twelve_logarithms),
@@ -122,7 +136,9 @@ impl Gdsf {
         let smallness = SIZE_QUARTERS.end() - size;
         // In sixths of a doubling of worth: 2 log f - 2/3 log s is 12 log f - 4 log s of them.
         let sixths = self.logarithms[usize::from(node.frequency)] + smallness;
-        let less = if node.print.is_none() { COPY_SIXTHS } else { 0 };
+        self.copy_bytes += node.copy_bytes();
+        let is_too_many = node.print.is_none() && self.copy_bytes > self.copy_share;
+        let less = if is_too_many { COPY_SIXTHS } else { 0 };
         let sixths = sixths.saturating_sub(less);
         node.grade = (sixths + 1) / 3;
         node.due = self.floor.wrapping_add(worth(node.grade));
@@ -172,10 +188,14 @@ impl Policy for Gdsf {
     }
 
     fn resize(&mut self, slot: Slot, bytes: u64) {
-        self.nodes[slot.index()].size = quarters(bytes);
+        let node = &mut self.nodes[slot.index()];
+        self.copy_bytes -= node.copy_bytes();
+        node.size = quarters(bytes);
+        self.copy_bytes += node.copy_bytes();
     }
 
     fn remove(&mut self, slot: Slot) {
+        self.copy_bytes -= self.nodes[slot.index()].copy_bytes();
         let grade = usize::from(self.nodes[slot.index()].grade);
         self.links.unlink(&mut self.grades[grade], slot);
         match self.grades[grade].oldest() {
@@ -296,12 +316,25 @@ mod tests {
     #[test]
     fn a_copy_leaves_before_what_came_from_the_origin_unless_it_is_asked_for_far_more_often() {
         for (hits, leaves) in [(1, Slot(1)), (15, Slot(0))] {
-            let mut gdsf = Gdsf::new(1 << 30);
+            let mut gdsf = Gdsf::new(1 << 14);
             gdsf.insert(Slot(0), 1, 1 << 14);
             gdsf.insert_copy(Slot(1), 2, 1 << 10);
             (0..hits).for_each(|_| gdsf.hit(Slot(1)));
             assert_eq!(gdsf.victim(), Some(leaves), "{hits} hits");
         }
+    }
+
+    #[test]
+    fn a_few_copies_have_all_their_worth() {
+        let mut gdsf = Gdsf::new(1 << 20);
+        gdsf.insert(Slot(0), 1, 1 << 14);
+        let copies = || 1..40;
+        copies().for_each(|n| gdsf.insert_copy(Slot(n), u64::from(n), 1 << 10));
+        // A 64th of the store has room for fifteen, which count for a little more than they have.
+        let left: Vec<u32> = std::iter::from_fn(|| gdsf.victim().map(|slot| slot.0)).collect();
+        let place = left.iter().position(|slot| *slot == 0);
+        assert_eq!(place, Some(24), "{left:?}");
+        assert_eq!(gdsf.copy_bytes, 0);
     }
 
     #[test]
