@@ -156,13 +156,16 @@ pub(crate) fn run(arguments: &Arguments) -> Result<String, Error> {
     for test in &arguments.tests {
         let _turn = Turn::take()?;
         progress(&format!("cluster: {test:?}"));
-        text += &match test {
-            Test::Ratio => report::ratio(&ratio::measure(&lab, &traces, arguments)?),
-            Test::Hop => tests::hop(&lab, arguments.objects)?,
-            Test::Join => tests::join(&lab, arguments.objects)?,
-            Test::Hot => tests::hot(&lab, arguments.objects)?,
-            Test::Purge => tests::purge(&lab, arguments.purged)?,
+        let measured = match test {
+            Test::Ratio => ratio::measure(&lab, &traces, arguments).map(|it| report::ratio(&it)),
+            Test::Hop => tests::hop(&lab, arguments.objects),
+            Test::Join => tests::join(&lab, arguments.objects),
+            Test::Hot => tests::hot(&lab, arguments.objects),
+            Test::Purge => tests::purge(&lab, arguments.purged),
         };
+        // What was measured before one that fails is told nevertheless.
+        let measured = measured.inspect_err(|_| progress(&text))?;
+        text += &measured;
         text.push('\n');
     }
     Ok(text)

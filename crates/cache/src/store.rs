@@ -36,8 +36,12 @@ use crate::{
 
 pub use listing::Position;
 
-/// Shards of a store: enough that two cores seldom meet, few enough that each sees a fair sample.
-const SHARDS: usize = 16;
+/// Shards of a store at most: enough that two cores seldom meet.
+const SHARDS_MAX: u64 = 16;
+
+/// A shard has no less than this, but for a store's only one. Each chooses by itself who leaves: among a
+/// few dozen objects that would often be one that is worth more than what the next shard keeps.
+const SHARD_BYTES_MIN: u64 = 4 << 20;
 
 /// Variants of one key; storing one more replaces the oldest, so that a header field under a
 /// stranger's control cannot fill the store with copies of one page.
@@ -182,7 +186,8 @@ impl Store {
     /// An empty store.
     pub fn new(settings: Settings) -> Arc<Self> {
         let ceiling = settings.ceiling.bytes();
-        let share = ceiling / SHARDS as u64;
+        let shards = (ceiling / SHARD_BYTES_MIN).clamp(1, SHARDS_MAX);
+        let share = ceiling / shards;
         let shard = |_| {
             Mutex::new(Shard {
                 table: HashTable::new(),
@@ -195,7 +200,7 @@ impl Store {
             })
         };
         Arc::new(Self {
-            shards: (0..SHARDS as u64).map(shard).collect(),
+            shards: (0..shards).map(shard).collect(),
             account: Account::new(ceiling, settings.seed),
             common: CommonFields::new(settings.seed),
             refusals: (0..REFUSALS).map(|_| AtomicU64::new(0)).collect(),
@@ -349,7 +354,7 @@ impl Store {
         for object in behind {
             self.unless_purged(self.key(object.key()), object.clone());
         }
-        if sweep.shard < SHARDS {
+        if sweep.shard < self.shards.len() {
             return false;
         }
         let oldest = self.disk.get().and_then(|disk| disk.oldest());
@@ -478,11 +483,11 @@ impl Store {
         if bytes <= self.account.ceiling() {
             let mut left = EVICTIONS_MAX;
             // First where the newcomer will live, then round the other shards.
-            let home = shard_of(key);
-            for step in 0..=SHARDS {
+            let home = self.shard_of(key);
+            for step in 0..=self.shards.len() {
                 let index = match step {
                     0 => home,
-                    _ => self.hand.fetch_add(1, Ordering::Relaxed) % SHARDS,
+                    _ => self.hand.fetch_add(1, Ordering::Relaxed) % self.shards.len(),
                 };
                 while left > 0 {
                     let Some(evicted) = self.shards[index].lock().evict() else { break };
@@ -610,13 +615,13 @@ impl Store {
     }
 
     fn shard(&self, key: Key<'_>) -> &Mutex<Shard> {
-        &self.shards[shard_of(key)]
+        &self.shards[self.shard_of(key)]
     }
-}
 
-/// The table inside a shard uses the low bits of the hash for places and the highest for tags.
-fn shard_of(key: Key<'_>) -> usize {
-    usize::try_from((key.hash >> 40) % SHARDS as u64).expect("a small number")
+    /// The table inside a shard uses the low bits of the hash for places and the highest for tags.
+    fn shard_of(&self, key: Key<'_>) -> usize {
+        usize::try_from((key.hash >> 40) % self.shards.len() as u64).expect("a small number")
+    }
 }
 
 impl Shard {
@@ -670,7 +675,7 @@ impl Shard {
         }
         let replaced = leaving.iter().filter_map(|&slot| self.remove(slot)).collect();
 
-        let charged = object.charged();
+        let (charged, is_copy) = (object.charged(), object.terms().is_copy());
         let slot = self.claim(object);
         let first = self.table.find_mut(key.hash, |held| {
             let held = self.cells[held.0 as usize].object.as_ref();
@@ -690,7 +695,10 @@ impl Shard {
             }
         }
         self.held += 1;
-        self.policy.insert(Slot(slot), key.hash, charged);
+        match is_copy {
+            true => self.policy.insert_copy(Slot(slot), key.hash, charged),
+            false => self.policy.insert(Slot(slot), key.hash, charged),
+        }
         replaced
     }
 

@@ -1,5 +1,17 @@
 //! What people put before several caches today: nginx with `hash $uri consistent`, and HAProxy with
 //! `hash-type consistent` before Varnish.
+//!
+//! - **nginx**: one process that balances by `hash $uri consistent` and has a cache of its own for each
+//!   port, in a tmpfs, with `max_size` for its share, `proxy_cache_lock`, and connections that are kept.
+//!   Whole blocks of files count. While there is room its cache manager looks every 10 s, whatever is set,
+//!   whether there is too much: a replay that takes seconds has up to four times its share, so that its
+//!   hits are an upper bound.
+//! - **HAProxy and Varnish**: `balance uri`, `hash-type consistent` and `hash-balance-factor`; a varnishd for
+//!   each port with `malloc` for its share, in which bodies and fields count, and a kilobyte beside them for
+//!   each object does not. As it comes, Varnish gives up an answer (503) for which it would have to remove
+//!   more than 50 objects, and moves an object to the front of its list every 2 s at most. Objects of very
+//!   unlike sizes, and a replay that is faster than life, want other values: it may remove as many as it
+//!   has to, moves each hit, and passes what is larger than an eighth of its share.
 
 use super::{Error, PEER_CORE, fleet::Lab, last_words};
 use crate::{
@@ -22,6 +34,15 @@ const POLL: Duration = Duration::from_millis(50);
 
 /// By how much one Varnish may have more than its share, in percent: what `spill_above` is for nigh.
 const BALANCE_FACTOR: u32 = 125;
+
+/// Varnish passes what is larger than this part of its share: it would throw out all the rest.
+const LARGE_PART: u64 = 8;
+
+/// How many objects Varnish may remove for another: more than it has.
+const NUKE_LIMIT: &str = "nuke_limit=1000000";
+
+/// Varnish moves an object to the front at each hit.
+const LRU_INTERVAL: &str = "lru_interval=0";
 
 /// Which of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,7 +125,7 @@ impl Balanced {
             "}}\nserver {{ listen 127.0.0.1:{port}; location / {{ proxy_pass http://caches; }} }}\n"
         );
         for (number, port) in ports.iter().enumerate() {
-            // As often as nginx allows it looks whether there is too much.
+            // What is too much goes as fast as nginx allows, once it has looked.
             text += &format!(
                 "proxy_cache_path {dir}/c{number} levels=1:2 keys_zone=c{number}:32m max_size={bytes} \
                  inactive=2h use_temp_path=off manager_files=10000 manager_sleep=10ms \
@@ -142,12 +163,14 @@ impl Balanced {
         let mut haproxy = place.command("haproxy");
         haproxy.arg("-db").arg("-f").arg(settings);
         let mut commands = vec![haproxy];
-        let origin = lab.origin.address();
+        let rules = self.folder.join("varnish.vcl");
+        fs::write(&rules, varnish_rules(lab.origin.address().port(), bytes / LARGE_PART))?;
         for (number, port) in ports.iter().enumerate() {
             let mut varnish = place.command("varnishd");
             varnish.args(["-F", "-n"]).arg(self.folder.join(format!("v{number}")));
-            varnish.args(["-a", &format!("127.0.0.1:{port}"), "-b", &origin.to_string()]);
-            varnish.args(["-s", &format!("default=malloc,{bytes}b"), "-T", "none"]);
+            varnish.args(["-a", &format!("127.0.0.1:{port}"), "-T", "none", "-f"]).arg(&rules);
+            varnish.args(["-s", &format!("default=malloc,{bytes}b")]);
+            varnish.args(["-p", NUKE_LIMIT, "-p", LRU_INTERVAL]);
             commands.push(varnish);
         }
         Ok(commands)
@@ -172,4 +195,15 @@ impl Balanced {
             thread::sleep(POLL);
         }
     }
+}
+
+/// Varnish's own rules, the origin, and what it passes.
+fn varnish_rules(origin_port: u16, large_bytes: u64) -> String {
+    format!(
+        "vcl 4.1;\nimport std;\n\
+         backend default {{ .host = \"127.0.0.1\"; .port = \"{origin_port}\"; }}\n\
+         sub vcl_backend_response {{\n\
+         \x20 if (std.integer(beresp.http.Content-Length, 0) > {large_bytes}) {{\n\
+         \x20   set beresp.uncacheable = true;\n  }}\n}}\n"
+    )
 }

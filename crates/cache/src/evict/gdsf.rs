@@ -8,6 +8,9 @@
 //! - **worth = frequency² / size^(2/3)**. Dividing by the whole size keeps too few large objects
 //!   and costs bytes; squaring rewards who was asked for again, over one-hit wonders.
 //! - **A ghost.** Who comes back soon after its eviction enters as if asked for four times.
+//! - **Copies cost little.** Greedy dual multiplies worth by what it costs to bring an object again. Of
+//!   what another cache answers for, that is a hop and not a fetch: copies beyond a small share of the
+//!   store have a 64th of the worth, and the ghost does not know them.
 //! - **Hits only count.** A hit increments one byte; the due is worked out anew when the slot comes
 //!   up for eviction, as a clock does, and what was counted before then loses a quarter.
 //! - **No heap.** Worth is rounded to half powers of two, one list for each (the idea of CAMP,
@@ -22,6 +25,7 @@ use super::{
     links::{Links, List},
     print_of,
 };
+use std::num::NonZeroU32;
 
 /// Grades of worth, half a power of two apart: size spans 24 doublings and two thirds of that
 /// count, frequency spans four and twice that counts.
@@ -41,6 +45,14 @@ const NEW: u8 = 4;
 const EARLY: u8 = 8;
 /// Of one whom the ghost remembers.
 const RETURNED: u8 = 16;
+/// How much less worth a copy has, in sixths of a doubling, when copies have more than their share. A hop
+/// in one place takes a tenth of a millisecond, a fetch from an origin many times that. Were copies always
+/// worth as much as what came from the origin, they would take so much room that edges which act as one
+/// cache would ask the origin a quarter more often than one cache does (docs/performance.md).
+const COPY_SIXTHS: u8 = 36;
+/// Up to this part of the capacity, copies have all their worth: those that are in great demand stay, though
+/// room is needed all the time.
+const COPY_PART: u64 = 64;
 /// The ghost remembers this many times the capacity.
 const GHOST_LENGTHS: u64 = 2;
 
@@ -57,6 +69,9 @@ pub struct Gdsf {
     /// `L`: the due of the last victim.
     floor: u32,
     held: usize,
+    /// Bytes of the copies that are held, about, and those that have all their worth.
+    copy_bytes: u64,
+    copy_share: u64,
     ghost: Ghost,
     evicted: bool,
     /// Twelve times the binary logarithm of a frequency.
@@ -67,7 +82,8 @@ pub struct Gdsf {
 #[derive(Clone, Copy, Debug, Default)]
 struct Node {
     due: u32,
-    print: u32,
+    /// By what the ghost will know it; `None` for a copy.
+    print: Option<NonZeroU32>,
     /// Quarters of hits, as of the last judgement.
     frequency: u8,
     /// Hits since then.
@@ -75,6 +91,13 @@ struct Node {
     /// Quarters of doublings of a byte.
     size: u8,
     grade: u8,
+}
+
+impl Node {
+    /// Its bytes, about, if it is a copy.
+    fn copy_bytes(&self) -> u64 {
+        if self.print.is_none() { bytes_of(self.size) } else { 0 }
+    }
 }
 
 impl Gdsf {
@@ -88,10 +111,22 @@ impl Gdsf {
             occupied: 0,
             floor: 0,
             held: 0,
+            copy_bytes: 0,
+            copy_share: capacity / COPY_PART,
             ghost: Ghost::new(capacity.saturating_mul(GHOST_LENGTHS)),
             evicted: false,
             logarithms: std::array::from_fn(twelve_logarithms),
         }
+    }
+
+    /// Takes a newcomer in.
+    fn enter(&mut self, slot: Slot, print: Option<NonZeroU32>, frequency: u8, bytes: u64) {
+        if self.nodes.len() <= slot.index() {
+            self.nodes.resize(slot.index() + 1, Node::default());
+        }
+        let size = quarters(bytes);
+        self.nodes[slot.index()] = Node { print, frequency, size, ..Node::default() };
+        self.rank(slot);
     }
 
     /// Puts an unlinked slot where its frequency and size say.
@@ -101,6 +136,10 @@ impl Gdsf {
         let smallness = SIZE_QUARTERS.end() - size;
         // In sixths of a doubling of worth: 2 log f - 2/3 log s is 12 log f - 4 log s of them.
         let sixths = self.logarithms[usize::from(node.frequency)] + smallness;
+        self.copy_bytes += node.copy_bytes();
+        let is_too_many = node.print.is_none() && self.copy_bytes > self.copy_share;
+        let less = if is_too_many { COPY_SIXTHS } else { 0 };
+        let sixths = sixths.saturating_sub(less);
         node.grade = (sixths + 1) / 3;
         node.due = self.floor.wrapping_add(worth(node.grade));
         let grade = usize::from(node.grade);
@@ -130,18 +169,17 @@ impl Gdsf {
 
 impl Policy for Gdsf {
     fn insert(&mut self, slot: Slot, hash: u64, bytes: u64) {
-        let print = print_of(hash);
-        let frequency = match (self.ghost.take(print), self.evicted) {
+        let print = NonZeroU32::new(print_of(hash)).unwrap_or(NonZeroU32::MIN);
+        let frequency = match (self.ghost.take(print.get()), self.evicted) {
             (true, _) => RETURNED,
             (false, true) => NEW,
             (false, false) => EARLY,
         };
-        if self.nodes.len() <= slot.index() {
-            self.nodes.resize(slot.index() + 1, Node::default());
-        }
-        let size = quarters(bytes);
-        self.nodes[slot.index()] = Node { print, frequency, size, ..Node::default() };
-        self.rank(slot);
+        self.enter(slot, Some(print), frequency, bytes);
+    }
+
+    fn insert_copy(&mut self, slot: Slot, _hash: u64, bytes: u64) {
+        self.enter(slot, None, NEW, bytes);
     }
 
     fn hit(&mut self, slot: Slot) {
@@ -150,10 +188,14 @@ impl Policy for Gdsf {
     }
 
     fn resize(&mut self, slot: Slot, bytes: u64) {
-        self.nodes[slot.index()].size = quarters(bytes);
+        let node = &mut self.nodes[slot.index()];
+        self.copy_bytes -= node.copy_bytes();
+        node.size = quarters(bytes);
+        self.copy_bytes += node.copy_bytes();
     }
 
     fn remove(&mut self, slot: Slot) {
+        self.copy_bytes -= self.nodes[slot.index()].copy_bytes();
         let grade = usize::from(self.nodes[slot.index()].grade);
         self.links.unlink(&mut self.grades[grade], slot);
         match self.grades[grade].oldest() {
@@ -172,8 +214,9 @@ impl Policy for Gdsf {
             let node = &mut self.nodes[slot.index()];
             self.floor = node.due;
             if node.pending == 0 {
-                let bytes = bytes_of(node.size);
-                self.ghost.remember(node.print, bytes, self.held + 1);
+                if let Some(print) = node.print {
+                    self.ghost.remember(print.get(), bytes_of(node.size), self.held + 1);
+                }
                 return Some(slot);
             }
             let kept = node.frequency - node.frequency / 4;
@@ -271,6 +314,39 @@ mod tests {
     }
 
     #[test]
+    fn a_copy_leaves_before_what_came_from_the_origin_unless_it_is_asked_for_far_more_often() {
+        for (hits, leaves) in [(1, Slot(1)), (15, Slot(0))] {
+            let mut gdsf = Gdsf::new(1 << 14);
+            gdsf.insert(Slot(0), 1, 1 << 14);
+            gdsf.insert_copy(Slot(1), 2, 1 << 10);
+            (0..hits).for_each(|_| gdsf.hit(Slot(1)));
+            assert_eq!(gdsf.victim(), Some(leaves), "{hits} hits");
+        }
+    }
+
+    #[test]
+    fn a_few_copies_have_all_their_worth() {
+        let mut gdsf = Gdsf::new(1 << 20);
+        gdsf.insert(Slot(0), 1, 1 << 14);
+        let copies = || 1..40;
+        copies().for_each(|n| gdsf.insert_copy(Slot(n), u64::from(n), 1 << 10));
+        // A 64th of the store has room for fifteen, which count for a little more than they have.
+        let left: Vec<u32> = std::iter::from_fn(|| gdsf.victim().map(|slot| slot.0)).collect();
+        let place = left.iter().position(|slot| *slot == 0);
+        assert_eq!(place, Some(24), "{left:?}");
+        assert_eq!(gdsf.copy_bytes, 0);
+    }
+
+    #[test]
+    fn the_ghost_does_not_know_copies() {
+        let mut gdsf = Gdsf::new(2);
+        gdsf.insert_copy(Slot(0), 7, 1);
+        assert_eq!(gdsf.victim(), Some(Slot(0)));
+        gdsf.insert(Slot(0), 7, 1);
+        assert_eq!(gdsf.nodes[0].frequency, NEW);
+    }
+
+    #[test]
     fn worth_doubles_every_second_grade_and_dues_still_compare_at_the_top() {
         let top = u8::try_from(GRADES - 1).unwrap();
         assert_eq!([0, 2, 3, top].map(worth), [16, 32, 45, 1 << 28]);
@@ -280,7 +356,8 @@ mod tests {
     #[test]
     fn the_highest_grade_is_that_of_a_small_famous_object() {
         let mut gdsf = Gdsf::new(1);
-        gdsf.nodes.push(Node { frequency: FREQUENCY_MAX, size: 0, ..Node::default() });
+        let print = Some(NonZeroU32::MIN);
+        gdsf.nodes.push(Node { print, frequency: FREQUENCY_MAX, size: 0, ..Node::default() });
         gdsf.rank(Slot(0));
         assert_eq!(usize::from(gdsf.nodes[0].grade), GRADES - 1);
     }

@@ -58,6 +58,12 @@ pub trait Policy: fmt::Debug + Send {
     /// who comes back after eviction is known by it.
     fn insert(&mut self, slot: Slot, hash: u64, bytes: u64);
 
+    /// A newcomer for which another cache answers, so that it costs less to bring again. A policy that
+    /// knows no costs takes it for any other.
+    fn insert_copy(&mut self, slot: Slot, hash: u64, bytes: u64) {
+        self.insert(slot, hash, bytes);
+    }
+
     /// It was asked for and served. Runs under the shard's lock on the hit path.
     fn hit(&mut self, slot: Slot);
 
@@ -169,6 +175,10 @@ macro_rules! each {
 impl Policy for Evictor {
     fn insert(&mut self, slot: Slot, hash: u64, bytes: u64) {
         each!(self, policy => policy.insert(slot, hash, bytes));
+    }
+
+    fn insert_copy(&mut self, slot: Slot, hash: u64, bytes: u64) {
+        each!(self, policy => policy.insert_copy(slot, hash, bytes));
     }
 
     fn hit(&mut self, slot: Slot) {

@@ -17,7 +17,7 @@ use crate::{
     pilot::Pilot,
     purge::What,
     run::Run,
-    testing::{fields, head},
+    testing::{ARRIVED, fields, head},
 };
 
 fn store(kib: u64) -> Arc<Store> {
@@ -122,7 +122,7 @@ fn listed(store: &Store, prefix: &str, limit: usize, budget: usize) -> (Vec<Stri
 
 #[test]
 fn a_listing_shows_what_begins_so_once_whatever_the_size_of_its_pages() {
-    let store = store(4 << 10);
+    let store = store(64 << 10);
     for n in 0..300 {
         put(&store, &format!("http://a/{n}"), &HeaderMap::new(), "", b"x");
         put(&store, &format!("http://b/{n}"), &HeaderMap::new(), "", b"x");
@@ -157,33 +157,59 @@ fn variants_are_found_by_what_selected_them_and_the_oldest_make_room() {
 #[test]
 fn the_ceiling_holds_whatever_comes_and_every_byte_is_given_back() {
     for policy in evict::Kind::ALL {
-        let settings = Settings { policy, ..Settings::new(ByteSize::kib(700), 7) };
-        let store = Store::new(settings);
-        let empty = store.statistics().used;
-        let mut rng = Rng::new(2);
-        let none = HeaderMap::new();
-        let mut held = Vec::new();
-        for _ in 0..3_000 {
-            let key = format!("http://a/{}", rng.below(800));
-            match rng.below(10) {
-                0 => drop(store.remove(store.key(key.as_bytes()))),
-                1 => held.extend(store.find(store.key(key.as_bytes()), &none, &mut Vec::new())),
-                2 => held.truncate(rng.index(20)),
-                _ => put(&store, &key, &none, "", &vec![0; rng.index(60_000)]),
-            }
-            let now = store.statistics();
-            assert!(now.used <= now.ceiling, "{policy}: {now:?}");
+        // One shard, and two, of which each takes room from the other.
+        for (kib, turns, bytes) in [(700, 3_000, 60_000), (9 << 10, 600, 800_000)] {
+            let settings = Settings { policy, ..Settings::new(ByteSize::kib(kib), 7) };
+            holds_its_ceiling(&Store::new(settings), turns, bytes);
         }
-        assert!(store.statistics().evicted > 100, "{policy}: {:?}", store.statistics());
-        drop(held);
-        for n in 0..800 {
-            store.remove(store.key(format!("http://a/{n}").as_bytes()));
-        }
-        let left = store.statistics();
-        assert_eq!(left.objects, 0, "{policy}");
-        // What is left are the fields that objects shared.
-        assert!(left.used - empty < 512, "{policy}: {left:?}");
     }
+}
+
+/// Bodies of less than so many bytes come and go.
+fn holds_its_ceiling(store: &Arc<Store>, turns: usize, bytes: usize) {
+    let empty = store.statistics().used;
+    let mut rng = Rng::new(2);
+    let none = HeaderMap::new();
+    let mut held = Vec::new();
+    for _ in 0..turns {
+        let key = format!("http://a/{}", rng.below(800));
+        match rng.below(10) {
+            0 => drop(store.remove(store.key(key.as_bytes()))),
+            1 => held.extend(store.find(store.key(key.as_bytes()), &none, &mut Vec::new())),
+            2 => held.truncate(rng.index(20)),
+            _ => put(store, &key, &none, "", &vec![0; rng.index(bytes)]),
+        }
+        let now = store.statistics();
+        assert!(now.used <= now.ceiling, "{store:?}");
+    }
+    assert!(store.statistics().evicted > 100, "{:?}", store.statistics());
+    drop(held);
+    for n in 0..800 {
+        store.remove(store.key(format!("http://a/{n}").as_bytes()));
+    }
+    let left = store.statistics();
+    assert_eq!(left.objects, 0);
+    // What is left are the fields that objects shared.
+    assert!(left.used - empty < 512, "{left:?}");
+}
+
+#[test]
+fn copies_make_room_before_what_came_from_the_origin() {
+    let store = store(1 << 10);
+    for n in 0..30 {
+        let (_first, mut pilot) = first(&store, &format!("http://copy/{n}"));
+        let copy = head(&HeaderMap::new(), &[("cache-control", "max-age=60")], None);
+        pilot.head(Head { terms: copy.terms.copied(ARRIVED, 10), ..copy });
+        pilot.push(&Bytes::from(vec![0; 1_000]));
+        pilot.land(None);
+    }
+    let mut count = 0;
+    while store.statistics().evicted == 0 {
+        put(&store, &format!("http://a/{count}"), &HeaderMap::new(), "", &[0; 20_000]);
+        count += 1;
+    }
+    let holds = |n: &i32| store.holds(store.key(format!("http://a/{n}").as_bytes()));
+    assert!((0..count).all(|n| holds(&n)), "they are larger, and came from the origin");
 }
 
 #[test]
@@ -526,7 +552,7 @@ fn a_run_reads_any_range_of_any_body_in_any_steps() {
 
 #[test]
 fn many_threads_fetch_and_read_one_another_and_lose_nothing() {
-    let store = store(4 << 10);
+    let store = store(64 << 10);
     std::thread::scope(|scope| {
         for thread in 0..4 {
             let store = &store;
