@@ -266,6 +266,9 @@ pub(crate) struct Run {
     /// The settings file.
     #[arg(value_name = "FILE", default_value = "nigh.toml")]
     pub(crate) file: PathBuf,
+    /// End at once when standard input does: `nigh demo` holds its other end, however it ends itself.
+    #[arg(long, hide = true)]
+    pub(crate) until_eof: bool,
 }
 
 /// Say what is wrong with a settings file: each mistake with its line, its column and what to write

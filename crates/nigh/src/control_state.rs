@@ -133,10 +133,14 @@ pub(crate) async fn etcd(_: &[String], _: &str) -> anyhow::Result<Arc<dyn Contro
 /// Control state that fails as a test wants it to.
 #[cfg(test)]
 pub(crate) mod failing {
+    use std::sync::Arc;
+
     use nigh_cluster::control::{
         Answer, Control, Entry, Error, Key, Lease, LeaseId, Listing, Prefix, Revision, Transaction,
         Ttl, Watch, model::Bounds, twin::Twin,
     };
+
+    use super::ControlState;
 
     /// What of it fails.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,6 +157,12 @@ pub(crate) mod failing {
     impl Failing {
         pub(crate) fn new(fails: Fails) -> Self {
             Self(Twin::new(Bounds::default()), fails)
+        }
+
+        /// The same, as an edge has it.
+        pub(crate) fn state(self: Arc<Self>) -> ControlState {
+            let family = Arc::clone(&self) as Arc<dyn Control>;
+            ControlState { own: self, family, file: None }
         }
 
         fn or<T: Send>(&self, fails: Fails, answer: Result<T, Error>) -> Result<T, Error> {

@@ -358,8 +358,11 @@ pub(crate) fn run(flags: &cli::Edge) -> anyhow::Result<()> {
 }
 
 /// The same for the edge that a file describes; SIGHUP reads the file again.
-pub(crate) fn run_file(file: &Path) -> anyhow::Result<()> {
-    serve(settings::read(file)?, Some(file))
+pub(crate) fn run_file(flags: &cli::Run) -> anyhow::Result<()> {
+    if flags.until_eof {
+        lifecycle::end_with_input()?;
+    }
+    serve(settings::read(&flags.file)?, Some(&flags.file))
 }
 
 fn serve(settings: Settings, file: Option<&Path>) -> anyhow::Result<()> {

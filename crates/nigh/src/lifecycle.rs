@@ -58,6 +58,22 @@ impl Signals {
     }
 }
 
+/// Ends the process, at once and from a thread of its own, when its standard input ends: whoever holds the
+/// other end is gone then, however that came about, and be it before this is called.
+///
+/// # Errors
+/// If there is no thread to be had.
+pub(crate) fn end_with_input() -> std::io::Result<()> {
+    let read = || {
+        // What is said there is nothing to an edge, and an input that cannot be read has ended.
+        let ended = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+        error!(?ended, "whoever started this edge is gone: it ends");
+        std::process::exit(1)
+    };
+    std::thread::Builder::new().name("input".to_owned()).spawn(read)?;
+    Ok(())
+}
+
 /// Why an edge stops serving.
 #[derive(Debug)]
 pub(crate) enum End {

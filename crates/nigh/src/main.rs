@@ -62,7 +62,7 @@ fn main() -> ExitCode {
         .expect("the provider is installed once, here");
     let done = match cli.verb {
         Verb::Edge(flags) => edge::run(&flags),
-        Verb::Run(flags) => edge::run_file(&flags.file),
+        Verb::Run(flags) => edge::run_file(&flags),
         Verb::Check(flags) => check::run(&flags),
         Verb::Explain(flags) => explain::run(&flags),
         Verb::Apply(flags) => apply::run(&flags),

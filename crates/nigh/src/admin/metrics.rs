@@ -39,6 +39,7 @@ fn page(running: &Running) -> String {
     let store = running.store.statistics();
     let disk = running.disk.as_ref().map(|disk| disk.numbers()).unwrap_or_default();
     let (revision, refused) = (running.now().revision, running.control.refused());
+    let trusted = &running.shared.trusted;
     for (name, help, kind, value) in [
         ("nigh_store_objects", "Objects held.", "gauge", store.objects),
         ("nigh_store_bytes", "Bytes used, bodies in flight included.", "gauge", store.used),
@@ -146,6 +147,18 @@ fn page(running: &Running) -> String {
             "1 if control state has a later revision that this edge cannot use.",
             "gauge",
             u64::from(refused.is_some()),
+        ),
+        (
+            "nigh_cluster_purge",
+            "The purge of the cluster up to which all are applied here; 0 for none.",
+            "gauge",
+            trusted.reached(),
+        ),
+        (
+            "nigh_cluster_trusted",
+            "1 if this edge surely hears of purges; otherwise it validates what is stored.",
+            "gauge",
+            u64::from(trusted.allows(0)),
         ),
         (
             "nigh_cluster_renewals_total",

@@ -1,4 +1,6 @@
-//! The description and the router agree.
+//! The description and the router agree; what is answered where control state does not answer.
+
+mod unanswered;
 
 use super::*;
 

@@ -292,7 +292,9 @@ fn here(file: &Path, together: &Together) -> anyhow::Result<Lives> {
 fn there(file: &Path) -> anyhow::Result<Lives> {
     let log = File::create(file.with_extension("log"))?;
     let mut command = Command::new(std::env::current_exe()?);
-    command.arg("run").arg(file).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+    // The other end of its input goes with this process, even if that is killed; the edge ends then.
+    command.args(["run", "--until-eof"]).arg(file);
+    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(log);
     Ok(Lives::There(command.spawn()?))
 }
 

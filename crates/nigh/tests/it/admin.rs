@@ -1,7 +1,7 @@
 //! The admin address: health, metrics and status, for this machine only.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -10,7 +10,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::support::{Edge, Origin, Wire, ok, process::nigh};
+use crate::support::{Edge, Origin, Wire, cluster::Cluster, ok, process::nigh};
 
 const ADMIN: [&str; 2] = ["--admin", "127.0.0.1:0"];
 
@@ -86,29 +86,36 @@ fn metrics_are_text_that_prometheus_reads_and_they_count() {
     assert!(samples["nigh_store_bytes"] <= samples["nigh_store_ceiling_bytes"]);
 }
 
-#[test]
-fn the_dashboard_asks_for_metrics_that_there_are() {
-    let origin = Origin::saying(ok("max-age=100", "x"));
-    let edge = Edge::start(&origin, &ADMIN);
-    edge.fill("/");
-    let page = edge.ask_admin("/metrics");
+/// The names of the metrics that the dashboard asks for.
+fn asked_for() -> BTreeSet<String> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/grafana.json");
     let dashboard: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
     let panels = dashboard["panels"].as_array().unwrap().iter();
     let targets = panels.filter_map(|panel| panel["targets"].as_array()).flatten();
-    let mut asked = 0;
-    for expression in targets.map(|target| target["expr"].as_str().unwrap()) {
-        let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
-        for name in expression.split(|c| !is_word(c)).filter(|word| word.starts_with("nigh_")) {
-            let is_there = |line: &str| line.starts_with(&format!("# TYPE {name} "));
-            let family = name.trim_end_matches("_bucket");
-            let is_bucket = |line: &str| line == format!("# TYPE {family} histogram");
-            let found = page.text().lines().any(|line| is_there(line) || is_bucket(line));
-            assert!(found, "nothing is called {name}: {expression}");
-            asked += 1;
-        }
+    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let names = targets.flat_map(|target| target["expr"].as_str().unwrap().split(|c| !is_word(c)));
+    let names = names.filter(|word| word.starts_with("nigh_"));
+    names.map(|name| name.trim_end_matches("_bucket").to_owned()).collect()
+}
+
+#[test]
+fn the_dashboard_asks_for_metrics_that_there_are_and_for_all_that_a_cluster_has() {
+    let origin = Origin::saying(ok("max-age=100", "x"));
+    let cluster = Cluster::start("dashboard", &origin, 1, "");
+    let page = cluster.edges[0].ask_admin("/metrics");
+    let families = page.text().lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    let families: BTreeSet<&str> = families.map(|rest| rest.split(' ').next().unwrap()).collect();
+    let asked = asked_for();
+    for name in &asked {
+        assert!(families.contains(&**name), "nothing is called {name}");
     }
-    assert!(asked > 30, "{asked} names were looked for");
+    let of_cluster = ["nigh_cluster_", "nigh_sibling_", "nigh_parent_", "nigh_settings_"];
+    let of_cluster = |name: &&&str| of_cluster.iter().any(|start| name.starts_with(start));
+    let of_cluster: Vec<&&str> = families.iter().filter(of_cluster).collect();
+    assert!(of_cluster.len() > 20, "{of_cluster:?}");
+    for name in of_cluster {
+        assert!(asked.contains(*name), "no panel shows {name}");
+    }
 }
 
 #[test]

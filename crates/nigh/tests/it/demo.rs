@@ -5,10 +5,11 @@ use std::{
     fs,
     net::SocketAddr,
     process::{Command, Stdio},
+    time::Instant,
 };
 
 use crate::support::{
-    Directory, Wire,
+    Directory, PATIENCE, Wire,
     process::{NIGH, Process, nigh},
 };
 
@@ -153,6 +154,24 @@ fn a_tour_takes_no_orders_and_one_that_is_ended_says_what_was_seen() {
     let last: serde_json::Value = serde_json::from_str(&process.line("\"end\"")).unwrap();
     assert_eq!(last["whole"], false, "{last}");
     assert_eq!(process.ended().code(), Some(1));
+}
+
+#[test]
+fn they_end_with_a_demo_that_is_killed() {
+    let Demo { process, directory, edges } = Demo::start("demo-killed", &["--processes"]);
+    let found: serde_json::Value =
+        serde_json::from_slice(&fs::read(directory.0.join("demo.json")).unwrap()).unwrap();
+    let id = |edge: &serde_json::Value| edge["pid"].as_u64().unwrap();
+    let ids: Vec<u64> = found["edges"].as_array().unwrap().iter().map(id).collect();
+    assert_eq!(ids.len(), edges.len());
+    // As kill -9 does.
+    drop(process);
+    let deadline = Instant::now() + PATIENCE;
+    let is_there = |address: &SocketAddr| std::net::TcpStream::connect(address).is_ok();
+    while edges.values().any(|(http, admin)| is_there(http) || is_there(admin)) {
+        assert!(Instant::now() < deadline, "some of {ids:?} go on");
+        std::thread::yield_now();
+    }
 }
 
 #[test]
