@@ -209,11 +209,16 @@ fn an_edge_is_asked_by_its_name_where_the_demo_is_in_its_usual_place() {
 #[track_caller]
 fn toured(name: &str, flags: &[&str]) -> serde_json::Value {
     let directory = Directory::new(name);
-    let all = [&["demo", "--tour", "--json", "--dir", directory.argument()], flags].concat();
-    let ran = nigh(&all);
-    assert_eq!(ran.code, Some(0), "{ran:?}");
-    let lines: Vec<serde_json::Value> =
-        ran.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let mut command = Command::new(NIGH);
+    command.args(["demo", "--tour", "--json", "--dir", directory.argument()]).args(flags);
+    let mut process = Process::start(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
+    let mut lines: Vec<serde_json::Value> = Vec::new();
+    // Each of its parts has the patience of a whole command.
+    while lines.last().is_none_or(|line| line["what"] != "end") {
+        let line = process.line("");
+        lines.push(serde_json::from_str(&line).expect(&line));
+    }
+    assert!(process.ended().success(), "{lines:#?}");
     let of = |what: &str| lines.iter().find(|line| line["what"] == what).unwrap().clone();
     for part in ["filled", "joined", "killed", "back", "purged"] {
         assert_eq!(of(part)["failed_requests"], 0, "{part}");
