@@ -581,7 +581,8 @@ impl Origin {
             return Ok((Stream::new(Transport::Clear(tcp)), false));
         }
         let unreachable = |error: std::io::Error| {
-            warn!(%error, host = self.settings.host, port = self.settings.port, "no connection to the origin");
+            // It may be an edge that is asked in the origin's stead.
+            warn!(%error, host = self.settings.host, port = self.settings.port, "no connection");
             Failure::Unreachable
         };
         let addresses: Vec<SocketAddr> =

@@ -17,7 +17,11 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{admin::Token, demo::place::admin_of, settings::Secret};
+use crate::{
+    admin::Token,
+    demo::{self, place::admin_of},
+    settings::Secret,
+};
 
 /// The variable that holds the token, if no file does.
 const TOKEN_VARIABLE: &str = "NIGH_ADMIN_TOKEN";
@@ -192,9 +196,7 @@ impl Edge {
     ) -> anyhow::Result<Response<Incoming>> {
         let Self { address, token } = self;
         let stream = timeout(PATIENCE, self.connect()).await.map_err(io::Error::from);
-        let stream = stream
-            .and_then(|connected| connected)
-            .with_context(|| format!("no edge answers: is it running with --admin {address}?"))?;
+        let stream = stream.and_then(|connected| connected).with_context(|| nobody(address))?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         tokio::spawn(connection);
         let host = match address {
@@ -242,6 +244,18 @@ impl Edge {
             Address::Tcp(authority) => Box::new(TcpStream::connect(authority).await?),
             Address::Unix(path) => Box::new(UnixStream::connect(path).await?),
         })
+    }
+}
+
+/// What is said where no edge answers.
+fn nobody(address: &Address) -> String {
+    let said = format!("no edge answers: is it running with --admin {address}?");
+    match demo::place::find(None) {
+        Ok((found, _)) => match found.edges.iter().find(|edge| edge.lives) {
+            Some(edge) => format!("{said} The edges of the demo have names: --admin {}", edge.name),
+            None => said,
+        },
+        Err(_) => said,
     }
 }
 

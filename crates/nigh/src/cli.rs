@@ -353,7 +353,7 @@ pub(crate) struct Demo {
     /// Run each edge as a process of its own, as `nigh run`.
     #[arg(long)]
     pub(crate) processes: bool,
-    /// Have clients ask all edges, kill one and bring it back, purge, let the origin die; print what
+    /// Have clients ask all edges, kill one and bring it back, have one join, purge, let the origin die; print what
     /// clients and the origin saw, and end.
     #[arg(long)]
     pub(crate) tour: bool,

@@ -37,6 +37,13 @@ impl ControlState {
         Ok(Some(opened.with_context(|| format!("cluster.{}.control", cluster.name))?))
     }
 
+    /// The file that several edges of one process have open together, be they of one cluster or of a
+    /// family. It outlives them.
+    pub(crate) fn together(file: &Arc<Redb>) -> Self {
+        let control: Arc<dyn Control> = Arc::clone(file) as _;
+        Self { own: Arc::clone(&control), family: control, file: None }
+    }
+
     /// What is the cluster's own.
     pub(crate) const fn own(&self) -> &Arc<dyn Control> {
         &self.own

@@ -21,7 +21,11 @@ use nigh_load::{Origin, Terms};
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
-use self::{clusters::CLUSTERS, fleet::Fleet, place::Place};
+use self::{
+    clusters::{CLUSTERS, HOST, Planned},
+    fleet::{Fleet, Together},
+    place::Place,
+};
 use crate::cli;
 
 /// How long the origin thinks about each answer: what a hit saves.
@@ -30,6 +34,9 @@ const THINKING: Duration = Duration::from_millis(20);
 /// For how long its page is fresh: short, so that the tour need not wait, but more than the second that
 /// Date may have been cut by.
 const PAGE_FRESH: Duration = Duration::from_secs(2);
+
+/// What is asked for as an example. It is fresh for an hour.
+const OBJECT: &str = "/object/1/1000";
 
 /// Bytes of the longest order.
 const ORDER_MAX: u64 = 100;
@@ -46,19 +53,23 @@ pub(crate) fn run(flags: &cli::Demo) -> anyhow::Result<()> {
         .context("the origin cannot listen")?;
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    let edges = place.edges();
-    std::fs::create_dir(&edges).with_context(|| format!("cannot make {}", edges.display()))?;
-    let planned = runtime.block_on(clusters::plan(&edges, origin.address()))?;
     // From here on nobody is left behind by a signal.
     let (tell, events) = channel();
     hear_signals(&runtime, &tell)?;
-    let mut fleet = Fleet::start(&place, origin.address(), planned, flags.processes)?;
+    hear_orders(&place, tell)?;
+    let edges = place.edges();
+    std::fs::create_dir_all(&edges).with_context(|| format!("cannot make {}", edges.display()))?;
+    let planned = runtime.block_on(clusters::plan(&edges, origin.address(), flags.tour))?;
+    let together = match flags.processes {
+        true => None,
+        false => Some(runtime.block_on(Together::open(&edges))?),
+    };
+    let mut fleet = Fleet::start(&place, origin.address(), planned, together)?;
     let stage = Stage { json: flags.json };
     introduce(&stage, &fleet, origin.address(), began)?;
     let done = if flags.tour {
         tour::run(&stage, &mut fleet, &mut origin, &events)
     } else {
-        hear_orders(&place, tell)?;
         advise(&stage, &fleet).and_then(|()| serve(&stage, &mut fleet, &events))
     };
     fleet.end();
@@ -98,8 +109,7 @@ fn introduce(
     began: Instant,
 ) -> anyhow::Result<()> {
     stage.say("origin", &format!("a slow site answers on http://{origin}"))?;
-    for one in &fleet.edges {
-        let planned = &one.planned;
+    for planned in fleet.first() {
         let fields = json!({ "what": "edge", "name": planned.name,
             "http": planned.http.to_string(), "admin": planned.admin.to_string() });
         let words = format!(
@@ -108,34 +118,38 @@ fn introduce(
         );
         stage.tell(&words, &fields)?;
     }
-    let count = fleet.edges.len() / CLUSTERS.len();
+    let count = fleet.first().count() / CLUSTERS.len();
     let took = began.elapsed().as_secs_f64();
     let clusters = CLUSTERS.join(" and ");
     stage.say("ready", &format!("{clusters}, of {count} edges each, after {took:.1} s"))
 }
 
-/// What to try.
+/// What to try. All of it works as it is printed.
 fn advise(stage: &Stage, fleet: &Fleet<'_>) -> anyhow::Result<()> {
-    let [first, second] = [&fleet.edges[0].planned, &fleet.edges[1].planned];
-    let page = format!("http://{}/", first.http);
+    let [first, second, child] = [0, 1, 3].map(|number| &fleet.edges[number].planned);
     let is_usual = fleet.place.is_usual();
-    let admin = |name: &str, address: SocketAddr| match is_usual {
-        true => name.to_owned(),
-        false => address.to_string(),
+    let admin = |planned: &Planned| match is_usual {
+        true => planned.name.clone(),
+        false => planned.admin.to_string(),
     };
     let at = match is_usual {
         true => String::new(),
         false => format!(" --demo {}", fleet.place.path().display()),
     };
-    let (own, other) = (admin(&first.name, first.admin), admin(&second.name, second.admin));
-    let name = &second.name;
+    let (own, other, name) = (admin(first), admin(second), &second.name);
+    let get = |planned: &Planned| {
+        format!("curl -so /dev/null -D- -H 'Host: {HOST}' http://{}{OBJECT}", planned.http)
+    };
+    let purge = match fleet.forgets_together() {
+        true => "both clusters forget it, and each edge says when",
+        false => "this edge alone forgets it: processes would share purges through an etcd",
+    };
     for (what, text) in [
-        ("try", format!("curl -si {page}     twice: Cache-Status names the edges that it came by")),
-        (
-            "why",
-            format!("nigh explain {page} --admin {own}     whose it is, and what is stored of it"),
-        ),
-        ("look", format!("nigh top --admin {other}     or nigh status")),
+        ("try", format!("{}     a miss: the origin was asked", get(first))),
+        ("again", format!("{}     a hit, in the other cluster: see Cache-Status", get(child))),
+        ("why", format!("nigh explain http://{HOST}{OBJECT} --admin {own}     whose it is")),
+        ("look", format!("nigh top --admin {other}     or nigh status --admin {other}")),
+        ("purge", format!("nigh purge http://{HOST}{OBJECT} --admin {own}     {purge}")),
         ("kill", format!("nigh kill {name}{at}     and nigh revive {name}{at}")),
         ("files", fleet.place.edges().display().to_string()),
         ("end", "Ctrl-C ends the demo".to_owned()),
@@ -163,10 +177,15 @@ fn serve(stage: &Stage, fleet: &mut Fleet<'_>, events: &Receiver<Event>) -> anyh
             }
             Err(refused) => format!("refused {refused:#}"),
         };
-        // Who has left does not want to know.
-        drop(writeln!(from, "{}", line.replace('\n', " ")));
+        answer(&mut from, &line);
     }
     Ok(())
+}
+
+/// Says what came of an order.
+fn answer(from: &mut UnixStream, line: &str) {
+    // Who has left does not want to know.
+    drop(writeln!(from, "{}", line.replace('\n', " ")));
 }
 
 fn obey(fleet: &mut Fleet<'_>, order: &str) -> anyhow::Result<String> {
@@ -179,7 +198,8 @@ fn obey(fleet: &mut Fleet<'_>, order: &str) -> anyhow::Result<String> {
 
 fn hear_signals(runtime: &tokio::runtime::Runtime, tell: &Sender<Event>) -> anyhow::Result<()> {
     let _entered = runtime.enter();
-    for kind in [SignalKind::interrupt(), SignalKind::terminate()] {
+    // Whoever closes the terminal ends the demo too.
+    for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()] {
         let (mut signal, tell) = (signal(kind)?, tell.clone());
         runtime.spawn(async move {
             signal.recv().await;

@@ -43,7 +43,7 @@ use crate::{
     control::{PASSED_BY, Shared},
     control_state::ControlState,
     edge::{Agreed, Running, unusable},
-    settings::{self, Settings},
+    settings::{self, Cluster, Settings},
     systemd::Manager,
 };
 
@@ -82,6 +82,20 @@ pub(crate) async fn agree(
 ) -> anyhow::Result<Agreed> {
     let Some(cluster) = &settings.cluster else { return Ok(Agreed::default()) };
     let Some(state) = ControlState::open(cluster).await? else { return Ok(Agreed::default()) };
+    agree_in(state, cluster, settings, beside, manager).await
+}
+
+/// The same, of an edge of `cluster` whose control state is open already.
+///
+/// # Errors
+/// If its sites cannot be used.
+pub(crate) async fn agree_in(
+    state: ControlState,
+    cluster: &Cluster,
+    settings: &Settings,
+    beside: &Path,
+    manager: &Manager,
+) -> anyhow::Result<Agreed> {
     let said = enter(&state, &cluster.own, manager).await;
     let said = said.with_context(|| format!("cluster.{}.control", cluster.name))?;
     let Said { settings: entry, revoked, lease } = said;

@@ -24,6 +24,16 @@ pub(crate) struct Got {
 
 /// Asks `address` for `path`, over a connection of its own.
 pub(crate) async fn ask(method: Method, address: SocketAddr, path: &str) -> anyhow::Result<Got> {
+    ask_of(&address.to_string(), method, address, path).await
+}
+
+/// The same, of the site with this host.
+pub(crate) async fn ask_of(
+    host: &str,
+    method: Method,
+    address: SocketAddr,
+    path: &str,
+) -> anyhow::Result<Got> {
     let asking = async {
         let stream = TcpStream::connect(address)
             .await
@@ -34,7 +44,7 @@ pub(crate) async fn ask(method: Method, address: SocketAddr, path: &str) -> anyh
         let request = Request::builder()
             .method(method)
             .uri(path)
-            .header(header::HOST, address.to_string())
+            .header(header::HOST, host)
             .body(Empty::<Bytes>::new())
             .context("no valid request")?;
         let (head, body) = sender.send_request(request).await?.into_parts();

@@ -85,8 +85,7 @@ pub(crate) struct Token {
     pub(crate) place: Place,
 }
 
-/// Answer edges that join and renew, where the authority's key lies. An edge will do this by itself
-/// later.
+/// Answer edges that join and renew, where the authority's key lies.
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
     /// Where it listens [default: the port of the first address that `init` was given]
@@ -111,8 +110,8 @@ pub(crate) struct Join {
     pub(crate) place: Place,
 }
 
-/// Exchange this edge's certificate for a fresh one, while it is good. An edge will do this by itself
-/// later; until then, run it a few times a day.
+/// Exchange this edge's certificate for a fresh one, while it is good. An edge that runs does this by
+/// itself.
 #[derive(Debug, Args)]
 pub(crate) struct Renew {
     #[command(flatten)]

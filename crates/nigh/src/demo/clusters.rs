@@ -27,6 +27,13 @@ pub(super) const CLUSTERS: [&str; 2] = ["eu", "us"];
 /// Edges of each.
 const EDGES: usize = 3;
 
+/// The host of the site. It is a part of the key under which an answer is stored, so all edges are asked
+/// for the same, whatever their addresses.
+pub(super) const HOST: &str = "www.example";
+
+/// The file of the control state that edges of one process share.
+pub(super) const CONTROL: &str = "control.redb";
+
 /// Ports are looked for from here on; connections take theirs from 32768 on, so that nobody comes to
 /// have the port of an edge that is down for a moment.
 const PORTS: std::ops::Range<u16> = 20_000..32_000;
@@ -41,24 +48,42 @@ pub(super) struct Planned {
     siblings: SocketAddr,
     /// Its settings.
     pub(super) file: PathBuf,
+    /// It belongs to its cluster, and is not started with the others.
+    pub(super) comes_later: bool,
+}
+
+/// The names of all files and directories that are made in the folder of the edges.
+pub(super) fn made() -> impl Iterator<Item = String> {
+    let numbers = |cluster| (1..=EDGES + 1).map(move |number| format!("{cluster}-{number}"));
+    let edges = CLUSTERS.into_iter().flat_map(numbers);
+    let of_edges = edges.flat_map(|name| [format!("{name}.toml"), format!("{name}.log"), name]);
+    let of_cluster = |cluster: &str| [format!("{cluster}.pem"), cluster.to_owned()];
+    let of_clusters = CLUSTERS.into_iter().flat_map(of_cluster);
+    of_edges.chain(of_clusters).chain([CONTROL.to_owned()])
 }
 
 /// Plans all edges, writes their settings before `origin` into `folder`, and has them join their
-/// clusters, whose authorities go on answering on this runtime.
-pub(super) async fn plan(folder: &Path, origin: SocketAddr) -> anyhow::Result<Vec<Planned>> {
+/// clusters, whose authorities go on answering on this runtime. With `one_more`, the last of them is one
+/// of the first cluster that comes later.
+pub(super) async fn plan(
+    folder: &Path,
+    origin: SocketAddr,
+    one_more: bool,
+) -> anyhow::Result<Vec<Planned>> {
     let mut ports = free_ports();
     let mut next = || {
         let port = ports.next().context("no port is free on 127.0.0.1")?;
         anyhow::Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
     };
     let mut planned = Vec::new();
-    for (cluster, number) in
-        CLUSTERS.into_iter().flat_map(|cluster| (1..=EDGES).map(move |number| (cluster, number)))
-    {
+    let first = CLUSTERS.into_iter();
+    let first = first.flat_map(|cluster| (1..=EDGES).map(move |number| (cluster, number)));
+    for (cluster, number) in first.chain(one_more.then_some((CLUSTERS[0], EDGES + 1))) {
         let name = format!("{cluster}-{number}");
         let file = folder.join(format!("{name}.toml"));
         let (http, admin, siblings) = (next()?, next()?, next()?);
-        planned.push(Planned { name, cluster, http, admin, siblings, file });
+        let comes_later = number > EDGES;
+        planned.push(Planned { name, cluster, http, admin, siblings, file, comes_later });
     }
     for cluster in CLUSTERS {
         let own: Vec<&Planned> = planned.iter().filter(|edge| edge.cluster == cluster).collect();
@@ -97,7 +122,7 @@ fn settings(edge: &Planned, all: &[Planned], folder: &Path, origin: SocketAddr) 
          [node]\nname = \"{name}\"\nlisten = \"http://{http}\"\nadmin = \"{admin}\"\nworkers = 1\n\
          [cache]\nmemory = \"64MiB\"\n\
          {clusters}\
-         [[site]]\nhost = \"*\"\norigin = \"http://{origin}\"\n"
+         [[site]]\nhost = \"{HOST}\"\norigin = \"http://{origin}\"\n"
     )
 }
 
@@ -162,6 +187,7 @@ mod tests {
             admin: (Ipv4Addr::LOCALHOST, port + 1).into(),
             siblings: (Ipv4Addr::LOCALHOST, port + 2).into(),
             file: PathBuf::from("x.toml"),
+            comes_later: false,
         };
         let all = [edge("eu-1", "eu", 1), edge("eu-2", "eu", 4), edge("us-1", "us", 7)];
         for (edge, count) in all.iter().zip([2, 2, 1]) {

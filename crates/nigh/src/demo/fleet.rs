@@ -2,24 +2,29 @@
 
 use std::{
     fs::{self, File},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, bail, ensure};
 use http::Method;
+use nigh_net::control::redb::Redb;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::runtime::Runtime;
 
 use super::{
-    clusters::Planned,
+    clusters::{CONTROL, Planned},
     place::{Found, FoundEdge, Place},
 };
 use crate::{
-    edge::{Agreed, Edge, Opened, Stores},
+    control_state::ControlState,
+    edge::{Edge, Opened, Stores},
     handover::Given,
-    settings, small_http as small,
+    settings::{self, Kept},
+    shared_settings, small_http as small,
+    systemd::Manager,
 };
 
 /// How long a process may take until it answers.
@@ -38,8 +43,26 @@ const LINES_SHOWN: usize = 5;
 pub(super) struct Fleet<'p> {
     pub(super) place: &'p Place,
     origin: std::net::SocketAddr,
-    has_processes: bool,
+    /// None where each edge is a process of its own.
+    together: Option<Together>,
     pub(super) edges: Vec<One>,
+}
+
+/// The control state of edges that are in one process. A file is one process's, and there it is open
+/// once for both clusters, as an etcd is elsewhere.
+pub(super) struct Together {
+    path: PathBuf,
+    file: Arc<Redb>,
+}
+
+impl Together {
+    /// Makes it in the folder of the edges. It lives as long as the runtime that this is called in.
+    pub(super) async fn open(folder: &Path) -> anyhow::Result<Self> {
+        let path = folder.join(CONTROL);
+        let file = Redb::open(&path).await;
+        let file = file.with_context(|| format!("cannot make {}", path.display()))?;
+        Ok(Self { path, file: Arc::new(file) })
+    }
 }
 
 /// One edge.
@@ -62,18 +85,29 @@ impl<'p> Fleet<'p> {
         place: &'p Place,
         origin: std::net::SocketAddr,
         planned: Vec<Planned>,
-        has_processes: bool,
+        together: Option<Together>,
     ) -> anyhow::Result<Self> {
         let edges = planned.into_iter().map(|planned| One { planned, lives: None }).collect();
-        let mut fleet = Self { place, origin, has_processes, edges };
-        for one in &mut fleet.edges {
-            one.start(has_processes)?;
+        let mut fleet = Self { place, origin, together, edges };
+        let together = fleet.together.as_ref();
+        for one in fleet.edges.iter_mut().filter(|one| !one.planned.comes_later) {
+            one.start(together)?;
         }
-        for one in &mut fleet.edges {
+        for one in fleet.edges.iter_mut().filter(|one| !one.planned.comes_later) {
             one.wait()?;
         }
         fleet.publish()?;
         Ok(fleet)
+    }
+
+    /// Whether a purge through one edge reaches all.
+    pub(super) const fn forgets_together(&self) -> bool {
+        self.together.is_some()
+    }
+
+    /// Those that were there from the beginning.
+    pub(super) fn first(&self) -> impl Iterator<Item = &Planned> {
+        self.edges.iter().map(|one| &one.planned).filter(|planned| !planned.comes_later)
     }
 
     /// The place of an edge among all.
@@ -85,9 +119,10 @@ impl<'p> Fleet<'p> {
     /// Kills an edge, as `kill -9` does where it is a process; says how.
     pub(super) fn kill(&mut self, number: usize) -> anyhow::Result<String> {
         let one = &mut self.edges[number];
-        let name = &one.planned.name;
+        let name = one.planned.name.clone();
+        one.look()?;
         let said = match one.lives.take() {
-            None => bail!("{name} was killed already: `nigh revive {name}` starts it again"),
+            None => bail!("{name} does not live: `nigh revive {name}` starts it"),
             Some(Lives::Here(edge, runtime)) => {
                 runtime.shutdown_background();
                 edge.cut();
@@ -107,10 +142,14 @@ impl<'p> Fleet<'p> {
     pub(super) fn revive(&mut self, number: usize) -> anyhow::Result<String> {
         let one = &mut self.edges[number];
         let name = one.planned.name.clone();
+        one.look()?;
         ensure!(one.lives.is_none(), "{name} lives: `nigh kill {name}` kills it");
-        one.start(self.has_processes)?;
-        one.wait()?;
+        let serves = one.start(self.together.as_ref()).and_then(|()| one.wait());
+        if serves.is_err() {
+            one.cut();
+        }
         self.publish()?;
+        serves?;
         Ok(format!("{name} serves again"))
     }
 
@@ -171,21 +210,50 @@ impl Drop for Fleet<'_> {
 }
 
 impl One {
-    fn start(&mut self, as_process: bool) -> anyhow::Result<()> {
+    /// Sees whether its process has ended by itself, or somebody else has killed it.
+    fn look(&mut self) -> anyhow::Result<()> {
+        if let Some(Lives::There(child)) = &mut self.lives
+            && child.try_wait()?.is_some()
+        {
+            self.lives = None;
+        }
+        Ok(())
+    }
+
+    /// Ends it at once, if it lives.
+    fn cut(&mut self) {
+        match self.lives.take() {
+            None => {}
+            Some(Lives::Here(edge, runtime)) => {
+                runtime.shutdown_background();
+                edge.cut();
+            }
+            Some(Lives::There(mut child)) => kill(&mut child),
+        }
+    }
+
+    fn start(&mut self, together: Option<&Together>) -> anyhow::Result<()> {
         let Planned { name, file, .. } = &self.planned;
-        let started = if as_process { there(file) } else { here(file) };
+        let started = match together {
+            Some(together) => here(file, together),
+            None => there(file),
+        };
         self.lives = Some(started.with_context(|| format!("{name} does not start"))?);
         Ok(())
     }
 
-    /// Waits until it answers.
+    /// Waits until it answers, and trusts what it has stored: before, it would ask more of the origin.
     fn wait(&mut self) -> anyhow::Result<()> {
         let Planned { name, admin, file, .. } = &self.planned;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let deadline = Instant::now() + START_MAX;
         loop {
             let answers = runtime.block_on(small::ask(Method::GET, *admin, "/v1/status"));
-            if answers.is_ok_and(|got| got.status.is_success()) {
+            let is_trusted = match &self.lives {
+                Some(Lives::Here(edge, _)) => edge.running.shared.trusted.allows(0),
+                _ => true,
+            };
+            if is_trusted && answers.is_ok_and(|got| got.status.is_success()) {
                 return Ok(());
             }
             let ended = match &mut self.lives {
@@ -202,14 +270,21 @@ impl One {
     }
 }
 
-fn here(file: &Path) -> anyhow::Result<Lives> {
-    let settings = settings::read(file)?;
+fn here(file: &Path, together: &Together) -> anyhow::Result<Lives> {
+    let mut settings = settings::read(file)?;
+    let mut cluster = settings.cluster.take().context("it is in no cluster")?;
+    cluster.control = Some(Kept::File(together.path.clone()));
+    settings.cluster = Some(cluster.clone());
     let mut given = Given::default();
     let opened = Opened::new(&settings, &mut given)?;
     let stores = Stores::take_over(&settings, given)?;
-    let edge = Edge::start(settings, Some(file), opened, stores, Agreed::default())?;
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     let runtime = runtime.worker_threads(1).enable_all().build()?;
+    let (state, manager) = (ControlState::together(&together.file), Manager::from_environment());
+    let beside = file.parent().unwrap_or_else(|| Path::new(""));
+    let agreeing = shared_settings::agree_in(state, &cluster, &settings, beside, &manager);
+    let agreed = runtime.block_on(agreeing)?;
+    let edge = Edge::start(settings, Some(file), opened, stores, agreed)?;
     runtime.block_on(edge.begin())?;
     Ok(Lives::Here(Box::new(edge), runtime))
 }

@@ -51,8 +51,7 @@ impl Demo {
 }
 
 /// What both kinds of demo do alike.
-fn lives_and_is_broken(name: &str, flags: &[&str]) {
-    let mut demo = Demo::start(name, flags);
+fn lives_and_is_broken(demo: &Demo) {
     let names: Vec<&str> = demo.edges.keys().map(String::as_str).collect();
     assert_eq!(names, ["eu-1", "eu-2", "eu-3", "us-1", "us-2", "us-3"]);
     // One edge of the parent asks the origin, whoever was asked.
@@ -83,8 +82,10 @@ fn lives_and_is_broken(name: &str, flags: &[&str]) {
     let revived = demo.order("revive", "eu-2");
     assert_eq!((revived.code, &*revived.stdout), (Some(0), "eu-2 serves again\n"));
     assert_eq!(demo.get("eu-2", "/object/0/100").status(), 200);
+}
 
-    demo.process.terminate();
+/// What both leave when they end.
+fn leaves_nothing(mut demo: Demo) {
     assert!(demo.process.ended().success());
     for (http, admin) in demo.edges.values() {
         assert!([http, admin].into_iter().all(|it| std::net::TcpStream::connect(it).is_err()));
@@ -94,12 +95,65 @@ fn lives_and_is_broken(name: &str, flags: &[&str]) {
 
 #[test]
 fn two_clusters_live_in_one_process_and_an_edge_can_be_killed_and_comes_back() {
-    lives_and_is_broken("demo-one", &[]);
+    let demo = Demo::start("demo-one", &[]);
+    lives_and_is_broken(&demo);
+    let purged = nigh(&["purge", "--all", "--admin", &demo.edges["us-1"].1.to_string()]);
+    assert_eq!(purged.code, Some(0), "{purged:?}");
+    for name in demo.edges.keys() {
+        assert!(purged.stdout.contains(&format!("{name}: forgotten after")), "{purged:?}");
+    }
+    demo.process.terminate();
+    leaves_nothing(demo);
 }
 
 #[test]
 fn they_live_in_processes_of_their_own_too() {
-    lives_and_is_broken("demo-many", &["--processes"]);
+    let demo = Demo::start("demo-many", &["--processes"]);
+    lives_and_is_broken(&demo);
+    // Somebody else kills one.
+    let found = fs::read(demo.directory.0.join("demo.json")).unwrap();
+    let found: serde_json::Value = serde_json::from_slice(&found).unwrap();
+    let edges = found["edges"].as_array().unwrap();
+    let pid = &edges.iter().find(|edge| edge["name"] == "eu-3").unwrap()["pid"];
+    assert!(Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap().success());
+    while std::net::TcpStream::connect(demo.edges["eu-3"].0).is_ok() {
+        std::thread::yield_now();
+    }
+    let revived = demo.order("revive", "eu-3");
+    assert_eq!(revived.code, Some(0), "{revived:?}");
+    assert_eq!(demo.get("eu-3", "/object/0/100").status(), 200);
+    demo.process.hang_up();
+    leaves_nothing(demo);
+}
+
+#[test]
+fn a_directory_with_files_of_somebody_else_is_refused_and_left_as_it_is() {
+    let directory = Directory::new("demo-mine");
+    fs::create_dir_all(directory.0.join("edges")).unwrap();
+    let mine = directory.0.join("edges/notes.txt");
+    fs::write(&mine, "mine").unwrap();
+    let chmod = Command::new("chmod").args(["700", directory.argument()]).status();
+    assert!(chmod.unwrap().success());
+    let ran = nigh(&["demo", "--dir", directory.argument()]);
+    assert_eq!(ran.code, Some(1));
+    assert!(ran.stderr.contains("is not empty"), "{ran:?}");
+    assert_eq!(fs::read_to_string(mine).unwrap(), "mine");
+}
+
+#[test]
+fn a_tour_takes_no_orders_and_one_that_is_ended_says_what_was_seen() {
+    let directory = Directory::new("tour-ended");
+    let mut command = Command::new(NIGH);
+    command.args(["demo", "--tour", "--json", "--dir", directory.argument()]);
+    let mut process = Process::start(command.stdout(Stdio::piped()).stderr(Stdio::null()));
+    process.line("\"load\"");
+    let killed = nigh(&["kill", "eu-2", "--demo", directory.argument()]);
+    assert_eq!(killed.code, Some(1));
+    assert!(killed.stderr.contains("a tour takes no orders"), "{killed:?}");
+    process.terminate();
+    let last: serde_json::Value = serde_json::from_str(&process.line("\"end\"")).unwrap();
+    assert_eq!(last["whole"], false, "{last}");
+    assert_eq!(process.ended().code(), Some(1));
 }
 
 #[test]
@@ -138,6 +192,13 @@ fn an_edge_is_asked_by_its_name_where_the_demo_is_in_its_usual_place() {
     let absent = run(&["status", "--admin", "eu-9"]);
     let said = String::from_utf8_lossy(&absent.stderr).into_owned();
     assert!(said.contains("the demo has no edge `eu-9`, but eu-1, eu-2"), "{said}");
+    let nobody = run(&["status", "--admin", "127.0.0.1:1"]);
+    let said = String::from_utf8_lossy(&nobody.stderr).into_owned();
+    assert!(said.contains("--admin eu-1"), "{said}");
+    assert!(run(&["kill", "eu-2"]).status.success());
+    let killed = run(&["status", "--admin", "eu-2"]);
+    let said = String::from_utf8_lossy(&killed.stderr).into_owned();
+    assert!(said.contains("nigh revive eu-2"), "{said}");
     let second = run(&["demo"]);
     assert_eq!(second.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&second.stderr).contains("a demo runs in"), "{second:?}");
@@ -148,19 +209,28 @@ fn an_edge_is_asked_by_its_name_where_the_demo_is_in_its_usual_place() {
 #[track_caller]
 fn toured(name: &str, flags: &[&str]) -> serde_json::Value {
     let directory = Directory::new(name);
-    let all = [&["demo", "--tour", "--json", "--dir", directory.argument()], flags].concat();
-    let ran = nigh(&all);
-    assert_eq!(ran.code, Some(0), "{ran:?}");
-    let lines: Vec<serde_json::Value> =
-        ran.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let mut command = Command::new(NIGH);
+    command.args(["demo", "--tour", "--json", "--dir", directory.argument()]).args(flags);
+    let mut process = Process::start(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
+    let mut lines: Vec<serde_json::Value> = Vec::new();
+    // Each of its parts has the patience of a whole command.
+    while lines.last().is_none_or(|line| line["what"] != "end") {
+        let line = process.line("");
+        lines.push(serde_json::from_str(&line).expect(&line));
+    }
+    assert!(process.ended().success(), "{lines:#?}");
     let of = |what: &str| lines.iter().find(|line| line["what"] == what).unwrap().clone();
-    for part in ["filled", "killed", "back", "purged"] {
+    for part in ["filled", "joined", "killed", "back", "purged"] {
         assert_eq!(of(part)["failed_requests"], 0, "{part}");
         assert!(of(part)["requests"].as_u64().unwrap() > 0, "{part}");
     }
     assert!(of("killed")["cut_connections"].as_u64().unwrap() > 0);
     assert!(of("purged")["origin_requests"].as_u64() > of("back")["origin_requests"].as_u64());
-    lines.last().unwrap().clone()
+    let edges = of("purge")["edges"].as_array().map(Vec::len);
+    assert_eq!(edges, (!flags.contains(&"--processes")).then_some(7));
+    let last = lines.last().unwrap().clone();
+    assert_eq!(last["whole"], true);
+    last
 }
 
 #[test]
