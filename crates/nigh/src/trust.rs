@@ -6,6 +6,7 @@
 //! due: the authority -> DIR/edge.pem -> shown
 //! revoked/ in control state -> trust          handshakes fail, connections end
 //! ```
+//! Revocations are followed of every cluster whose edges it talks to: its own, its parent, its children.
 
 use std::{
     io,
@@ -115,9 +116,13 @@ pub(crate) fn start(running: &Arc<Running>) {
     };
     tokio::spawn(renewing.run());
     if let Some(state) = &running.state {
-        let (control, trust) = (Arc::clone(state.own()), Arc::clone(&siblings.trust));
-        let folder = cluster.dir.clone();
-        tokio::spawn(follow(control, trust, folder));
+        for (name, control) in state.clusters() {
+            // Only in its own cluster can this edge be put out.
+            let folder = (*name == cluster.name).then(|| cluster.dir.clone());
+            for trust in siblings.trusts().filter(|trust| trust.cluster() == name) {
+                tokio::spawn(follow(Arc::clone(control), Arc::clone(trust), folder.clone()));
+            }
+        }
     }
 }
 
@@ -252,8 +257,9 @@ pub(crate) fn own_join(folder: &Path) -> anyhow::Result<JoinId> {
 }
 
 /// Has revocations count as they come. While control state cannot be asked, those that are known count.
-async fn follow(control: Arc<dyn Control>, trust: Arc<Trust>, folder: PathBuf) {
-    let own = apart(move || own_join(&folder)).await.ok();
+/// `folder` is where this edge's own certificate is, if it is of that cluster.
+async fn follow(control: Arc<dyn Control>, trust: Arc<Trust>, folder: Option<PathBuf>) {
+    let own = apart(move || folder.and_then(|folder| own_join(&folder).ok())).await;
     let mut is_said = false;
     let take = |listing| {
         let out = revoked_in(&listing);
@@ -262,7 +268,7 @@ async fn follow(control: Arc<dyn Control>, trust: Arc<Trust>, folder: PathBuf) {
         }
         let count = out.len();
         if count > trust.changes().borrow().len() {
-            warn!(count, "certificates count no more");
+            warn!(count, cluster = trust.cluster().as_str(), "certificates count no more");
         }
         trust.set_revoked(out);
         std::future::ready(())
