@@ -6,13 +6,17 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 use anyhow::Context;
 use nigh_cluster::control::{Control, Error, Listing, Prefix};
 use nigh_net::{cluster::name::Name, control::redb::Redb};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tracing::debug;
 
 use crate::settings::{Cluster, Kept, Other};
 
 /// How long whoever follows waits after control state could not be asked.
 const PAUSE: Duration = Duration::from_secs(1);
+
+/// How often all is listed anew, beside what a watch tells: a state that was lost and has grown since looks
+/// like one that went on.
+const ANEW: Duration = Duration::from_mins(1);
 
 /// Control state, as long as this edge is in its cluster.
 #[derive(Debug)]
@@ -87,12 +91,12 @@ async fn follow_once<T: Future<Output = ()>>(
     let mut watch = control.watch(prefix, listing.revision).await?;
     take(listing).await;
     loop {
-        match watch.next().await {
+        match timeout(ANEW, watch.next()).await {
             // What is listed now has this commit, and perhaps later ones.
-            Ok(_) => take(control.list(prefix).await?).await,
+            Ok(Ok(_)) | Err(_) => take(control.list(prefix).await?).await,
             // It goes on where it was.
-            Err(Error::Unavailable { .. }) => {}
-            Err(error) => return Err(error),
+            Ok(Err(Error::Unavailable { .. })) => {}
+            Ok(Err(error)) => return Err(error),
         }
     }
 }

@@ -3,7 +3,7 @@
 mod credentials;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     net::SocketAddr,
     os::fd::OwnedFd,
     path::Path,
@@ -22,7 +22,7 @@ use nigh_edge::site::{self, signed::Key};
 use nigh_net::{
     access_log::{Place, Writer},
     board::Board,
-    cluster::{identity::JoinId, name::Name},
+    cluster::{name::Name, tls::Revoked},
     counters::Registry,
     disk::{self, Disk},
     entropy,
@@ -173,7 +173,7 @@ pub(crate) struct Agreed {
     /// The sites there, if there are any.
     pub(crate) shared: Option<Shared>,
     /// Whose certificates count no more, in each cluster whose edges this one talks to.
-    pub(crate) revoked: BTreeMap<Name, BTreeSet<JoinId>>,
+    pub(crate) revoked: BTreeMap<Name, Revoked>,
     /// Who belongs, where the settings do not list it.
     pub(crate) edges: Option<Vec<siblings::Member>>,
     /// On which this edge has said that it serves those sites.
@@ -195,7 +195,7 @@ impl Edge {
             opened;
         let Agreed { state, shared, mut revoked, edges, lease } = agreed;
         for trust in siblings.iter().flat_map(|siblings| siblings.trusts()) {
-            trust.set_revoked(revoked.remove(trust.cluster()).unwrap_or_default());
+            trust.revoke(&revoked.remove(trust.cluster()).unwrap_or_default());
         }
         let own = settings.sites.clone();
         if let Some(Shared { revision, sites }) = &shared {

@@ -11,7 +11,7 @@ mod applying;
 mod follow;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -25,9 +25,9 @@ use nigh_cluster::{
 use nigh_net::{
     clock::Monotonic,
     cluster::{
-        identity::JoinId,
         name::Name,
         registry::{revoked, revoked_in},
+        tls::Revoked,
     },
 };
 use tokio::{
@@ -118,7 +118,7 @@ pub(crate) async fn agree(
 struct Said {
     settings: Option<Entry>,
     /// Whose certificates count no more, in each cluster whose edges this one talks to.
-    revoked: BTreeMap<Name, BTreeSet<JoinId>>,
+    revoked: BTreeMap<Name, Revoked>,
     /// On which the edge has said that it runs these settings.
     lease: LeaseId,
 }
