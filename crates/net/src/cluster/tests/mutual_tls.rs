@@ -160,7 +160,7 @@ fn a_stranger_gets_nothing() {
 fn edge_with(authority: &Authority, key: &KeyPair, now: Wall) -> CertificateDer<'static> {
     let request = CertificateParams::default().serialize_request(key).unwrap().pem().unwrap();
     let mut secrets = OsSecrets::new();
-    let join = crate::cluster::identity::JoinId::draw(&mut secrets);
+    let join = JoinId::draw(&mut secrets);
     authority.issue(&name("eu-1"), &request, join, now, &mut secrets).unwrap()
 }
 
