@@ -1,6 +1,6 @@
 //! Control state: the small map from names to values on which all edges agree, behind one trait.
 //!
-//! Settings, members, revoked certificates, drains and purges lie here. A [`Transaction`] is made as
+//! Settings, members, revoked certificates and purges lie here. A [`Transaction`] is made as
 //! a whole or not at all, and gets a [`Revision`]; whoever watches sees each of them once and in
 //! order. What hangs on a [`Lease`] goes when its holder is silent for too long.
 //!
@@ -16,8 +16,8 @@
 //! };
 //!
 //! let mut state = State::new(Bounds::default());
-//! let key = Key::new("drains/ams1").unwrap();
-//! let put = Change::Put { value: Value::new("since noon").unwrap(), lease: None };
+//! let key = Key::new("edges/ams1").unwrap();
+//! let put = Change::Put { value: Value::new("192.0.2.1:8443*1").unwrap(), lease: None };
 //! let first = Transaction::new([(key.clone(), Condition::Absent)], [(key.clone(), put)]).unwrap();
 //! let revision = state.commit(&first, Time::START).unwrap();
 //! assert_eq!(state.get(&key).unwrap().revision, revision);

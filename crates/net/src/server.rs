@@ -542,10 +542,10 @@ impl Worker {
     /// The same of the parent's edges.
     fn exchange_parent(&self, service: &Service, connections: Connections) {
         let terms = Arc::clone(&self.terms.borrow());
-        let client = self.settings.cluster.as_ref().and_then(|(it, _)| it.parent.as_ref());
-        let parent = terms.terms.parent.as_ref().zip(client).map(|(members, client)| {
+        let parent = self.settings.cluster.as_ref().and_then(|(it, _)| it.parent.as_ref());
+        let parent = terms.terms.parent.as_ref().zip(parent).map(|(members, parent)| {
             let before = service.parent().filter(|_| connections == Connections::Kept);
-            Siblings::new(Arc::clone(members), client, before.as_deref())
+            Siblings::new(Arc::clone(members), &parent.client, before.as_deref())
         });
         service.exchange_parent(parent);
     }
@@ -571,6 +571,8 @@ impl Worker {
         self.exchange_parent(&service, Connections::Kept);
         self.taken.store(taken.number, Ordering::Release);
         let mut revoked = settings.cluster.as_ref().map(|(cluster, _)| cluster.trust.changes());
+        let parent = settings.cluster.as_ref().and_then(|(cluster, _)| cluster.parent.as_ref());
+        let mut revoked_above = parent.map(|parent| parent.trust.changes());
         let mut renewed = settings.cluster.as_ref().map(|(cluster, _)| cluster.shown.changes());
         let mut accepting = Vec::new();
         let asked = settings.listen.iter().map(|listen| match &listen.tls {
@@ -627,6 +629,8 @@ impl Worker {
                 }
                 () = changed(&mut revoked) => {
                     self.exchange_members(&service, Connections::Anew);
+                }
+                () = changed(&mut revoked_above) => {
                     self.exchange_parent(&service, Connections::Anew);
                 }
                 () = changed(&mut renewed) => {

@@ -40,7 +40,14 @@ pub struct Settings {
     pub(crate) server: Arc<ServerConfig>,
     pub(crate) client: Arc<ClientConfig>,
     /// The same for edges of the parent.
-    pub(crate) parent: Option<Arc<ClientConfig>>,
+    pub(crate) parent: Option<Parent>,
+}
+
+/// How edges of the parent are connected to, and which of them are believed.
+#[derive(Clone, Debug)]
+pub(crate) struct Parent {
+    pub(crate) client: Arc<ClientConfig>,
+    pub(crate) trust: Arc<Trust>,
 }
 
 impl Settings {
@@ -55,7 +62,13 @@ impl Settings {
         let guests: Arc<[_]> = [Arc::clone(&trust)].into_iter().chain(children).collect();
         let server = Arc::new(tls::server(&guests, &shown, &[PROTOCOL]));
         let to = |trust: &Arc<Trust>| Arc::new(tls::client(trust, &shown, &[PROTOCOL]));
-        let (client, parent) = (to(&trust), parent.map(to));
+        let client = to(&trust);
+        let parent = parent.map(|trust| Parent { client: to(trust), trust: Arc::clone(trust) });
         Self { name, listen, trust, shown, guests, server, client, parent }
+    }
+
+    /// Trust in each cluster whose edges this one talks to: its own, its children, and its parent.
+    pub fn trusts(&self) -> impl Iterator<Item = &Arc<Trust>> {
+        self.guests.iter().chain(self.parent.as_ref().map(|parent| &parent.trust))
     }
 }

@@ -5,16 +5,22 @@
 //! edges/eu-2 = 192.0.2.12:8443*2        until the edge is put out: who is there is another question
 //! ```
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail, ensure};
-use nigh_cluster::control::{Change, Control, Error, Key, Listing, Prefix, Transaction, Value};
+use nigh_cluster::control::{
+    Change, Condition, Control, Error, Key, Listing, Prefix, Transaction, Value,
+};
 use nigh_net::{
-    cluster::identity::JoinId,
+    cluster::{
+        identity::JoinId,
+        registry::unless_revoked,
+        tls::{Revoked, Trust},
+    },
     siblings::{MEMBERS_MAX, Member},
 };
 use tokio::time::sleep;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::{
     control::apart,
@@ -41,12 +47,12 @@ fn edges() -> Prefix {
 pub(crate) async fn enter(
     control: &dyn Control,
     cluster: &Cluster,
-    revoked: &BTreeSet<JoinId>,
+    revoked: &Revoked,
 ) -> anyhow::Result<Vec<Member>> {
     let folder = cluster.dir.clone();
     let own = apart(move || trust::own_join(&folder)).await?;
     ensure!(
-        !revoked.contains(&own),
+        !revoked.contains_key(&own),
         "this edge was put out of {}: join again, with a new token",
         cluster.name
     );
@@ -70,12 +76,45 @@ async fn enter_once(control: &dyn Control, own: &Member) -> Result<Vec<Member>, 
             && entry.value.bytes() == reached(own).as_bytes()
     });
     if !said && members.len() <= MEMBERS_MAX {
-        let key = Key::new(&format!("{EDGES}{}", own.name)).expect("names of edges are plain");
-        let value = Value::new(reached(own)).expect("a short line");
-        let put = Transaction::new([], [(key, Change::Put { value, lease: None })]);
-        control.commit(put.expect("one short entry")).await?;
+        control.commit(saying(own, [])).await?;
     }
     Ok(members)
+}
+
+fn key_of(own: &Member) -> Key {
+    Key::new(&format!("{EDGES}{}", own.name)).expect("names of edges are plain")
+}
+
+/// What says that this edge belongs, and how it is reached, under these conditions.
+fn saying(own: &Member, conditions: impl IntoIterator<Item = (Key, Condition)>) -> Transaction {
+    let value = Value::new(reached(own)).expect("a short line");
+    let put = [(key_of(own), Change::Put { value, lease: None })];
+    Transaction::new(conditions, put).expect("one short entry")
+}
+
+/// Says it once more if control state has lost it: an edge goes when it is put out, and not before.
+/// An entry of this name is left as it is, which may be that of the process that comes after this one.
+async fn say_again(
+    control: &dyn Control,
+    own: &Member,
+    join: JoinId,
+    listing: &Listing,
+    revoked: &Revoked,
+) -> Result<(), Error> {
+    let (key, count) = (key_of(own), listing.entries.len());
+    let is_there = listing.entries.iter().any(|(listed, _)| *listed == key);
+    if is_there || revoked.contains_key(&join) || count >= MEMBERS_MAX {
+        return Ok(());
+    }
+    match control.commit(saying(own, [(key, Condition::Absent), unless_revoked(join)])).await {
+        Ok(_) => {
+            warn!("control state did not have any more that this edge belongs: it says so again")
+        }
+        // It was put out, or said so in the meantime.
+        Err(Error::Conflict) => {}
+        Err(error) => return Err(error),
+    }
+    Ok(())
 }
 
 /// Follows who belongs, if control state says so. To be called within a runtime.
@@ -87,12 +126,40 @@ pub(crate) fn start(running: &Arc<Running>) {
     if cluster.is_listed {
         return;
     }
-    let (control, own) = (Arc::clone(state.own()), cluster.this().clone());
-    let running = Arc::clone(running);
-    tokio::spawn(async move {
-        let take = |listing| belong(Arc::clone(&running), members(&listing, &own));
-        control_state::follow(control.as_ref(), &edges(), take).await;
+    let Some(siblings) = &running.siblings else { return };
+    let belonging = Arc::new(Belonging {
+        running: Arc::clone(running),
+        control: Arc::clone(state.own()),
+        trust: Arc::clone(&siblings.trust),
+        own: cluster.this().clone(),
+        folder: cluster.dir.clone(),
     });
+    tokio::spawn(async move {
+        let take = |listing| Arc::clone(&belonging).heard(listing);
+        control_state::follow(belonging.control.as_ref(), &edges(), take).await;
+    });
+}
+
+/// One edge that follows who belongs.
+struct Belonging {
+    running: Arc<Running>,
+    control: Arc<dyn Control>,
+    trust: Arc<Trust>,
+    own: Member,
+    /// Where its certificate is.
+    folder: PathBuf,
+}
+
+impl Belonging {
+    async fn heard(self: Arc<Self>, listing: Listing) {
+        let folder = self.folder.clone();
+        if let Ok(join) = apart(move || trust::own_join(&folder)).await {
+            let revoked = self.trust.changes().borrow().clone();
+            let said = say_again(self.control.as_ref(), &self.own, join, &listing, &revoked).await;
+            said.unwrap_or_else(|error| debug!(%error, "this edge cannot say that it belongs"));
+        }
+        belong(Arc::clone(&self.running), members(&listing, &self.own)).await;
+    }
 }
 
 async fn belong(running: Arc<Running>, members: Vec<Member>) {
@@ -130,7 +197,9 @@ fn members(listing: &Listing, own: &Member) -> Vec<Member> {
 
 #[cfg(test)]
 mod tests {
+    use nigh_base::Wall;
     use nigh_cluster::control::{model::Bounds, twin::Twin};
+    use nigh_net::entropy::OsSecrets;
 
     use super::*;
 
@@ -151,6 +220,30 @@ mod tests {
         let b = member("b", "192.0.2.2:2");
         enter_once(&control, &b).await.unwrap();
         assert_eq!(enter_once(&control, &a).await.unwrap(), [a, b]);
+    }
+
+    #[tokio::test]
+    async fn an_entry_that_was_lost_is_written_again_unless_its_edge_was_put_out() {
+        let control = Twin::new(Bounds::default());
+        let own = member("a", "192.0.2.1:1");
+        let [here, out, unheard] = [(); 3].map(|()| JoinId::draw(&mut OsSecrets::new()));
+        let known: Revoked = [(out, Wall::from_secs(u64::MAX))].into();
+        let put = Change::Put { value: Value::new("9").unwrap(), lease: None };
+        let (key, _) = unless_revoked(unheard);
+        control.commit(Transaction::new([], [(key, put)]).unwrap()).await.unwrap();
+        let say = async |join| {
+            let listing = control.list(&edges()).await.unwrap();
+            say_again(&control, &own, join, &listing, &known).await.unwrap();
+            control.list(&edges()).await.unwrap().entries.len()
+        };
+        assert_eq!(say(out).await, 0, "it knows that itself");
+        assert_eq!(say(unheard).await, 0, "it has not heard of that yet");
+        assert_eq!(say(here).await, 1);
+        // What is there is left alone: it may be of the process that takes this one's place.
+        let moved = member("a", "192.0.2.2:2");
+        enter_once(&control, &moved).await.unwrap();
+        assert_eq!(say(here).await, 1);
+        assert_eq!(enter_once(&control, &member("b", "192.0.2.3:3")).await.unwrap()[0], moved);
     }
 
     #[tokio::test]

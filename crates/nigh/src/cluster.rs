@@ -9,9 +9,10 @@
 mod remembered;
 
 use std::{
-    fmt,
+    fmt, fs,
     io::{self, Read, Write},
     net::Ipv6Addr,
+    os::unix::fs::PermissionsExt,
     path::Path,
     time::Duration,
 };
@@ -96,7 +97,14 @@ fn init(flags: &cli::Init) -> anyhow::Result<()> {
     }
     // Last, since it is what makes a directory an authority's.
     write(KEY, &authority.key_pem())?;
-    let token = new_token(&directory, &authority, flags.expires)?;
+    let dir = at(path);
+    let token = new_token(&directory, &authority, flags.expires).with_context(|| {
+        format!(
+            "the authority is made, in {}, but there is no token yet: when what failed is mended, \
+             `nigh cluster token{dir}` makes one",
+            path.display()
+        )
+    })?;
     let fields = json!({
         "cluster": flags.name.as_str(),
         "fingerprint": authority.fingerprint().to_string(),
@@ -104,7 +112,6 @@ fn init(flags: &cli::Init) -> anyhow::Result<()> {
         "token": token.text(),
         "expires": token.expires.secs(),
     });
-    let dir = at(path);
     say(
         &flags.place,
         &fields,
@@ -176,8 +183,12 @@ async fn serve(flags: &cli::Serve) -> anyhow::Result<()> {
 fn join(flags: &cli::Join) -> anyhow::Result<()> {
     let token = read_token(&flags.token)?;
     let name = flags.name.clone().map_or_else(host_name, Ok)?;
+    ensure!(
+        name != Name::of_authority(),
+        "`{name}` is the name under which a cluster's authority answers: choose another with --name"
+    );
     let path = &flags.place.dir;
-    let directory = make(path)?;
+    let directory = Directory::at(path);
     ensure!(
         !directory.holds(EDGE),
         "{} holds an edge that has joined: `nigh cluster renew{}` renews it, and another --dir is \
@@ -191,7 +202,15 @@ fn join(flags: &cli::Join) -> anyhow::Result<()> {
     );
     // The authority may live here too; another one may not.
     let here = directory.read(AUTHORITY)?;
-    let joined = runtime()?.block_on(join::join(&token, &name, &Clock::machine()))?;
+    // Before the token is used: what cannot be kept is not asked for.
+    let was_there = path.exists();
+    make(path)?;
+    let joined = runtime()?.block_on(join::join(&token, &name, &Clock::machine()));
+    let joined = joined.inspect_err(|_| {
+        if !was_there {
+            drop(fs::remove_dir(path));
+        }
+    })?;
     let authority = joined.authority_pem();
     ensure!(
         here.is_none_or(|here| here == authority),
@@ -288,8 +307,22 @@ fn runtime() -> io::Result<Runtime> {
     Builder::new_current_thread().enable_all().build()
 }
 
+/// The directory, which is made if it is missing, and then its owner's alone.
 fn make(path: &Path) -> anyhow::Result<Directory> {
-    Directory::make(path).with_context(|| format!("cannot make {}", path.display()))
+    let shown = path.display();
+    let cannot = || format!("cannot make {shown}");
+    let directory = Directory::make(path).with_context(cannot)?;
+    let mode = fs::metadata(path).with_context(cannot)?.permissions().mode();
+    ensure!(
+        mode & 0o022 == 0,
+        "others may write into {shown}, and so put keys of theirs there: `chmod 700 {shown}`, or say \
+         another --dir"
+    );
+    if mode & 0o055 != 0 {
+        let mut out = io::stderr().lock();
+        writeln!(out, "warning: others may look into {shown}: `chmod 700 {shown}`")?;
+    }
+    Ok(directory)
 }
 
 /// The authority that lies in a directory.

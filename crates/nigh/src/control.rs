@@ -228,28 +228,37 @@ impl Control {
         Ok(self.put_in_effect(prepared, Said::File, &mut sources))
     }
 
-    /// Has these sites of control state take effect, or the edge's own again if there are none.
-    pub(crate) fn share(&self, shared: Option<(Revision, &[u8])>) -> Result<Applied, Refused> {
+    /// Has these sites of control state take effect.
+    pub(crate) fn share(&self, revision: Revision, text: &[u8]) -> Result<Applied, Refused> {
         let mut sources = self.lock();
         let now = self.now();
         let mut settings = now.settings.clone();
-        let share = || {
-            let forward = settings.forward.is_some();
-            let read = |(revision, text)| {
-                let sites = self.parse_shared(text, forward)?;
-                Ok(Shared { revision, sites })
-            };
-            shared.map(read).transpose()
-        };
         let own = sources.own.clone();
-        let came = share().and_then(|shared| {
-            settings.sites = shared.as_ref().map_or_else(|| own.clone(), |it| it.sites.clone());
+        let read = self.parse_shared(text, settings.forward.is_some());
+        let came = read.and_then(|sites| {
+            settings.sites.clone_from(&sites);
+            let shared = Some(Shared { revision, sites });
             self.prepare_all(settings, own, shared, &mut sources.roots)
         });
-        let refused = shared.zip(came.as_ref().err());
-        *self.refused.write().expect(HELD) =
-            refused.map(|((revision, _), refused)| (revision, refused.in_full()));
+        let refused = came.as_ref().err().map(|refused| (revision, refused.in_full()));
+        *self.refused.write().expect(HELD) = refused;
         Ok(self.put_in_effect(came?, now.said, &mut sources))
+    }
+
+    /// Goes on with the sites that control state had, which are of none of its revisions any more. Says
+    /// whether there are any.
+    pub(crate) fn keep_shared(&self) -> bool {
+        let mut sources = self.lock();
+        *self.refused.write().expect(HELD) = None;
+        let Some(shared) = sources.shared.as_mut().filter(|it| it.revision != Revision::NONE)
+        else {
+            return false;
+        };
+        shared.revision = Revision::NONE;
+        let now = self.now();
+        let now = Now::new(now.settings.clone(), now.waiting.clone(), now.said, &sources);
+        *self.now.write().expect(HELD) = Arc::new(now);
+        true
     }
 
     /// Has these edges belong to the cluster from now on, this one among them.

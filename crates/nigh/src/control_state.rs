@@ -5,23 +5,28 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use nigh_cluster::control::{Control, Error, Listing, Prefix};
-use nigh_net::control::redb::Redb;
-use tokio::time::sleep;
+use nigh_net::{cluster::name::Name, control::redb::Redb};
+use tokio::time::{sleep, timeout};
 use tracing::debug;
 
-use crate::settings::{Cluster, Kept};
+use crate::settings::{Cluster, Kept, Other};
 
 /// How long whoever follows waits after control state could not be asked.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// How often all is listed anew, beside what a watch tells: a state that was lost and has grown since looks
+/// like one that went on.
+const ANEW: Duration = Duration::from_mins(1);
+
 /// Control state, as long as this edge is in its cluster.
 #[derive(Debug)]
 pub(crate) struct ControlState {
-    /// What is the cluster's own: who belongs.
-    own: Arc<dyn Control>,
+    /// What is the cluster's own: who belongs. Behind it, what is each relative's own, of the parent and
+    /// the children, as far as it can be asked: a file is this machine's alone.
+    clusters: Vec<(Name, Arc<dyn Control>)>,
     /// What it shares with its parents: settings, and what is forgotten.
     family: Arc<dyn Control>,
-    /// The same, where it is a file that somebody else may want to open.
+    /// The own part, where it is a file that somebody else may want to open.
     file: Option<Arc<Redb>>,
 }
 
@@ -45,8 +50,14 @@ impl ControlState {
     }
 
     /// What is the cluster's own.
-    pub(crate) const fn own(&self) -> &Arc<dyn Control> {
-        &self.own
+    pub(crate) fn own(&self) -> &Arc<dyn Control> {
+        &self.clusters[0].1
+    }
+
+    /// The own part of each cluster whose edges this one talks to: its own comes first, then its parent and
+    /// its children.
+    pub(crate) fn clusters(&self) -> impl Iterator<Item = (&Name, &Arc<dyn Control>)> {
+        self.clusters.iter().map(|(name, control)| (name, control))
     }
 
     /// What it shares with its parents, if it has any.
@@ -87,12 +98,12 @@ async fn follow_once<T: Future<Output = ()>>(
     let mut watch = control.watch(prefix, listing.revision).await?;
     take(listing).await;
     loop {
-        match watch.next().await {
+        match timeout(ANEW, watch.next()).await {
             // What is listed now has this commit, and perhaps later ones.
-            Ok(_) => take(control.list(prefix).await?).await,
+            Ok(Ok(_)) | Err(_) => take(control.list(prefix).await?).await,
             // It goes on where it was.
-            Err(Error::Unavailable { .. }) => {}
-            Err(error) => return Err(error),
+            Ok(Err(Error::Unavailable { .. })) => {}
+            Ok(Err(error)) => return Err(error),
         }
     }
 }
@@ -111,7 +122,13 @@ async fn open(kept: &Kept, cluster: &Cluster) -> anyhow::Result<ControlState> {
         }
         _ => Arc::clone(&own),
     };
-    Ok(ControlState { own, family, file })
+    let mut clusters = vec![(cluster.name.clone(), own)];
+    if let Kept::Etcd(members) = kept {
+        for Other { name, .. } in cluster.parent.iter().chain(&cluster.children) {
+            clusters.push((name.clone(), etcd(members, name.as_str()).await?));
+        }
+    }
+    Ok(ControlState { clusters, family, file })
 }
 
 /// The part of `cluster` in an etcd with these members, each `HOST:PORT`.

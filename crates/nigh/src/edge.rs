@@ -3,7 +3,7 @@
 mod credentials;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     net::SocketAddr,
     os::fd::OwnedFd,
     path::Path,
@@ -22,7 +22,7 @@ use nigh_edge::site::{self, signed::Key};
 use nigh_net::{
     access_log::{Place, Writer},
     board::Board,
-    cluster::identity::JoinId,
+    cluster::{name::Name, tls::Revoked},
     counters::Registry,
     disk::{self, Disk},
     entropy,
@@ -172,8 +172,8 @@ pub(crate) struct Agreed {
     pub(crate) state: Option<ControlState>,
     /// The sites there, if there are any.
     pub(crate) shared: Option<Shared>,
-    /// Whose certificates count no more.
-    pub(crate) revoked: BTreeSet<JoinId>,
+    /// Whose certificates count no more, in each cluster whose edges this one talks to.
+    pub(crate) revoked: BTreeMap<Name, Revoked>,
     /// Who belongs, where the settings do not list it.
     pub(crate) edges: Option<Vec<siblings::Member>>,
     /// On which this edge has said that it serves those sites.
@@ -193,9 +193,9 @@ impl Edge {
         without_huge_pages();
         let Opened { mut bound, admin, log, mut roots, presented, forward, siblings, token } =
             opened;
-        let Agreed { state, shared, revoked, edges, lease } = agreed;
-        if let Some(siblings) = &siblings {
-            siblings.trust.set_revoked(revoked);
+        let Agreed { state, shared, mut revoked, edges, lease } = agreed;
+        for trust in siblings.iter().flat_map(|siblings| siblings.trusts()) {
+            trust.revoke(&revoked.remove(trust.cluster()).unwrap_or_default());
         }
         let own = settings.sites.clone();
         if let Some(Shared { revision, sites }) = &shared {

@@ -52,8 +52,8 @@ pub(crate) fn start(running: &Arc<Running>) {
     // Without a disk that is in use the store is empty, and nothing is to be said of it.
     let disk = now.settings.cache.disk.as_ref().filter(|_| running.disk.is_some());
     let progress = Progress::new(cluster.family.as_str(), disk.map(|disk| disk.path.as_path()));
-    let holder =
-        Holder::new(cluster.own.as_str(), progress.read()).expect("names of edges are plain");
+    let (reached, at) = progress.read();
+    let holder = Holder::new(cluster.own.as_str(), reached, at).expect("names of edges are plain");
     let trusted = Arc::clone(&running.shared.trusted);
     let follower = Follower::new(Arc::clone(running), Arc::clone(&control), holder, progress);
     let (stop, stopped) = oneshot::channel();

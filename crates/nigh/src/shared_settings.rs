@@ -11,7 +11,7 @@ mod applying;
 mod follow;
 
 use std::{
-    collections::BTreeSet,
+    collections::BTreeMap,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -25,9 +25,9 @@ use nigh_cluster::{
 use nigh_net::{
     clock::Monotonic,
     cluster::{
-        identity::JoinId,
         name::Name,
         registry::{revoked, revoked_in},
+        tls::Revoked,
     },
 };
 use tokio::{
@@ -120,7 +120,10 @@ pub(crate) async fn agree_in(
     }
     let edges = match cluster.is_listed {
         true => None,
-        false => Some(belonging::enter(state.own().as_ref(), cluster, &revoked).await?),
+        false => {
+            let revoked = &revoked[&cluster.name];
+            Some(belonging::enter(state.own().as_ref(), cluster, revoked).await?)
+        }
     };
     Ok(Agreed { state: Some(state), shared, revoked, edges, lease: Some(lease) })
 }
@@ -128,8 +131,8 @@ pub(crate) async fn agree_in(
 /// What control state says to an edge that starts.
 struct Said {
     settings: Option<Entry>,
-    /// Whose certificates count no more.
-    revoked: BTreeSet<JoinId>,
+    /// Whose certificates count no more, in each cluster whose edges this one talks to.
+    revoked: BTreeMap<Name, Revoked>,
     /// On which the edge has said that it runs these settings.
     lease: LeaseId,
 }
@@ -139,7 +142,7 @@ struct Said {
 async fn enter(state: &ControlState, own: &Name, manager: &Manager) -> Result<Said, Error> {
     let mut is_told = false;
     loop {
-        match enter_once(state.family().as_ref(), state.own().as_ref(), own).await {
+        match enter_once(state, own).await {
             // Others were applied in between.
             Err(Error::Conflict | Error::LeaseLost) => {}
             Err(error @ Error::Unavailable { .. }) => {
@@ -156,17 +159,17 @@ async fn enter(state: &ControlState, own: &Name, manager: &Manager) -> Result<Sa
     }
 }
 
-async fn enter_once(
-    family: &dyn Control,
-    cluster: &dyn Control,
-    own: &Name,
-) -> Result<Said, Error> {
+async fn enter_once(state: &ControlState, own: &Name) -> Result<Said, Error> {
+    let family = state.family();
     let settings = family.get(&settings_key()).await?;
-    let revoked = revoked_in(&cluster.list(&revoked()).await?);
+    let mut out = BTreeMap::new();
+    for (cluster, control) in state.clusters() {
+        out.insert(cluster.clone(), revoked_in(&control.list(&revoked()).await?));
+    }
     let lease = family.grant(Ttl::new(LEASE).expect("between the bounds of leases")).await?.id;
     let revision = settings.as_ref().map(|entry| entry.revision);
     family.commit(entering(own.as_str(), revision, lease)).await?;
-    Ok(Said { settings, revoked, lease })
+    Ok(Said { settings, revoked: out, lease })
 }
 
 /// An error with what caused it, in one line.

@@ -6,6 +6,7 @@
 //! due: the authority -> DIR/edge.pem -> shown
 //! revoked/ in control state -> trust          handshakes fail, connections end
 //! ```
+//! Revocations are followed of every cluster whose edges it talks to: its own, its parent, its children.
 
 use std::{
     io,
@@ -115,9 +116,13 @@ pub(crate) fn start(running: &Arc<Running>) {
     };
     tokio::spawn(renewing.run());
     if let Some(state) = &running.state {
-        let (control, trust) = (Arc::clone(state.own()), Arc::clone(&siblings.trust));
-        let folder = cluster.dir.clone();
-        tokio::spawn(follow(control, trust, folder));
+        for (name, control) in state.clusters() {
+            // Only in its own cluster can this edge be put out.
+            let folder = (*name == cluster.name).then(|| cluster.dir.clone());
+            for trust in siblings.trusts().filter(|trust| trust.cluster() == name) {
+                tokio::spawn(follow(Arc::clone(control), Arc::clone(trust), folder.clone()));
+            }
+        }
     }
 }
 
@@ -251,20 +256,21 @@ pub(crate) fn own_join(folder: &Path) -> anyhow::Result<JoinId> {
     Ok(read(folder)?.identity().serial.join())
 }
 
-/// Has revocations count as they come. While control state cannot be asked, those that are known count.
-async fn follow(control: Arc<dyn Control>, trust: Arc<Trust>, folder: PathBuf) {
-    let own = apart(move || own_join(&folder)).await.ok();
+/// Has revocations count as they come. Those that are known go on counting, whether control state cannot be
+/// asked or has lost them.
+/// `folder` is where this edge's own certificate is, if it is of that cluster.
+async fn follow(control: Arc<dyn Control>, trust: Arc<Trust>, folder: Option<PathBuf>) {
+    let own = apart(move || folder.and_then(|folder| own_join(&folder).ok())).await;
     let mut is_said = false;
     let take = |listing| {
         let out = revoked_in(&listing);
-        if own.is_some_and(|own| out.contains(&own)) && !std::mem::replace(&mut is_said, true) {
+        if own.is_some_and(|own| out.contains_key(&own)) && !std::mem::replace(&mut is_said, true) {
             error!("this edge was put out of its cluster: no other edge answers it any more");
         }
-        let count = out.len();
-        if count > trust.changes().borrow().len() {
-            warn!(count, "certificates count no more");
+        let count = trust.revoke(&out);
+        if count > 0 {
+            warn!(count, cluster = trust.cluster().as_str(), "certificates count no more");
         }
-        trust.set_revoked(out);
         std::future::ready(())
     };
     control_state::follow(control.as_ref(), &revoked(), take).await;

@@ -31,7 +31,7 @@ pub struct Bounds {
     pub history_bytes: usize,
 }
 
-/// Room for the members, drains and purges of a large fleet, and for watchers that were away for
+/// Room for the members and purges of a large fleet, and for watchers that were away for
 /// some thousand commits; together with history not more memory than a small edge has to spare.
 impl Default for Bounds {
     fn default() -> Self {

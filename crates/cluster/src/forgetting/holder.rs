@@ -6,7 +6,8 @@ use nigh_base::Time;
 
 use super::{LOG_MAX, number_of, number_value, purge_key, reached_key};
 use crate::control::{
-    Change, Commit, Condition, Fault, Key, Lease, LeaseId, Listing, Transaction, Ttl, Value,
+    Change, Commit, Condition, Fault, Key, Lease, LeaseId, Listing, Revision, Transaction, Ttl,
+    Value,
 };
 
 /// How long an edge is trusted without being heard: as long as a purge waits for one that is cut off.
@@ -99,6 +100,9 @@ pub struct Holder {
     key: Key,
     /// All purges up to this one are applied.
     reached: u64,
+    /// The commit that made it; [`Revision::NONE`] if that is not known. Where another one did, the log is
+    /// another one.
+    at: Revision,
     /// What control state has heard of that, and what it is being told.
     said: u64,
     saying: u64,
@@ -112,16 +116,17 @@ pub struct Holder {
 }
 
 impl Holder {
-    /// The side of the edge called `name`, whose store has all purges up to number `reached` applied:
-    /// 0 if it is empty.
+    /// The side of the edge called `name`, whose store has all purges up to number `reached` applied, which
+    /// the commit `at` made: 0 if it is empty, and [`Revision::NONE`] if that is not known.
     ///
     /// # Errors
     /// If the name cannot stand in a key.
-    pub fn new(name: &str, reached: u64) -> Result<Self, Fault> {
+    pub fn new(name: &str, reached: u64, at: Revision) -> Result<Self, Fault> {
         let key = reached_key(name)?;
         Ok(Self {
             key,
             reached,
+            at,
             said: 0,
             saying: 0,
             standing: Standing::Away,
@@ -134,6 +139,11 @@ impl Holder {
     /// The purge up to which all are applied.
     pub const fn reached(&self) -> u64 {
         self.reached
+    }
+
+    /// The commit that made that purge; [`Revision::NONE`] if it is not known.
+    pub const fn at(&self) -> Revision {
+        self.at
     }
 
     /// The lease on which it has registered, or is about to: to end it lets nobody wait for this edge.
@@ -229,7 +239,7 @@ impl Holder {
     /// A commit that touches purges, in their order, each once; says what is to be forgotten.
     pub fn saw(&mut self, commit: &Commit) -> Vec<Forget> {
         let puts = commit.changes.iter().filter_map(|(key, change)| match change {
-            Change::Put { value, .. } => Some((number_of(key)?, value.clone())),
+            Change::Put { value, .. } => Some((number_of(key)?, commit.revision, value.clone())),
             Change::Delete => None,
         });
         self.apply(puts.collect())
@@ -243,21 +253,25 @@ impl Holder {
 
     fn listed(&mut self, listing: Listing) -> Vec<Forget> {
         let entries = listing.entries.into_iter();
-        let purges: Vec<_> =
-            entries.filter_map(|(key, it)| Some((number_of(&key)?, it.value))).collect();
-        let newest = purges.last().map_or(0, |(number, _)| *number);
-        if newest < self.reached {
+        let purges: Vec<_> = entries
+            .filter_map(|(key, it)| Some((number_of(&key)?, it.revision, it.value)))
+            .collect();
+        let (newest, at) =
+            purges.last().map_or((0, Revision::NONE), |(number, at, _)| (*number, *at));
+        let same = purges.iter().find(|(number, ..)| *number == self.reached);
+        let is_another = self.at != Revision::NONE && same.is_some_and(|(_, at, _)| *at != self.at);
+        if newest < self.reached || is_another {
             // Control state is another one, or an old copy: what its numbers stand for is not known.
-            self.reached = newest;
+            (self.reached, self.at) = (newest, at);
             return vec![Forget::Everything];
         }
         self.apply(purges)
     }
 
     /// Applies purges, which are in order.
-    fn apply(&mut self, purges: Vec<(u64, Value)>) -> Vec<Forget> {
+    fn apply(&mut self, purges: Vec<(u64, Revision, Value)>) -> Vec<Forget> {
         let mut forgets = Vec::new();
-        for (number, value) in purges {
+        for (number, at, value) in purges {
             if number <= self.reached {
                 continue;
             }
@@ -265,7 +279,7 @@ impl Holder {
             if number > self.reached + 1 {
                 forgets = vec![Forget::Everything];
             }
-            self.reached = number;
+            (self.reached, self.at) = (number, at);
             forgets.push(Forget::Purge { number, value });
         }
         forgets

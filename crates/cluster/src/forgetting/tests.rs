@@ -13,7 +13,10 @@ use nigh_sim::{
 
 use self::world::{Cluster, Doing, Happened};
 use super::*;
-use crate::control::model::{Bounds, State};
+use crate::control::{
+    Change, Listing, Revision, Transaction,
+    model::{Bounds, State},
+};
 
 const EDGES: u32 = 4;
 
@@ -121,7 +124,7 @@ fn the_log_is_bounded_and_who_missed_a_part_of_it_validates_everything() {
     let listing = state.list(&purges());
     assert_eq!(listing.entries.len() as u64, LOG_MAX);
     let told = |reached| {
-        let mut holder = Holder::new("a", reached).unwrap();
+        let mut holder = Holder::new("a", reached, Revision::NONE).unwrap();
         assert_eq!(holder.ask(Time::START), Some(Ask::List));
         holder.answered(Time::START, Ok(Answered::Listed(listing.clone())))
     };
@@ -134,8 +137,44 @@ fn the_log_is_bounded_and_who_missed_a_part_of_it_validates_everything() {
 }
 
 #[test]
+fn a_log_that_was_lost_and_has_grown_again_is_told_by_the_commits_of_its_purges() {
+    let log = |purges: u64, others: u64| {
+        let mut state = State::new(Bounds::default());
+        for _ in 0..others {
+            let put = Change::Put { value: Value::new("x").unwrap(), lease: None };
+            let put = [(reached_key("b").unwrap(), put)];
+            state.commit(&Transaction::new([], put).unwrap(), Time::START).unwrap();
+        }
+        for _ in 0..purges {
+            let (_, commit) =
+                purging(&state.list(&super::purges()), Value::new("x").unwrap()).unwrap();
+            state.commit(&commit, Time::START).unwrap();
+        }
+        state.list(&super::purges())
+    };
+    let told = |holder: &mut Holder, listing: &Listing| {
+        assert_eq!(holder.ask(Time::START), Some(Ask::List));
+        holder.answered(Time::START, Ok(Answered::Listed(listing.clone())))
+    };
+    let (before, first) = (log(3, 0), Holder::new("a", 0, Revision::NONE).unwrap());
+    let mut holder = first;
+    assert_eq!(told(&mut holder, &before).len(), 3);
+    assert_eq!((holder.reached(), holder.at()), (3, Revision(3)));
+    // A next process, at the log that goes on.
+    let next = || Holder::new("a", holder.reached(), holder.at()).unwrap();
+    assert_eq!(told(&mut next(), &before), []);
+    assert_eq!(told(&mut next(), &log(5, 0)).len(), 2);
+    // As many purges are in the one that was begun anew, or more: it has seen none of them.
+    for purges in [3, 5] {
+        let mut holder = next();
+        assert_eq!(told(&mut holder, &log(purges, 2)), [Forget::Everything]);
+        assert_eq!((holder.reached(), holder.at()), (purges, Revision(purges + 2)));
+    }
+}
+
+#[test]
 fn an_edge_trusts_its_store_no_longer_than_its_lease_lasts_and_no_sibling_that_has_come_farther() {
-    let mut holder = Holder::new("a", 0).unwrap();
+    let mut holder = Holder::new("a", 0, Revision::NONE).unwrap();
     let at = |millis| Time::START.after(Duration::from_millis(millis));
     let state = State::new(Bounds::default());
     let mut tell = |now, answer| {

@@ -26,7 +26,7 @@ use super::{
     token::{Kept, Token, TokenId},
 };
 
-pub use entries::{Entries, revoked, revoked_in};
+pub use entries::{Entries, revoked, revoked_in, unless_revoked};
 
 /// Tokens that were not used, at most: who needs more edges at once makes tokens as they come.
 pub const TOKENS_MAX: usize = 256;

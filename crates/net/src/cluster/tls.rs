@@ -4,7 +4,7 @@
 //! TLS 1.3 alone, no early data, no resumption: every connection shows its certificates and is judged
 //! anew, so that nothing can be replayed and no revoked edge returns on an old session.
 
-use std::{collections::BTreeSet, fmt, slice, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt, slice, sync::Arc, time::Duration};
 
 use nigh_base::Wall;
 use rustls::{
@@ -30,8 +30,17 @@ use super::{
     credentials::{Credentials, Shown},
     identity::{Identity, IdentityError, JoinId},
     name::Name,
+    registry::MEMBERS_MAX,
 };
 use crate::clock;
+
+/// Revocations that are known at once, at most: sixteen of each edge that may belong. Beyond, those go whose
+/// certificates end first.
+pub const REVOKED_MAX: usize = 16 * MEMBERS_MAX;
+
+/// Joins whose certificates count no more, and until when that has to be known: the last of them has ended
+/// by then.
+pub type Revoked = BTreeMap<JoinId, Wall>;
 
 /// Where certificates are held against the time: the machine's clock, or one that a test sets.
 #[derive(Clone)]
@@ -73,7 +82,7 @@ pub struct Trust {
     cluster: Name,
     roots: Arc<RootCertStore>,
     clock: Clock,
-    revoked: watch::Sender<BTreeSet<JoinId>>,
+    revoked: watch::Sender<Revoked>,
 }
 
 /// Why a certificate counts for nothing, although the authority has signed it.
@@ -102,7 +111,7 @@ impl Trust {
     ) -> Result<Arc<Self>, Error> {
         let mut roots = RootCertStore::empty();
         roots.add(authority)?;
-        let (revoked, _) = watch::channel(BTreeSet::new());
+        let (revoked, _) = watch::channel(Revoked::new());
         Ok(Arc::new(Self { cluster, roots: Arc::new(roots), clock, revoked }))
     }
 
@@ -125,13 +134,37 @@ impl Trust {
     }
 
     /// From now on, certificates that come of these joins count for nothing. Handshakes fail at once;
-    /// who has connections hears of it through [`Trust::changes`].
-    pub fn set_revoked(&self, revoked: BTreeSet<JoinId>) {
-        self.revoked.send_replace(revoked);
+    /// who has connections hears of it through [`Trust::changes`]. It is never taken back: who tells of
+    /// revocations may lose them, and an edge that was put out is not in again by that. So they only grow,
+    /// up to [`REVOKED_MAX`], and until their times are over. Says how many are new.
+    pub fn revoke(&self, joins: &Revoked) -> usize {
+        let now = self.clock.now();
+        let mut count = 0;
+        self.revoked.send_if_modified(|known| {
+            let joins = joins.iter().filter(|(_, until)| now <= **until);
+            for (join, until) in joins {
+                if known.insert(*join, *until).is_none() {
+                    count += 1;
+                }
+            }
+            if count > 0 {
+                known.retain(|_, until| now <= *until);
+            }
+            let over = known.len().saturating_sub(REVOKED_MAX);
+            if over > 0 {
+                let mut ends: Vec<_> = known.iter().map(|(join, until)| (*until, *join)).collect();
+                ends.sort_unstable();
+                for (_, join) in ends.iter().take(over) {
+                    known.remove(join);
+                }
+            }
+            count > 0
+        });
+        count
     }
 
     /// Changes whenever connections that exist have to be judged again.
-    pub fn changes(&self) -> watch::Receiver<BTreeSet<JoinId>> {
+    pub fn changes(&self) -> watch::Receiver<Revoked> {
         self.revoked.subscribe()
     }
 
@@ -160,7 +193,7 @@ impl Trust {
     }
 
     fn judge_at(&self, identity: &Identity, now: Wall) -> Result<(), Distrust> {
-        if self.revoked.borrow().contains(&identity.serial.join()) {
+        if self.revoked.borrow().contains_key(&identity.serial.join()) {
             return Err(Distrust::Revoked);
         }
         if identity.is_current(now) { Ok(()) } else { Err(Distrust::Time) }

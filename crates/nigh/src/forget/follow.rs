@@ -214,7 +214,7 @@ impl Follower {
         if !self.is_durable {
             return;
         }
-        if let Err(error) = self.progress.write(self.holder.reached()).await {
+        if let Err(error) = self.progress.write(self.holder.reached(), self.holder.at()).await {
             self.is_durable = false;
             warn!(%error, "how far purges are applied cannot be written: a restart applies them again");
         }

@@ -8,6 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use nigh_cluster::control::Revision;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
@@ -26,6 +27,9 @@ struct Said {
     /// Whose purges they are.
     cluster: String,
     reached: u64,
+    /// The commit that made that purge; files of earlier versions do not have it.
+    #[serde(default)]
+    at: u64,
 }
 
 /// How far an edge has come.
@@ -42,24 +46,27 @@ impl Progress {
         Self { cluster: cluster.to_owned(), folder: folder.map(Path::to_owned) }
     }
 
-    /// The purge up to which all are durable, as the file has it; 0 if nothing is known.
-    pub(super) fn read(&self) -> u64 {
-        let Some(folder) = &self.folder else { return 0 };
+    /// The purge up to which all are durable, and the commit that made it, as the file has them; 0 if
+    /// nothing is known.
+    pub(super) fn read(&self) -> (u64, Revision) {
+        let nothing = (0, Revision::NONE);
+        let Some(folder) = &self.folder else { return nothing };
         match read(&folder.join(NAME)) {
-            Ok(Some(said)) if said.cluster == self.cluster => said.reached,
-            Ok(_) => 0,
+            Ok(Some(said)) if said.cluster == self.cluster => (said.reached, Revision(said.at)),
+            Ok(_) => nothing,
             Err(error) => {
                 let path = folder.join(NAME);
                 warn!(%error, "{} is not readable: all purges are applied again", path.display());
-                0
+                nothing
             }
         }
     }
 
-    /// All purges up to `reached` are durable. Waits for the disk, apart from the runtime.
-    pub(super) async fn write(&self, reached: u64) -> io::Result<()> {
+    /// All purges up to `reached` are durable, which the commit `at` made. Waits for the disk, apart from
+    /// the runtime.
+    pub(super) async fn write(&self, reached: u64, at: Revision) -> io::Result<()> {
         let Some(folder) = self.folder.clone() else { return Ok(()) };
-        let said = Said { cluster: self.cluster.clone(), reached };
+        let said = Said { cluster: self.cluster.clone(), reached, at: at.0 };
         let writing = tokio::task::spawn_blocking(move || write(&folder, &said));
         writing.await.map_err(io::Error::other)?
     }
@@ -113,42 +120,45 @@ mod tests {
     #[tokio::test]
     async fn what_was_written_is_there_for_the_next_process_of_this_cluster() {
         let folder = Folder::new("progress");
-        assert_eq!(folder.progress("eu").read(), 0);
-        for reached in [7, u64::MAX, 3] {
-            folder.progress("eu").write(reached).await.unwrap();
-            assert_eq!(folder.progress("eu").read(), reached);
+        assert_eq!(folder.progress("eu").read(), (0, Revision::NONE));
+        for (reached, at) in [(7, Revision(20)), (u64::MAX, Revision(u64::MAX)), (3, Revision(5))] {
+            folder.progress("eu").write(reached, at).await.unwrap();
+            assert_eq!(folder.progress("eu").read(), (reached, at));
         }
         // The numbers of another cluster say nothing.
-        assert_eq!(folder.progress("us").read(), 0);
+        assert_eq!(folder.progress("us").read(), (0, Revision::NONE));
+        // An earlier version did not say by which commit.
+        fs::write(folder.0.join(NAME), br#"{"cluster":"eu","reached":4}"#).unwrap();
+        assert_eq!(folder.progress("eu").read(), (4, Revision::NONE));
     }
 
     #[tokio::test]
     async fn a_damaged_file_is_as_if_nothing_had_been_applied() {
         let folder = Folder::new("damaged-progress");
         let progress = folder.progress("eu");
-        progress.write(12).await.unwrap();
+        progress.write(12, Revision(40)).await.unwrap();
         let whole = fs::read(folder.0.join(NAME)).unwrap();
         for length in 0..whole.len() {
             fs::write(folder.0.join(NAME), &whole[..length]).unwrap();
-            assert_eq!(progress.read(), 0, "{length} bytes");
+            assert_eq!(progress.read(), (0, Revision::NONE), "{length} bytes");
         }
         // One that was cut short while it was written changes nothing.
         fs::write(folder.0.join(NAME), &whole).unwrap();
         fs::write(folder.0.join(NEW), b"{\"clu").unwrap();
-        assert_eq!(progress.read(), 12);
+        assert_eq!(progress.read(), (12, Revision(40)));
     }
 
     #[tokio::test]
     async fn without_a_disk_nothing_is_known_of_before() {
         let progress = Progress::new("eu", None);
-        progress.write(7).await.unwrap();
-        assert_eq!(progress.read(), 0);
+        progress.write(7, Revision(9)).await.unwrap();
+        assert_eq!(progress.read(), (0, Revision::NONE));
     }
 
     #[tokio::test]
     async fn a_folder_that_cannot_be_written_is_an_error() {
         let folder = Folder::new("no-progress");
         let gone = folder.0.join("gone");
-        assert!(Progress::new("eu", Some(&gone)).write(7).await.is_err());
+        assert!(Progress::new("eu", Some(&gone)).write(7, Revision(9)).await.is_err());
     }
 }

@@ -32,6 +32,10 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// How often settings are tried again that could not be used: what they name may have come meanwhile.
 const RETRY: Duration = Duration::from_secs(10);
 
+/// What the operator is told who has lost control state, or put an old copy in its place.
+const SET_BACK: &str = "control state was set back: it was lost, or is an old copy; what this edge knows of                         revocations goes on counting, and edges that begin from now on know only what is there";
+const LOST: &str = "control state has no settings any more: the sites that this edge runs are served until                     others are applied; `nigh apply` brings them back for edges that begin";
+
 /// One edge that follows the settings.
 pub(super) struct Follower {
     running: Arc<Running>,
@@ -40,6 +44,11 @@ pub(super) struct Follower {
     lease: Option<LeaseId>,
     /// What the others were told, on that lease.
     said: Option<Run>,
+    /// What was given with the revision that it runs, as far as that is known. The same number may stand for
+    /// others, where control state was set back.
+    ran: Option<Value>,
+    /// The last revision of control state that was seen.
+    seen: Revision,
     /// Settings that cannot be used, and when that was seen.
     refused: Option<(Revision, Value, Instant)>,
 }
@@ -49,7 +58,8 @@ impl Follower {
         let key = runs_key(name).expect("names of edges are plain");
         // It said so before it served; once more, since a process that it replaced may have, too.
         let lease = running.lease;
-        Self { running, control, key, lease, said: None, refused: None }
+        let seen = Revision::NONE;
+        Self { running, control, key, lease, said: None, ran: None, seen, refused: None }
     }
 
     /// Follows them until it is told to stop.
@@ -68,7 +78,9 @@ impl Follower {
         let mut is_said = false;
         loop {
             let Err(error) = self.follow_once().await;
-            if !error.asks_to_list() && !is_said {
+            // Without its lease it is at another control state perhaps, and lists at once.
+            let lists = matches!(error, Error::LeaseLost) || error.asks_to_list();
+            if !lists && !is_said {
                 let error = error_in_full(&error);
                 warn!(error, "the settings of the cluster cannot be followed");
                 is_said = true;
@@ -83,11 +95,16 @@ impl Follower {
         let prefix = Prefix::new(key.as_str()).expect("what is a key can be a prefix");
         let control = Arc::clone(&self.control);
         let listing = control.list(&prefix).await?;
+        if listing.revision < self.seen {
+            let (before, now) = (self.seen.0, listing.revision.0);
+            error!(before, now, "{SET_BACK}");
+        }
+        (self.seen, self.said) = (listing.revision, None);
         let listed = listing.entries.into_iter().find(|(found, _)| *found == key);
         self.apply(listed.map(|(_, entry)| (entry.revision, entry.value))).await;
         let mut watch = control.watch(&prefix, listing.revision).await?;
         loop {
-            self.say().await;
+            self.say().await?;
             tokio::select! {
                 biased;
                 commit = watch.next() => match commit {
@@ -96,12 +113,13 @@ impl Follower {
                     Err(Error::Unavailable { .. }) => {}
                     Err(error) => return Err(error),
                 },
-                () = sleep(BEAT) => self.beat().await,
+                () = sleep(BEAT) => self.beat().await?,
             }
         }
     }
 
     async fn saw(&mut self, commit: Commit, key: &Key) {
+        self.seen = self.seen.max(commit.revision);
         let change = commit.changes.into_iter().find(|(changed, _)| changed == key);
         match change {
             Some((_, Change::Put { value, .. })) => {
@@ -113,11 +131,12 @@ impl Follower {
     }
 
     /// Stays present, and tries once more what could not be used.
-    async fn beat(&mut self) {
+    async fn beat(&mut self) -> Result<(), Error> {
         if let Some(lease) = self.lease
-            && let Err(Error::LeaseLost) = self.control.keep_alive(lease).await
+            && let Err(error @ Error::LeaseLost) = self.control.keep_alive(lease).await
         {
-            (self.lease, self.said) = (None, None);
+            self.lease = None;
+            return Err(error);
         }
         if let Some((revision, value, at)) = &self.refused
             && at.elapsed() >= RETRY
@@ -125,44 +144,46 @@ impl Follower {
             let again = (*revision, value.clone());
             self.apply(Some(again)).await;
         }
+        Ok(())
     }
 
-    /// Has these settings take effect, or the edge's own if there are none, unless they have.
+    /// Has these settings take effect, unless they have. If there are none, those that it runs stay: nobody
+    /// has applied others.
     async fn apply(&mut self, settings: Option<(Revision, Value)>) {
         let running = Arc::clone(&self.running);
-        let now = running.now();
-        if now.revision == settings.as_ref().map(|(revision, _)| *revision) {
+        let Some((revision, value)) = settings else {
+            self.refused = None;
+            if apart(move || running.control.keep_shared()).await {
+                error!("{LOST}");
+            }
+            return;
+        };
+        let is_same = self.ran.as_ref().is_none_or(|ran| *ran == value);
+        if running.now().revision == Some(revision) && is_same {
+            self.ran = Some(value);
             return;
         }
         let before = running.control.refused();
-        let given = settings.clone();
-        let came = apart(move || {
-            let shared = given.as_ref().map(|(revision, value)| (*revision, value.bytes()));
-            running.control.share(shared)
-        });
-        let came = came.await;
+        let given = value.clone();
+        let came = apart(move || running.control.share(revision, given.bytes())).await;
         // What cannot be used is tried again and again, and told once.
         let is_new = came.is_ok() || before != self.running.control.refused();
         if is_new {
             self.running.events.reloaded(&came);
         }
         self.refused = None;
-        match (came, settings) {
-            (Ok(_), Some((revision, _))) => {
+        match came {
+            Ok(_) => {
                 let sites = self.running.now().settings.sites.len();
                 info!(revision = revision.0, sites, "serves the new sites of control state");
+                self.ran = Some(value);
             }
-            (Ok(_), None) => {
-                warn!("control state has no sites any more: this edge's own are served")
-            }
-            (Err(refused), settings) => {
-                if let Some((revision, value)) = settings {
-                    if is_new {
-                        let (revision, why) = (revision.0, refused.in_full());
-                        error!(revision, "nothing is changed: settings of control state: {why}");
-                    }
-                    self.refused = Some((revision, value, Instant::now()));
+            Err(refused) => {
+                if is_new {
+                    let (revision, why) = (revision.0, refused.in_full());
+                    error!(revision, "nothing is changed: settings of control state: {why}");
                 }
+                self.refused = Some((revision, value, Instant::now()));
             }
         }
     }
@@ -179,30 +200,40 @@ impl Follower {
     }
 
     /// Tells the others what it runs, if they do not know. What fails is tried again with the next beat.
-    async fn say(&mut self) {
+    ///
+    /// # Errors
+    /// If its lease is lost.
+    async fn say(&mut self) -> Result<(), Error> {
         if !self.is_taken().await {
-            return;
+            return Ok(());
         }
         let now = self.running.now();
         let revision = now.revision.unwrap_or(Revision::NONE);
         let run = Run { revision, refused: self.running.control.refused() };
         if self.said.as_ref() == Some(&run) {
-            return;
+            return Ok(());
         }
         let lease = match self.lease {
             Some(lease) => lease,
             None => {
                 let ttl = Ttl::new(LEASE).expect("between the bounds of leases");
-                let Ok(lease) = self.control.grant(ttl).await else { return };
+                let Ok(lease) = self.control.grant(ttl).await else { return Ok(()) };
                 *self.lease.insert(lease.id)
             }
         };
         let put = Change::Put { value: run.to_value(), lease: Some(lease) };
         let put = Transaction::new([], [(self.key.clone(), put)]).expect("one short value");
         match self.control.commit(put).await {
-            Ok(_) => self.said = Some(run),
-            Err(Error::LeaseLost) => self.lease = None,
+            Ok(revision) => {
+                self.seen = self.seen.max(revision);
+                self.said = Some(run);
+            }
+            Err(error @ Error::LeaseLost) => {
+                self.lease = None;
+                return Err(error);
+            }
             Err(_) => {}
         }
+        Ok(())
     }
 }

@@ -90,6 +90,7 @@ fn an_edge_joins_renews_and_is_put_out() {
     // The token was used, and this machine has joined.
     let other = authority.path("other");
     fails(&["join", &token, "--name", "eu-2", "--dir", &other], "was used already");
+    assert!(!fs::exists(&other).unwrap(), "who did not join leaves nothing behind");
     fails(&["join", &authority.token(), "--dir", &dir], "has joined");
     json(&["revoke", "eu-1", "--dir", &authority.path("authority")]);
     fails(&["renew", "--dir", &dir], "does not belong to the cluster any more");
@@ -106,7 +107,8 @@ fn what_stands_in_the_way_is_said_with_what_to_do() {
     fails(&["join", "nigh1-AAAA", "--name", "x", "--dir", &new], "copy it once more");
     fails(&["join", "secret", "--name", "x", "--dir", &new], "begins with nigh1-");
     let token = authority.token();
-    fails(&["join", &token, "--name", "authority", "--dir", &new], "not the authority's name");
+    fails(&["join", &token, "--name", "authority", "--dir", &new], "choose another with --name");
+    assert!(!fs::exists(&new).unwrap(), "who did not join leaves nothing behind");
     assert!(!authority.address.is_empty());
     for (arguments, words) in [
         (&["init", "--name", "EU"][..], "lower-case letters"),
@@ -119,4 +121,36 @@ fn what_stands_in_the_way_is_said_with_what_to_do() {
         assert_eq!(ran.code, Some(2), "{arguments:?}: {ran:?}");
         assert!(ran.stderr.contains(words), "{arguments:?}: {words:?} is not in {}", ran.stderr);
     }
+}
+
+#[test]
+fn a_directory_that_others_may_write_into_is_refused_and_one_that_they_may_read_is_told() {
+    let authority = Authority::start("cluster-modes");
+    let dir = authority.path("shared");
+    fs::create_dir(&dir).unwrap();
+    let mode = |mode| fs::set_permissions(&dir, fs::Permissions::from_mode(mode)).unwrap();
+    mode(0o775);
+    let token = authority.token();
+    fails(&["join", &token, "--name", "eu-1", "--dir", &dir], "others may write into");
+    fails(&["init", "--dir", &dir], "others may write into");
+    mode(0o755);
+    let joined = cluster(&["join", &token, "--name", "eu-1", "--dir", &dir]);
+    assert_eq!(joined.code, Some(0), "the token was not used up: {joined:?}");
+    assert!(joined.stderr.contains("warning: others may look into"), "{joined:?}");
+}
+
+#[test]
+fn an_authority_whose_control_state_is_not_there_is_made_and_it_is_said_how_to_go_on() {
+    if !cfg!(feature = "etcd") {
+        return;
+    }
+    let folder = Directory::new("cluster-unreached");
+    let dir = format!("{}/authority", folder.argument());
+    // Nobody listens there.
+    let made = cluster(&["init", "--dir", &dir, "--control", "etcd://127.0.0.1:9"]);
+    assert_eq!(made.code, Some(1), "{made:?}");
+    let goes_on = format!("`nigh cluster token --dir {dir}` makes one");
+    assert!(made.stderr.contains(&goes_on), "{made:?}");
+    // It is the same authority that the next token is of.
+    fails(&["token", "--dir", &dir], "cannot keep the token");
 }

@@ -81,6 +81,7 @@ impl Wire for Message {
 struct Stored {
     version: Option<u64>,
     reached: u64,
+    at: Revision,
     /// How often it was started: answers to an earlier life are not taken for its own.
     lives: u64,
 }
@@ -152,7 +153,7 @@ impl Edge {
         Self {
             id,
             siblings,
-            holder: Holder::new(&format!("edge-{id}"), stored.reached).unwrap(),
+            holder: Holder::new(&format!("edge-{id}"), stored.reached, stored.at).unwrap(),
             disks,
             stored,
             watched: Revision::NONE,
@@ -175,7 +176,7 @@ impl Edge {
         if !forgets.is_empty() {
             self.stored.version = None;
         }
-        self.stored.reached = self.holder.reached();
+        (self.stored.reached, self.stored.at) = (self.holder.reached(), self.holder.at());
         self.keep();
     }
 

@@ -4,7 +4,6 @@
 //! does come says that the wait is over.
 
 use std::{
-    collections::BTreeSet,
     net::SocketAddr,
     sync::{
         Arc,
@@ -204,7 +203,8 @@ async fn a_revoked_edge_is_not_heard_on_a_connection_that_it_has_either() {
     // What waits already is not handed on.
     a.send(&b, "three");
     timeout(PATIENCE, b.datagrams.readable()).await.unwrap();
-    b.trust.set_revoked(BTreeSet::from([credentials.identity().serial.join()]));
+    let identity = credentials.identity();
+    b.trust.revoke(&[(identity.serial.join(), identity.ends)].into());
     assert!(b.datagrams.try_receive().is_none());
     // A new connection is refused as well.
     b.counted(|counts| {

@@ -15,6 +15,7 @@ use super::{
 use crate::cluster::{
     identity::{Identity, JoinId},
     name::Name,
+    tls::Revoked,
     token::{Kept, Token, TokenId},
 };
 
@@ -110,7 +111,7 @@ impl Entries {
     /// # Errors
     /// If control state cannot be asked.
     pub async fn revoked(&self) -> io::Result<BTreeSet<JoinId>> {
-        Ok(revoked_in(&self.list(REVOKED).await?))
+        Ok(revoked_in(&self.list(REVOKED).await?).into_keys().collect())
     }
 
     async fn list(&self, prefix: &str) -> io::Result<Listing> {
@@ -198,10 +199,19 @@ pub fn revoked() -> Prefix {
 }
 
 /// The joins that count no more, of those that are listed. What would have ended anyway may be among
-/// them; it goes when the next edge is put out.
-pub fn revoked_in(listing: &Listing) -> BTreeSet<JoinId> {
-    let names = listing.entries.iter().filter_map(|(key, _)| key.as_str().strip_prefix(REVOKED));
-    names.filter_map(|name| name.parse().ok()).collect()
+/// them; it goes when the next edge is put out. Without a time that can be read, a join never counts again.
+pub fn revoked_in(listing: &Listing) -> Revoked {
+    let out = listing.entries.iter().filter_map(|(key, entry)| {
+        let join = key.as_str().strip_prefix(REVOKED)?.parse().ok()?;
+        let until = text(entry).and_then(|line| line.trim().parse().ok());
+        Some((join, Wall::from_secs(until.unwrap_or(u64::MAX))))
+    });
+    out.collect()
+}
+
+/// The condition that this join was not revoked.
+pub fn unless_revoked(join: JoinId) -> (Key, Condition) {
+    (key(REVOKED, &join), Condition::Absent)
 }
 
 fn members_in(listing: &Listing, now: Wall) -> impl Iterator<Item = Member> {

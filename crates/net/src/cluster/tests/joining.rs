@@ -248,7 +248,8 @@ async fn a_revoked_edge_is_not_renewed_and_neither_is_what_it_was_renewed_to() {
         );
     }
     let trust = Trust::of(&old, cluster.clock.clock()).unwrap();
-    trust.set_revoked(cluster.files.revoked(now).unwrap());
+    let out = cluster.files.revoked(now).unwrap().into_iter();
+    trust.revoke(&out.map(|join| (join, now.after(LIFETIME))).collect());
     assert!(trust.judge(old.identity()).is_err() && trust.judge(new.identity()).is_err());
     // The name is free, and who gets it now is somebody else.
     let next = cluster.join(&cluster.token(), "eu-1").await.unwrap();

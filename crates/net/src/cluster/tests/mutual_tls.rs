@@ -1,6 +1,6 @@
 //! Who gets through a handshake: asked of TLS itself, in memory, with the time that a test sets.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use nigh_base::Wall;
 use rcgen::{
@@ -16,8 +16,9 @@ use crate::{
     cluster::{
         authority::{Authority, LIFETIME},
         credentials::{Credentials, Shown},
+        identity::JoinId,
         testing::{SetClock, authority, edge, name},
-        tls::{self, Distrust, Trust},
+        tls::{self, Distrust, REVOKED_MAX, Revoked, Trust},
     },
     entropy::OsSecrets,
 };
@@ -159,7 +160,7 @@ fn a_stranger_gets_nothing() {
 fn edge_with(authority: &Authority, key: &KeyPair, now: Wall) -> CertificateDer<'static> {
     let request = CertificateParams::default().serialize_request(key).unwrap().pem().unwrap();
     let mut secrets = OsSecrets::new();
-    let join = crate::cluster::identity::JoinId::draw(&mut secrets);
+    let join = JoinId::draw(&mut secrets);
     authority.issue(&name("eu-1"), &request, join, now, &mut secrets).unwrap()
 }
 
@@ -180,14 +181,45 @@ fn a_revoked_edge_gets_nothing_on_either_side_and_is_known_for_it() {
     let connection = shake(&two.client, &one.server, ONE).unwrap();
     let peer = one.trust.peer(connection.peer_certificates().unwrap()).unwrap();
     let changes = one.trust.changes();
-    one.trust.set_revoked(BTreeSet::from([credentials.identity().serial.join()]));
+    assert_eq!(one.trust.revoke(&revoked(&credentials)), 1);
     assert!(changes.has_changed().unwrap());
     assert_eq!(one.trust.judge(&peer), Err(Distrust::Revoked));
     assert!(shake(&two.client, &one.server, ONE).is_err());
     assert!(shake(&one.client, &two.server, "eu-2.eu.nigh.internal").is_err());
-    // What it was renewed to comes of the same join.
-    one.trust.set_revoked(BTreeSet::new());
-    assert!(shake(&two.client, &one.server, ONE).is_ok());
+    // Whoever tells of revocations has lost this one.
+    let mut changes = one.trust.changes();
+    changes.mark_unchanged();
+    assert_eq!(one.trust.revoke(&Revoked::new()), 0);
+    assert_eq!(one.trust.revoke(&revoked(&credentials)), 0);
+    assert!(!changes.has_changed().unwrap(), "connections that exist are judged already");
+    assert!(shake(&two.client, &one.server, ONE).is_err());
+}
+
+fn revoked(credentials: &Credentials) -> Revoked {
+    let identity = credentials.identity();
+    [(identity.serial.join(), identity.ends)].into()
+}
+
+#[test]
+fn revocations_are_bounded_by_their_number_and_by_the_ends_of_certificates() {
+    let (clock, authority) = setting();
+    let trust = Trust::of(&edge(&authority, "eu-1", clock.now()), clock.clock()).unwrap();
+    let (mut secrets, count) = (OsSecrets::new(), REVOKED_MAX as u64);
+    let mut some = |first: u64, count: u64| -> Revoked {
+        let ends = (first..first + count).map(|secs| clock.now().after(Duration::from_secs(secs)));
+        ends.map(|ends| (JoinId::draw(&mut secrets), ends)).collect()
+    };
+    let (early, late) = (some(1, 3), some(4, count - 1));
+    assert_eq!(trust.revoke(&early), 3);
+    assert_eq!(trust.revoke(&late), REVOKED_MAX - 1);
+    let known = trust.changes().borrow().clone();
+    assert_eq!(known.len(), REVOKED_MAX);
+    assert!(late.keys().all(|join| known.contains_key(join)), "those go that end first");
+    let next = some(count + 10, 1);
+    clock.advance(Duration::from_secs(count + 5));
+    assert_eq!(trust.revoke(&early), 0, "what has ended counts for nothing anyway");
+    assert_eq!(trust.revoke(&next), 1);
+    assert_eq!(*trust.changes().borrow(), next);
 }
 
 #[test]
@@ -245,7 +277,7 @@ async fn who_was_revoked_is_lost_at_once_and_who_was_not_when_its_certificate_en
     let (lost_a, lost_b) = (trust.lost(a.identity()), trust.lost(b.identity()));
     tokio::pin!(lost_a, lost_b);
     assert!(is_awaited(&mut lost_a).await && is_awaited(&mut lost_b).await);
-    trust.set_revoked([b.identity().serial.join()].into());
+    trust.revoke(&revoked(&b));
     let began = tokio::time::Instant::now();
     lost_b.await;
     assert_eq!(began.elapsed(), Duration::ZERO);
