@@ -42,11 +42,14 @@ impl ControlState {
         Ok(Some(opened.with_context(|| format!("cluster.{}.control", cluster.name))?))
     }
 
-    /// The file that several edges of one process have open together, be they of one cluster or of a
-    /// family. It outlives them.
-    pub(crate) fn together(file: &Arc<Redb>) -> Self {
+    /// For an edge of `cluster`, the file that several edges of one process have open together, be they of
+    /// one cluster or of a family. It outlives them.
+    pub(crate) fn together(cluster: &Cluster, file: &Arc<Redb>) -> Self {
         let control: Arc<dyn Control> = Arc::clone(file) as _;
-        Self { own: Arc::clone(&control), family: control, file: None }
+        let relatives = cluster.parent.iter().chain(&cluster.children).map(|other| &other.name);
+        let names = std::iter::once(&cluster.name).chain(relatives);
+        let clusters = names.map(|name| (name.clone(), Arc::clone(&control))).collect();
+        Self { clusters, family: control, file: None }
     }
 
     /// What is the cluster's own.
@@ -157,7 +160,7 @@ pub(crate) mod failing {
         Ttl, Watch, model::Bounds, twin::Twin,
     };
 
-    use super::ControlState;
+    use super::{Cluster, ControlState};
 
     /// What of it fails.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -177,9 +180,9 @@ pub(crate) mod failing {
         }
 
         /// The same, as an edge has it.
-        pub(crate) fn state(self: Arc<Self>) -> ControlState {
+        pub(crate) fn state(self: Arc<Self>, cluster: &Cluster) -> ControlState {
             let family = Arc::clone(&self) as Arc<dyn Control>;
-            ControlState { own: self, family, file: None }
+            ControlState { clusters: vec![(cluster.name.clone(), self)], family, file: None }
         }
 
         fn or<T: Send>(&self, fails: Fails, answer: Result<T, Error>) -> Result<T, Error> {

@@ -280,7 +280,8 @@ fn here(file: &Path, together: &Together) -> anyhow::Result<Lives> {
     let stores = Stores::take_over(&settings, given)?;
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     let runtime = runtime.worker_threads(1).enable_all().build()?;
-    let (state, manager) = (ControlState::together(&together.file), Manager::from_environment());
+    let (state, manager) =
+        (ControlState::together(&cluster, &together.file), Manager::from_environment());
     let beside = file.parent().unwrap_or_else(|| Path::new(""));
     let agreeing = shared_settings::agree_in(state, &cluster, &settings, beside, &manager);
     let agreed = runtime.block_on(agreeing)?;

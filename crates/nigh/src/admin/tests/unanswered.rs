@@ -54,7 +54,8 @@ impl Fixture {
         let opened = Opened::new(&settings, &mut given).unwrap();
         let stores = Stores::take_over(&settings, given).unwrap();
         let control = Arc::new(Failing::new(fails));
-        let agreed = Agreed { state: Some(Arc::clone(&control).state()), ..Agreed::default() };
+        let state = Arc::clone(&control).state(settings.cluster.as_ref().unwrap());
+        let agreed = Agreed { state: Some(state), ..Agreed::default() };
         let edge = Edge::start(settings, None, opened, stores, agreed).unwrap();
         forget::start(&edge.running);
         shared_settings::start(&edge.running);
