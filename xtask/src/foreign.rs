@@ -29,6 +29,7 @@ const ARIA2: Program = Program { name: "aria2c", probe: &["--version"], package:
 const CC: Program = Program { name: "cc", probe: &["--version"], package: "gcc" };
 const CURL: Program = Program { name: "curl", probe: &["--version"], package: "curl" };
 const ETCD: Program = Program { name: "etcd", probe: &["--version"], package: "etcd-server" };
+const ETCDCTL: Program = Program { name: "etcdctl", probe: &["version"], package: "etcd-client" };
 /// It has no way to ask for its version; without arguments it says how to use it.
 const HTPASSWD: Program = Program { name: "htpasswd", probe: &[], package: "apache2-utils" };
 const IP: Program = Program { name: "ip", probe: &["-V"], package: "iproute2" };
@@ -80,6 +81,7 @@ pub(crate) fn run() -> Result<(), Failure> {
         CC,
         CURL,
         ETCD,
+        ETCDCTL,
         H2LOAD,
         HTPASSWD,
         IP,
