@@ -123,6 +123,7 @@ pub(crate) struct Opened {
     presented: Option<Arc<Presented>>,
     forward: Option<Arc<Proxy>>,
     siblings: Option<siblings::Settings>,
+    certificate: Certificate,
     token: Option<Token>,
 }
 
@@ -135,6 +136,8 @@ impl Opened {
         let presented = presented(settings)?;
         let forward = settings.forward.as_ref().map(Forward::proxy).transpose()?;
         let siblings = settings.cluster.as_ref().map(credentials::siblings).transpose()?;
+        let (siblings, certificate) = siblings.unzip();
+        let certificate = certificate.unwrap_or_default();
         let parts = (presented.as_ref(), forward.clone(), siblings.clone());
         let server = server_settings(settings, snapshot, parts);
         let bound = Bound::new(server, &mut given.sockets)?;
@@ -145,7 +148,7 @@ impl Opened {
             proxy.has_admin_on(address.port());
         }
         let token = token(&settings.node)?;
-        Ok(Self { bound, admin, log, roots, presented, forward, siblings, token })
+        Ok(Self { bound, admin, log, roots, presented, forward, siblings, certificate, token })
     }
 }
 
@@ -191,8 +194,17 @@ impl Edge {
         agreed: Agreed,
     ) -> anyhow::Result<Self> {
         without_huge_pages();
-        let Opened { mut bound, admin, log, mut roots, presented, forward, siblings, token } =
-            opened;
+        let Opened {
+            mut bound,
+            admin,
+            log,
+            mut roots,
+            presented,
+            forward,
+            siblings,
+            certificate,
+            token,
+        } = opened;
         let Agreed { state, shared, mut revoked, edges, lease } = agreed;
         for trust in siblings.iter().flat_map(|siblings| siblings.trusts()) {
             trust.revoke(&revoked.remove(trust.cluster()).unwrap_or_default());
@@ -235,7 +247,7 @@ impl Edge {
             recent: Recent::default(),
             drain: Drain::default(),
             siblings,
-            certificate: Arc::default(),
+            certificate: Arc::new(certificate),
             state,
             lease,
             forgetting: OnceLock::new(),

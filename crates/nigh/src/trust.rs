@@ -69,6 +69,13 @@ pub(crate) struct Certificate {
 }
 
 impl Certificate {
+    /// That of these credentials.
+    pub(crate) fn of(credentials: &Credentials) -> Self {
+        let certificate = Self::default();
+        certificate.note(credentials.identity());
+        certificate
+    }
+
     /// How long it is still good; none where this edge is in no cluster.
     pub(crate) fn left(&self) -> Option<Duration> {
         let ends = self.ends.load(Ordering::Relaxed);

@@ -19,10 +19,11 @@ use super::Pem;
 use crate::{
     cluster::{AUTHORITY, EDGE},
     settings::{Cluster, Other, PEM_MAX, read_text},
+    trust::Certificate,
 };
 
-/// How this edge is reached by the others of its cluster, and shows itself to them.
-pub(super) fn siblings(cluster: &Cluster) -> anyhow::Result<Settings> {
+/// How this edge is reached by the others of its cluster, and what it shows to them.
+pub(super) fn siblings(cluster: &Cluster) -> anyhow::Result<(Settings, Certificate)> {
     let dir = format!("cluster.{}.dir", cluster.name);
     let shown = credentials(cluster).context(dir.clone())?;
     let (key, authority) = match &cluster.authority {
@@ -36,8 +37,8 @@ pub(super) fn siblings(cluster: &Cluster) -> anyhow::Result<Settings> {
     let parent = cluster.parent.as_ref().map(other).transpose()?;
     let children = cluster.children.iter().map(other).collect::<Result<Vec<_>, _>>()?;
     let place = (cluster.own.clone(), cluster.listen);
-    let shown = Shown::new(&shown);
-    Ok(Settings::new(place, (trust, shown), parent.as_ref(), children))
+    let (shown, certificate) = (Shown::new(&shown), Certificate::of(&shown));
+    Ok((Settings::new(place, (trust, shown), parent.as_ref(), children), certificate))
 }
 
 /// Trust in who vouches for the edges of a cluster, by the file that `key` names.
