@@ -7,36 +7,13 @@
 need curl etcd openssl python3
 
 edges=(eu-1 eu-2 eu-3)
-declare -A pid url admin
 
 # etcd's two, then the edges' to each other.
 mapfile -t ports < <(free_ports 5)
 
 # --- What is there: two origins, an etcd, an authority, and edges without sites of their own.
 
-cat >"$work/origin.py" <<'END'
-import http.server, sys
-class Origin(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    def do_GET(self):
-        body = f"origin {sys.argv[1]}".encode()
-        self.send_response(200)
-        self.send_header("Cache-Control", "no-store" if "/live" in self.path else "max-age=600")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-    def log_message(self, *_):
-        pass
-server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Origin)
-print(server.server_port, flush=True)
-server.serve_forever()
-END
-for origin in one two; do
-    python3 "$work/origin.py" $origin >"$work/$origin.port" &
-    started+=($!)
-    until_true test -s "$work/$origin.port" || give_up "origin $origin starts"
-done
-
+start_named_origins
 start_etcd
 
 # The authority remembers in control state, and its directory says so.
@@ -46,21 +23,9 @@ authority=$work/authority
     cat "$work/made"
     give_up "a cluster is made whose authority remembers in control state"
 }
-"$NIGH" cluster serve --listen 127.0.0.1:0 --json --dir "$authority" >"$work/serving" &
-started+=($!)
-until_true test -s "$work/serving" || give_up "the authority answers"
-sed -n 's/.*"\(127\.0\.0\.1:[0-9]*\)".*/\1/p' "$work/serving" >"$authority/addresses"
+authority_answers "$authority"
 
-join() {
-    "$NIGH" cluster token --dir "$authority" |
-        "$NIGH" cluster join - --name "$1" --dir "$work/$1.joined" >"$work/joined" 2>&1
-}
-for edge in "${edges[@]}"; do
-    join "$edge" || {
-        cat "$work/joined"
-        give_up "$edge joins"
-    }
-done
+for edge in "${edges[@]}"; do join "$authority" "$edge" || give_up "$edge joins"; done
 check "nothing of that is kept beside the key" test ! -e "$authority/members"
 
 # begin_edge NAME NUMBER: nobody lists it, it says itself that it belongs.
@@ -77,21 +42,7 @@ listen = "127.0.0.1:${ports[$2 + 1]}"
 dir = "$work/$name.joined"
 control = "etcd://127.0.0.1:${ports[0]}"
 END
-    rm -f "$work/$name.sock"
-    : >"$work/$name.log"
-    NO_COLOR=1 "$NIGH" run "$work/$name.toml" 2>"$work/$name.log" &
-    pid[$name]=$!
-    started+=("${pid[$name]}")
-    admin[$name]=unix:$work/$name.sock
-}
-
-# serving NAME: waits until it is.
-serving() {
-    until_true grep -q 'forgets with the cluster' "$work/$1.log" || {
-        cat "$work/$1.log"
-        give_up "$1 starts, and forgets with the others"
-    }
-    url[$1]=http://$(sed -n 's|.*listening on http://\([^ ]*\) .*|\1|p' "$work/$1.log")
+    run_edge "$name"
 }
 
 # --- Judges.
@@ -107,7 +58,6 @@ apply() {
     shift
     "$NIGH" apply "$work/sites.toml" --admin "${admin[$edge]}" "$@" >"$work/applied" 2>&1
 }
-fails() { ! "$@"; }
 
 # gets EDGE PATH TEXT
 gets() {
@@ -306,7 +256,7 @@ check "an edge that was put out does not start again" test $? = 1
 check "and says why" grep -q 'was put out of eu: join again' "$work/eu-3.log"
 check "and does not belong again" fails knows eu-1 eu-3
 rm -r "$work/eu-3.joined"
-check "its name is free for whoever has a token" join eu-3
+check "its name is free for whoever has a token" join "$authority" eu-3
 begin_edge eu-3 3
 serving eu-3
 check "and that one is answered" until_true knows eu-1 eu-3

@@ -21,7 +21,6 @@ need curl etcd python3 ip nft cc
 id=$$
 hub=nigh-hub-$id
 numbers=(1 2 3 4)
-declare -A pid
 space() { echo "nigh-eu-$1-$id"; }
 
 remove_namespaces() {
@@ -168,15 +167,9 @@ has_said_more() { [ "$(wc -l <"$work/origin.said")" -gt "$1" ]; }
 
 certify() {
     "$NIGH" cluster init --name eu --dir "$work/authority" >/dev/null || return
-    "$NIGH" cluster serve --listen 127.0.0.1:0 --json --dir "$work/authority" >"$work/serving" 2>"$work/serve.log" &
-    started+=($!)
-    until_true test -s "$work/serving" || return
-    sed -n 's/.*\(127\.0\.0\.1:[0-9]*\)".*/\1/p' "$work/serving" >"$work/authority/addresses"
+    authority_answers "$work/authority"
     local number
-    for number in "${numbers[@]}"; do
-        "$NIGH" cluster token --dir "$work/authority" |
-            "$NIGH" cluster join - --name "eu-$number" --dir "$work/eu-$number.joined" >/dev/null || return
-    done
+    for number in "${numbers[@]}"; do join "$work/authority" "eu-$number" || return; done
 }
 
 # start_edge NUMBER [VARIABLE=VALUE...]

@@ -6,35 +6,12 @@
 need curl etcd etcdctl python3
 
 edges=(eu-1 eu-2 eu-3)
-declare -A pid url admin
 
 # etcd's two, then the edges' to each other.
 mapfile -t ports < <(free_ports 5)
 control=etcd://127.0.0.1:${ports[0]}
 
-cat >"$work/origin.py" <<'END'
-import http.server, sys
-class Origin(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    def do_GET(self):
-        body = f"origin {sys.argv[1]}".encode()
-        self.send_response(200)
-        self.send_header("Cache-Control", "max-age=600")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-    def log_message(self, *_):
-        pass
-server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Origin)
-print(server.server_port, flush=True)
-server.serve_forever()
-END
-for origin in one two; do
-    python3 "$work/origin.py" $origin >"$work/$origin.port" &
-    started+=($!)
-    until_true test -s "$work/$origin.port" || give_up "origin $origin starts"
-done
-
+start_named_origins
 start_etcd
 
 authority=$work/authority
@@ -42,15 +19,11 @@ authority=$work/authority
     cat "$work/made"
     give_up "a cluster is made"
 }
-"$NIGH" cluster serve --listen 127.0.0.1:0 --json --dir "$authority" >"$work/serving" 2>"$work/serving.log" &
-started+=($!)
-until_true test -s "$work/serving" || give_up "the authority answers"
-sed -n 's/.*"\(127\.0\.0\.1:[0-9]*\)".*/\1/p' "$work/serving" >"$authority/addresses"
+authority_answers "$authority"
 
 for at in 1 2 3; do
     edge=eu-$at
-    "$NIGH" cluster token --dir "$authority" |
-        "$NIGH" cluster join - --name "$edge" --dir "$work/$edge.joined" >/dev/null || give_up "$edge joins"
+    join "$authority" "$edge" || give_up "$edge joins"
     cat >"$work/$edge.toml" <<END
 [node]
 name = "$edge"
@@ -62,15 +35,8 @@ listen = "127.0.0.1:${ports[$at + 1]}"
 dir = "$work/$edge.joined"
 control = "$control"
 END
-    NO_COLOR=1 "$NIGH" run "$work/$edge.toml" 2>"$work/$edge.log" &
-    pid[$edge]=$!
-    started+=("${pid[$edge]}")
-    admin[$edge]=unix:$work/$edge.sock
-    until_true grep -q 'forgets with the cluster' "$work/$edge.log" || {
-        cat "$work/$edge.log"
-        give_up "$edge starts"
-    }
-    url[$edge]=http://$(sed -n 's|.*listening on http://\([^ ]*\) .*|\1|p' "$work/$edge.log")
+    run_edge "$edge"
+    serving "$edge"
 done
 
 # --- Judges.
@@ -98,18 +64,6 @@ in_etcd() {
     ETCDCTL_API=3 etcdctl --endpoints "127.0.0.1:${ports[0]}" get --prefix --keys-only nigh/eu/ >"$work/keys"
     grep -qx "nigh/eu/$1" "$work/keys"
 }
-# comes_in EDGE: with its certificate, at eu-1.
-comes_in() {
-    local got
-    got=$(curl -sk --http2 --max-time 10 -o /dev/null -w '%{http_code}' \
-        --cert "$work/$1.joined/edge.pem" --key "$work/$1.joined/edge.pem" \
-        --resolve "eu-1.eu.nigh.internal:${ports[2]}:127.0.0.1" -H 'Host: www.example' \
-        -H "Nigh-Hop: \"$1\";scheme=http;for=\"203.0.113.9\"" \
-        "https://eu-1.eu.nigh.internal:${ports[2]}/come/$RANDOM")
-    echo "got $got"
-    test "$got" = 200
-}
-fails() { ! "$@"; }
 # trusted EDGE TIMES: how often it has said that it serves what is stored.
 trusted() { test "$(grep -c 'serves what is stored' "$work/$1.log")" = "$2"; }
 said_once() { test "$(grep -c 'control state was set back' "$work/$1.log")" = 1; }
@@ -120,10 +74,10 @@ check "settings are applied" apply eu-1 one
 for edge in eu-1 eu-2; do check "$edge serves them" serves "$edge" kept one; done
 check "a purge is done" purge eu-1 --prefix http://www.example/none/
 check "and another one" purge eu-2 --prefix http://www.example/none/
-check "an edge that belongs comes in" comes_in eu-3
+check "an edge that belongs comes in" comes_in eu-3 "${ports[2]}" "/come/$RANDOM"
 check "it is put out" "$NIGH" cluster revoke eu-3 --dir "$authority"
 check "of which the others hear" until_true grep -q 'certificates count no more' "$work/eu-1.log"
-check "and let it in no more" fails comes_in eu-3
+check "and let it in no more" fails comes_in eu-3 "${ports[2]}" "/come/$RANDOM"
 
 # --- The data is lost, while one edge stands still.
 
@@ -137,7 +91,7 @@ check "and what it runs" until_true in_etcd runs/eu-1
 check "it says that control state was set back" until_true said_once eu-1
 check "and goes on serving its sites" serves eu-1 kept one
 check "also what it has not stored" serves eu-1 new one
-check "who was put out before is not let in" fails comes_in eu-3
+check "who was put out before is not let in" fails comes_in eu-3 "${ports[2]}" "/come/$RANDOM"
 check "and does not say that it belongs" fails in_etcd edges/eu-3
 check "others are applied through it" apply eu-1 two
 check "and served" serves eu-1 other two
@@ -152,5 +106,5 @@ check "and what it has stored" until_true trusted eu-2 2
 check "but nothing that was purged" serves eu-2 kept two
 check "nor does the other" serves eu-1 kept two
 check "it was said once that control state was set back" said_once eu-1
-check "and still believes nobody who was put out" fails comes_in eu-3
+check "and still believes nobody who was put out" fails comes_in eu-3 "${ports[2]}" "/come/$RANDOM"
 finish

@@ -8,7 +8,6 @@ need curl etcd python3
 edges=(eu-1 eu-2 eu-3)
 # Enough that each edge owns some of them.
 paths=(/a /b /c /d /e /f /g /h /i /j /k /l)
-declare -A pid url admin
 
 # etcd's two, then the edges' to each other.
 mapfile -t ports < <(free_ports 5)
@@ -47,15 +46,8 @@ until_true test -s "$work/origin.port" || give_up "the origin starts"
 origin=$(cat "$work/origin.port")
 
 "$NIGH" cluster init --name eu --dir "$work/authority" >/dev/null || give_up "a cluster is made"
-"$NIGH" cluster serve --listen 127.0.0.1:0 --json --dir "$work/authority" >"$work/serving" &
-started+=($!)
-until_true test -s "$work/serving" || give_up "the authority answers"
-sed -n 's/.*"\(127\.0\.0\.1:[0-9]*\)".*/\1/p' "$work/serving" >"$work/authority/addresses"
-for edge in "${edges[@]}"; do
-    "$NIGH" cluster token --dir "$work/authority" |
-        "$NIGH" cluster join - --name "$edge" --dir "$work/$edge.joined" >/dev/null ||
-        give_up "$edge joins"
-done
+authority_answers "$work/authority"
+for edge in "${edges[@]}"; do join "$work/authority" "$edge" || give_up "$edge joins"; done
 
 # start_edge NAME NUMBER
 start_edge() {
@@ -80,17 +72,8 @@ control = "etcd://127.0.0.1:${ports[0]}"
 host = "*"
 origin = "http://127.0.0.1:$origin"
 END
-    rm -f "$work/$name.sock"
-    : >"$work/$name.log"
-    NO_COLOR=1 "$NIGH" run "$work/$name.toml" 2>"$work/$name.log" &
-    pid[$name]=$!
-    started+=("${pid[$name]}")
-    until_true grep -q 'forgets with the cluster' "$work/$name.log" || {
-        cat "$work/$name.log"
-        give_up "$name starts, and forgets with the others"
-    }
-    url[$name]=http://$(sed -n 's|.*listening on http://\([^ ]*\) .*|\1|p' "$work/$name.log")
-    admin[$name]=unix:$work/$name.sock
+    run_edge "$name"
+    serving "$name"
 }
 
 # --- Judges.

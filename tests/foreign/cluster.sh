@@ -17,7 +17,6 @@ echo "$token" | "$NIGH" cluster join - --name eu-1 --dir "$edge" >"$work/joined"
     give_up "an edge joins with a token from standard input"
 
 verify() { openssl verify -x509_strict -check_ss_sig -CAfile "$edge/authority.pem" "$@"; }
-fails() { ! "$@"; }
 
 check "openssl accepts an edge's certificate as a server's" \
     verify -purpose sslserver -verify_hostname eu-1.eu.nigh.internal "$edge/edge.pem"

@@ -82,6 +82,67 @@ start_etcd() {
     }
 }
 
+# authority_answers DIR: what `nigh cluster init` has made there serves joins, and its tokens say where.
+authority_answers() {
+    "$NIGH" cluster serve --listen 127.0.0.1:0 --json --dir "$1" >"$1/serving" 2>"$1/serving.log" &
+    started+=($!)
+    until_true test -s "$1/serving" || give_up "the authority answers"
+    sed -n 's/.*"\(127\.0\.0\.1:[0-9]*\)".*/\1/p' "$1/serving" >"$1/addresses"
+}
+
+# join DIR EDGE: by a token of the authority in DIR. What the edge has then is in $work/EDGE.joined.
+join() {
+    "$NIGH" cluster token --dir "$1" |
+        "$NIGH" cluster join - --name "$2" --dir "$work/$2.joined" >"$work/joined" 2>&1 || {
+        cat "$work/joined"
+        return 1
+    }
+}
+
+# run_edge EDGE: by the settings in $work/EDGE.toml, with its admin address at $work/EDGE.sock.
+declare -A pid url admin
+run_edge() {
+    rm -f "$work/$1.sock"
+    : >"$work/$1.log"
+    NO_COLOR=1 "$NIGH" run "$work/$1.toml" 2>"$work/$1.log" &
+    pid[$1]=$!
+    started+=("${pid[$1]}")
+    admin[$1]=unix:$work/$1.sock
+}
+
+# serving EDGE: waits until it forgets with its cluster; ${url[EDGE]} is where.
+serving() {
+    until_true grep -q 'forgets with the cluster' "$work/$1.log" || {
+        cat "$work/$1.log"
+        give_up "$1 starts, and forgets with the others"
+    }
+    url[$1]=http://$(sed -n 's|.*listening on http://\([^ ]*\) .*|\1|p' "$work/$1.log")
+}
+
+# comes_in EDGE PORT PATH: with its certificate, over a new connection to the eu-1 that listens there.
+comes_in() {
+    local got
+    got=$(curl -sk --http2 --max-time 10 -o /dev/null -w '%{http_code}' \
+        --cert "$work/$1.joined/edge.pem" --key "$work/$1.joined/edge.pem" \
+        --resolve "eu-1.eu.nigh.internal:$2:127.0.0.1" -H 'Host: www.example' \
+        -H "Nigh-Hop: \"$1\";scheme=http;for=\"203.0.113.9\"" \
+        "https://eu-1.eu.nigh.internal:$2$3")
+    echo "got $got"
+    test "$got" = 200
+}
+
+fails() { ! "$@"; }
+
+# Two origins, `one` and `two`, which answer every path with their name; $work/NAME.port is where.
+start_named_origins() {
+    local name
+    for name in one two; do
+        python3 "$here/named_origin.py" $name >"$work/$name.port" &
+        started+=($!)
+        until_true test -s "$work/$name.port" || give_up "origin $name starts"
+    done
+}
+
 need() {
     local program
     for program in "$@"; do
