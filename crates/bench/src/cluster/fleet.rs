@@ -110,6 +110,13 @@ pub(super) struct Fleet<'l> {
     edges: Vec<Process>,
 }
 
+/// Nobody needs them any more, and to leave one after the other would take each of them seconds.
+impl Drop for Fleet<'_> {
+    fn drop(&mut self) {
+        self.edges.iter_mut().for_each(Process::kill);
+    }
+}
+
 impl<'l> Fleet<'l> {
     /// Lists so many edges, and starts the first `running` of them, with so much memory each.
     pub(super) fn start(

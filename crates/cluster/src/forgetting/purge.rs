@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use nigh_base::Time;
 
 use super::{LOG_MAX, number_in, number_of, purge_key};
-use crate::control::{Change, Commit, Condition, Fault, Key, Listing, Transaction, Value};
+use crate::control::{Change, Commit, Condition, Fault, Key, Listing, Revision, Transaction, Value};
 
 /// How an edge stands with a purge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +25,8 @@ pub struct Purge {
     number: u64,
     began: Time,
     edges: BTreeMap<Box<str>, Reached>,
+    /// What edges have said by then was in the list.
+    listed: Revision,
 }
 
 /// What makes `value` the purge after the newest in `listing`, and its number. If another came first,
@@ -48,7 +50,7 @@ impl Purge {
     /// belong to the cluster.
     pub fn new<'a>(number: u64, began: Time, edges: impl Iterator<Item = &'a str>) -> Self {
         let edges = edges.map(|name| (name.into(), Reached::Waiting)).collect();
-        Self { number, began, edges }
+        Self { number, began, edges, listed: Revision::NONE }
     }
 
     /// Its number.
@@ -58,6 +60,7 @@ impl Purge {
 
     /// All that edges have said, as it is in control state after the purge was committed.
     pub fn listed(&mut self, now: Time, listing: &Listing) {
+        self.listed = listing.revision;
         let mut heard = BTreeMap::new();
         for (key, entry) in &listing.entries {
             if let Some(name) = name_in(key) {
@@ -76,8 +79,12 @@ impl Purge {
         }
     }
 
-    /// A commit that touches what edges have said, after that.
+    /// A commit that touches what edges have said. One that the list knew of says nothing: an edge may
+    /// have come since, and a watch may begin before the purge.
     pub fn saw(&mut self, now: Time, commit: &Commit) {
+        if commit.revision <= self.listed {
+            return;
+        }
         for (key, change) in &commit.changes {
             let value = match change {
                 Change::Put { value, .. } => Some(value),

@@ -14,7 +14,7 @@ use nigh_sim::{
 use self::world::{Cluster, Doing, Happened};
 use super::*;
 use crate::control::{
-    Change, Listing, Revision, Transaction,
+    Change, Commit, Listing, Revision, Transaction,
     model::{Bounds, State},
 };
 
@@ -170,6 +170,26 @@ fn a_log_that_was_lost_and_has_grown_again_is_told_by_the_commits_of_its_purges(
         assert_eq!(told(&mut holder, &log(purges, 2)), [Forget::Everything]);
         assert_eq!((holder.reached(), holder.at()), (purges, Revision(purges + 2)));
     }
+}
+
+#[test]
+fn an_edge_that_came_since_is_waited_for_whatever_a_watch_from_before_the_purge_saw() {
+    let saying = |revision, change| {
+        let changes = vec![(reached_key("a").unwrap(), change)];
+        Commit { revision: Revision(revision), changes }
+    };
+    let mut state = State::new(Bounds::default());
+    let put = |number| Change::Put { value: number_value(number), lease: None };
+    let come = Transaction::new([], [(reached_key("a").unwrap(), put(0))]).unwrap();
+    state.commit(&come, Time::START).unwrap();
+    let (number, commit) = purging(&state.list(&purges()), Value::new("x").unwrap()).unwrap();
+    let revision = state.commit(&commit, Time::START).unwrap();
+    let mut purge = Purge::new(number, Time::START, std::iter::empty());
+    purge.listed(Time::START, &state.list(&reached()));
+    purge.saw(Time::START, &saying(revision.0, Change::Delete));
+    assert!(!purge.is_done(), "it had left, and come again");
+    purge.saw(Time::START, &saying(revision.0 + 1, put(number)));
+    assert!(purge.is_done());
 }
 
 #[test]
