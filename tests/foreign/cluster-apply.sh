@@ -175,6 +175,24 @@ serving eu-3
 check "it is ready when it serves" until_true grep -qx 'READY=1' "$work/told"
 check "when it is back, its first answer is by the latest settings" gets eu-3 /live "origin two"
 
+# --- Drained by name.
+
+owns() { ask "$1" /v1/status | grep -qE "\"name\":\"$2\"[^}]*\"on_ring\":true"; }
+check "an edge is drained through another" "$NIGH" drain eu-2 --admin "${admin[eu-1]}"
+for edge in "${edges[@]}"; do check "$edge has it off its ring" until_true fails owns "$edge" eu-2; done
+check "clients are sent elsewhere" fails ask eu-2 /healthz
+check "and served if they come" gets eu-2 /live "origin two"
+kill -KILL "${pid[eu-2]}"
+wait "${pid[eu-2]}" 2>/dev/null
+rm -f "$work/eu-2.sock"
+begin_edge eu-2 2
+serving eu-2
+check "after a restart it is drained still" fails ask eu-2 /healthz
+check "and any edge says so" test "$("$NIGH" drain --admin "${admin[eu-3]}")" = eu-2
+check "it is taken back" "$NIGH" drain eu-2 --undo --admin "${admin[eu-3]}"
+for edge in "${edges[@]}"; do check "$edge has it on its ring" until_true owns "$edge" eu-2; done
+check "and clients may come" ask eu-2 /healthz
+
 # --- Whom edges believe.
 
 serial() {

@@ -90,6 +90,8 @@ impl Test {
 
 /// Edges, peers and their balancers have this core to themselves.
 const PEER_CORE: usize = 0;
+/// Where what is not measured runs, the generator among it.
+const OTHER_CORE: usize = 1;
 
 /// How long an etcd may take until it answers.
 const ETCD_LIMIT: Duration = Duration::from_secs(20);

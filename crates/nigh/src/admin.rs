@@ -8,6 +8,7 @@ mod body;
 mod cluster;
 mod config;
 mod drain;
+mod drains;
 mod events;
 mod explain;
 mod guard;
@@ -34,7 +35,7 @@ use axum::{
     http::{Method, Uri, header},
     middleware,
     response::{IntoResponse, Response},
-    routing::{get, post},
+    routing::{get, post, put},
 };
 use nigh_net::inherited::Inherited;
 use serde::Serialize;
@@ -45,6 +46,7 @@ use crate::{edge::Running, settings::AdminAddress};
 
 pub(crate) use self::{
     drain::Drain,
+    drains::RING_MAX,
     events::{Events, watch},
     listen::Bound,
     prefetch::{CONCURRENCY_MAX, URLS_MAX},
@@ -90,6 +92,8 @@ fn router(running: &Arc<Running>, via: guard::Via) -> Router {
         .route("/v1/purge", post(purge::purge))
         .route("/v1/prefetch", post(prefetch::prefetch))
         .route("/v1/drain", post(drain::drain))
+        .route("/v1/drains", get(drains::list))
+        .route("/v1/drains/{name}", put(drains::put).delete(drains::delete))
         .route("/v1/events", get(events::events))
         .fallback(unknown)
         .method_not_allowed_fallback(not_allowed)

@@ -53,6 +53,7 @@ pub(crate) enum Verb {
     Apply(Apply),
     /// Have a running edge forget what it has stored, by URL, prefix, host or tag.
     Purge(Purge),
+    Drain(Drain),
     Sign(Sign),
     Prefetch(Prefetch),
     Status(Status),
@@ -398,6 +399,29 @@ pub(crate) struct OfDemo {
     /// The demo's --dir, if it was given one.
     #[arg(long, value_name = "DIR")]
     pub(crate) demo: Option<PathBuf>,
+}
+
+/// Take an edge off the rings of its cluster for as long as you like, and back.
+///
+/// A drained edge owns nothing: the others take its share over from it, not from the origin, and its
+/// /healthz answers 503, so that whoever spreads clients sends none there. Those that come are served all
+/// the same. It stays so over restarts, since control state remembers it. Any edge of the cluster can be
+/// asked; without EDGE it says which are drained.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  nigh drain eu-2
+  nigh drain
+  nigh drain eu-2 --undo")]
+pub(crate) struct Drain {
+    /// The edge's name.
+    #[arg(value_name = "EDGE")]
+    pub(crate) edge: Option<String>,
+    /// Take it back.
+    #[arg(long, requires = "edge")]
+    pub(crate) undo: bool,
+    #[command(flatten)]
+    pub(crate) asked: AskedEdge,
 }
 
 /// Have a running edge forget what it has stored: URLs with all their variants, everything that

@@ -46,6 +46,7 @@ use crate::{
     belonging, cli,
     control::{self, Control, Lines, Now, Shared, Sources},
     control_state::ControlState,
+    drains,
     forget::{self, Forgetting},
     gossip::{self, Gossip},
     handover::{self, Given, Program, Successor},
@@ -278,6 +279,7 @@ impl Edge {
     /// Begins what an edge does beside answering clients, on the runtime that this is called in: it
     /// gossips, follows what its cluster agrees on, and answers at the admin address.
     pub(crate) async fn begin(&self) -> anyhow::Result<()> {
+        drains::start(&self.running).await;
         gossip::start(&self.running).await?;
         forget::start(&self.running);
         shared_settings::start(&self.running);

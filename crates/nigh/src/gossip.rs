@@ -89,6 +89,7 @@ struct Shared {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Order {
+    Look,
     Drain,
     Leave,
     Stop,
@@ -124,7 +125,6 @@ pub(crate) async fn start(running: &Arc<Running>) -> anyhow::Result<()> {
         list,
         handle,
         shared: Arc::clone(&shared),
-        drains: false,
         load: 0.0,
         begun: Instant::now(),
         is_settled: false,
@@ -164,6 +164,11 @@ impl Gossip {
     /// How often another ring took the place of the one before.
     pub(crate) fn rings(&self) -> u64 {
         self.shared.rings.load(Ordering::Relaxed)
+    }
+
+    /// Looks whether this edge is drained, and says so.
+    pub(crate) async fn look_at_drain(&self) {
+        self.order(Order::Look).await;
     }
 
     /// Says that this edge drains, and waits until the others have heard.
@@ -208,7 +213,6 @@ struct Talk {
     list: Vec<Member>,
     handle: HandleOf<Coded<Node>>,
     shared: Arc<Shared>,
-    drains: bool,
     load: f64,
     begun: Instant,
     is_settled: bool,
@@ -237,6 +241,11 @@ impl Talk {
                         leaving = Some(done);
                         self.command(Command::Leave);
                         false
+                    }
+                    Order::Look => {
+                        self.carry();
+                        tell(done);
+                        true
                     }
                     Order::Drain => {
                         self.drain(done);
@@ -321,8 +330,7 @@ impl Talk {
     }
 
     /// Says that this edge drains; `done` hears of it when the others have.
-    fn drain(&mut self, done: oneshot::Sender<()>) {
-        self.drains = true;
+    fn drain(&self, done: oneshot::Sender<()>) {
         self.carry();
         let is_there = |known: &Known| matches!(known.state, State::Up | State::Suspect);
         if !self.shared.lock().values().any(is_there) {
@@ -340,7 +348,11 @@ impl Talk {
         let own = self.list.iter().find(|member| member.name == self.own);
         let capacity = own.map_or(1, |own| own.capacity);
         let load = self.rounded_load();
-        self.command(Command::Carry(Carried { capacity, load, draining: self.drains }));
+        self.command(Command::Carry(Carried { capacity, load, draining: self.drains() }));
+    }
+
+    fn drains(&self) -> bool {
+        self.running.drain.is_wanted()
     }
 
     #[expect(
@@ -365,7 +377,7 @@ impl Talk {
         let known = self.shared.lock().clone();
         let standing = |name: &Name| {
             if *name == self.own {
-                return if self.drains { Standing::Drains } else { Standing::Serves };
+                return if self.drains() { Standing::Drains } else { Standing::Serves };
             }
             match known.get(name) {
                 Some(known) => standing(*known),

@@ -10,6 +10,8 @@ mod cluster;
 mod control;
 mod control_state;
 mod demo;
+mod drain;
+mod drains;
 mod edge;
 mod explain;
 mod forget;
@@ -67,6 +69,7 @@ fn main() -> ExitCode {
         Verb::Explain(flags) => explain::run(&flags),
         Verb::Apply(flags) => apply::run(&flags),
         Verb::Purge(flags) => purge::run(&flags),
+        Verb::Drain(flags) => drain::run(&flags),
         Verb::Sign(flags) => sign::run(&flags),
         Verb::Prefetch(flags) => prefetch::run(&flags),
         Verb::Status(flags) => status::run(&flags),

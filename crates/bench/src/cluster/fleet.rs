@@ -21,7 +21,7 @@ use std::{
 };
 
 /// How long edges may take until they answer, and until all have heard of each other.
-const START_LIMIT: Duration = Duration::from_secs(60);
+const START_LIMIT: Duration = Duration::from_secs(180);
 const POLL: Duration = Duration::from_millis(20);
 
 /// What all tests share.

@@ -5,7 +5,9 @@ use std::{collections::BTreeMap, time::Duration};
 use nigh_base::Time;
 
 use super::{LOG_MAX, number_in, number_of, purge_key};
-use crate::control::{Change, Commit, Condition, Fault, Key, Listing, Revision, Transaction, Value};
+use crate::control::{
+    Change, Commit, Condition, Fault, Key, Listing, Revision, Transaction, Value,
+};
 
 /// How an edge stands with a purge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

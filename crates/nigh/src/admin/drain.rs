@@ -17,10 +17,11 @@ use super::{
     problem::Problem,
 };
 
-/// Whether the edge is ending.
+/// Whether the edge is ending, or drained.
 #[derive(Debug, Default)]
 pub(crate) struct Drain {
     begun: AtomicBool,
+    drained: AtomicBool,
     asked: Notify,
 }
 
@@ -40,21 +41,34 @@ impl Drain {
     pub(crate) fn has_begun(&self) -> bool {
         self.begun.load(Ordering::Relaxed)
     }
+
+    /// Drains it, or takes it back; says whether that changes anything.
+    pub(crate) fn set_drained(&self, to: bool) -> bool {
+        self.drained.swap(to, Ordering::Relaxed) != to
+    }
+
+    /// Whether it is to own nothing, because it is ending or drained.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.has_begun() || self.drained.load(Ordering::Relaxed)
+    }
 }
 
-/// Whether new requests are served.
+/// Whether clients should come here: those that come to a drained edge are served all the same.
 #[utoipa::path(
     get,
     path = "/healthz",
     responses(
         (status = 200, description = "They are.", body = String, content_type = "text/plain"),
-        (status = 503, description = "The edge is ending.", body = Problem,
+        (status = 503, description = "The edge is ending, or drained.", body = Problem,
          content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn health(State(running): Asked) -> Result<impl IntoResponse, Problem> {
     if running.drain.has_begun() {
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the edge is ending"));
+    }
+    if running.drain.is_wanted() {
+        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the edge is drained"));
     }
     Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], "ok\n"))
 }

@@ -11,8 +11,8 @@ use utoipa::{
 };
 
 use super::{
-    Asked, Json, config, drain, events, explain, metrics, objects, prefetch, problem, purge,
-    settings, status,
+    Asked, Json, config, drain, drains, events, explain, metrics, objects, prefetch, problem,
+    purge, settings, status,
 };
 
 #[derive(OpenApi)]
@@ -38,6 +38,9 @@ use super::{
         purge::purge,
         prefetch::prefetch,
         drain::drain,
+        drains::list,
+        drains::put,
+        drains::delete,
         events::events,
     ),
     components(schemas(events::Event, problem::Problem)),
@@ -63,8 +66,8 @@ impl Modify for Everywhere {
 }
 
 fn operations(document: &mut Document) -> impl Iterator<Item = &mut Operation> {
-    document.paths.paths.values_mut().flat_map(|PathItem { get, put, post, .. }| {
-        [get.as_mut(), put.as_mut(), post.as_mut()].into_iter().flatten()
+    document.paths.paths.values_mut().flat_map(|PathItem { get, put, post, delete, .. }| {
+        [get.as_mut(), put.as_mut(), post.as_mut(), delete.as_mut()].into_iter().flatten()
     })
 }
 

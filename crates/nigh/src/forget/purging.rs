@@ -88,11 +88,7 @@ impl Forgetting {
     }
 
     /// Follows what edges say until nobody is waited for any more, by `watch` if there is one.
-    async fn hear(
-        &self,
-        purge: &mut Purge,
-        watch: Option<Box<dyn Watch>>,
-    ) -> Result<(), Error> {
+    async fn hear(&self, purge: &mut Purge, watch: Option<Box<dyn Watch>>) -> Result<(), Error> {
         let listing = self.control.list(&reached()).await?;
         purge.listed(self.trusted.now(), &listing);
         if purge.is_done() {

@@ -107,6 +107,57 @@ fn two_clusters_live_in_one_process_and_an_edge_can_be_killed_and_comes_back() {
 }
 
 #[test]
+fn an_edge_is_drained_by_its_name_and_so_it_stays_until_it_is_taken_back() {
+    let demo = Demo::start("demo-drained", &[]);
+    let admin = |edge: &str| demo.edges[edge].1;
+    let drain = |name: &str, flags: &[&str]| {
+        nigh(&[&["drain", name, "--admin", &admin("eu-1").to_string()], flags].concat())
+    };
+    let is_well = |edge: &str| {
+        let mut wire = Wire::connect(admin(edge));
+        wire.send("GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        wire.response().status() == 200
+    };
+    let owners = || {
+        let explain = |number: u32| {
+            let url = format!("http://www.example/object/{number}/100");
+            let ran = nigh(&["explain", &url, "--json", "--admin", &admin("eu-3").to_string()]);
+            let answer: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+            answer["edges"][0].as_str().unwrap().to_owned()
+        };
+        (0..32).map(explain).collect::<std::collections::BTreeSet<_>>()
+    };
+    assert!(owners().contains("eu-2"));
+    let drained = drain("eu-2", &[]);
+    assert_eq!(
+        (drained.code, &*drained.stdout),
+        (Some(0), "eu-2 is drained: it is off the ring\n")
+    );
+    assert!(!is_well("eu-2") && is_well("eu-3"));
+    let deadline = Instant::now() + PATIENCE;
+    while owners().contains("eu-2") {
+        assert!(Instant::now() < deadline, "eu-3 still takes it for an owner");
+    }
+    assert_eq!(demo.get("eu-2", "/object/0/100").status(), 200, "whoever comes is served");
+    let again = drain("eu-2", &["--json"]);
+    let answer: serde_json::Value = serde_json::from_str(&again.stdout).unwrap();
+    assert_eq!((&answer["changed"], &answer["drained"]), (&false.into(), &true.into()));
+
+    assert_eq!(demo.order("kill", "eu-2").code, Some(0));
+    assert_eq!(demo.order("revive", "eu-2").code, Some(0));
+    assert!(!is_well("eu-2"), "it is known before it says a word of itself");
+    let listed = nigh(&["drain", "--admin", &admin("eu-3").to_string()]);
+    assert_eq!(listed.stdout, "eu-2\n");
+    let unknown = drain("eu-9", &[]);
+    assert_eq!(unknown.code, Some(1));
+    assert!(unknown.stderr.contains("no edge of this cluster is called \"eu-9\""), "{unknown:?}");
+
+    let back = drain("eu-2", &["--undo"]);
+    assert_eq!((back.code, &*back.stdout), (Some(0), "eu-2 is not drained: it is on the ring\n"));
+    assert!(is_well("eu-2"));
+}
+
+#[test]
 fn they_live_in_processes_of_their_own_too() {
     let demo = Demo::start("demo-many", &["--processes"]);
     lives_and_is_broken(&demo);
