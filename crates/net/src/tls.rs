@@ -129,23 +129,38 @@ pub fn client(
     extra: Vec<CertificateDer<'static>>,
     shown: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
 ) -> Result<Arc<ClientConfig>, TlsError> {
+    let mut roots = machine_roots();
+    roots.add_parsable_certificates(extra);
+    let mut config = under(roots, shown)?;
+    config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).into();
+    Ok(Arc::new(config))
+}
+
+/// Those whom this machine trusts.
+pub(crate) fn machine_roots() -> RootCertStore {
     let mut roots = RootCertStore::empty();
     let native = rustls_native_certs::load_native_certs();
     for error in native.errors {
         warn!(%error, "some of this machine's root certificates cannot be read");
     }
     roots.add_parsable_certificates(native.certs);
-    roots.add_parsable_certificates(extra);
+    roots
+}
+
+/// A client configuration with these roots, and the certificate that is shown.
+///
+/// # Errors
+/// If certificate and key do not belong together, or there are no roots at all.
+pub(crate) fn under(
+    roots: RootCertStore,
+    shown: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
+) -> Result<ClientConfig, TlsError> {
     if roots.is_empty() {
         return Err(TlsError::NoRoots);
     }
     let builder = ClientConfig::builder().with_root_certificates(roots);
-    let mut config = match shown {
-        None => builder.with_no_client_auth(),
-        Some((chain, key)) => {
-            builder.with_client_auth_cert(chain, key).map_err(TlsError::Mismatch)?
-        }
-    };
-    config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).into();
-    Ok(Arc::new(config))
+    match shown {
+        None => Ok(builder.with_no_client_auth()),
+        Some((chain, key)) => builder.with_client_auth_cert(chain, key).map_err(TlsError::Mismatch),
+    }
 }

@@ -42,7 +42,7 @@ use tokio::{
 use self::remembered::Remembered;
 use crate::{
     cli::{self, ClusterVerb, Place},
-    settings,
+    settings::{self, Etcd},
 };
 
 /// The authority's key, and its certificate.
@@ -55,7 +55,7 @@ pub(crate) const EDGE: &str = "edge.pem";
 /// Where to join and renew, one a line.
 const ADDRESSES: &str = "addresses";
 
-/// The etcd that has the cluster's control state, if one has: its members, set apart by commas.
+/// The etcd that has the cluster's control state, if one has, by the keys of a cluster in settings.
 const CONTROL: &str = "control";
 
 /// Does what was asked for.
@@ -74,8 +74,9 @@ fn init(flags: &cli::Init) -> anyhow::Result<()> {
     if let Some(mistake) = flags.mistake() {
         bail!(mistake);
     }
-    if let Some(members) = &flags.control {
-        settings::etcd(members, flags.name.as_str()).map_err(anyhow::Error::msg)?;
+    let control = flags.control_text()?;
+    if let Some(text) = &control {
+        etcd_in(text, flags.name.as_str(), &flags.place.dir)?;
     }
     let path = &flags.place.dir;
     let directory = make(path)?;
@@ -92,8 +93,8 @@ fn init(flags: &cli::Init) -> anyhow::Result<()> {
     let addresses: String = flags.address.iter().map(|address| format!("{address}\n")).collect();
     write(ADDRESSES, &addresses)?;
     write(AUTHORITY, &authority.certificate_pem())?;
-    if let Some(members) = &flags.control {
-        write(CONTROL, &format!("{members}\n"))?;
+    if let Some(text) = &control {
+        write(CONTROL, text)?;
     }
     // Last, since it is what makes a directory an authority's.
     write(KEY, &authority.key_pem())?;
@@ -124,6 +125,14 @@ fn init(flags: &cli::Init) -> anyhow::Result<()> {
             token.text()
         ),
     )
+}
+
+/// The etcd that a text names, and how it is asked.
+fn etcd_in(text: &str, cluster: &str, folder: &Path) -> anyhow::Result<Etcd> {
+    settings::etcd_in(text, cluster, folder).map_err(|mistakes| {
+        let mistakes: Vec<_> = mistakes.into_iter().map(|mistake| mistake.message).collect();
+        anyhow::anyhow!("{}", mistakes.join("; "))
+    })
 }
 
 fn token(flags: &cli::Token) -> anyhow::Result<()> {

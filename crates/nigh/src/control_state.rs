@@ -9,7 +9,9 @@ use nigh_net::{cluster::name::Name, control::redb::Redb};
 use tokio::time::{sleep, timeout};
 use tracing::debug;
 
-use crate::settings::{Cluster, Kept, Other};
+use crate::settings::{Cluster, Etcd, Kept, Other};
+#[cfg(feature = "etcd")]
+use crate::{edge::Pem, settings::Tls};
 
 /// How long whoever follows waits after control state could not be asked.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -111,42 +113,82 @@ async fn follow_once<T: Future<Output = ()>>(
     }
 }
 
+/// An error with what caused it, in one line.
+pub(crate) fn error_in_full(error: &Error) -> String {
+    let causes = anyhow::Chain::new(error).map(ToString::to_string);
+    causes.collect::<Vec<_>>().join(": ")
+}
+
 async fn open(kept: &Kept, cluster: &Cluster) -> anyhow::Result<ControlState> {
     let (own, file) = match kept {
         Kept::File(path) => {
             let file = Arc::new(Redb::open(path).await?);
             (Arc::clone(&file) as Arc<dyn Control>, Some(file))
         }
-        Kept::Etcd(members) => (etcd(members, cluster.name.as_str()).await?, None),
+        Kept::Etcd(place) => (etcd(place, cluster.name.as_str()).await?, None),
     };
     let family = match kept {
-        Kept::Etcd(members) if cluster.family != cluster.name => {
-            etcd(members, cluster.family.as_str()).await?
+        Kept::Etcd(place) if cluster.family != cluster.name => {
+            etcd(place, cluster.family.as_str()).await?
         }
         _ => Arc::clone(&own),
     };
     let mut clusters = vec![(cluster.name.clone(), own)];
-    if let Kept::Etcd(members) = kept {
+    if let Kept::Etcd(place) = kept {
         for Other { name, .. } in cluster.parent.iter().chain(&cluster.children) {
-            clusters.push((name.clone(), etcd(members, name.as_str()).await?));
+            clusters.push((name.clone(), etcd(place, name.as_str()).await?));
         }
     }
     Ok(ControlState { clusters, family, file })
 }
 
-/// The part of `cluster` in an etcd with these members, each `HOST:PORT`.
+/// The part of `cluster` in this etcd.
+///
+/// # Errors
+/// If what is named for TLS cannot be read or used.
 #[cfg(feature = "etcd")]
-pub(crate) async fn etcd(members: &[String], cluster: &str) -> anyhow::Result<Arc<dyn Control>> {
-    use nigh_net::control::etcd::{Etcd, Settings};
+pub(crate) async fn etcd(place: &Etcd, cluster: &str) -> anyhow::Result<Arc<dyn Control>> {
+    use nigh_net::control::etcd::{self, ReadTls, Settings};
 
-    let endpoints = members.iter().map(|member| format!("http://{member}")).collect();
+    let scheme = if place.tls.is_some() { "https" } else { "http" };
+    let endpoints = place.members.iter().map(|member| format!("{scheme}://{member}")).collect();
     let namespace = Prefix::new(&format!("nigh/{cluster}/")).context("the cluster's name")?;
-    Ok(Arc::new(Etcd::new(Settings { endpoints, namespace, tls: None }).await?))
+    let tls = place
+        .tls
+        .clone()
+        .map(|tls| ReadTls::new(move || read(tls.authority.as_deref(), tls.shown.as_ref())));
+    Ok(Arc::new(etcd::Etcd::new(Settings { endpoints, namespace, tls }).await?))
+}
+
+/// What is named for TLS.
+#[cfg(feature = "etcd")]
+fn read(
+    authority: Option<&std::path::Path>,
+    shown: Option<&Tls>,
+) -> anyhow::Result<nigh_net::control::etcd::Tls> {
+    use nigh_net::control::etcd;
+
+    let read_authority = |path| {
+        let pem = Pem::read("control_ca".to_owned(), path)?;
+        pem.certificates()?;
+        anyhow::Ok(pem.into_bytes())
+    };
+    let read_shown = |tls: &Tls| {
+        let certificate = Pem::read("control_cert".to_owned(), &tls.certificate)?;
+        let key = Pem::read_secret("control_key".to_owned(), &tls.key)?;
+        certificate.certificates()?;
+        key.private_key()?;
+        anyhow::Ok(etcd::Shown { certificate: certificate.into_bytes(), key: key.into_bytes() })
+    };
+    Ok(etcd::Tls {
+        authority: authority.map(read_authority).transpose()?,
+        shown: shown.map(read_shown).transpose()?,
+    })
 }
 
 #[cfg(not(feature = "etcd"))]
 #[expect(clippy::unused_async, reason = "the other one waits for a connection")]
-pub(crate) async fn etcd(_: &[String], _: &str) -> anyhow::Result<Arc<dyn Control>> {
+pub(crate) async fn etcd(_: &Etcd, _: &str) -> anyhow::Result<Arc<dyn Control>> {
     anyhow::bail!("this nigh was built without etcd")
 }
 

@@ -614,28 +614,34 @@ impl Roots {
 }
 
 /// What a key of the settings names, in PEM.
-struct Pem {
+pub(crate) struct Pem {
     key: String,
     place: Secret,
     bytes: Vec<u8>,
 }
 
 impl Pem {
-    fn read(key: String, path: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn read(key: String, path: &Path) -> anyhow::Result<Self> {
         Self::read_secret(key, &Secret::File(path.to_owned()))
     }
 
-    fn read_secret(key: String, place: &Secret) -> anyhow::Result<Self> {
+    pub(crate) fn read_secret(key: String, place: &Secret) -> anyhow::Result<Self> {
         let bytes = place.read(PEM_MAX).with_context(|| key.clone())?;
         Ok(Self { key, place: place.clone(), bytes })
     }
 
-    fn certificates(&self) -> anyhow::Result<Vec<CertificateDer<'static>>> {
+    pub(crate) fn certificates(&self) -> anyhow::Result<Vec<CertificateDer<'static>>> {
         tls::certificates(&self.bytes).with_context(|| format!("{}: {}", self.key, self.place))
     }
 
-    fn private_key(&self) -> anyhow::Result<PrivateKeyDer<'static>> {
+    pub(crate) fn private_key(&self) -> anyhow::Result<PrivateKeyDer<'static>> {
         tls::private_key(&self.bytes).with_context(|| format!("{}: {}", self.key, self.place))
+    }
+
+    /// As it lies there.
+    #[cfg(feature = "etcd")]
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
+        self.bytes
     }
 }
 

@@ -5,6 +5,7 @@ mod admin;
 mod clients;
 mod cluster;
 mod compression;
+mod control;
 mod difference;
 mod document;
 mod file;
@@ -32,7 +33,8 @@ use crate::cli::ListenAddress;
 
 pub(crate) use admin::AdminAddress;
 pub(crate) use clients::min_rate;
-pub(crate) use cluster::{Cluster, Kept, Other, edge_at, etcd, reached};
+pub(crate) use cluster::{Cluster, Other, edge_at, reached};
+pub(crate) use control::{Etcd, Kept, etcd_in, etcd_text};
 pub(crate) use difference::{Difference, waiting};
 pub(crate) use file::{FILE_MAX, Unusable, buffers, parse, read};
 pub(crate) use forward::Forward;

@@ -41,7 +41,7 @@ use self::follow::Follower;
 use crate::{
     belonging,
     control::{PASSED_BY, Shared},
-    control_state::ControlState,
+    control_state::{ControlState, error_in_full},
     edge::{Agreed, Running, unusable},
     settings::{self, Cluster, Settings},
     systemd::Manager,
@@ -170,12 +170,6 @@ async fn enter_once(state: &ControlState, own: &Name) -> Result<Said, Error> {
     let revision = settings.as_ref().map(|entry| entry.revision);
     family.commit(entering(own.as_str(), revision, lease)).await?;
     Ok(Said { settings, revoked: out, lease })
-}
-
-/// An error with what caused it, in one line.
-fn error_in_full(error: &Error) -> String {
-    let causes = anyhow::Chain::new(error).map(ToString::to_string);
-    causes.collect::<Vec<_>>().join(": ")
 }
 
 /// Begins to follow the settings of control state, if there is any. To be called within a runtime.

@@ -10,31 +10,31 @@
 //! All keys lie below one prefix, so several clusters can share an etcd. Its revisions are those of
 //! the whole etcd: they grow with each commit of ours, and with those of others too.
 
+mod connection;
+mod tls;
 mod watch;
 
 use std::{sync::Arc, time::Duration};
 
-use etcd_client::{
-    Client, Compare, CompareOp, ConnectOptions, GetOptions, KeyValue, KvClient, PutOptions, Txn,
-    TxnOp,
-};
+use etcd_client::{Compare, CompareOp, GetOptions, KeyValue, KvClient, PutOptions, Txn, TxnOp};
 use nigh_cluster::control::{
     Answer, Bound, Change, Condition, Control, Entry, Error, Key, Lease, LeaseId, Listing, Prefix,
     Revision, Transaction, Ttl, Value, Watch, local::WATCHES_MAX, model::Bounds,
 };
 use tokio::{sync::Semaphore, time::timeout};
 
+use self::connection::Connection;
+pub use self::{
+    connection::ReadTls,
+    tls::{Shown, Tls, Unreachable},
+};
+use crate::tls::TlsError;
+
 /// Bytes of the prefix below which all keys lie: with it, the largest transaction still fits into
 /// what an etcd takes.
 pub const NAMESPACE_MAX: usize = 64;
 /// How long a request may take: an etcd without a leader has a new one after about a second.
 const REQUEST_MAX: Duration = Duration::from_secs(5);
-/// How long a connection may take to be made.
-const CONNECT_MAX: Duration = Duration::from_secs(2);
-/// A connection is asked for a sign of life this often, and given up after the other: a watch would
-/// not notice otherwise.
-const PING_EVERY: Duration = Duration::from_secs(10);
-const PING_WAIT: Duration = Duration::from_secs(5);
 /// Keys of a list that are fetched at a time.
 const PAGE: i64 = 128;
 /// Bytes of an answer: a page of the largest values.
@@ -47,26 +47,8 @@ pub struct Settings {
     pub endpoints: Vec<String>,
     /// With what our keys begin, as `nigh/NAME/`; not empty, [`NAMESPACE_MAX`] bytes at most.
     pub namespace: Prefix,
-    /// For `https://`.
-    pub tls: Option<Tls>,
-}
-
-/// How we and the etcd trust each other, all as PEM.
-#[derive(Clone)]
-pub struct Tls {
-    /// Certificates of the authorities under which the etcd's stands.
-    pub authority: Vec<u8>,
-    /// Our certificate.
-    pub certificate: Vec<u8>,
-    /// Its key.
-    pub key: Vec<u8>,
-}
-
-/// Keys are not shown.
-impl std::fmt::Debug for Tls {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Tls").finish_non_exhaustive()
-    }
+    /// For `https://`: certificates as they are then, and again each time when TLS fails.
+    pub tls: Option<ReadTls>,
 }
 
 /// What is wrong with the settings. The operator mends them.
@@ -75,15 +57,26 @@ pub enum SettingsError {
     /// The namespace is empty or too long.
     #[error("the namespace of an etcd has 1 to {NAMESPACE_MAX} bytes")]
     Namespace,
-    /// An endpoint, a certificate or a key cannot be used.
-    #[error("the endpoints or the certificates of an etcd cannot be used")]
+    /// An endpoint cannot be used.
+    #[error("the endpoints of an etcd cannot be used")]
     Endpoints(#[source] etcd_client::Error),
+    /// Certificates or a key cannot be read where they lie.
+    #[error("cannot read how an etcd is asked over TLS")]
+    Unread {
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// There is no certificate of an authority.
+    #[error("those who vouch for an etcd")]
+    Authority(#[source] TlsError),
+    /// The certificate or the key that is shown cannot be used.
+    #[error("the certificate that is shown to an etcd")]
+    Shown(#[source] TlsError),
 }
 
 /// Control state in an etcd. It belongs to the runtime on which it was made.
 pub struct Etcd {
-    client: Client,
-    kv: KvClient,
+    connection: Arc<Connection>,
     namespace: Prefix,
     keys_max: usize,
     watches: Arc<Semaphore>,
@@ -106,23 +99,9 @@ impl Etcd {
         if !(1..=NAMESPACE_MAX).contains(&namespace.as_str().len()) {
             return Err(SettingsError::Namespace);
         }
-        let mut options = ConnectOptions::new()
-            .with_connect_timeout(CONNECT_MAX)
-            .with_keep_alive(PING_EVERY, PING_WAIT)
-            .with_keep_alive_while_idle(true)
-            .with_require_leader(true);
-        if let Some(Tls { authority, certificate, key }) = settings.tls {
-            let authority = etcd_client::Certificate::from_pem(authority);
-            let identity = etcd_client::Identity::from_pem(certificate, key);
-            let tls = etcd_client::TlsOptions::new().ca_certificate(authority).identity(identity);
-            options = options.with_tls(tls);
-        }
-        let client = Client::connect(&settings.endpoints, Some(options))
-            .await
-            .map_err(SettingsError::Endpoints)?;
-        let kv = client.kv_client().max_decoding_message_size(MESSAGE_MAX);
+        let connection = Arc::new(Connection::new(settings.endpoints, settings.tls).await?);
         let watches = Arc::new(Semaphore::new(WATCHES_MAX));
-        Ok(Self { client, kv, namespace, keys_max: Bounds::default().keys, watches })
+        Ok(Self { connection, namespace, keys_max: Bounds::default().keys, watches })
     }
 
     fn full_name(&self, key: &Key) -> String {
@@ -130,7 +109,7 @@ impl Etcd {
     }
 
     async fn range(&self, key: String, options: GetOptions) -> Result<Page, Error> {
-        range(&self.kv, key, options).await
+        range(&self.connection.kv(), key, options).await
     }
 
     async fn get_entry(&self, key: &Key) -> Result<Option<Entry>, Error> {
@@ -178,8 +157,7 @@ impl Etcd {
             .map(|(key, change)| operation(self.full_name(key), change))
             .collect();
         let request = Txn::new().when(compares).and_then(operations);
-        let mut kv = self.kv.clone();
-        let answer = in_time(kv.txn(request)).await?;
+        let answer = in_time(self.connection.kv().txn(request)).await?;
         if !answer.succeeded() {
             return Err(Error::Conflict);
         }
@@ -209,7 +187,7 @@ impl Etcd {
     }
 
     async fn grant_lease(&self, asked: Ttl) -> Result<Lease, Error> {
-        let mut leases = self.client.lease_client();
+        let mut leases = self.connection.client().lease_client();
         let granted = in_time(leases.grant(asked.secs().cast_signed(), None)).await?;
         let ttl = Duration::from_secs(granted.ttl().unsigned_abs());
         // An etcd may give more than it was asked for, and then also more than we would ask for.
@@ -219,15 +197,15 @@ impl Etcd {
 
 impl Control for Etcd {
     fn get<'a>(&'a self, key: &'a Key) -> Answer<'a, Option<Entry>> {
-        Box::pin(self.get_entry(key))
+        Box::pin(self.connection.explained(self.get_entry(key)))
     }
 
     fn list<'a>(&'a self, prefix: &'a Prefix) -> Answer<'a, Listing> {
-        Box::pin(self.list_entries(prefix))
+        Box::pin(self.connection.explained(self.list_entries(prefix)))
     }
 
     fn commit(&self, transaction: Transaction) -> Answer<'_, Revision> {
-        Box::pin(self.commit_transaction(transaction))
+        Box::pin(self.connection.explained(self.commit_transaction(transaction)))
     }
 
     fn watch<'a>(&'a self, prefix: &'a Prefix, after: Revision) -> Answer<'a, Box<dyn Watch>> {
@@ -240,20 +218,20 @@ impl Control for Etcd {
     }
 
     fn grant(&self, ttl: Ttl) -> Answer<'_, Lease> {
-        Box::pin(self.grant_lease(ttl))
+        Box::pin(self.connection.explained(self.grant_lease(ttl)))
     }
 
     fn keep_alive(&self, lease: LeaseId) -> Answer<'_, ()> {
-        Box::pin(async move {
-            let mut leases = self.client.lease_client();
+        Box::pin(self.connection.explained(async move {
+            let mut leases = self.connection.client().lease_client();
             in_time(leases.keep_alive(lease.0.cast_signed())).await?;
             Ok(())
-        })
+        }))
     }
 
     fn revoke(&self, lease: LeaseId) -> Answer<'_, ()> {
         Box::pin(async move {
-            let mut leases = self.client.lease_client();
+            let mut leases = self.connection.client().lease_client();
             in_time(leases.revoke(lease.0.cast_signed())).await?;
             Ok(())
         })

@@ -9,6 +9,7 @@ use nigh_net::cluster::{
 };
 
 use super::{duration, in_units};
+use crate::settings::etcd_text;
 
 /// Make a cluster of edges that trust each other, and let edges in.
 ///
@@ -66,8 +67,20 @@ pub(crate) struct Init {
     pub(crate) address: Vec<JoinAddress>,
     /// Keep tokens, members and revocations in this etcd, where edges hear of them, and not beside the
     /// key. Edges name the same one in their settings.
-    #[arg(long, value_name = "etcd://HOST:PORT[,...]", value_parser = etcd)]
+    ///
+    /// With etcds:// it is asked over TLS.
+    #[arg(long, value_name = "etcd://HOST:PORT[,...]")]
     pub(crate) control: Option<String>,
+    /// With etcds://, a file with the certificates of those who vouch for the etcd [default: those whom
+    /// this machine trusts]
+    #[arg(long, value_name = "FILE", requires = "control")]
+    pub(crate) control_ca: Option<PathBuf>,
+    /// With etcds://, a file with the certificate that is shown to the etcd.
+    #[arg(long, value_name = "FILE", requires = "control_key")]
+    pub(crate) control_cert: Option<PathBuf>,
+    /// And one with its key.
+    #[arg(long, value_name = "FILE", requires = "control_cert")]
+    pub(crate) control_key: Option<PathBuf>,
     /// For how long the token is good, 7d at most.
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = expiry)]
     pub(crate) expires: Duration,
@@ -135,6 +148,18 @@ impl Init {
         let too_many = self.address.len() > ADDRESSES_MAX;
         too_many.then(|| format!("a token names at most {ADDRESSES_MAX} addresses"))
     }
+
+    /// The etcd that was named, if one was, as it is kept in the directory: files under their whole paths.
+    ///
+    /// # Errors
+    /// If this process is nowhere, so that a path means nothing.
+    pub(crate) fn control_text(&self) -> std::io::Result<Option<String>> {
+        let Some(etcd) = &self.control else { return Ok(None) };
+        let whole = |path: &Option<PathBuf>| path.as_deref().map(std::path::absolute).transpose();
+        let [ca, cert, key] = [&self.control_ca, &self.control_cert, &self.control_key].map(whole);
+        let (ca, cert, key) = (ca?, cert?, key?);
+        Ok(Some(etcd_text(etcd, [ca.as_deref(), cert.as_deref(), key.as_deref()])))
+    }
 }
 
 fn expiry(text: &str) -> Result<Duration, String> {
@@ -145,11 +170,4 @@ fn expiry(text: &str) -> Result<Duration, String> {
         }
         time => Ok(time),
     }
-}
-
-/// The members of an etcd, as they were written behind its scheme.
-fn etcd(text: &str) -> Result<String, String> {
-    text.strip_prefix("etcd://").map(str::to_owned).ok_or_else(|| {
-        format!("`{text}` is no etcd: write etcd://HOST:PORT, with more members behind commas")
-    })
 }

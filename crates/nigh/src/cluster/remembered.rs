@@ -14,7 +14,7 @@ use nigh_net::cluster::{
 };
 
 use super::CONTROL;
-use crate::{control_state, settings};
+use crate::control_state;
 
 /// Tokens, members and revocations.
 #[derive(Debug)]
@@ -28,16 +28,17 @@ impl Remembered {
     /// it is asked.
     pub(super) async fn open(directory: &Directory, cluster: &Name) -> anyhow::Result<Self> {
         let path = directory.path_of(CONTROL);
-        let members = directory.read(CONTROL);
-        let members = members.with_context(|| format!("cannot read {}", path.display()))?;
-        let Some(members) = members else {
+        let text = directory.read(CONTROL);
+        let text = text.with_context(|| format!("cannot read {}", path.display()))?;
+        let Some(text) = text else {
             let files = Files::open(directory.path());
             let cannot = || format!("cannot write {}", directory.path().display());
             return Ok(Self::Files(files.with_context(cannot)?));
         };
-        let members = settings::etcd(members.trim(), cluster.as_str()).map_err(anyhow::Error::msg);
-        let members = members.with_context(|| path.display().to_string())?;
-        Ok(Self::Entries(Entries::new(control_state::etcd(&members, cluster.as_str()).await?)))
+        let place = super::etcd_in(&text, cluster.as_str(), directory.path())
+            .with_context(|| path.display().to_string())?;
+        let etcd = control_state::etcd(&place, cluster.as_str()).await;
+        Ok(Self::Entries(Entries::new(etcd.with_context(|| path.display().to_string())?)))
     }
 
     /// Notes a token.

@@ -16,7 +16,7 @@ use tokio::{
 use tracing::{info, warn};
 
 use super::{LEAVE_MAX, Named, Progress};
-use crate::{admin, edge::Running};
+use crate::{admin, control_state::error_in_full, edge::Running};
 
 /// How long it waits after a watch could not be had.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -38,6 +38,8 @@ pub(super) struct Follower {
     watch: Option<Box<dyn Watch>>,
     /// Whether the log has it that what is stored is trusted.
     said: Option<bool>,
+    /// Whether the log has it why control state does not answer, since it was last trusted.
+    is_explained: bool,
 }
 
 /// What came first.
@@ -65,6 +67,7 @@ impl Follower {
             asking: None,
             watch: None,
             said: None,
+            is_explained: false,
         }
     }
 
@@ -107,6 +110,7 @@ impl Follower {
             return;
         }
         if is_trusted {
+            self.is_explained = false;
             info!(purge = self.holder.reached(), "forgets with the cluster: serves what is stored");
         } else {
             warn!("does not hear of the cluster's purges (yet): what is stored is validated");
@@ -147,6 +151,14 @@ impl Follower {
             Ok(Answered::Listed(listing)) => Some(listing.revision),
             _ => None,
         };
+        if let Err(error @ Error::Unavailable { .. }) = &answer
+            && self.said == Some(false)
+            && !self.is_explained
+        {
+            self.is_explained = true;
+            let error = error_in_full(error);
+            warn!(error, "control state cannot be asked for the cluster's purges");
+        }
         let forgets = self.holder.answered(self.trusted.now(), answer.map_err(refused));
         self.publish_withdrawal();
         self.forget(forgets).await;

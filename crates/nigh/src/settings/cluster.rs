@@ -3,48 +3,29 @@
 
 use std::{
     collections::BTreeSet,
-    fmt,
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use http::uri::Authority;
 use nigh_cluster::hashing::Spill;
 use nigh_net::{
     cluster::name::Name,
     siblings::{CAPACITY_MAX, MEMBERS_MAX, Member, Members},
 };
 
-use super::{Node, document::Section, file::beside};
-
-/// Letters of the longest name of a cluster whose control state is in an etcd: `nigh/NAME/` is the prefix
-/// of its keys there, and has 64 bytes at most.
-const ETCD_NAME_MAX: usize = 58;
+use super::{
+    Node,
+    control::{Kept, control},
+    document::Section,
+    file::beside,
+};
 
 /// The least `spill_above`: with less than its share nobody might have room.
 const SPILL_LEAST: f64 = 1.001;
 
 /// The greatest `spill_above`: beyond, nothing would ever spill.
 const SPILL_MAX: f64 = 100.0;
-
-/// Where control state is kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Kept {
-    /// In a file of this machine, which one process at a time can open.
-    File(PathBuf),
-    /// In an etcd with these members, each `HOST:PORT`.
-    Etcd(Vec<String>),
-}
-
-impl fmt::Display for Kept {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::File(path) => write!(f, "file:{}", path.display()),
-            Self::Etcd(members) => write!(f, "etcd://{}", members.join(",")),
-        }
-    }
-}
 
 /// The cluster that this edge is one of.
 #[derive(Clone, Debug, PartialEq)]
@@ -202,7 +183,11 @@ fn fit(read: &[Read]) -> Result<(), String> {
             return Err(format!("[cluster.{name}] is its own parent's parent"));
         }
         let Some(parent) = line(read, it).next() else { continue };
-        if parent.control != it.control {
+        let is_shared = match (&it.control, &parent.control) {
+            (Some(own), Some(other)) => own.is_where(other),
+            (own, other) => own.is_none() && other.is_none(),
+        };
+        if !is_shared {
             return Err(format!(
                 "[cluster.{name}] and its parent [cluster.{}] have different `control`: a purge would \
                  not reach both",
@@ -277,7 +262,7 @@ fn cluster(
     }
     let dir = section.parsed("dir", beside(folder));
     let authority = section.parsed("ca", beside(folder));
-    let control = section.parsed("control", |text| kept(text, name, folder));
+    let control = control(&mut section, name, folder);
     if edges.as_ref().is_some_and(|edges| edges.len() > 1) && matches!(control, Some(Kept::File(_)))
     {
         let message = "one process at a time can open a file: several edges want etcd://HOST:PORT";
@@ -323,40 +308,6 @@ pub(crate) fn reached(edge: &Member) -> String {
 /// If that is nothing that [`reached`] says.
 pub(crate) fn edge_at(name: &str, reached: &str) -> Result<Member, String> {
     edge(&format!("{name}={reached}"))
-}
-
-/// `etcd://192.0.2.21:2379,192.0.2.22:2379`, or `file:PATH`.
-fn kept(text: &str, cluster: &str, folder: &Path) -> Result<Kept, String> {
-    if let Some(path) = text.strip_prefix("file:") {
-        return Ok(Kept::File(beside(folder)(path)?));
-    }
-    let members = text.strip_prefix("etcd://").ok_or_else(|| {
-        format!("`{text}` is no control state: write etcd://HOST:PORT[,HOST:PORT...] or file:PATH")
-    })?;
-    Ok(Kept::Etcd(etcd(members, cluster)?))
-}
-
-/// The members of an etcd that keeps control state of `cluster`, set apart by commas.
-///
-/// # Errors
-/// What is wrong with them.
-pub(crate) fn etcd(members: &str, cluster: &str) -> Result<Vec<String>, String> {
-    if !cfg!(feature = "etcd") {
-        return Err("this nigh was built without etcd: build one that has it with \
-                    `cargo build --release --features etcd`"
-            .to_owned());
-    }
-    if cluster.len() > ETCD_NAME_MAX {
-        return Err(format!("with an etcd, a cluster's name has at most {ETCD_NAME_MAX} letters"));
-    }
-    let member = |text: &str| {
-        let is_authority = text.parse::<Authority>().is_ok_and(|it| it.port_u16().is_some());
-        let is_plain = is_authority && !text.contains('@');
-        is_plain.then(|| text.to_owned()).ok_or_else(|| {
-            format!("`{text}` is no host and port of an etcd, such as 192.0.2.21:2379")
-        })
-    };
-    members.split(',').map(member).collect()
 }
 
 /// `eu-1=192.0.2.11:8443`, or with a capacity, `eu-2=192.0.2.12:8443*2`.

@@ -12,7 +12,7 @@ use nigh_net::{forward_proxy::Redirected, siblings::Member};
 use serde_json::{Map, Value, json};
 
 use super::{
-    Cache, Cluster, Forward, Limits, Node, Other, Secret, Settings, SigningKeys, Site, Tls,
+    Cache, Cluster, Forward, Kept, Limits, Node, Other, Secret, Settings, SigningKeys, Site, Tls,
 };
 use crate::cli::in_units;
 
@@ -139,6 +139,8 @@ fn shown_cluster(cluster: &Cluster) -> Value {
         }
     };
     let edges = |edges: &[Member]| edges.iter().map(edge).collect::<Vec<_>>();
+    let tls = cluster.control.as_ref().and_then(Kept::tls);
+    let tls_shown = tls.and_then(|tls| tls.shown.as_ref());
     let shown = json!({
         "edges": edges(&cluster.edges),
         "spill_above": cluster.spill_above,
@@ -146,6 +148,9 @@ fn shown_cluster(cluster: &Cluster) -> Value {
         "dir": path(&cluster.dir),
         "ca": cluster.authority.as_deref().map(path),
         "control": cluster.control.as_ref().map(ToString::to_string),
+        "control_ca": tls.and_then(|tls| tls.authority.as_deref()).map(path),
+        "control_cert": tls_shown.map(|shown| path(&shown.certificate)),
+        "control_key": tls_shown.map(|shown| shown_secret(&shown.key)),
         "parent": cluster.parent.as_ref().map(|parent| parent.name.as_str()),
     });
     let parent = cluster.parent.iter().map(|Other { name, edges: of, authority }| {

@@ -10,6 +10,8 @@ use serde_json::Value;
 use super::*;
 use crate::cli::{Cli, Verb};
 
+mod control;
+
 fn parse(text: &str) -> Result<Settings, Vec<String>> {
     file::parse(text, Path::new("/etc/nigh"))
         .map_err(|mistakes| mistakes.iter().map(Mistake::to_string).collect())
@@ -271,55 +273,6 @@ fn a_cluster_has_a_parent_and_children_that_the_file_lists() {
     }
 }
 
-/// The cluster of one edge, with this control state.
-fn with_control(control: &str) -> String {
-    let alone = CLUSTER.replace(", \"eu-2=[2001:db8::12]:8443*2\"", "");
-    of_cluster(&format!("{alone}control = \"{control}\"\n"))
-}
-
-#[test]
-fn control_state_is_in_a_file_or_in_an_etcd_or_nowhere() {
-    let control = |text: &str| parse(text).unwrap().cluster.unwrap().control;
-    assert_eq!(control(&of_cluster(CLUSTER)), None);
-    let file = Kept::File("/etc/nigh/eu.redb".into());
-    assert_eq!(control(&with_control("file:eu.redb")), Some(file));
-    let text = with_control("etcd://192.0.2.21:2379,[2001:db8::21]:2379,etcd.example:2379");
-    if cfg!(feature = "etcd") {
-        let members = ["192.0.2.21:2379", "[2001:db8::21]:2379", "etcd.example:2379"];
-        let members = members.map(str::to_owned).to_vec();
-        assert_eq!(control(&text), Some(Kept::Etcd(members)));
-    } else {
-        let found = parse(&text).unwrap_err();
-        assert!(found[0].contains("cargo build --release --features etcd"), "{found:?}");
-    }
-    let with = parse(&with_control("file:eu.redb")).unwrap();
-    let without = parse(&with_control("file:eu.redb").replace("control", "#")).unwrap();
-    assert_eq!(waiting(&without, &with), ["cluster.eu.control"]);
-}
-
-#[test]
-fn control_state_that_could_not_be_used_is_a_mistake() {
-    let mut wrong = vec![
-        ("eu.redb", "`eu.redb` is no control state: write etcd://HOST:PORT[,HOST:PORT...]"),
-        ("file:", "a file has a name"),
-    ];
-    if cfg!(feature = "etcd") {
-        wrong.extend([
-            ("etcd://", "`` is no host and port of an etcd"),
-            ("etcd://a:1,", "`` is no host and port of an etcd"),
-            ("etcd://a", "`a` is no host and port of an etcd"),
-            ("etcd://me@a:1", "`me@a:1` is no host and port of an etcd"),
-        ]);
-    }
-    for (control, said) in wrong {
-        let found = parse(&with_control(control)).unwrap_err();
-        assert!(found[0].contains(said), "{control}: {found:?}");
-    }
-    let several = of_cluster(&format!("{CLUSTER}control = \"file:eu.redb\"\n"));
-    let found = parse(&several).unwrap_err();
-    assert!(found[0].contains("one process at a time can open a file"), "{found:?}");
-}
-
 #[test]
 fn where_no_edges_are_listed_this_one_says_in_control_state_how_it_is_reached() {
     let listed = CLUSTER.lines().find(|line| line.starts_with("edges")).unwrap();
@@ -339,15 +292,6 @@ fn where_no_edges_are_listed_this_one_says_in_control_state_how_it_is_reached() 
     assert!(parse(&named).unwrap_err()[0].contains("`EU_1`, in [node], is no name of an edge"));
     let twice = parsed(&format!("{listed}\ncapacity = 2")).unwrap_err();
     assert!(twice[0].contains("its capacity stands there"), "{twice:?}");
-}
-
-#[test]
-fn an_edge_with_control_state_may_have_no_site_of_its_own() {
-    let site = "[[site]]\nhost = \"*\"\norigin = \"http://a\"\n";
-    let without = with_control("file:eu.redb").replace(site, "");
-    assert!(parse(&without).unwrap().sites.is_empty());
-    let alone = without.replace("control =", "#");
-    assert!(parse(&alone).unwrap_err()[0].contains("there is no site"));
 }
 
 #[test]

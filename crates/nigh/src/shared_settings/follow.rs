@@ -17,8 +17,8 @@ use tokio::{
 };
 use tracing::{error, info, warn};
 
-use super::{LEASE, LEAVE_MAX, error_in_full};
-use crate::{control::apart, edge::Running};
+use super::{LEASE, LEAVE_MAX};
+use crate::{control::apart, control_state::error_in_full, edge::Running};
 
 /// How often it is seen to that the others know what it runs.
 const BEAT: Duration = Duration::from_millis(1500);

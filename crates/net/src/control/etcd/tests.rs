@@ -40,7 +40,7 @@ impl Rig for Real {
     fn forget(&self) -> Later<'_, ()> {
         Box::pin(async {
             let latest = self.etcd.list(&Prefix::ALL).await.unwrap().revision;
-            let mut kv = self.etcd.client.kv_client();
+            let mut kv = self.etcd.connection.kv();
             kv.compact(latest.0.cast_signed(), None).await.unwrap();
         })
     }

@@ -1,24 +1,23 @@
 //! A watch on an etcd, which goes on over broken connections and restarts of it.
 
-use std::{collections::VecDeque, fmt, time::Duration};
+use std::{collections::VecDeque, fmt, sync::Arc, time::Duration};
 
-use etcd_client::{
-    EventType, GetOptions, KvClient, WatchClient, WatchOptions, WatchResponse, WatchStream,
-};
+use etcd_client::{EventType, GetOptions, WatchOptions, WatchResponse, WatchStream};
 use nigh_cluster::control::{Answer, Change, Commit, Error, Prefix, Revision, Value, Watch};
 use tokio::{
     sync::OwnedSemaphorePermit,
     time::{sleep, timeout},
 };
 
-use super::{Etcd, MESSAGE_MAX, REQUEST_MAX, key_of, lease_of, range, translate};
+use super::{
+    Etcd, MESSAGE_MAX, REQUEST_MAX, connection::Connection, key_of, lease_of, range, translate,
+};
 
 /// Between two attempts to open it.
 const PAUSE: Duration = Duration::from_millis(250);
 
 pub(super) struct Watcher {
-    kv: KvClient,
-    client: WatchClient,
+    connection: Arc<Connection>,
     namespace: Prefix,
     /// What is watched, namespace and all.
     start: String,
@@ -40,8 +39,7 @@ impl Watcher {
         place: OwnedSemaphorePermit,
     ) -> Result<Self, Error> {
         let mut watcher = Self {
-            kv: etcd.kv.clone(),
-            client: etcd.client.watch_client().max_decoding_message_size(MESSAGE_MAX),
+            connection: Arc::clone(&etcd.connection),
             namespace: etcd.namespace.clone(),
             start: format!("{}{}", etcd.namespace.as_str(), prefix.as_str()),
             after,
@@ -56,10 +54,15 @@ impl Watcher {
 
     /// Opens the stream where the watch has come to.
     async fn connect(&mut self) -> Result<(), Error> {
+        self.stream = Some(self.connection.explained(self.open_stream()).await?);
+        Ok(())
+    }
+
+    async fn open_stream(&self) -> Result<WatchStream, Error> {
         // A linearizable read: an etcd that was set back would let us wait for a revision that comes
         // a second time, with other content.
         let latest = GetOptions::new().with_count_only();
-        let latest = range(&self.kv, self.start.clone(), latest).await?.revision;
+        let latest = range(&self.connection.kv(), self.start.clone(), latest).await?.revision;
         if self.after > latest {
             return Err(Error::Ahead { latest });
         }
@@ -68,10 +71,10 @@ impl Watcher {
             .with_start_revision(self.after.0.cast_signed() + 1)
             // While nothing of ours changes, the etcd says now and then how far it has come.
             .with_progress_notify();
-        let opened = timeout(REQUEST_MAX, self.client.watch(self.start.clone(), Some(options)));
-        let opened = opened.await.map_err(Error::unavailable)?;
-        self.stream = Some(opened.map_err(translate)?);
-        Ok(())
+        let mut client =
+            self.connection.client().watch_client().max_decoding_message_size(MESSAGE_MAX);
+        let opened = timeout(REQUEST_MAX, client.watch(self.start.clone(), Some(options)));
+        opened.await.map_err(Error::unavailable)?.map_err(translate)
     }
 
     async fn next_commit(&mut self) -> Result<Commit, Error> {
