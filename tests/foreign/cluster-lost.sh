@@ -87,7 +87,7 @@ wait "$etcd_pid" 2>/dev/null
 rm -rf "$work/etcd"
 start_etcd
 check "an edge says again how it is reached" until_true in_etcd edges/eu-1
-check "and what it runs" until_true in_etcd runs/eu-1
+check "and what it runs" until_true in_etcd runs/eu/eu-1
 check "it says that control state was set back" until_true said_once eu-1
 check "and goes on serving its sites" serves eu-1 kept one
 check "also what it has not stored" serves eu-1 new one

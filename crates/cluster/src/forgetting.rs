@@ -2,13 +2,13 @@
 //! from its store.
 //!
 //! A purge is a key of control state, `purges/NUMBER`, and numbers have no gaps. Each edge that serves
-//! from its store has registered how far it has come, `reached/NAME`, on a lease:
+//! from its store has registered how far it has come, `reached/CLUSTER/NAME`, on a lease:
 //!
 //! ```text
-//! purge:   commit purges/n+1, if it is absent and purges/n is not  -> done when every reached/NAME is
-//!                                                                     n+1 or more, or gone
-//! edge:    list, apply what is new, register reached/NAME = n, if purges/n+1 is absent, on a lease
-//!          a commit comes: apply, then reached/NAME = n+1
+//! purge:   commit purges/n+1, if it is absent and purges/n is not
+//!          done when every reached/CLUSTER/NAME is n+1 or more, or gone
+//! edge:    list, apply what is new, register reached/CLUSTER/NAME = n, if purges/n+1 is absent, on a lease
+//!          a commit comes: apply, then reached/CLUSTER/NAME = n+1
 //!          the lease ran out, by its own clock: serve nothing unvalidated, and begin anew
 //! ```
 //! [`Holder`] is the edge's side, [`Purge`] that of whoever purges. Both are pure: requests to control
@@ -19,7 +19,10 @@ mod purge;
 #[cfg(test)]
 mod tests;
 
-use crate::control::{Fault, Key, Prefix, Value};
+use crate::{
+    control::{Key, Prefix, Value},
+    family::QualifiedName,
+};
 
 pub use holder::{Answered, Ask, Forget, Holder, LEASE, Refused, Trust};
 pub use purge::{Purge, Reached, purging};
@@ -32,12 +35,9 @@ pub fn purge_key(number: u64) -> Key {
     Key::new(&format!("purges/{number:016x}")).expect("a short name of plain letters")
 }
 
-/// The key under which the edge called `name` says how far it has come.
-///
-/// # Errors
-/// If the name cannot stand in a key.
-pub fn reached_key(name: &str) -> Result<Key, Fault> {
-    Key::new(&format!("reached/{name}"))
+/// The key under which this edge says how far it has come.
+pub fn reached_key(edge: &QualifiedName) -> Key {
+    edge.key_below(&reached())
 }
 
 /// Below which purges lie.

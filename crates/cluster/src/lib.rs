@@ -1,7 +1,8 @@
 //! Edges that act as one cache. [`hashing`]: who serves what, so that all agree without asking.
 //! [`membership`]: who is there.
 //! [`hot`]: what an edge keeps a copy of though another serves it. [`control`]: what all agree on.
-//! [`forgetting`]: how a purge reaches all of them. [`sharing`]: how settings do.
+//! [`forgetting`]: how a purge reaches all of them. [`sharing`]: how settings do. [`family`]: what edges are
+//! called where several clusters agree.
 //!
 //! ```
 //! use nigh_cluster::hashing::{Capacity, Edge, Edges, Loads, Placement, Ring, Spill, key_hash};
@@ -17,6 +18,7 @@
 //! ```
 
 pub mod control;
+pub mod family;
 pub mod forgetting;
 pub mod hashing;
 pub mod hot;

@@ -1,9 +1,9 @@
 //! Settings for all: one value of control state, and what each edge says that it runs.
 //!
 //! ```text
-//! apply:  commit settings = TEXT, which is revision r -> done when every runs/NAME has r or more
-//! edge:   starts: reads r, commits runs/NAME = r if it is still r, serves
-//!         sees r, applies it, says runs/NAME = r         (on a lease: who is gone is not waited for)
+//! apply:  commit settings = TEXT, which is revision r -> done when every runs/CLUSTER/NAME has r or more
+//! edge:   starts: reads r, commits runs/CLUSTER/NAME = r if it is still r, serves
+//!         sees r, applies it, says runs/CLUSTER/NAME = r (on a lease: who is gone is not waited for)
 //!         cannot use it: goes on with what it runs, and says why
 //! ```
 //! [`Run`] is what an edge says, [`Applying`] the side of whoever applies. Both are pure.
@@ -12,8 +12,12 @@ use std::{collections::BTreeMap, time::Duration};
 
 use nigh_base::Time;
 
-use crate::control::{
-    Change, Commit, Condition, Fault, Key, LeaseId, Listing, Prefix, Revision, Transaction, Value,
+use crate::{
+    control::{
+        Change, Commit, Condition, Fault, Key, LeaseId, Listing, Prefix, Revision, Transaction,
+        Value,
+    },
+    family::QualifiedName,
 };
 
 /// Bytes of what an edge says of settings that it cannot use, at most: some lines for a person.
@@ -29,12 +33,9 @@ pub fn runs() -> Prefix {
     Prefix::new("runs/").expect("a short prefix of plain letters")
 }
 
-/// The key under which the edge called `name` says what it runs.
-///
-/// # Errors
-/// If the name cannot stand in a key.
-pub fn runs_key(name: &str) -> Result<Key, Fault> {
-    Key::new(&format!("runs/{name}"))
+/// The key under which this edge says what it runs.
+pub fn runs_key(edge: &QualifiedName) -> Key {
+    edge.key_below(&runs())
 }
 
 /// What makes `text` the settings. With `after`, only if those that are there now have this revision:
@@ -54,17 +55,16 @@ pub fn applying(text: Value, after: Option<Revision>) -> Result<Transaction, Fau
     )
 }
 
-/// What an edge called `name` commits before it serves the settings of `revision`, or its own if there are
+/// What this edge commits before it serves the settings of `revision`, or its own if there are
 /// none: it holds only while nobody has applied others.
 ///
 /// # Panics
-/// If the name cannot stand in a key.
-pub fn entering(name: &str, revision: Option<Revision>, lease: LeaseId) -> Transaction {
+/// Never: it is short.
+pub fn entering(edge: &QualifiedName, revision: Option<Revision>, lease: LeaseId) -> Transaction {
     let condition = revision.map_or(Condition::Absent, Condition::At);
     let run = Run { revision: revision.unwrap_or(Revision::NONE), refused: None };
     let put = Change::Put { value: run.to_value(), lease: Some(lease) };
-    let key = runs_key(name).expect("names of edges are plain");
-    let entering = Transaction::new([(settings_key(), condition)], [(key, put)]);
+    let entering = Transaction::new([(settings_key(), condition)], [(runs_key(edge), put)]);
     entering.expect("a condition and a number")
 }
 
@@ -122,14 +122,18 @@ pub enum Applied {
 pub struct Applying {
     revision: Revision,
     began: Time,
-    edges: BTreeMap<Box<str>, Applied>,
+    edges: BTreeMap<QualifiedName, Applied>,
 }
 
 impl Applying {
     /// Settings that were committed as `revision` for somebody who asked at `began`, and the edges
     /// that are known to belong to the cluster.
-    pub fn new<'a>(revision: Revision, began: Time, edges: impl Iterator<Item = &'a str>) -> Self {
-        let edges = edges.map(|name| (name.into(), Applied::Away)).collect();
+    pub fn new(
+        revision: Revision,
+        began: Time,
+        edges: impl Iterator<Item = QualifiedName>,
+    ) -> Self {
+        let edges = edges.map(|edge| (edge, Applied::Away)).collect();
         Self { revision, began, edges }
     }
 
@@ -164,13 +168,13 @@ impl Applying {
     }
 
     /// Each edge, in the order of names.
-    pub fn edges(&self) -> impl ExactSizeIterator<Item = (&str, &Applied)> {
-        self.edges.iter().map(|(name, applied)| (&**name, applied))
+    pub fn edges(&self) -> impl ExactSizeIterator<Item = (&QualifiedName, &Applied)> {
+        self.edges.iter()
     }
 
     fn note(&mut self, now: Time, key: &Key, said: Option<&Value>) {
-        let Some(name) = key.as_str().strip_prefix("runs/") else { return };
-        let applied = self.edges.entry(name.into()).or_insert(Applied::Away);
+        let Some(edge) = QualifiedName::in_key(&runs(), key) else { return };
+        let applied = self.edges.entry(edge).or_insert(Applied::Away);
         if matches!(applied, Applied::Runs(_) | Applied::Refused(..)) {
             return;
         }
@@ -193,6 +197,7 @@ mod tests {
         Entry, Error, TTL_MIN, Ttl,
         model::{Bounds, State},
     };
+    use crate::membership::Name;
 
     fn value(text: &str) -> Value {
         Value::new(text).unwrap()
@@ -203,9 +208,14 @@ mod tests {
         Run { revision: Revision(revision), refused }
     }
 
+    fn edge(edge: &str) -> QualifiedName {
+        let name = |text| Name::new(text).unwrap();
+        QualifiedName { cluster: name("eu"), edge: name(edge) }
+    }
+
     fn listing(said: &[(&str, Run)]) -> Listing {
         let entry = |run: &Run| Entry { value: run.to_value(), revision: Revision(1), lease: None };
-        let entries = said.iter().map(|(name, run)| (runs_key(name).unwrap(), entry(run)));
+        let entries = said.iter().map(|(name, run)| (runs_key(&edge(name)), entry(run)));
         Listing { entries: entries.collect(), revision: Revision(9) }
     }
 
@@ -214,11 +224,11 @@ mod tests {
             Some(run) => Change::Put { value: run.to_value(), lease: None },
             None => Change::Delete,
         };
-        Commit { revision: Revision(10), changes: vec![(runs_key(name).unwrap(), change)] }
+        Commit { revision: Revision(10), changes: vec![(runs_key(&edge(name)), change)] }
     }
 
     fn standing(applying: &Applying) -> Vec<(&str, Applied)> {
-        applying.edges().map(|(name, applied)| (name, applied.clone())).collect()
+        applying.edges().map(|(edge, applied)| (edge.edge.as_str(), applied.clone())).collect()
     }
 
     const MS: Duration = Duration::from_millis(1);
@@ -257,20 +267,21 @@ mod tests {
         assert_eq!(grant.0.id, lease);
         state.apply(grant.1, Time::START);
         let mut commit = |transaction: &Transaction| state.commit(transaction, Time::START);
-        commit(&entering("a", None, lease)).unwrap();
+        commit(&entering(&edge("a"), None, lease)).unwrap();
         let first = commit(&applying(value("x"), None).unwrap()).unwrap();
         // It had read nothing, and somebody came first.
-        assert!(matches!(commit(&entering("a", None, lease)), Err(Error::Conflict)));
-        commit(&entering("a", Some(first), lease)).unwrap();
+        assert!(matches!(commit(&entering(&edge("a"), None, lease)), Err(Error::Conflict)));
+        commit(&entering(&edge("a"), Some(first), lease)).unwrap();
         commit(&applying(value("y"), None).unwrap()).unwrap();
-        assert!(matches!(commit(&entering("a", Some(first), lease)), Err(Error::Conflict)));
+        assert!(matches!(commit(&entering(&edge("a"), Some(first), lease)), Err(Error::Conflict)));
         let listing = state.list(&runs());
         assert_eq!(Run::of(&listing.entries[0].1.value), Some(run(first.0, None)));
     }
 
     #[test]
     fn it_is_done_when_every_edge_that_is_there_runs_it_or_says_why_not() {
-        let mut applying = Applying::new(Revision(5), Time::START, ["a", "gone"].into_iter());
+        let mut applying =
+            Applying::new(Revision(5), Time::START, ["a", "gone"].map(edge).into_iter());
         let said = [("a", run(4, None)), ("b", run(5, None)), ("c", run(3, Some((4, "old"))))];
         applying.listed(Time::START.after(MS), &listing(&said));
         assert!(!applying.is_done());
@@ -310,5 +321,29 @@ mod tests {
         // The watch broke off: in the next list it is gone.
         applying.listed(Time::START, &listing(&[]));
         assert!(applying.is_done());
+    }
+
+    #[test]
+    fn edges_of_one_name_in_two_clusters_are_waited_for_both() {
+        let other = QualifiedName { cluster: Name::new("us").unwrap(), ..edge("a") };
+        let mut state = State::new(Bounds::default());
+        let put = |edge: &QualifiedName, revision| {
+            let put = Change::Put { value: run(revision, None).to_value(), lease: None };
+            Transaction::new([], [(runs_key(edge), put)]).unwrap()
+        };
+        let mut applying = Applying::new(Revision(2), Time::START, std::iter::empty());
+        let own = edge("a");
+        for (edge, revision) in [(&other, 1), (&own, 2)] {
+            state.commit(&put(edge, revision), Time::START).unwrap();
+        }
+        applying.listed(Time::START, &state.list(&runs()));
+        assert!(!applying.is_done(), "one of them runs older ones");
+        state.commit(&put(&other, 2), Time::START).unwrap();
+        applying.listed(Time::START, &state.list(&runs()));
+        assert!(applying.is_done());
+        assert_eq!(
+            applying.edges().map(|(edge, _)| edge.to_string()).collect::<Vec<_>>(),
+            ["eu/a", "us/a"]
+        );
     }
 }

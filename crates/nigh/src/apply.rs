@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::{
     cli,
+    purge::named,
     settings::{self, FILE_MAX, read_text},
     shared_settings,
 };
@@ -38,7 +39,7 @@ pub(crate) fn run(flags: &cli::Apply) -> anyhow::Result<()> {
     } else {
         writeln!(out, "applied: revision {}", answer["revision"])?;
         for edge in edges() {
-            let (name, state) = (text_of(&edge["name"]), text_of(&edge["state"]));
+            let (name, state) = (named(edge), text_of(&edge["state"]));
             match (edge["millis"].as_u64(), edge["problem"].as_str()) {
                 (Some(millis), Some(why)) => {
                     writeln!(out, "  {name}: {state} after {millis} ms: {why}")?;
@@ -52,7 +53,7 @@ pub(crate) fn run(flags: &cli::Apply) -> anyhow::Result<()> {
     if answer["done"] == false {
         let missing =
             edges().filter(|edge| edge["state"] == "waiting" || edge["state"] == "refused");
-        let missing: Vec<&str> = missing.map(|edge| text_of(&edge["name"])).collect();
+        let missing: Vec<String> = missing.map(named).collect();
         bail!("partial: not (yet) on {}", missing.join(", "));
     }
     Ok(())

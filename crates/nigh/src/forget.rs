@@ -2,7 +2,7 @@
 //! docs/cluster.md says why a purge that is done reaches every edge.
 //!
 //! ```text
-//! POST /v1/purge -> commit purges/n -> wait for every reached/NAME      purging
+//! POST /v1/purge -> commit purges/n -> wait for every reached/CLUSTER/NAME      purging
 //! a task, always -> lease, watch -> apply (admin::forget) -> progress   follow
 //!                \-> nigh_net::trusted, which each request asks
 //! ```
@@ -53,7 +53,7 @@ pub(crate) fn start(running: &Arc<Running>) {
     let disk = now.settings.cache.disk.as_ref().filter(|_| running.disk.is_some());
     let progress = Progress::new(cluster.family.as_str(), disk.map(|disk| disk.path.as_path()));
     let (reached, at) = progress.read();
-    let holder = Holder::new(cluster.own.as_str(), reached, at).expect("names of edges are plain");
+    let holder = Holder::new(&cluster.qualified(&cluster.own), reached, at);
     let trusted = Arc::clone(&running.shared.trusted);
     let follower = Follower::new(Arc::clone(running), Arc::clone(&control), holder, progress);
     let (stop, stopped) = oneshot::channel();

@@ -39,7 +39,7 @@ pub(crate) fn run(flags: &cli::Purge) -> anyhow::Result<()> {
         };
         writeln!(out, "{how}: {what}{disk}, in {} us", answer["micros"])?;
         for edge in edges(&answer) {
-            let (name, state) = (text(&edge["name"]), text(&edge["state"]));
+            let (name, state) = (named(edge), text(&edge["state"]));
             match edge["millis"].as_u64() {
                 Some(millis) => writeln!(out, "  {name}: {state} after {millis} ms")?,
                 None => writeln!(out, "  {name}: {state}")?,
@@ -51,7 +51,7 @@ pub(crate) fn run(flags: &cli::Purge) -> anyhow::Result<()> {
     }
     if answer["done"] == false {
         let waited = edges(&answer).filter(|edge| edge["state"] == "waiting");
-        let waited: Vec<&str> = waited.map(|edge| text(&edge["name"])).collect();
+        let waited: Vec<String> = waited.map(named).collect();
         bail!("partial: {} may serve it until they are heard of or found gone", waited.join(", "));
     }
     Ok(())
@@ -59,6 +59,11 @@ pub(crate) fn run(flags: &cli::Purge) -> anyhow::Result<()> {
 
 fn edges(answer: &Value) -> impl Iterator<Item = &Value> {
     answer["edges"].as_array().into_iter().flatten()
+}
+
+/// An edge, with the cluster whose it is: names are unique in one alone.
+pub(crate) fn named(edge: &Value) -> String {
+    format!("{}/{}", text(&edge["cluster"]), text(&edge["name"]))
 }
 
 fn text(value: &Value) -> &str {

@@ -3,8 +3,8 @@
 //!
 //! ```text
 //! start: read them, before a client is accepted                           agree
-//! PUT /v1/settings -> commit settings -> wait for every runs/NAME         applying
-//! a task, always -> watch settings -> control::share -> runs/NAME         follow
+//! PUT /v1/settings -> commit settings -> wait for every runs/CLUSTER/NAME applying
+//! a task, always -> watch settings -> control::share -> runs/CLUSTER/NAME follow
 //! ```
 
 mod applying;
@@ -20,6 +20,7 @@ use std::{
 use anyhow::{Context, bail};
 use nigh_cluster::{
     control::{Control, Entry, Error, LeaseId, Ttl},
+    family::QualifiedName,
     sharing::{entering, settings_key},
 };
 use nigh_net::{
@@ -96,7 +97,7 @@ pub(crate) async fn agree_in(
     beside: &Path,
     manager: &Manager,
 ) -> anyhow::Result<Agreed> {
-    let said = enter(&state, &cluster.own, manager).await;
+    let said = enter(&state, &cluster.qualified(&cluster.own), manager).await;
     let said = said.with_context(|| format!("cluster.{}.control", cluster.name))?;
     let Said { settings: entry, revoked, lease } = said;
     let mut shared = None;
@@ -139,7 +140,11 @@ struct Said {
 
 /// Asks control state until it answers, and says there that this edge runs what the answer is: so whoever
 /// applies other settings from now on waits for it.
-async fn enter(state: &ControlState, own: &Name, manager: &Manager) -> Result<Said, Error> {
+async fn enter(
+    state: &ControlState,
+    own: &QualifiedName,
+    manager: &Manager,
+) -> Result<Said, Error> {
     let mut is_told = false;
     loop {
         match enter_once(state, own).await {
@@ -159,7 +164,7 @@ async fn enter(state: &ControlState, own: &Name, manager: &Manager) -> Result<Sa
     }
 }
 
-async fn enter_once(state: &ControlState, own: &Name) -> Result<Said, Error> {
+async fn enter_once(state: &ControlState, own: &QualifiedName) -> Result<Said, Error> {
     let family = state.family();
     let settings = family.get(&settings_key()).await?;
     let mut out = BTreeMap::new();
@@ -168,7 +173,7 @@ async fn enter_once(state: &ControlState, own: &Name) -> Result<Said, Error> {
     }
     let lease = family.grant(Ttl::new(LEASE).expect("between the bounds of leases")).await?.id;
     let revision = settings.as_ref().map(|entry| entry.revision);
-    family.commit(entering(own.as_str(), revision, lease)).await?;
+    family.commit(entering(own, revision, lease)).await?;
     Ok(Said { settings, revoked: out, lease })
 }
 
@@ -179,7 +184,8 @@ pub(crate) fn start(running: &Arc<Running>) {
         return;
     };
     let control = Arc::clone(state.family());
-    let follower = Follower::new(Arc::clone(running), Arc::clone(&control), cluster.own.as_str());
+    let follower =
+        Follower::new(Arc::clone(running), Arc::clone(&control), &cluster.qualified(&cluster.own));
     let (stop, stopped) = oneshot::channel();
     let task = Mutex::new(Some((tokio::spawn(follower.run(stopped)), stop)));
     let sharing = Sharing { control, clock: Monotonic::start(), task };

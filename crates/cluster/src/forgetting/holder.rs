@@ -5,9 +5,11 @@ use std::time::Duration;
 use nigh_base::Time;
 
 use super::{LOG_MAX, number_of, number_value, purge_key, reached_key};
-use crate::control::{
-    Change, Commit, Condition, Fault, Key, Lease, LeaseId, Listing, Revision, Transaction, Ttl,
-    Value,
+use crate::{
+    control::{
+        Change, Commit, Condition, Key, Lease, LeaseId, Listing, Revision, Transaction, Ttl, Value,
+    },
+    family::QualifiedName,
 };
 
 /// How long an edge is trusted without being heard: as long as a purge waits for one that is cut off.
@@ -116,15 +118,11 @@ pub struct Holder {
 }
 
 impl Holder {
-    /// The side of the edge called `name`, whose store has all purges up to number `reached` applied, which
+    /// The side of this edge, whose store has all purges up to number `reached` applied, which
     /// the commit `at` made: 0 if it is empty, and [`Revision::NONE`] if that is not known.
-    ///
-    /// # Errors
-    /// If the name cannot stand in a key.
-    pub fn new(name: &str, reached: u64, at: Revision) -> Result<Self, Fault> {
-        let key = reached_key(name)?;
-        Ok(Self {
-            key,
+    pub fn new(edge: &QualifiedName, reached: u64, at: Revision) -> Self {
+        Self {
+            key: reached_key(edge),
             reached,
             at,
             said: 0,
@@ -133,7 +131,7 @@ impl Holder {
             asked: None,
             is_void: false,
             not_before: Time::START,
-        })
+        }
     }
 
     /// The purge up to which all are applied.

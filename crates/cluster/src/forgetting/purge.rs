@@ -4,9 +4,10 @@ use std::{collections::BTreeMap, time::Duration};
 
 use nigh_base::Time;
 
-use super::{LOG_MAX, number_in, number_of, purge_key};
-use crate::control::{
-    Change, Commit, Condition, Fault, Key, Listing, Revision, Transaction, Value,
+use super::{LOG_MAX, number_in, number_of, purge_key, reached};
+use crate::{
+    control::{Change, Commit, Condition, Fault, Key, Listing, Revision, Transaction, Value},
+    family::QualifiedName,
 };
 
 /// How an edge stands with a purge.
@@ -26,7 +27,7 @@ pub enum Reached {
 pub struct Purge {
     number: u64,
     began: Time,
-    edges: BTreeMap<Box<str>, Reached>,
+    edges: BTreeMap<QualifiedName, Reached>,
     /// What edges have said by then was in the list.
     listed: Revision,
 }
@@ -48,10 +49,10 @@ pub fn purging(listing: &Listing, value: Value) -> Result<(u64, Transaction), Fa
 }
 
 impl Purge {
-    /// Purge `number`, which was committed for somebody who asked at `began`, and the edges that
-    /// belong to the cluster.
-    pub fn new<'a>(number: u64, began: Time, edges: impl Iterator<Item = &'a str>) -> Self {
-        let edges = edges.map(|name| (name.into(), Reached::Waiting)).collect();
+    /// Purge `number`, which was committed for somebody who asked at `began`, and the edges that are
+    /// known to belong.
+    pub fn new(number: u64, began: Time, edges: impl Iterator<Item = QualifiedName>) -> Self {
+        let edges = edges.map(|edge| (edge, Reached::Waiting)).collect();
         Self { number, began, edges, listed: Revision::NONE }
     }
 
@@ -65,19 +66,15 @@ impl Purge {
         self.listed = listing.revision;
         let mut heard = BTreeMap::new();
         for (key, entry) in &listing.entries {
-            if let Some(name) = name_in(key) {
-                heard.insert(name, &entry.value);
+            if let Some(edge) = edge_in(key) {
+                // Who serves without belonging is waited for all the same.
+                self.edges.entry(edge.clone()).or_insert(Reached::Waiting);
+                heard.insert(edge, &entry.value);
             }
         }
-        // Who serves without belonging is waited for all the same.
-        for &name in heard.keys() {
-            if !self.edges.contains_key(name) {
-                self.edges.insert(name.into(), Reached::Waiting);
-            }
-        }
-        let names: Vec<Box<str>> = self.edges.keys().cloned().collect();
-        for name in names {
-            self.note(now, &name, heard.get(&*name).copied());
+        let edges: Vec<QualifiedName> = self.edges.keys().cloned().collect();
+        for edge in edges {
+            self.note(now, &edge, heard.get(&edge).copied());
         }
     }
 
@@ -92,8 +89,8 @@ impl Purge {
                 Change::Put { value, .. } => Some(value),
                 Change::Delete => None,
             };
-            if let Some(name) = name_in(key) {
-                self.note(now, name, value);
+            if let Some(edge) = edge_in(key) {
+                self.note(now, &edge, value);
             }
         }
     }
@@ -104,13 +101,13 @@ impl Purge {
     }
 
     /// Each edge, in the order of names.
-    pub fn edges(&self) -> impl ExactSizeIterator<Item = (&str, Reached)> {
-        self.edges.iter().map(|(name, reached)| (&**name, *reached))
+    pub fn edges(&self) -> impl ExactSizeIterator<Item = (&QualifiedName, Reached)> {
+        self.edges.iter().map(|(edge, reached)| (edge, *reached))
     }
 
-    fn note(&mut self, now: Time, name: &str, said: Option<&Value>) {
+    fn note(&mut self, now: Time, edge: &QualifiedName, said: Option<&Value>) {
         let after = now.since(self.began);
-        let Some(reached @ Reached::Waiting) = self.edges.get_mut(name) else { return };
+        let Some(reached @ Reached::Waiting) = self.edges.get_mut(edge) else { return };
         match said.map(number_in) {
             None => *reached = Reached::Lapsed(after),
             Some(Some(number)) if number >= self.number => *reached = Reached::Forgotten(after),
@@ -119,6 +116,6 @@ impl Purge {
     }
 }
 
-fn name_in(key: &Key) -> Option<&str> {
-    key.as_str().strip_prefix("reached/")
+fn edge_in(key: &Key) -> Option<QualifiedName> {
+    QualifiedName::in_key(&reached(), key)
 }

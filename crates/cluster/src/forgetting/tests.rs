@@ -13,12 +13,20 @@ use nigh_sim::{
 
 use self::world::{Cluster, Doing, Happened};
 use super::*;
-use crate::control::{
-    Change, Commit, Listing, Revision, Transaction,
-    model::{Bounds, State},
+use crate::{
+    control::{
+        Change, Commit, Listing, Revision, Transaction,
+        model::{Bounds, State},
+    },
+    membership::Name,
 };
 
 const EDGES: u32 = 4;
+
+fn edge(cluster: &str, edge: &str) -> QualifiedName {
+    let name = |text| Name::new(text).unwrap();
+    QualifiedName { cluster: name(cluster), edge: name(edge) }
+}
 
 /// Runs a cluster under faults drawn from `seed`, and says how many purges were done, and how many
 /// answers came from a store.
@@ -124,7 +132,7 @@ fn the_log_is_bounded_and_who_missed_a_part_of_it_validates_everything() {
     let listing = state.list(&purges());
     assert_eq!(listing.entries.len() as u64, LOG_MAX);
     let told = |reached| {
-        let mut holder = Holder::new("a", reached, Revision::NONE).unwrap();
+        let mut holder = Holder::new(&edge("eu", "a"), reached, Revision::NONE);
         assert_eq!(holder.ask(Time::START), Some(Ask::List));
         holder.answered(Time::START, Ok(Answered::Listed(listing.clone())))
     };
@@ -142,7 +150,7 @@ fn a_log_that_was_lost_and_has_grown_again_is_told_by_the_commits_of_its_purges(
         let mut state = State::new(Bounds::default());
         for _ in 0..others {
             let put = Change::Put { value: Value::new("x").unwrap(), lease: None };
-            let put = [(reached_key("b").unwrap(), put)];
+            let put = [(reached_key(&edge("eu", "b")), put)];
             state.commit(&Transaction::new([], put).unwrap(), Time::START).unwrap();
         }
         for _ in 0..purges {
@@ -156,12 +164,12 @@ fn a_log_that_was_lost_and_has_grown_again_is_told_by_the_commits_of_its_purges(
         assert_eq!(holder.ask(Time::START), Some(Ask::List));
         holder.answered(Time::START, Ok(Answered::Listed(listing.clone())))
     };
-    let (before, first) = (log(3, 0), Holder::new("a", 0, Revision::NONE).unwrap());
+    let (before, first) = (log(3, 0), Holder::new(&edge("eu", "a"), 0, Revision::NONE));
     let mut holder = first;
     assert_eq!(told(&mut holder, &before).len(), 3);
     assert_eq!((holder.reached(), holder.at()), (3, Revision(3)));
     // A next process, at the log that goes on.
-    let next = || Holder::new("a", holder.reached(), holder.at()).unwrap();
+    let next = || Holder::new(&edge("eu", "a"), holder.reached(), holder.at());
     assert_eq!(told(&mut next(), &before), []);
     assert_eq!(told(&mut next(), &log(5, 0)).len(), 2);
     // As many purges are in the one that was begun anew, or more: it has seen none of them.
@@ -175,12 +183,12 @@ fn a_log_that_was_lost_and_has_grown_again_is_told_by_the_commits_of_its_purges(
 #[test]
 fn an_edge_that_came_since_is_waited_for_whatever_a_watch_from_before_the_purge_saw() {
     let saying = |revision, change| {
-        let changes = vec![(reached_key("a").unwrap(), change)];
+        let changes = vec![(reached_key(&edge("eu", "a")), change)];
         Commit { revision: Revision(revision), changes }
     };
     let mut state = State::new(Bounds::default());
     let put = |number| Change::Put { value: number_value(number), lease: None };
-    let come = Transaction::new([], [(reached_key("a").unwrap(), put(0))]).unwrap();
+    let come = Transaction::new([], [(reached_key(&edge("eu", "a")), put(0))]).unwrap();
     state.commit(&come, Time::START).unwrap();
     let (number, commit) = purging(&state.list(&purges()), Value::new("x").unwrap()).unwrap();
     let revision = state.commit(&commit, Time::START).unwrap();
@@ -194,7 +202,7 @@ fn an_edge_that_came_since_is_waited_for_whatever_a_watch_from_before_the_purge_
 
 #[test]
 fn an_edge_trusts_its_store_no_longer_than_its_lease_lasts_and_no_sibling_that_has_come_farther() {
-    let mut holder = Holder::new("a", 0, Revision::NONE).unwrap();
+    let mut holder = Holder::new(&edge("eu", "a"), 0, Revision::NONE);
     let at = |millis| Time::START.after(Duration::from_millis(millis));
     let state = State::new(Bounds::default());
     let mut tell = |now, answer| {
@@ -213,4 +221,25 @@ fn an_edge_trusts_its_store_no_longer_than_its_lease_lasts_and_no_sibling_that_h
     assert_eq!(holder.trust(at(4_000), 0), Trust::Stored);
     assert_eq!(holder.trust(end, 0), Trust::Validated);
     assert_eq!(holder.trust(at(4_961), 0), Trust::Validated);
+}
+
+#[test]
+fn edges_of_one_name_in_two_clusters_are_waited_for_both() {
+    let (parent, child) = (edge("eu", "edge-1"), edge("us", "edge-1"));
+    let mut state = State::new(Bounds::default());
+    let mut say = |edge, number| {
+        let put = Change::Put { value: number_value(number), lease: None };
+        let put = Transaction::new([], [(reached_key(edge), put)]).unwrap();
+        state.commit(&put, Time::START).unwrap();
+        state.list(&reached())
+    };
+    say(&child, 6);
+    // Only the parent's are listed where the purge was asked for.
+    let mut purge = Purge::new(7, Time::START, [parent.clone()].into_iter());
+    purge.listed(Time::START, &say(&parent, 7));
+    let forgotten = Reached::Forgotten(Duration::ZERO);
+    assert!(purge.edges().eq([(&parent, forgotten), (&child, Reached::Waiting)]));
+    assert!(!purge.is_done());
+    purge.listed(Time::START, &say(&child, 7));
+    assert!(purge.is_done());
 }

@@ -12,7 +12,7 @@ use nigh_cache::{
     key,
     purge::{Rule, TEXT_MAX, What as Rules},
 };
-use nigh_cluster::forgetting::Reached;
+use nigh_cluster::{family::QualifiedName, forgetting::Reached};
 use nigh_edge::site::signed::redacted;
 use nigh_net::clock;
 use serde::Serialize;
@@ -51,7 +51,7 @@ pub(super) struct Purged {
     /// Whether no edge of the cluster serves it any more; false if some are still waited for. Null where
     /// each edge forgets by itself.
     done: Option<bool>,
-    /// The edges of the cluster, by name. Null where each edge forgets by itself.
+    /// The edges of the cluster, and of those that share its control state, by name. Null where each edge forgets by itself.
     edges: Option<Vec<At>>,
     /// How long it took.
     micros: u64,
@@ -60,6 +60,7 @@ pub(super) struct Purged {
 /// How an edge stands with a purge.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct At {
+    cluster: String,
     name: String,
     state: Standing,
     /// From the purge's begin until that was known; null while it is waited for.
@@ -78,14 +79,15 @@ enum Standing {
 }
 
 impl At {
-    fn of((name, reached): (&str, Reached)) -> Self {
+    fn of((edge, reached): (&QualifiedName, Reached)) -> Self {
         let (state, after) = match reached {
             Reached::Forgotten(after) => (Standing::Forgotten, Some(after)),
             Reached::Lapsed(after) => (Standing::Lapsed, Some(after)),
             Reached::Waiting => (Standing::Waiting, None),
         };
         let millis = after.map(|after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX));
-        Self { name: name.to_owned(), state, millis }
+        let (cluster, name) = (edge.cluster.to_string(), edge.edge.to_string());
+        Self { cluster, name, state, millis }
     }
 }
 
@@ -173,8 +175,7 @@ async fn together(running: &Running, named: &Named, cluster: &Cluster) -> Result
         return Err(unavailable(detail.to_owned()));
     };
     let value = named.to_value().map_err(Failed::from);
-    let names = cluster.edges.iter().map(|edge| edge.name.as_str());
-    let purging = async { forgetting.purge(&value?, names).await };
+    let purging = async { forgetting.purge(&value?, cluster.qualified_edges()).await };
     let purge = purging.await.map_err(|failed| match failed {
         Failed::TooLong(_) => Problem::new(StatusCode::PAYLOAD_TOO_LARGE, failed.to_string()),
         _ => unavailable(failed.to_string()),

@@ -11,6 +11,7 @@ use axum::{
 use nigh_cache::conditional::meets_if_match;
 use nigh_cluster::{
     control::{Entry, Revision, VALUE_MAX},
+    family::QualifiedName,
     sharing::Applied,
 };
 use serde::Serialize;
@@ -20,6 +21,7 @@ use super::{Asked, Json, body, config, problem::Problem};
 use crate::{
     control::apart,
     edge::Running,
+    settings::Cluster,
     shared_settings::{Failed, Sharing},
 };
 
@@ -34,13 +36,14 @@ pub(super) struct AppliedToAll {
     revision: u64,
     /// Whether every edge that is there runs them.
     done: bool,
-    /// The edges of the cluster, by name.
+    /// The edges of the cluster, and of those that share its control state, by name.
     edges: Vec<Runs>,
 }
 
 /// How an edge stands with them.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Runs {
+    cluster: String,
     name: String,
     state: Standing,
     /// From the request's arrival until that was known; null where nothing was said.
@@ -63,7 +66,7 @@ enum Standing {
 }
 
 impl Runs {
-    fn of((name, applied): (&str, &Applied)) -> Self {
+    fn of((edge, applied): (&QualifiedName, &Applied)) -> Self {
         let (state, after, problem) = match applied {
             Applied::Runs(after) => (Standing::Runs, Some(after), None),
             Applied::Refused(after, why) => (Standing::Refused, Some(after), Some(why.clone())),
@@ -71,7 +74,8 @@ impl Runs {
             Applied::Waiting => (Standing::Waiting, None, None),
         };
         let millis = after.map(|after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX));
-        Self { name: name.to_owned(), state, millis, problem }
+        let (cluster, name) = (edge.cluster.to_string(), edge.edge.to_string());
+        Self { cluster, name, state, millis, problem }
     }
 }
 
@@ -142,9 +146,8 @@ pub(super) async fn put(
     let is_usable = apart(move || asked.control.check_shared(&checked));
     is_usable.await.map_err(config::problem)?;
     let now = running.now();
-    let edges = now.settings.cluster.iter().flat_map(|cluster| &cluster.edges);
-    let names = edges.map(|edge| edge.name.as_str());
-    let applying = sharing.apply(&text, after, names).await.map_err(problem)?;
+    let edges = now.settings.cluster.iter().flat_map(Cluster::qualified_edges);
+    let applying = sharing.apply(&text, after, edges).await.map_err(problem)?;
     let edges: Vec<_> = applying.edges().map(Runs::of).collect();
     let is_done = applying.edges().all(|(_, it)| matches!(it, Applied::Runs(_) | Applied::Away));
     Ok(Json(AppliedToAll { revision: applying.revision().0, done: is_done, edges }))

@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use nigh_cluster::hashing::Spill;
+use nigh_cluster::{family::QualifiedName, hashing::Spill, membership};
 use nigh_net::{
     cluster::name::Name,
     siblings::{CAPACITY_MAX, MEMBERS_MAX, Member, Members},
@@ -81,6 +81,20 @@ impl Cluster {
     pub(crate) fn this(&self) -> &Member {
         let this = self.edges.iter().find(|edge| edge.name == self.own);
         this.expect("it is one of them")
+    }
+
+    /// An edge of this cluster, as control state that others share has it.
+    pub(crate) fn qualified(&self, edge: &Name) -> QualifiedName {
+        let name = |name: &Name| {
+            let name = membership::Name::new(name.as_str());
+            name.expect("these names are among those")
+        };
+        QualifiedName { cluster: name(&self.name), edge: name(edge) }
+    }
+
+    /// All edges that are known to belong to this cluster, in the same way.
+    pub(crate) fn qualified_edges(&self) -> impl Iterator<Item = QualifiedName> {
+        self.edges.iter().map(|edge| self.qualified(&edge.name))
     }
 
     /// Whether control state is in a file, which one process at a time can open.
@@ -174,8 +188,7 @@ fn line<'a>(read: &'a [Read], of: &'a Read) -> impl Iterator<Item = &'a Read> {
     std::iter::successors(parent(&of), move |it| parent(it)).take(read.len())
 }
 
-/// Whether the clusters fit together: nobody is its own parent's parent, names of edges differ, and a
-/// purge that a cluster knows of is known to its parent.
+/// Whether the clusters fit together: nobody is its own parent's parent, and a purge that a cluster knows of is known to its parent.
 fn fit(read: &[Read]) -> Result<(), String> {
     for it in read {
         let name = &it.name;
@@ -193,19 +206,6 @@ fn fit(read: &[Read]) -> Result<(), String> {
                  not reach both",
                 parent.name
             ));
-        }
-        let family = |of| line(read, of).last().unwrap_or(of);
-        let own = family(it);
-        for other in read.iter().filter(|other| other.name != it.name) {
-            let named = |edge: &&Member| other.edges.iter().any(|it| it.name == edge.name);
-            if let Some(edge) =
-                it.edges.iter().find(named).filter(|_| family(other).name == own.name)
-            {
-                return Err(format!(
-                    "`{}` is an edge of {name} and of {}, which share their control state",
-                    edge.name, other.name
-                ));
-            }
         }
     }
     Ok(())

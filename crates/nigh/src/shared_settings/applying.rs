@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use nigh_cluster::{
     control::{Error, Fault, Revision, Value},
+    family::QualifiedName,
     sharing::{Applying, applying, runs},
 };
 use tokio::time::{sleep, timeout};
@@ -47,7 +48,7 @@ impl Sharing {
         &self,
         text: &str,
         after: Option<Revision>,
-        edges: impl Iterator<Item = &str>,
+        edges: impl Iterator<Item = QualifiedName>,
     ) -> Result<Applying, Failed> {
         let began = self.clock.now();
         let committing = self.control.commit(applying(Value::new(text)?, after)?);
@@ -95,6 +96,7 @@ mod tests {
 
     use nigh_cluster::{
         control::{Change, Control, Transaction, model::Bounds, twin::Twin},
+        membership::Name,
         sharing::{Applied, Run, runs_key},
     };
     use nigh_net::clock::Monotonic;
@@ -106,10 +108,15 @@ mod tests {
         Sharing { control, clock: Monotonic::start(), task: Mutex::new(None) }
     }
 
+    fn edge(edge: &str) -> QualifiedName {
+        let name = |text| Name::new(text).unwrap();
+        QualifiedName { cluster: name("eu"), edge: name(edge) }
+    }
+
     async fn say(control: &dyn Control, name: &str, revision: u64) {
         let run = Run { revision: Revision(revision), refused: None };
         let put = Change::Put { value: run.to_value(), lease: None };
-        let put = Transaction::new([], [(runs_key(name).unwrap(), put)]).unwrap();
+        let put = Transaction::new([], [(runs_key(&edge(name)), put)]).unwrap();
         control.commit(put).await.unwrap();
     }
 
@@ -131,9 +138,10 @@ mod tests {
         let sharing = sharing(Arc::clone(&control) as Arc<dyn Control>);
         say(control.as_ref(), "slow", 0).await;
         say(control.as_ref(), "quick", 99).await;
-        let applying = sharing.apply("x", None, ["gone"].into_iter()).await.unwrap();
+        let applying = sharing.apply("x", None, [edge("gone")].into_iter()).await.unwrap();
         assert!(!applying.is_done());
-        let edges: Vec<_> = applying.edges().collect();
+        let edges = applying.edges().map(|(edge, applied)| (edge.edge.as_str(), applied));
+        let edges: Vec<_> = edges.collect();
         assert_eq!(edges[0], ("gone", &Applied::Away));
         assert!(matches!(edges[1], ("quick", Applied::Runs(_))), "{edges:?}");
         assert_eq!(edges[2], ("slow", &Applied::Waiting));

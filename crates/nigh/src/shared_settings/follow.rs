@@ -9,6 +9,7 @@ use nigh_cluster::{
     control::{
         Change, Commit, Control, Error, Key, LeaseId, Prefix, Revision, Transaction, Ttl, Value,
     },
+    family::QualifiedName,
     sharing::{Run, runs_key, settings_key},
 };
 use tokio::{
@@ -54,8 +55,12 @@ pub(super) struct Follower {
 }
 
 impl Follower {
-    pub(super) fn new(running: Arc<Running>, control: Arc<dyn Control>, name: &str) -> Self {
-        let key = runs_key(name).expect("names of edges are plain");
+    pub(super) fn new(
+        running: Arc<Running>,
+        control: Arc<dyn Control>,
+        own: &QualifiedName,
+    ) -> Self {
+        let key = runs_key(own);
         // It said so before it served; once more, since a process that it replaced may have, too.
         let lease = running.lease;
         let seen = Revision::NONE;

@@ -188,10 +188,10 @@ fn an_edge_without_control_state_has_nothing_to_share() {
 fn what_some_edges_do_not_run_ends_with_1_and_they_are_named() {
     // What an edge answers one of whose siblings stands still, and one lacks a key.
     let answer = r#"{"revision":7,"done":false,"edges":[
-        {"name":"eu-1","state":"runs","millis":3,"problem":null},
-        {"name":"eu-2","state":"refused","millis":4,"problem":"no key"},
-        {"name":"eu-3","state":"waiting","millis":null,"problem":null},
-        {"name":"eu-4","state":"away","millis":null,"problem":null}]}"#;
+        {"cluster":"eu","name":"edge-1","state":"runs","millis":3,"problem":null},
+        {"cluster":"eu","name":"edge-2","state":"refused","millis":4,"problem":"no key"},
+        {"cluster":"us","name":"edge-1","state":"waiting","millis":null,"problem":null},
+        {"cluster":"us","name":"edge-2","state":"away","millis":null,"problem":null}]}"#;
     let asked = Origin::saying(ok("no-store", answer));
     let file = SettingsFile::saying(&site("*", &asked));
     let admin = asked.url().trim_start_matches("http://").to_owned();
@@ -199,10 +199,10 @@ fn what_some_edges_do_not_run_ends_with_1_and_they_are_named() {
     assert_eq!(ran.code, Some(1), "{ran:?}");
     assert_eq!(
         ran.stdout,
-        "applied: revision 7\n  eu-1: runs after 3 ms\n  eu-2: refused after 4 ms: no key\n\
-         \x20 eu-3: waiting\n  eu-4: away\n"
+        "applied: revision 7\n  eu/edge-1: runs after 3 ms\n  eu/edge-2: refused after 4 ms: no key\n\
+         \x20 us/edge-1: waiting\n  us/edge-2: away\n"
     );
-    assert!(ran.stderr.contains("partial: not (yet) on eu-2, eu-3"), "{ran:?}");
+    assert!(ran.stderr.contains("partial: not (yet) on eu/edge-2, us/edge-1"), "{ran:?}");
 }
 
 #[test]

@@ -157,12 +157,15 @@ fn wrong_questions_are_refused_with_what_is_right() {
 fn a_purge_that_some_edges_have_not_heard_of_ends_with_1_and_names_them() {
     // What an edge answers whose siblings stand still.
     let answer = r#"{"id":7,"soft":false,"variants":null,"durable":null,"problem":null,"done":false,
-        "edges":[{"name":"eu-1","state":"forgotten","millis":3},
-                 {"name":"eu-2","state":"waiting","millis":null}],"micros":9}"#;
+        "edges":[{"cluster":"eu","name":"edge-1","state":"forgotten","millis":3},
+                 {"cluster":"us","name":"edge-1","state":"waiting","millis":null}],"micros":9}"#;
     let edge = Origin::saying(ok("no-store", answer));
     let admin = edge.url().trim_start_matches("http://").to_owned();
     let ran = nigh(&["purge", "--all", "--admin", &admin]);
     assert_eq!(ran.code, Some(1), "{ran:?}");
-    assert!(ran.stdout.contains("eu-1: forgotten after 3 ms\n  eu-2: waiting\n"), "{ran:?}");
-    assert!(ran.stderr.contains("partial: eu-2 may serve it until"), "{ran:?}");
+    assert!(
+        ran.stdout.contains("eu/edge-1: forgotten after 3 ms\n  us/edge-1: waiting\n"),
+        "{ran:?}"
+    );
+    assert!(ran.stderr.contains("partial: us/edge-1 may serve it until"), "{ran:?}");
 }

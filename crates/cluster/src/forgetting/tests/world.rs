@@ -17,7 +17,7 @@ use nigh_sim::{
     plan::{Step, apply},
 };
 
-use super::super::*;
+use super::{super::*, edge};
 use crate::control::{
     Listing, Revision,
     model::{Bounds, Seen, State},
@@ -141,6 +141,10 @@ pub(super) struct Edge {
     purging: Vec<(u64, Purge)>,
 }
 
+fn named(id: u32) -> QualifiedName {
+    edge("eu", &format!("edge-{id}"))
+}
+
 fn control() -> Address {
     CONTROL.address()
 }
@@ -153,7 +157,7 @@ impl Edge {
         Self {
             id,
             siblings,
-            holder: Holder::new(&format!("edge-{id}"), stored.reached, stored.at).unwrap(),
+            holder: Holder::new(&named(id), stored.reached, stored.at),
             disks,
             stored,
             watched: Revision::NONE,
@@ -285,9 +289,7 @@ impl Edge {
                 cx.send(control(), Message::Control(number, Ask::List));
             }
             (Waiting::PurgeReached { version, number }, Ok(Answered::Listed(listing))) => {
-                let names: Vec<String> =
-                    (0..self.siblings).map(|it| format!("edge-{it}")).collect();
-                let mut purge = Purge::new(number, cx.now, names.iter().map(String::as_str));
+                let mut purge = Purge::new(number, cx.now, (0..self.siblings).map(named));
                 purge.listed(cx.now, &listing);
                 if !purge.is_done() {
                     // Looked at again, until it is: control state is asked anew.
