@@ -84,19 +84,54 @@ fn shared(shared: &Value) -> String {
     out
 }
 
+/// The edges of a cluster, what they have asked each other, and how this one stands with control state.
 fn cluster(cluster: &Value) -> String {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let mut out = String::new();
-    if let Some(name) = cluster["name"].as_str() {
-        let _ = writeln!(out, "cluster   {name}: {} changes of the ring", cluster["ring_changes"]);
-    }
-    for edge in cluster["edges"].as_array().into_iter().flatten() {
+    let Some(name) = cluster["name"].as_str() else { return out };
+    let parent = cluster["parent"].as_str().map(|parent| format!(", parent {parent}"));
+    let (parent, up) = (parent.unwrap_or_default(), up_of_all(cluster));
+    let changes = &cluster["ring_changes"];
+    let _ = writeln!(out, "cluster   {name}{parent}: {up}, {changes} changes of the ring");
+    for edge in edges(cluster) {
         let own = if edge["own"] == true { " (this one)" } else { "" };
-        let off = if edge["on_ring"] == true { "" } else { ", not on the ring" };
+        let ring = match edge["on_ring"] == true {
+            true => format!("{:.1} % of the ring", 100.0 * edge["share"].as_f64().unwrap_or(0.0)),
+            false => "not on the ring".to_owned(),
+        };
         let (name, state, load) = (text(&edge["name"]), text(&edge["state"]), &edge["load"]);
-        let _ = writeln!(out, "  edge    {name}{own} {state}{off}, load {load}");
+        let _ = writeln!(out, "  edge    {name}{own} {state}, {ring}, load {load}");
+    }
+    let of = |key: &str| number(&cluster["siblings"][key]);
+    let _ = writeln!(
+        out,
+        "siblings  {} asked, {} failed, {} hedged; {} spilled; {} served; {} from the parent",
+        of("asked"),
+        of("failed"),
+        of("hedged"),
+        of("spilled"),
+        of("served"),
+        of("parent_answers")
+    );
+    let control = &cluster["control"];
+    if !control.is_null() {
+        let heard = match control["heard"] == true {
+            true => "heard",
+            false => "NOT HEARD, so what is stored is validated",
+        };
+        let _ = writeln!(out, "control   {heard}; purges up to {}", control["purge"]);
     }
     out
+}
+
+fn edges(cluster: &Value) -> impl Iterator<Item = &Value> {
+    cluster["edges"].as_array().into_iter().flatten()
+}
+
+/// How many edges of a cluster are up, in words.
+pub(crate) fn up_of_all(cluster: &Value) -> String {
+    let up = edges(cluster).filter(|edge| edge["state"] == "up").count();
+    format!("{up} of {} edges up", edges(cluster).count())
 }
 
 fn site(site: &Value) -> String {
@@ -182,9 +217,14 @@ mod tests {
             "sites": [{ "hosts": ["a", "b"], "requests": 9, "hits": 3, "origins": [
                 { "url": "http://o", "up": false, "workers": 4, "workers_up": 1 }] }],
             "forward": { "requests": 4, "hits": 1, "bytes": 9, "tunnels": 2 },
-            "cluster": { "name": "eu", "ring_changes": 3, "edges": [
-                { "name": "eu-1", "own": true, "state": "up", "on_ring": true, "load": 7 },
-                { "name": "eu-2", "own": false, "state": "down", "on_ring": false, "load": 0 }] },
+            "cluster": { "name": "eu", "parent": null, "ring_changes": 3, "edges": [
+                { "name": "eu-1", "own": true, "state": "up", "on_ring": true, "share": 1.0,
+                  "load": 7 },
+                { "name": "eu-2", "own": false, "state": "down", "on_ring": false, "share": 0.0,
+                  "load": 0 }],
+                "siblings": { "asked": 9, "failed": 1, "hedged": 2, "spilled": 3, "served": 4,
+                              "parent_answers": 0 },
+                "control": null },
             "waiting_for_restart": ["cache.memory"],
         });
         assert_eq!(
@@ -199,11 +239,36 @@ mod tests {
              site      a b: 9 requests, 33.3 % hits\n\
              \x20 origin  http://o DOWN (1 of 4 workers see it up)\n\
              forward   4 requests, 25.0 % hits; 2 tunnels\n\
-             cluster   eu: 3 changes of the ring\n\
-             \x20 edge    eu-1 (this one) up, load 7\n\
+             cluster   eu: 1 of 2 edges up, 3 changes of the ring\n\
+             \x20 edge    eu-1 (this one) up, 100.0 % of the ring, load 7\n\
              \x20 edge    eu-2 down, not on the ring, load 0\n\
+             siblings  9 asked, 1 failed, 2 hedged; 3 spilled; 4 served; 0 from the parent\n\
              restart   for cache.memory\n"
         );
+    }
+
+    #[test]
+    fn of_a_cluster_the_parent_is_told_and_whether_control_state_is_heard() {
+        let said = |heard| {
+            cluster(&json!({
+                "name": "us", "parent": "eu", "ring_changes": 0, "edges": [
+                    { "name": "us-1", "own": true, "state": "draining", "on_ring": false },
+                    { "name": "us-2", "own": false, "state": "suspect", "on_ring": true,
+                      "share": 0.334, "load": 2 }],
+                "siblings": { "asked": 1, "parent_answers": 5 },
+                "control": { "heard": heard, "purge": 17 },
+            }))
+        };
+        let heard = said(true);
+        assert!(
+            heard.starts_with("cluster   us, parent eu: 0 of 2 edges up, 0 changes"),
+            "{heard}"
+        );
+        assert!(heard.contains("  edge    us-2 suspect, 33.4 % of the ring, load 2\n"), "{heard}");
+        assert!(heard.contains("; 5 from the parent\n"), "{heard}");
+        assert!(heard.ends_with("control   heard; purges up to 17\n"), "{heard}");
+        let not = "control   NOT HEARD, so what is stored is validated; purges up to 17\n";
+        assert!(said(false).ends_with(not));
     }
 
     #[test]

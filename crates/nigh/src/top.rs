@@ -13,11 +13,20 @@ use serde_json::{Value, json};
 
 use crate::{
     cli,
-    status::{bytes, percent},
+    status::{bytes, percent, up_of_all},
 };
 
 /// Sites that are shown: the busiest.
 const SITES: usize = 10;
+
+/// What edges of a cluster ask each other, as `/v1/status` and a person call it.
+const SIBLINGS: [(&str, &str); 5] = [
+    ("asked", "asked"),
+    ("served", "served"),
+    ("spilled", "spilled"),
+    ("hedged", "hedged"),
+    ("parent_answers", "from the parent"),
+];
 
 /// To the first column of the first line, and clear from there (ECMA-48, CUP and ED).
 const REDRAW: &str = "\x1b[H\x1b[J";
@@ -65,6 +74,8 @@ struct Look {
     sites: BTreeMap<String, Counts>,
     all: Counts,
     origin_requests: u64,
+    /// In the order of [`SIBLINGS`].
+    siblings: [u64; SIBLINGS.len()],
 }
 
 /// What is counted for one site, or for all of them.
@@ -99,6 +110,7 @@ impl Look {
             sites: sites.chain(forward).collect(),
             all,
             origin_requests: number(&status["origin_requests"]),
+            siblings: SIBLINGS.map(|(key, _)| number(&status["cluster"]["siblings"][key])),
             status: status.clone(),
         }
     }
@@ -122,6 +134,8 @@ struct View<'l> {
     status: &'l Value,
     all: Counts,
     origin_requests: u64,
+    /// In the order of [`SIBLINGS`].
+    siblings: [u64; SIBLINGS.len()],
     /// The busiest first.
     sites: Vec<(&'l str, Counts)>,
 }
@@ -144,6 +158,9 @@ impl<'l> View<'l> {
             status: &after.status,
             all: after.all.since(before.all),
             origin_requests: after.origin_requests.saturating_sub(before.origin_requests),
+            siblings: std::array::from_fn(|at| {
+                after.siblings[at].saturating_sub(before.siblings[at])
+            }),
             sites,
         }
     }
@@ -160,11 +177,22 @@ impl<'l> View<'l> {
         format!("{} of {} ({})", bytes(used), bytes(ceiling), percent(used, ceiling))
     }
 
+    /// What edges ask each other in a second, where this one is in a cluster.
+    fn siblings(&self) -> Option<String> {
+        let said = SIBLINGS.iter().zip(self.siblings);
+        let said = said.map(|((_, what), count)| format!("{} {what}", self.rate(count)));
+        let said: Vec<String> = said.collect();
+        (!self.status["cluster"].is_null()).then(|| said.join(", "))
+    }
+
     fn line(&self) -> String {
         let Self { all, status, .. } = self;
+        let siblings = self
+            .siblings()
+            .map(|said| format!("; {}; siblings/s: {said}", up_of_all(&status["cluster"])));
         let used = |name: &str| bytes(status[name]["used_bytes"].as_u64().unwrap_or(0));
         format!(
-            "{} requests/s, {} hits, {}/s, {} origin requests/s, {} connections, memory {}, disk {}",
+            "{} requests/s, {} hits, {}/s, {} origin requests/s, {} connections, memory {}, disk {}{}",
             self.rate(all.requests),
             percent(all.hits, all.requests),
             bytes(self.rate(all.bytes)),
@@ -172,6 +200,7 @@ impl<'l> View<'l> {
             status["connections"],
             used("store"),
             used("disk"),
+            siblings.unwrap_or_default(),
         )
     }
 
@@ -195,6 +224,10 @@ impl<'l> View<'l> {
         if !status["disk"].is_null() {
             let _ = writeln!(out, "{:<12} {}", "disk", self.room("disk"));
         }
+        if let Some(said) = self.siblings() {
+            let _ = writeln!(out, "{:<12} {}", "cluster", up_of_all(&status["cluster"]));
+            let _ = writeln!(out, "{:<12} {said}", "siblings/s");
+        }
         let _ = writeln!(out, "\n{:>12} {:>9} {:>12}  site", "requests/s", "hits", "sent/s");
         for (site, counts) in &self.sites {
             let _ = writeln!(
@@ -211,6 +244,13 @@ impl<'l> View<'l> {
     fn json(&self) -> Value {
         let counts = |counts: &Counts| json!({ "requests": counts.requests, "hits": counts.hits, "bytes": counts.bytes });
         let sites = self.sites.iter().map(|(name, of)| ((*name).to_owned(), counts(of)));
+        let siblings = SIBLINGS.iter().zip(self.siblings);
+        let siblings = siblings.map(|((key, _), count)| ((*key).to_owned(), Value::from(count)));
+        let cluster = &self.status["cluster"];
+        let cluster = (!cluster.is_null()).then(|| {
+            let siblings = siblings.collect::<serde_json::Map<_, _>>();
+            json!({ "edges": cluster["edges"], "siblings": siblings })
+        });
         json!({
             "milliseconds": u64::try_from(self.over.as_millis()).unwrap_or(u64::MAX),
             "all": counts(&self.all),
@@ -218,6 +258,7 @@ impl<'l> View<'l> {
             "connections": self.status["connections"],
             "memory_bytes": self.status["store"]["used_bytes"],
             "disk_bytes": self.status["disk"]["used_bytes"],
+            "cluster": cluster,
             "sites": sites.collect::<serde_json::Map<_, _>>(),
         })
     }
@@ -256,6 +297,31 @@ mod tests {
         let screen = view.screen();
         assert!(screen.contains("memory       512 B of 1.0 KiB (50.0 %)\n"), "{screen}");
         assert!(screen.contains("         500     0.0 %          0 B  busy\n"), "{screen}");
+    }
+
+    #[test]
+    fn in_a_cluster_what_edges_ask_each_other_is_told_too() {
+        let look = |millis: u64| {
+            let siblings = json!({ "asked": 10 * millis, "served": millis, "spilled": 1,
+                                   "hedged": 2, "parent_answers": millis / 2 });
+            let edges =
+                json!([{ "name": "us-1", "state": "up" }, { "name": "us-2", "state": "down" }]);
+            let status = json!({ "cluster": { "edges": edges, "siblings": siblings } });
+            Look::of(&status)
+        };
+        let (before, after) = (look(0), look(2000));
+        let after = Look { when: before.when + Duration::from_secs(2), ..after };
+        let view = View::between(&before, &after);
+        let said = "10000 asked, 1000 served, 0 spilled, 0 hedged, 500 from the parent";
+        assert!(view.line().ends_with(&format!("; 1 of 2 edges up; siblings/s: {said}")));
+        let screen = view.screen();
+        assert!(screen.contains("cluster      1 of 2 edges up\n"), "{screen}");
+        assert!(screen.contains(&format!("siblings/s   {said}\n")), "{screen}");
+        let cluster = &view.json()["cluster"];
+        assert_eq!(
+            (&cluster["siblings"]["asked"], &cluster["edges"][1]["state"]),
+            (&json!(20_000), &json!("down"))
+        );
     }
 
     #[test]

@@ -23,6 +23,10 @@ pub const POINTS: u16 = 128;
 
 /// A point's place on the circle; the bits below are the edge's number.
 const PLACE: u64 = !0xffff;
+/// Bits of a point below its place.
+const NUMBER_BITS: u32 = 16;
+/// Places on the circle.
+const CIRCLE: u64 = 1 << (u64::BITS - NUMBER_BITS);
 /// Points that a line has room for.
 const ROOM: usize = 16;
 /// Points of a part on average: more would too often find no room, and fewer would make a longer table.
@@ -77,6 +81,23 @@ impl Ring {
         points.sort_unstable();
         let (lines, before) = table(&points);
         Self { edges, points, lines, before }
+    }
+
+    /// Of each edge, the part of the circle that it owns: together they are 1, if there are edges. It passes
+    /// all points.
+    #[expect(clippy::cast_precision_loss, reason = "places have 48 bits, and a float holds 53")]
+    pub fn shares(&self) -> Vec<f64> {
+        let mut owned = vec![0; self.edges.len()];
+        let last = self.points.last().map_or(0, |last| last >> NUMBER_BITS);
+        let mut before = None;
+        for &point in &self.points {
+            let place = point >> NUMBER_BITS;
+            // The first one has what lies before it and, round the circle, behind the last.
+            let arc = before.map_or_else(|| CIRCLE - (last - place), |before| place - before);
+            owned[usize::from(number(point))] += arc;
+            before = Some(place);
+        }
+        owned.into_iter().map(|places| places as f64 / CIRCLE as f64).collect()
     }
 
     /// Bytes that a look-up of an owner may have to reach.
@@ -215,6 +236,27 @@ mod tests {
         assert_eq!(ring.edges().as_slice()[0].name, "a");
         assert_eq!(ring.order(0).collect::<Vec<_>>(), [0, 1]);
         assert_eq!(ring.order(8 << 16).collect::<Vec<_>>(), [0, 1]);
+    }
+
+    #[test]
+    fn an_edges_share_is_the_part_of_all_keys_that_it_owns() {
+        let mut rng = Rng::new(3);
+        for (count, ordinary) in [(1, 1), (1, 128), (2, 1), (3, 2), (20, 128)] {
+            let ring = Ring::with_points(edges(count), ordinary);
+            let (shares, drawn) = (ring.shares(), 100_000);
+            assert!((shares.iter().sum::<f64>() - 1.0).abs() < 1e-9, "{shares:?}");
+            let mut found = vec![0.0; count];
+            for _ in 0..drawn {
+                found[ring.owner(rng.next_u64()).unwrap()] += 1.0 / f64::from(drawn);
+            }
+            // Six standard deviations.
+            let fits = |(share, found): (&f64, &f64)| (share - found).abs() < 0.01;
+            assert!(shares.iter().zip(&found).all(fits), "{shares:?} {found:?}");
+        }
+        assert_eq!(Ring::new(edges(0)).shares(), [0.0; 0]);
+        // Equal points: the second has nothing of the circle.
+        let ring = Ring::of(named(&["a", "b"]), vec![7 << 16, 7 << 16 | 1]);
+        assert_eq!(ring.shares(), [1.0, 0.0]);
     }
 
     #[test]

@@ -252,6 +252,16 @@ impl Members {
         with_standings.zip(loads).map(|((member, standing), load)| (member, *standing, load))
     }
 
+    /// Of each in the order of [`Self::iter`], the part of all keys that it owns: nothing where it is not on
+    /// the ring. It takes as long as there are points on it.
+    pub fn shares(&self) -> Vec<f64> {
+        let mut shares = vec![0.0; self.list.len()];
+        for (at, share) in self.on_ring.iter().zip(self.ring.shares()) {
+            shares[*at] = share;
+        }
+        shares
+    }
+
     /// How many of those in the order of `key` are passed by if it is in demand, because they have more
     /// than their share of the load.
     pub fn passes_by(&self, key: &[u8]) -> usize {

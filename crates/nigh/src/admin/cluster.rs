@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use nigh_cluster::membership::State;
-use nigh_net::siblings::Standing;
+use nigh_net::{counters::Totals, siblings::Standing};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -39,10 +39,42 @@ const ALL: [(Stands, &str); 6] = [
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Cluster {
     name: String,
+    /// The cluster that is asked in the origin's stead.
+    parent: Option<String>,
     /// By their names.
     edges: Vec<ClusterEdge>,
     /// How often another ring took the place of the one before.
     ring_changes: u64,
+    siblings: Siblings,
+    /// How it stands with control state; null where each edge forgets by itself.
+    control: Option<Control>,
+}
+
+/// What edges have asked each other since this one's start.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Siblings {
+    /// Requests that it sent to other edges, its parent's among them.
+    asked: u64,
+    answered: u64,
+    /// Of these, those that failed or were declined.
+    failed: u64,
+    /// Of these, those that were slow, so that the next edge was asked too.
+    hedged: u64,
+    /// Requests that passed by an edge with more than its share of the load.
+    spilled: u64,
+    /// Requests of other edges that came in here.
+    served: u64,
+    /// Answers of the parent's edges.
+    parent_answers: u64,
+}
+
+/// How an edge stands with control state.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Control {
+    /// Whether it surely hears of purges; otherwise it validates what is stored.
+    heard: bool,
+    /// The purge up to which all are applied here; 0 for none.
+    purge: u64,
 }
 
 /// One of its edges.
@@ -56,6 +88,8 @@ pub(super) struct ClusterEdge {
     state: Stands,
     /// Whether it is asked for what it owns.
     on_ring: bool,
+    /// The part of all objects that it owns, from 0 to 1.
+    share: f64,
     /// Requests under way there, as it has said last, smoothed over a few seconds.
     load: u32,
 }
@@ -66,21 +100,31 @@ impl Cluster {
         let (siblings, members) =
             running.siblings.as_ref().zip(running.control.server().members())?;
         let known = running.gossip.get().map(|gossip| gossip.known()).unwrap_or_default();
-        let edges = members.iter().map(|(member, standing, load)| {
-            let own = member.name == siblings.name;
-            let state = match (own, standing, known.get(&member.name)) {
-                (true, Standing::Drains, _) => Stands::Draining,
-                (true, ..) => Stands::Up,
-                (false, _, None) => Stands::Unknown,
-                (false, _, Some(known)) => Stands::of(known),
-            };
-            let (name, address) = (member.name.to_string(), member.address.to_string());
-            ClusterEdge { name, address, own, state, on_ring: standing == Standing::Serves, load }
-        });
+        let edges =
+            members.iter().zip(members.shares()).map(|((member, standing, load), share)| {
+                let own = member.name == siblings.name;
+                let state = match (own, standing, known.get(&member.name)) {
+                    (true, Standing::Drains, _) => Stands::Draining,
+                    (true, ..) => Stands::Up,
+                    (false, _, None) => Stands::Unknown,
+                    (false, _, Some(known)) => Stands::of(known),
+                };
+                let (name, address) = (member.name.to_string(), member.address.to_string());
+                let on_ring = standing == Standing::Serves;
+                ClusterEdge { name, address, own, state, on_ring, share, load }
+            });
+        let now = running.now();
+        let parent = now.settings.cluster.as_ref().and_then(|cluster| cluster.parent.as_ref());
         Some(Self {
             name: siblings.trust.cluster().to_string(),
+            parent: parent.map(|parent| parent.name.to_string()),
             edges: edges.collect(),
             ring_changes: running.gossip.get().map_or(0, |gossip| gossip.rings()),
+            siblings: Siblings::of(&running.registry.totals()),
+            control: running.forgetting.get().map(|_| {
+                let trusted = &running.shared.trusted;
+                Control { heard: trusted.allows(0), purge: trusted.reached() }
+            }),
         })
     }
 
@@ -105,6 +149,20 @@ impl Cluster {
         );
         for ClusterEdge { name: edge, load, .. } in &self.edges {
             let _ = writeln!(page, "{name}{{edge=\"{edge}\"}} {load}");
+        }
+    }
+}
+
+impl Siblings {
+    const fn of(totals: &Totals) -> Self {
+        Self {
+            asked: totals.sibling_request,
+            answered: totals.sibling_answer,
+            failed: totals.sibling_failure,
+            hedged: totals.sibling_hedge,
+            spilled: totals.spilled,
+            served: totals.sibling_served,
+            parent_answers: totals.parent_answer,
         }
     }
 }

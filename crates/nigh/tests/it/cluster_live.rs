@@ -107,6 +107,14 @@ fn an_edge_that_was_killed_leaves_the_ring_and_no_request_fails() {
         wait_for(edge, "eu-3", "down");
         wait_for_ring(edge, &["eu-1", "eu-2"]);
         assert_eq!(edge.metric("nigh_cluster_members{state=\"down\"}"), 1);
+        let status = edge.status_until(|_| true);
+        let share = |name| seen(&status, name)["share"].as_f64().unwrap();
+        assert_eq!(share("eu-3"), 0.0);
+        assert!((share("eu-1") + share("eu-2") - 1.0).abs() < 1e-9 && share("eu-1") > 0.2);
+        let siblings = &status["cluster"]["siblings"];
+        let counted = |name: &str| siblings[name].as_u64().unwrap();
+        assert!(counted("asked") >= counted("answered") && counted("served") > 0, "{siblings}");
+        assert!(status["cluster"]["control"].is_null());
     }
     loads.into_iter().for_each(Load::end);
     // When it is back, it is on the ring again.

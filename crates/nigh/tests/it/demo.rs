@@ -71,6 +71,8 @@ fn lives_and_is_broken(demo: &Demo) {
     assert_eq!(asked, 10);
     let status = nigh(&["status", "--admin", &demo.edges["us-3"].1.to_string()]);
     assert!(status.stdout.starts_with("us-3: "), "{status:?}");
+    assert!(status.stdout.contains("\ncluster   us, parent eu: "), "{status:?}");
+    assert!(status.stdout.contains(" of 3 edges up, "), "{status:?}");
 
     let killed = demo.order("kill", "eu-2");
     assert_eq!(killed.code, Some(0), "{killed:?}");
@@ -102,6 +104,8 @@ fn two_clusters_live_in_one_process_and_an_edge_can_be_killed_and_comes_back() {
     for name in demo.edges.keys() {
         assert!(purged.stdout.contains(&format!("{name}: forgotten after")), "{purged:?}");
     }
+    let status = nigh(&["status", "--admin", &demo.edges["eu-1"].1.to_string()]);
+    assert!(status.stdout.contains("\ncontrol   heard; purges up to "), "{status:?}");
     demo.process.terminate();
     leaves_nothing(demo);
 }
