@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# Revocations in a family of clusters, with a real etcd that both share: an edge of a child cluster that was
+# A family of clusters, with a real etcd that both share. Revocations: an edge of a child cluster that was
 # put out is not let in by the parent any more, and one of the parent's that was is not asked by the child.
+# The parent's edges are listed nowhere: a child asks those that have said in control state that they belong.
 . "$(dirname "$0")/harness.bash"
 need curl etcd python3
 
 # etcd's two, then the edges' to each other.
-mapfile -t ports < <(free_ports 5)
-declare -A port=([eu-1]=${ports[2]} [us-1]=${ports[3]} [us-2]=${ports[4]})
+mapfile -t ports < <(free_ports 6)
+declare -A port=([eu-1]=${ports[2]} [us-1]=${ports[3]} [us-2]=${ports[4]} [eu-2]=${ports[5]})
 control=etcd://127.0.0.1:${ports[0]}
 
 start_origin
@@ -37,7 +38,6 @@ listen = "http://127.0.0.1:0"
 admin = "unix:$work/$edge.sock"
 workers = 2
 [cluster.eu]
-edges = ["eu-1=127.0.0.1:${port[eu-1]}"]
 ca = "$work/eu/authority.pem"
 control = "$control"
 ${own[eu]}
@@ -56,6 +56,7 @@ END
 }
 
 metric() { curl -fs --max-time 10 --unix-socket "$work/$1.sock" http://localhost/metrics | sed -n "s/^$2 //p"; }
+knows() { curl -fs --max-time 10 --unix-socket "$work/$1.sock" http://localhost/v1/config | grep -q "\"$2=127\.0\.0\.1:"; }
 parents_answers() { metric "$1" nigh_parent_answers_total; }
 
 # gets EDGE NAME: many paths, each of which is answered.
@@ -90,15 +91,22 @@ begin us-2
 check "another edge of the child is answered" gets us-2 other
 answered=$(parents_answers us-2)
 check "by the parent" test "$answered" = 12
+begin eu-2
+check "the child hears of another edge of the parent" until_true knows us-2 eu-2
 kill -KILL "${pid[eu-1]}"
 wait "${pid[eu-1]}" 2>/dev/null
+check "the child is answered" gets us-2 by-eu-2
+check "by that one too" test "$(parents_answers us-2)" = 24
 run_edge eu-1
 serving eu-1
+kill "${pid[eu-2]}"
+wait "${pid[eu-2]}" 2>/dev/null
 check "an edge that starts has read what was revoked in the child" fails parent_lets_in us-1
 check "and lets in who was not put out" parent_lets_in us-2
 check "an edge of the parent is put out" "$NIGH" cluster revoke eu-1 --dir "$work/eu"
 check "the child hears of it" until_true grep -q 'count no more.*cluster="eu"' "$work/us-2.log"
+check "to whose parent it does not belong any more" until_true fails knows us-2 eu-1
 before=$(parents_answers us-2)
 check "the child still answers its clients" gets us-2 last
-check "and asks that edge for nothing any more" test "$(parents_answers us-2)" = "$before"
+check "and asks it for nothing any more" test "$(parents_answers us-2)" = "$before"
 finish

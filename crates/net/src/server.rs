@@ -311,6 +311,11 @@ impl Bound {
         }
     }
 
+    /// Asks these edges of its parent at first, if it has one.
+    pub fn set_parent(&mut self, parent: Option<Arc<Members>>) {
+        self.settings.terms.parent = parent;
+    }
+
     /// Starts the workers.
     ///
     /// # Errors

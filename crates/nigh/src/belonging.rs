@@ -24,7 +24,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::{
     control::apart,
-    control_state,
+    control_state::{self, ControlState},
     edge::Running,
     settings::{Cluster, edge_at, reached},
     trust,
@@ -66,6 +66,29 @@ pub(crate) async fn enter(
             Err(error) => return Err(error).context("this edge cannot say that it belongs"),
         }
     }
+}
+
+/// Who belongs to the parent, where the settings do not list that. Waits for control state.
+///
+/// # Errors
+/// If it cannot be read.
+pub(crate) async fn of_parent(
+    state: &ControlState,
+    cluster: &Cluster,
+) -> anyhow::Result<Option<Vec<Member>>> {
+    let Some(control) = parents(state, cluster) else { return Ok(None) };
+    loop {
+        match control.list(&edges()).await {
+            Ok(listing) => return Ok(Some(a_cluster(listed(&listing)).unwrap_or_default())),
+            Err(Error::Unavailable { .. }) => sleep(PAUSE).await,
+            Err(error) => return Err(error).context("the parent's edges are not known"),
+        }
+    }
+}
+
+/// Where edges say that they belong to the parent, if there is one that the settings do not list.
+fn parents<'a>(state: &'a ControlState, cluster: &Cluster) -> Option<&'a Arc<dyn Control>> {
+    state.of(&cluster.parent.as_ref().filter(|parent| !parent.is_listed)?.name)
 }
 
 async fn enter_once(control: &dyn Control, own: &Member) -> Result<Vec<Member>, Error> {
@@ -123,6 +146,13 @@ pub(crate) fn start(running: &Arc<Running>) {
     let Some((cluster, state)) = now.settings.cluster.as_ref().zip(running.state.as_ref()) else {
         return;
     };
+    if let Some(control) = parents(state, cluster) {
+        let (control, running) = (Arc::clone(control), Arc::clone(running));
+        tokio::spawn(async move {
+            let take = |listing| belong_to_parent(Arc::clone(&running), listing);
+            control_state::follow(control.as_ref(), &edges(), take).await;
+        });
+    }
     if cluster.is_listed {
         return;
     }
@@ -177,21 +207,50 @@ async fn belong(running: Arc<Running>, members: Vec<Member>) {
     }
 }
 
-/// Those who belong, by name, and this edge in any case. What cannot be read is nobody.
+async fn belong_to_parent(running: Arc<Running>, listing: Listing) {
+    let Some(members) = a_cluster(listed(&listing)) else { return };
+    let count = members.len();
+    // A reload may hold it up.
+    match apart(move || running.control.belong_to_parent(members)).await {
+        Ok(true) => info!(count, "other edges belong to the parent"),
+        Ok(false) => {}
+        Err(refused) => {
+            let error = refused.in_full();
+            warn!(error, "the parent's edges are others, which this edge cannot take up now");
+        }
+    }
+}
+
+/// These edges of the parent, unless they are too many.
+fn a_cluster(members: Vec<Member>) -> Option<Vec<Member>> {
+    let count = members.len();
+    if !Member::make_a_cluster(&members) {
+        error!(count, "a cluster has at most {MEMBERS_MAX} edges: the parent's are passed by");
+        return None;
+    }
+    Some(members)
+}
+
+/// Those who belong, by name, and this edge in any case, as it is.
 fn members(listing: &Listing, own: &Member) -> Vec<Member> {
-    let mut members = vec![own.clone()];
+    let mut members = listed(listing);
+    members.retain(|member| member.name != own.name);
+    members.push(own.clone());
+    members.sort_by(|one, other| one.name.cmp(&other.name));
+    members
+}
+
+/// Those who have said that they belong, by name. What cannot be read is nobody.
+fn listed(listing: &Listing) -> Vec<Member> {
+    let mut members = Vec::new();
     for (key, entry) in &listing.entries {
         let name = key.as_str().strip_prefix(EDGES).unwrap_or_default();
-        if name == own.name.as_str() {
-            continue;
-        }
         let text = std::str::from_utf8(entry.value.bytes()).unwrap_or_default();
         match edge_at(name, text) {
             Ok(member) => members.push(member),
             Err(why) => warn!("{key} in control state is passed by: {why}"),
         }
     }
-    members.sort_by(|one, other| one.name.cmp(&other.name));
     members
 }
 

@@ -99,6 +99,8 @@ pub(crate) struct Sources {
     pub(crate) shared: Option<Shared>,
     /// The edges that have said in control state that they belong, where the settings list none.
     pub(crate) edges: Option<Vec<Member>>,
+    /// The same of the parent's edges.
+    pub(crate) parents: Option<Vec<Member>>,
 }
 
 /// Sites of control state.
@@ -279,6 +281,28 @@ impl Control {
         *self.now.write().expect(HELD) = Arc::new(now);
     }
 
+    /// Has these edges be the parent's from now on; says whether others were before.
+    ///
+    /// # Errors
+    /// If what the settings name cannot be used any more: then they are not.
+    pub(crate) fn belong_to_parent(&self, edges: Vec<Member>) -> Result<bool, Refused> {
+        let mut sources = self.lock();
+        let now = self.now();
+        let mut settings = now.settings.clone();
+        let Some(parent) = settings.cluster.as_mut().and_then(|it| it.parent.as_mut()) else {
+            return Ok(false);
+        };
+        if parent.is_listed || parent.edges == edges {
+            return Ok(false);
+        }
+        parent.edges.clone_from(&edges);
+        let (own, shared) = (sources.own.clone(), sources.shared.clone());
+        let prepared = self.prepare_all(settings, own, shared, &mut sources.roots)?;
+        sources.parents = Some(edges);
+        self.put_in_effect(prepared, now.said, &mut sources);
+        Ok(true)
+    }
+
     /// Whether an edge with the settings in effect could use these sites.
     pub(crate) fn check_shared(&self, text: &str) -> Result<(), Refused> {
         let mut sources = self.lock();
@@ -354,6 +378,12 @@ impl Control {
             && !cluster.is_listed
         {
             cluster.edges.clone_from(edges);
+        }
+        let parent = chosen.cluster.as_mut().and_then(|cluster| cluster.parent.as_mut());
+        if let Some((parent, edges)) =
+            parent.filter(|it| !it.is_listed).zip(sources.parents.as_ref())
+        {
+            parent.edges.clone_from(edges);
         }
         self.prepare_all(chosen, own, shared, &mut sources.roots)
     }

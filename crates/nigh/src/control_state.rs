@@ -59,6 +59,11 @@ impl ControlState {
         &self.clusters[0].1
     }
 
+    /// What is the own part of another cluster whose edges this one talks to, if it can be asked.
+    pub(crate) fn of(&self, cluster: &Name) -> Option<&Arc<dyn Control>> {
+        self.clusters().find_map(|(name, control)| (name == cluster).then_some(control))
+    }
+
     /// The own part of each cluster whose edges this one talks to: its own comes first, then its parent and
     /// its children.
     pub(crate) fn clusters(&self) -> impl Iterator<Item = (&Name, &Arc<dyn Control>)> {

@@ -180,6 +180,8 @@ pub(crate) struct Agreed {
     pub(crate) revoked: BTreeMap<Name, Revoked>,
     /// Who belongs, where the settings do not list it.
     pub(crate) edges: Option<Vec<siblings::Member>>,
+    /// The same of the parent.
+    pub(crate) parents: Option<Vec<siblings::Member>>,
     /// On which this edge has said that it serves those sites.
     pub(crate) lease: Option<LeaseId>,
 }
@@ -206,7 +208,7 @@ impl Edge {
             certificate,
             token,
         } = opened;
-        let Agreed { state, shared, mut revoked, edges, lease } = agreed;
+        let Agreed { state, shared, mut revoked, edges, parents, lease } = agreed;
         for trust in siblings.iter().flat_map(|siblings| siblings.trusts()) {
             trust.revoke(&revoked.remove(trust.cluster()).unwrap_or_default());
         }
@@ -220,7 +222,13 @@ impl Edge {
             cluster.edges.clone_from(edges);
             bound.set_members(cluster.members());
         }
-        let sources = Sources { roots, own, shared, edges };
+        let cluster = settings.cluster.as_mut();
+        let of_parent = cluster.and_then(|it| it.parent.as_mut()).zip(parents.as_ref());
+        if let Some((parent, edges)) = of_parent {
+            parent.edges.clone_from(edges);
+            bound.set_parent(settings.cluster.as_ref().and_then(Cluster::parents));
+        }
+        let sources = Sources { roots, own, shared, edges, parents };
         let Stores { memory: store, disk } = stores;
         let (disk, writer) = disk.unzip();
         let (registry, open, board) = (Registry::default(), Open::default(), Board::default());

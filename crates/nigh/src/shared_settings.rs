@@ -126,7 +126,8 @@ pub(crate) async fn agree_in(
             Some(belonging::enter(state.own().as_ref(), cluster, revoked).await?)
         }
     };
-    Ok(Agreed { state: Some(state), shared, revoked, edges, lease: Some(lease) })
+    let parents = belonging::of_parent(&state, cluster).await?;
+    Ok(Agreed { state: Some(state), shared, revoked, edges, parents, lease: Some(lease) })
 }
 
 /// What control state says to an edge that starts.

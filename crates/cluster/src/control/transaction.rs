@@ -69,11 +69,6 @@ impl Transaction {
         self.changes.iter()
     }
 
-    /// Whether it puts anything.
-    pub fn puts(&self) -> bool {
-        self.changes.values().any(|change| matches!(change, Change::Put { .. }))
-    }
-
     fn length(&self) -> usize {
         let keys = self.conditions.keys().chain(self.changes.keys()).map(|key| key.as_str().len());
         let values = self.changes.values().map(Change::length);

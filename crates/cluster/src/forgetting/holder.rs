@@ -178,10 +178,13 @@ impl Holder {
             Standing::Listed => Ask::Grant(Ttl::new(LEASE).expect("between the bounds of leases")),
             Standing::Leased { lease, .. } => {
                 // What was purged since the list must not be missed: then it is a conflict.
-                self.say(lease, Some((purge_key(self.reached + 1), Condition::Absent)))
+                self.say(lease, (purge_key(self.reached + 1), Condition::Absent))
             }
             Standing::Present { lease, renew_at, .. } if now >= renew_at => Ask::KeepAlive(lease),
-            Standing::Present { lease, .. } if self.said < self.reached => self.say(lease, None),
+            Standing::Present { lease, .. } if self.said < self.reached => {
+                // It is there since it registered, so no room for it has to be looked for.
+                self.say(lease, (self.key.clone(), Condition::Exists))
+            }
             Standing::Present { .. } => return None,
         };
         self.asked = Some(now);
@@ -283,10 +286,10 @@ impl Holder {
         forgets
     }
 
-    fn say(&mut self, lease: LeaseId, condition: Option<(Key, Condition)>) -> Ask {
+    fn say(&mut self, lease: LeaseId, condition: (Key, Condition)) -> Ask {
         self.saying = self.reached;
         let change = Change::Put { value: number_value(self.saying), lease: Some(lease) };
-        let commit = Transaction::new(condition, [(self.key.clone(), change)]);
+        let commit = Transaction::new([condition], [(self.key.clone(), change)]);
         Ask::Commit(commit.expect("two operations and a number"))
     }
 

@@ -167,11 +167,6 @@ impl Etcd {
     /// Whether there is room for more keys. An etcd holds no bound of this kind, so that those who
     /// commit at the same moment may pass it together.
     async fn check_room(&self, transaction: &Transaction) -> Result<(), Error> {
-        if !transaction.puts() {
-            return Ok(());
-        }
-        let all = GetOptions::new().with_prefix().with_count_only();
-        let count = self.range(self.namespace.as_str().to_owned(), all).await?.count;
         let is_there = |key: &Key| {
             transaction
                 .conditions()
@@ -180,7 +175,12 @@ impl Etcd {
         let adds = transaction
             .changes()
             .any(|(key, change)| matches!(change, Change::Put { .. }) && !is_there(key));
-        if count >= self.keys_max && adds {
+        if !adds {
+            return Ok(());
+        }
+        let all = GetOptions::new().with_prefix().with_count_only();
+        let count = self.range(self.namespace.as_str().to_owned(), all).await?.count;
+        if count >= self.keys_max {
             return Err(Error::Full { what: Bound::Keys });
         }
         Ok(())

@@ -60,6 +60,8 @@ pub(crate) struct Cluster {
 pub(crate) struct Other {
     pub(crate) name: Name,
     pub(crate) edges: Vec<Member>,
+    /// Whether the settings list them; otherwise each says in control state that it belongs.
+    pub(crate) is_listed: bool,
     /// Who vouches for its edges.
     pub(crate) authority: PathBuf,
 }
@@ -148,19 +150,24 @@ pub(super) fn read(root: &mut Section<'_>, node: &Node, folder: &Path) -> Option
         return None;
     }
     let other = |it: &Read| {
-        let (name, edges, authority) = (it.name.clone(), it.edges.clone(), it.authority.clone());
-        let Some(authority) = authority else {
+        let Read { name, edges, is_listed, authority, .. } = it;
+        let Some(authority) = authority.clone() else {
             let message = format!("[cluster.{name}] has no `ca`: say who vouches for its edges");
             root.mistake("cluster", message);
             return None;
         };
-        Some(Other { name, edges, authority })
+        let (name, edges) = (name.clone(), edges.clone());
+        Some(Other { name, edges, is_listed: *is_listed, authority })
     };
     let parent = read.iter().find(|it| Some(&it.name) == own.parent.as_ref());
-    if let Some(Read { name, edges, .. }) = parent
-        && edges.is_empty()
+    if let Some(Read { name, is_listed: false, control, .. }) = parent
+        && !matches!(control, Some(Kept::Etcd { .. }))
     {
-        root.mistake("cluster", format!("[cluster.{name}] is a parent: list its `edges`"));
+        let message = format!(
+            "[cluster.{name}] is a parent: list its `edges`, or keep `control` in an etcd, where each \
+             says that it belongs"
+        );
+        root.mistake("cluster", message);
     }
     let parent = parent.map(other);
     let children = read.iter().filter(|it| it.parent.as_ref() == Some(&own.name)).map(other);

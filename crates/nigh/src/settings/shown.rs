@@ -153,7 +153,7 @@ fn shown_cluster(cluster: &Cluster) -> Value {
         "control_key": tls_shown.map(|shown| shown_secret(&shown.key)),
         "parent": cluster.parent.as_ref().map(|parent| parent.name.as_str()),
     });
-    let parent = cluster.parent.iter().map(|Other { name, edges: of, authority }| {
+    let parent = cluster.parent.iter().map(|Other { name, edges: of, authority, .. }| {
         (name.to_string(), json!({ "edges": edges(of), "ca": path(authority) }))
     });
     let children = cluster.children.iter().map(|Other { name, authority, .. }| {

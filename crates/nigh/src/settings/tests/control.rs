@@ -110,6 +110,22 @@ fn a_parent_is_at_the_same_etcd_however_each_is_shown_to_it() {
 }
 
 #[test]
+fn edges_of_a_parent_that_are_not_listed_say_that_they_belong_in_an_etcd() {
+    let with = |control: &str| {
+        let own = format!("{control}parent = \"us\"\n");
+        let parent = format!("[cluster.us]\nca = \"us.pem\"\n{control}");
+        parse(&of_cluster(&format!("{CLUSTER}{own}{parent}")))
+    };
+    let found = with("control = \"file:x\"\n").unwrap_err().join("\n");
+    assert!(found.contains("[cluster.us] is a parent: list its `edges`, or keep"), "{found}");
+    if cfg!(not(feature = "etcd")) {
+        return;
+    }
+    let parent = with("control = \"etcd://a:1\"\n").unwrap().cluster.unwrap().parent.unwrap();
+    assert!(parent.edges.is_empty() && !parent.is_listed);
+}
+
+#[test]
 fn an_authority_finds_its_etcd_as_it_was_written_down() {
     if cfg!(not(feature = "etcd")) {
         return;
