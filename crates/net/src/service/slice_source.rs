@@ -227,6 +227,18 @@ pub(super) enum Count {
     Wanted,
 }
 
+impl Count {
+    /// The same of a response whose head alone is wanted: the one slice that comes with that, unless
+    /// another edge keeps it.
+    pub(super) fn for_head(self, giver: Giver) -> Self {
+        match self {
+            _ if giver.is_passing() => Self::None,
+            Self::Wanted => Self::One,
+            Self::One | Self::None => self,
+        }
+    }
+}
+
 /// A slice that is to be filled, unless somebody else does.
 struct Claim {
     index: u64,
@@ -298,7 +310,8 @@ impl Source {
     /// Hears the end of the response, which gives its connection back.
     async fn end(mut self, count: Count) {
         // The rest of one that nobody wants is not waited for.
-        if self.rest.is_empty() && count != Count::None {
+        let is_over = self.rest.is_empty() && self.fetched.length().is_none_or(|left| left == 0);
+        if is_over && count != Count::None {
             drop(self.fetched.frame().await);
         }
     }
