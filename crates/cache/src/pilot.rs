@@ -415,7 +415,8 @@ impl Pilot {
     /// Nobody wants the rest. If it would have been kept for anybody who wanted more than its head, the
     /// store remembers that ([`WhyNot::HeadOnly`]).
     pub fn abandon(mut self) {
-        if self.is_for_head() && self.keeping.as_ref().is_some_and(|keeping| !keeping.head.passing) {
+        let is_kept = self.keeping.as_ref().is_some_and(|keeping| !keeping.head.passing);
+        if is_kept && self.is_for_head() {
             self.store.note_stored(self.store.key(&self.key), Err(WhyNot::HeadOnly));
         }
         self.give_up(Failure::GivenUp);

@@ -310,8 +310,7 @@ impl Source {
     /// Hears the end of the response, which gives its connection back.
     async fn end(mut self, count: Count) {
         // The rest of one that nobody wants is not waited for.
-        let is_over = self.rest.is_empty() && self.fetched.length().is_none_or(|left| left == 0);
-        if is_over && count != Count::None {
+        if self.rest.is_empty() && count != Count::None {
             drop(self.fetched.frame().await);
         }
     }

@@ -375,7 +375,9 @@ impl<'a> Race<'a> {
 }
 
 /// The attempt's end; never, if there is none.
-async fn finished<'a>(attempt: &mut Option<Attempt<'a>>) -> (&'a Rc<Sibling>, Result<Fetched, Failed>) {
+async fn finished<'a>(
+    attempt: &mut Option<Attempt<'a>>,
+) -> (&'a Rc<Sibling>, Result<Fetched, Failed>) {
     match attempt {
         Some(Attempt { sibling, sending }) => (*sibling, sending.await),
         None => pending().await,
