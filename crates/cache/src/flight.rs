@@ -446,6 +446,9 @@ impl State {
 
     /// Whether somebody is aboard, or the next one who asks is to find it. If not, nobody boards any more.
     fn is_wanted(&mut self) -> bool {
+        if self.reading().next().is_some() {
+            return true;
+        }
         let is_worth_keeping = match &self.verdict {
             // Before the head came, nobody knows whether it will be kept.
             None => false,
@@ -454,9 +457,8 @@ impl State {
             }
             Some(_) => true,
         };
-        let is_wanted = self.slowest().is_some() || self.keep && is_worth_keeping;
-        self.keep &= is_wanted;
-        is_wanted
+        self.keep &= is_worth_keeping;
+        self.keep
     }
 
     fn reading(&self) -> impl Iterator<Item = &Seat> {
