@@ -206,7 +206,7 @@ pub struct Fetched {
     lease: Option<Lease>,
     idle_limit: Duration,
     /// Who looks whether its end is still there, where another one could give the rest.
-    watch: Option<Watch>,
+    watch: Option<Box<Watch>>,
 }
 
 /// A connection in use.
@@ -646,7 +646,7 @@ impl Fetched {
 
     /// The same, given up if its end stands still.
     pub(crate) fn watched(mut self, watch: Watch) -> Self {
-        self.watch = Some(watch);
+        self.watch = Some(Box::new(watch));
         self
     }
 
