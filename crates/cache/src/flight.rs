@@ -33,6 +33,11 @@ use crate::{
 /// How far the fastest byte may run ahead of the slowest reader of a flight that does not keep.
 pub const WINDOW: u64 = 256 * 1024;
 
+/// Bytes of a response that are brought home for the next one who asks, where all who were aboard wanted
+/// its head alone. What is longer is kept in slices, of which one comes with the head; and what cannot
+/// be sliced is worth its bytes to nobody yet.
+pub const HEAD_ONLY_MAX: u64 = 8 << 20;
+
 /// Interim responses kept for readers that wait for the head; later ones are dropped.
 pub const INTERIM_MAX: usize = 16;
 
@@ -148,6 +153,8 @@ struct State {
     spoiled: bool,
     /// Whether anybody has boarded beside the first asker.
     joined: bool,
+    /// Those who have boarded so far and wanted more than the head.
+    bodies: usize,
     interim: Vec<Interim>,
     verdict: Option<Verdict>,
     /// Sealed blocks, of which the first has the number `first`; then the block being filled.
@@ -194,6 +201,7 @@ impl Flight {
             keep: true,
             spoiled: false,
             joined: false,
+            bodies: 1,
             interim: Vec::new(),
             verdict: None,
             blocks: VecDeque::new(),
@@ -205,7 +213,7 @@ impl Flight {
             pilot: None,
             cargo: None,
         })));
-        let reader = Reader { flight: Arc::clone(&flight), seat: 0, interims: 0 };
+        let reader = Reader { flight: Arc::clone(&flight), seat: 0, interims: 0, head_only: false };
         (flight, reader)
     }
 
@@ -216,6 +224,7 @@ impl Flight {
             return None;
         }
         state.joined = true;
+        state.bodies += 1;
         // Seat 0 is the first asker's for good: who sits there decides who hears `Alone`.
         let free = state.readers.iter().skip(1).position(|seat| !seat.taken).map(|at| at + 1);
         let seat = free.unwrap_or_else(|| {
@@ -228,7 +237,7 @@ impl Flight {
         if let Some(pilot) = pilot {
             pilot.wake();
         }
-        Some(Reader { flight: Arc::clone(self), seat, interims: 0 })
+        Some(Reader { flight: Arc::clone(self), seat, interims: 0, head_only: false })
     }
 
     /// What it brings is outdated already: it must not be stored.
@@ -354,27 +363,24 @@ impl Flight {
         });
     }
 
-    /// Ready when more bytes may be brought; `Err` when nobody is left to read what is not kept.
+    /// Ready when more bytes may be brought; `Err` when nobody wants them.
     pub(crate) fn poll_room(&self, cx: &Context<'_>) -> Poll<Result<(), Abandoned>> {
         let mut state = self.0.lock();
-        if state.keep {
-            return Poll::Ready(Ok(()));
+        if !state.is_wanted() {
+            return Poll::Ready(Err(Abandoned));
         }
-        let Some(slowest) = state.slowest() else { return Poll::Ready(Err(Abandoned)) };
-        if state.length.saturating_sub(slowest) < WINDOW {
+        let slowest = state.slowest().filter(|_| !state.keep);
+        if slowest.is_none_or(|slowest| state.length.saturating_sub(slowest) < WINDOW) {
             return Poll::Ready(Ok(()));
         }
         state.pilot = Some(cx.waker().clone());
         Poll::Pending
     }
 
-    /// Ready once nobody wants what the flight brings. Pending for ever once it is known to keep.
+    /// Ready once nobody wants what the flight brings, which then cannot be boarded any more.
     pub(crate) fn poll_abandoned(&self, cx: &Context<'_>) -> Poll<()> {
         let mut state = self.0.lock();
-        // What is kept is brought home for the next one who asks; before the head came, nobody knows
-        // whether it will be.
-        let wanted_later = state.keep && state.verdict.is_some();
-        if !wanted_later && state.slowest().is_none() {
+        if !state.is_wanted() {
             return Poll::Ready(());
         }
         state.pilot = Some(cx.waker().clone());
@@ -389,6 +395,11 @@ impl Flight {
         }
         state.pilot = Some(cx.waker().clone());
         Poll::Pending
+    }
+
+    /// Whether nobody has wanted more than the head so far.
+    pub(crate) fn is_for_head(&self) -> bool {
+        self.0.lock().bodies == 0
     }
 
     /// The body is over: all of it is there, or it broke off. The first word stands.
@@ -431,6 +442,23 @@ impl State {
     /// Where the slowest reader stands; `None` if there is none.
     fn slowest(&self) -> Option<u64> {
         self.reading().map(|seat| seat.at).min()
+    }
+
+    /// Whether somebody is aboard, or the next one who asks is to find it. If not, nobody boards any more.
+    fn is_wanted(&mut self) -> bool {
+        if self.reading().next().is_some() {
+            return true;
+        }
+        let is_worth_keeping = match &self.verdict {
+            // Before the head came, nobody knows whether it will be kept.
+            None => false,
+            Some(Verdict::Head(head)) if self.bodies == 0 => {
+                !head.passing && self.length.max(head.length.unwrap_or(0)) <= HEAD_ONLY_MAX
+            }
+            Some(_) => true,
+        };
+        self.keep &= is_worth_keeping;
+        self.keep
     }
 
     fn reading(&self) -> impl Iterator<Item = &Seat> {
@@ -498,9 +526,18 @@ pub struct Reader {
     flight: Arc<Flight>,
     seat: usize,
     interims: usize,
+    head_only: bool,
 }
 
 impl Reader {
+    /// Says that whoever sits here wants no more than the head. Once is enough; it cannot be taken back.
+    pub fn wants_head_only(&mut self) {
+        if !std::mem::replace(&mut self.head_only, true) {
+            let mut state = self.flight.0.lock();
+            state.bodies -= 1;
+        }
+    }
+
     /// The next interim response, or the verdict.
     pub async fn news(&mut self) -> News {
         poll_fn(|cx| self.poll_news(cx)).await

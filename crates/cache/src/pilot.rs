@@ -396,14 +396,30 @@ impl Pilot {
         self.flight.readers() > 1
     }
 
+    /// Whether nobody has wanted more than the head so far.
+    pub fn is_for_head(&self) -> bool {
+        self.flight.is_for_head()
+    }
+
     /// Waits until anybody has boarded beside the first asker.
     pub async fn joined(&self) {
         poll_fn(|cx| self.flight.poll_joined(cx)).await;
     }
 
-    /// Ready once nobody wants what this flight brings; never, while it keeps.
+    /// Ready once nobody wants what this flight brings: while it keeps, only if it is long or another
+    /// cache's, and its head was all that anybody wanted.
     pub async fn abandoned(&self) {
         poll_fn(|cx| self.flight.poll_abandoned(cx)).await;
+    }
+
+    /// Nobody wants the rest. If it would have been kept for anybody who wanted more than its head, the
+    /// store remembers that ([`WhyNot::HeadOnly`]).
+    pub fn abandon(mut self) {
+        let is_kept = self.keeping.as_ref().is_some_and(|keeping| !keeping.head.passing);
+        if is_kept && self.is_for_head() {
+            self.store.note_stored(self.store.key(&self.key), Err(WhyNot::HeadOnly));
+        }
+        self.give_up(Failure::GivenUp);
     }
 
     /// No response came, or its body broke off.

@@ -100,11 +100,14 @@ pub enum WhyNot {
     /// Its path names a file of another type: it may be one person's page under a made-up name.
     #[error("unexpected-type")]
     UnexpectedType,
+    /// It is long, and only its head was asked for. The next GET's response may well be kept.
+    #[error("head-only")]
+    HeadOnly,
 }
 
 impl WhyNot {
     /// Every reason, in the order of their numbers.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Method,
         Self::RequestNoStore,
         Self::NoStore,
@@ -123,6 +126,7 @@ impl WhyNot {
         Self::NoRoom,
         Self::NoSlices,
         Self::UnexpectedType,
+        Self::HeadOnly,
     ];
 
     /// Whether the request is the reason: the next one's response may well be kept.
@@ -166,6 +170,7 @@ impl WhyNot {
             Self::NoRoom => "no-room",
             Self::NoSlices => "no-slices",
             Self::UnexpectedType => "unexpected-type",
+            Self::HeadOnly => "head-only",
         }
     }
 }

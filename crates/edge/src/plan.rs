@@ -109,6 +109,17 @@ pub enum Manner {
 }
 
 impl Manner {
+    /// The method with which a request goes this way that came with `method`. For everyone who asks the
+    /// same that is GET: what it brings answers a HEAD too, and may be kept (RFC 9110, section 9.3.2; RFC
+    /// 9111, section 4).
+    #[must_use]
+    pub fn method(self, method: &Method) -> Method {
+        match (self, method) {
+            (Self::Shared | Self::Slice, &Method::HEAD) => Method::GET,
+            _ => method.clone(),
+        }
+    }
+
     /// The same where nothing is sliced.
     #[must_use]
     pub const fn not_sliced(self) -> Self {
@@ -163,17 +174,11 @@ pub fn plan<F: Fields>(
         Method::GET | Method::HEAD if !request.has_body => {}
         _ => return fetch(CacheStatus::forwarded(Forward::Method), None, Manner::Alone),
     }
-    let is_general = request.method == Method::GET
-        && ALONE.iter().all(|name| request.fields.first(name).is_none());
     // Only worked out where the store does not answer.
-    let manner = || match request.fields.first("range") {
-        _ if !is_general => Manner::Alone,
-        None => Manner::Shared,
-        Some(_) if Ranges::parse(request.fields).is_some_and(|it| it.specs().len() == 1) => {
-            Manner::Slice
-        }
-        Some(_) => Manner::Alone,
-    };
+    let missed = || manner_of_miss(request, &directives);
+    // Where something is stored, a HEAD goes as it is: it says as much of that, and costs nobody a body
+    // (RFC 9111, section 4.3.5).
+    let manner = || if request.method == Method::HEAD { Manner::Alone } else { missed() };
     let Some(object) = store.find(key, request.fields, scratch) else {
         if directives.only_if_cached && !store.may_lie_beneath(key) {
             return Plan::Refuse(Problem::OnlyIfCached);
@@ -181,7 +186,7 @@ pub fn plan<F: Fields>(
         // The chain was walked and some variant's names were read: then it is not the URI that is
         // missing.
         let why = if scratch.is_empty() { Forward::UriMiss } else { Forward::VaryMiss };
-        return fetch(CacheStatus::forwarded(why), None, manner());
+        return fetch(CacheStatus::forwarded(why), None, missed());
     };
     let ttl = object.terms().ttl(now);
     let reuse = match object.terms().reuse(&directives, now) {
@@ -200,7 +205,8 @@ pub fn plan<F: Fields>(
         }
         // A range is asked for alone, but a whole object is confirmed for everyone, and then gives it. Of
         // slices, one is asked for in the same breath, and several ranges are never made.
-        let validates = is_general
+        let validates = request.method == Method::GET
+            && !is_one_of_a_kind(request.fields)
             && object.is_whole()
             && object.sliced().is_none_or(|_| manner() != Manner::Alone)
             && storable::has_validator(&object.fields());
@@ -231,6 +237,29 @@ pub fn plan<F: Fields>(
     };
     let hit = Hit { object, reply, status, meanwhile };
     if hit.reply.content.is_awaited() { Plan::Gather(hit) } else { Plan::Answer(hit) }
+}
+
+/// How a request goes for which nothing is stored that answers it. Of a HEAD that is everybody's GET, if
+/// the request itself does not keep others from sharing what comes.
+fn manner_of_miss<F: Fields>(request: &Request<'_, F>, directives: &RequestDirectives) -> Manner {
+    let fields = request.fields;
+    if is_one_of_a_kind(fields) {
+        return Manner::Alone;
+    }
+    if request.method == Method::HEAD {
+        // It knows no ranges (RFC 9110, section 14.2).
+        let is_one_clients = directives.no_store || fields.first("authorization").is_some();
+        return if is_one_clients { Manner::Alone } else { Manner::Shared };
+    }
+    match fields.first("range") {
+        None => Manner::Shared,
+        Some(_) if Ranges::parse(fields).is_some_and(|it| it.specs().len() == 1) => Manner::Slice,
+        Some(_) => Manner::Alone,
+    }
+}
+
+fn is_one_of_a_kind(fields: &impl Fields) -> bool {
+    ALONE.iter().any(|name| fields.first(name).is_some())
 }
 
 impl Fetch {

@@ -37,6 +37,7 @@ use crate::{
     body::{Progress, RequestBody},
     executor::Local,
     forward_proxy::Egress,
+    siblings::Watch,
 };
 
 /// Bytes of all bodies of an HTTP/2 connection that nobody has wanted yet: those whose clients read slowly
@@ -204,6 +205,8 @@ pub struct Fetched {
     body: Incoming,
     lease: Option<Lease>,
     idle_limit: Duration,
+    /// Who looks whether its end is still there, where another one could give the rest.
+    watch: Option<Box<Watch>>,
 }
 
 /// A connection in use.
@@ -371,7 +374,8 @@ impl Origin {
             Ok(response) => {
                 let (head, body) = response.into_parts();
                 let lease = Some(Lease { connection, permit, origin: Rc::clone(self) });
-                Ok(Fetched { head, body, lease, idle_limit: self.settings.idle_limit })
+                let idle_limit = self.settings.idle_limit;
+                Ok(Fetched { head, body, lease, idle_limit, watch: None })
             }
             Err(mut error) => {
                 let failure = failure_of(error.error());
@@ -409,7 +413,8 @@ impl Origin {
         match self.within_limit(sending, progress).await? {
             Ok(response) => {
                 let (head, body) = response.into_parts();
-                Ok(Fetched { head, body, lease: None, idle_limit: self.settings.idle_limit })
+                let idle_limit = self.settings.idle_limit;
+                Ok(Fetched { head, body, lease: None, idle_limit, watch: None })
             }
             Err(mut error) => {
                 let failure = failure_of(error.error());
@@ -615,10 +620,20 @@ impl Fetched {
     /// The next part of the body; `None` at its end.
     ///
     /// # Errors
-    /// If it broke off, or paused longer than the limit.
+    /// If it broke off, or paused longer than the limit. [`Failure::GivenUp`] if whoever gives it stands
+    /// still: it may go on all the same, for somebody who waits.
     pub async fn frame(&mut self) -> Result<Option<Frame<Bytes>>, Failure> {
         let next = std::future::poll_fn(|cx| std::pin::Pin::new(&mut self.body).poll_frame(cx));
-        match timeout(self.idle_limit, next).await {
+        let next = timeout(self.idle_limit, next);
+        let next = match &self.watch {
+            None => next.await,
+            Some(watch) => tokio::select! {
+                biased;
+                next = next => next,
+                () = watch.stands_still() => return Err(Failure::GivenUp),
+            },
+        };
+        match next {
             Err(_) => Err(Failure::TimedOut),
             Ok(Some(Err(_))) => Err(Failure::Closed),
             Ok(Some(Ok(frame))) => Ok(Some(frame)),
@@ -627,6 +642,17 @@ impl Fetched {
                 Ok(None)
             }
         }
+    }
+
+    /// The same, given up if its end stands still.
+    pub(crate) fn watched(mut self, watch: Watch) -> Self {
+        self.watch = Some(Box::new(watch));
+        self
+    }
+
+    /// From here on, its end is waited for even if it stands still.
+    pub(crate) fn unwatch(&mut self) {
+        self.watch = None;
     }
 
     /// Whether the body is over, so that nothing need be waited for.

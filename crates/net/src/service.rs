@@ -48,7 +48,7 @@ use nigh_edge::{
     client,
     forward::Identity,
     forward_proxy::pac,
-    plan::{self, Hit, Meanwhile, Plan},
+    plan::{self, Hit, Manner, Meanwhile, Plan},
     problem::{self, Problem},
     respond::{self, Additions, Audience, Sink},
     site::{Methods, Rule, Seen, Server, Visit},
@@ -650,6 +650,19 @@ impl Ask {
     /// Its path and query as the origin gets them.
     pub(crate) fn sent(&self) -> Cow<'_, str> {
         self.route.rule().target(&self.method, &self.path_and_query)
+    }
+
+    /// The request that goes to the origin in this manner: of a HEAD the GET that answers everybody.
+    fn flying(self: &Rc<Self>, manner: Manner) -> Rc<Self> {
+        let method = manner.method(&self.method);
+        if method == self.method {
+            return Rc::clone(self);
+        }
+        let mut fields = self.fields.clone();
+        // With a HEAD they have said nothing (RFC 9110, section 14.2).
+        fields.remove(header::RANGE);
+        fields.remove(header::IF_RANGE);
+        Rc::new(Self { method, fields, ..(**self).clone() })
     }
 
     /// The target URI.

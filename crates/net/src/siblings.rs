@@ -11,7 +11,7 @@ use rustls::{ClientConfig, ServerConfig};
 
 pub use self::members::{CAPACITY_MAX, MEMBERS_MAX, Member, Members, Standing};
 pub(crate) use self::{
-    ask::{Siblings, Telling},
+    ask::{Siblings, Telling, Watch},
     members::{UnderWay, hash_of},
 };
 use crate::cluster::{

@@ -394,6 +394,60 @@ fn a_fetch_that_nobody_waits_for_is_given_up_before_its_head_and_finished_after(
     assert!(poll(pilot.abandoned()).is_pending(), "the store wants it");
 }
 
+/// A flight that was begun for a head alone, which has come.
+fn for_head(store: &Arc<Store>, length: Option<u64>, passing: bool) -> (Reader, Pilot) {
+    let (mut reader, mut pilot) = first(store, "http://a/");
+    reader.wants_head_only();
+    let lines = [("cache-control", "max-age=60")];
+    pilot.head(Head { passing, ..head(&HeaderMap::new(), &lines, length) });
+    assert!(matches!(ready(reader.verdict()), Verdict::Head(_)));
+    (reader, pilot)
+}
+
+#[test]
+fn what_was_asked_for_its_head_alone_is_finished_unless_it_is_long_or_another_caches() {
+    let limit = crate::flight::HEAD_ONLY_MAX;
+    for (length, passing, is_wanted) in [
+        (Some(limit), false, true),
+        (None, false, true),
+        (Some(limit + 1), false, false),
+        (Some(1), true, false),
+    ] {
+        let store = store(128 << 10);
+        let key = store.key(b"http://a/");
+        let (reader, pilot) = for_head(&store, length, passing);
+        assert!(poll(pilot.abandoned()).is_pending(), "somebody is aboard");
+        drop(reader);
+        assert_eq!(poll(pilot.abandoned()).is_pending(), is_wanted, "{length:?} {passing}");
+        let boarding = store.board(key, b"", None);
+        assert_eq!(matches!(boarding, Boarding::Later(_)), is_wanted, "{length:?} {passing}");
+        drop(boarding);
+        pilot.abandon();
+        let why = (!is_wanted && !passing).then_some(WhyNot::HeadOnly);
+        assert_eq!(store.refusal(key), why, "{length:?} {passing}");
+    }
+}
+
+#[test]
+fn what_turns_out_long_is_given_up_where_nobody_wanted_more_than_its_head() {
+    let store = store(128 << 10);
+    let half = Bytes::from(vec![1; usize::try_from(crate::flight::HEAD_ONLY_MAX / 2).unwrap()]);
+    let (reader, mut pilot) = for_head(&store, None, false);
+    drop(reader);
+    assert_eq!(ready(push(&mut pilot, half.clone())), Ok(()));
+    assert_eq!(ready(push(&mut pilot, half.clone())), Ok(()));
+    assert_eq!(ready(push(&mut pilot, Bytes::from_static(b"more"))), Err(Abandoned));
+    pilot.abandon();
+    // Who wants the body is enough, also if he leaves.
+    let (reader, mut pilot) = for_head(&store, None, false);
+    drop((reader, later(&store, "http://a/")));
+    for _ in 0..3 {
+        assert_eq!(ready(push(&mut pilot, half.clone())), Ok(()));
+    }
+    pilot.land(None);
+    assert_eq!(store.statistics().objects, 1);
+}
+
 #[test]
 fn what_is_on_its_way_when_its_key_is_invalidated_is_not_stored() {
     let store = store(512);

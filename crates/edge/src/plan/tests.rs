@@ -220,7 +220,15 @@ fn a_miss_is_shared_unless_the_request_is_one_of_a_kind() {
         // Without a Range it says nothing (RFC 9110, section 13.1.5).
         ("GET", &[("if-range", "\"a\"")], Manner::Shared),
         ("GET", &[("cache-control", "no-cache")], Manner::Shared),
-        ("HEAD", &[], Manner::Alone),
+        ("HEAD", &[], Manner::Shared),
+        ("HEAD", &[("if-none-match", "\"a\"")], Manner::Shared),
+        // It knows no ranges.
+        ("HEAD", &[("range", "bytes=0-1")], Manner::Shared),
+        ("HEAD", &[("if-match", "\"a\"")], Manner::Alone),
+        // Most likely its body would be nobody else's.
+        ("HEAD", &[("authorization", "Basic YTpi")], Manner::Alone),
+        ("HEAD", &[("cache-control", "no-store")], Manner::Alone),
+        ("GET", &[("authorization", "Basic YTpi")], Manner::Shared),
         ("GET", &[("if-match", "\"a\"")], Manner::Alone),
         ("GET", &[("if-unmodified-since", "Sun, 06 Nov 1994 08:49:37 GMT")], Manner::Alone),
         // In slices, everyone's ranges are the same.
@@ -233,6 +241,21 @@ fn a_miss_is_shared_unless_the_request_is_one_of_a_kind() {
         let plan = ask(&store, &method(name), lines, 0);
         assert_eq!(words(&plan), "nigh; fwd=uri-miss", "{name} {lines:?}");
         assert_eq!(how(plan), (manner, false), "{name} {lines:?}");
+    }
+}
+
+#[test]
+fn a_head_for_everyone_is_a_get_at_the_origin_and_no_other_method_becomes_another() {
+    for (manner, head) in [
+        (Manner::Shared, Method::GET),
+        (Manner::Slice, Method::GET),
+        (Manner::Alone, Method::HEAD),
+        (Manner::Tunnel, Method::HEAD),
+    ] {
+        assert_eq!(manner.method(&Method::HEAD), head, "{manner:?}");
+        for other in [Method::GET, Method::POST, method("get")] {
+            assert_eq!(manner.method(&other), other, "{manner:?}");
+        }
     }
 }
 

@@ -296,7 +296,7 @@ impl Service {
             }
             Err(Broken::NoRoom) => pilot.fail(Failure::NoRoom),
             Err(Broken::Here) => pilot.fail(Failure::GivenUp),
-            Err(Broken::Unwanted) => {}
+            Err(Broken::Unwanted) => pilot.abandon(),
         }
     }
 

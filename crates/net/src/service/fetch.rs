@@ -51,11 +51,12 @@ impl Service {
                 if how == Meanwhile::Compress {
                     return service.compress_again(pilot, &ask, object).await;
                 }
+                let manner = Manner::Shared;
                 let task = Task {
-                    ask: Rc::new(ask),
+                    ask: Rc::new(ask).flying(manner),
                     target,
                     validate: Some(object),
-                    manner: Manner::Shared,
+                    manner,
                     conditions: false,
                     slice: None,
                 };
@@ -119,6 +120,10 @@ impl Service {
             (Manner::Slice, None) if is_sliced => fetch.manner = Manner::Shared,
             (manner, _) => fetch.manner = manner.not_sliced(),
         }
+        let is_head = ask.method == Method::HEAD;
+        if is_head && self.store.refusal(key) == Some(WhyNot::HeadOnly) {
+            fetch.manner = Manner::Alone;
+        }
         let (reader, pilot) = match fetch.manner {
             Manner::Tunnel => return self.tunnel(ask, target, fetch).await,
             Manner::Alone => self.store.fly_alone(key),
@@ -150,10 +155,14 @@ impl Service {
                 }
             }
         };
+        // A body that nobody can share is not asked for in vain.
+        if is_head && !pilot.can_be_joined() {
+            fetch.manner = Manner::Alone;
+        }
         // Where nobody can share the answer, the client's own conditions may save it a body.
         let conditions = fetch.manner == Manner::Alone || !pilot.can_be_joined();
         let task = Task {
-            ask: Rc::clone(&ask),
+            ask: ask.flying(fetch.manner),
             target: target.clone(),
             validate: fetch.stale.clone().filter(|_| match fetch.manner {
                 Manner::Shared => true,
@@ -215,6 +224,9 @@ impl Service {
         interims: &mpsc::Sender<Interim>,
         first: bool,
     ) -> Option<Answer> {
+        if ask.method == Method::HEAD {
+            reader.wants_head_only();
+        }
         let verdict = loop {
             match reader.news().await {
                 // A client that does not take them in time goes without.
@@ -473,6 +485,7 @@ impl Service {
             }
             _ => (None, Count::None),
         };
+        let count = if pilot.is_for_head() { count.for_head(giver) } else { count };
         if let Some(complete) = complete {
             match self.master(&pilot, &head, complete) {
                 Ok(master) => {

@@ -1,5 +1,5 @@
-//! A response from another edge of the cluster. If that edge dies in its midst, it goes on at the next
-//! one, by range, under the response's strong validator. RFC 9110, sections 8.8.1, 14.2 and 15.3.7.
+//! A response from another edge of the cluster. If that edge dies or stands still in its midst, it goes on
+//! at the next one, by range, under the response's strong validator. RFC 9110, sections 8.8.1, 14.2 and 15.3.7.
 
 use std::rc::Rc;
 
@@ -43,11 +43,14 @@ impl Resumable {
     pub(super) fn new(
         service: &Rc<Service>,
         ask: &Rc<Ask>,
-        fetched: Fetched,
+        mut fetched: Fetched,
         (status, fields): (StatusCode, &HeaderMap),
     ) -> Box<Self> {
         let validator = conditional::strong_validator(fields).filter(|_| status == StatusCode::OK);
         let whole = validator.map(Box::from).zip(fetched.length());
+        if whole.is_none() {
+            fetched.unwatch();
+        }
         let (service, ask) = (Rc::clone(service), Rc::clone(ask));
         Box::new(Self { service, ask, fetched, whole, came: 0, skip: 0, resumes: 0 })
     }
@@ -78,6 +81,8 @@ impl Resumable {
             };
             match self.resume().await {
                 Some(()) => self.service.counters.sibling_resumed(),
+                // Nobody else has it, and it may go on yet.
+                None if failure == Failure::GivenUp => self.fetched.unwatch(),
                 None => {
                     self.service.counters.sibling_cut();
                     return Err(failure);

@@ -227,6 +227,18 @@ pub(super) enum Count {
     Wanted,
 }
 
+impl Count {
+    /// The same of a response whose head alone is wanted: the one slice that comes with that, unless
+    /// another edge keeps it.
+    pub(super) fn for_head(self, giver: Giver) -> Self {
+        match self {
+            _ if giver.is_passing() => Self::None,
+            Self::Wanted => Self::One,
+            Self::One | Self::None => self,
+        }
+    }
+}
+
 /// A slice that is to be filled, unless somebody else does.
 struct Claim {
     index: u64,

@@ -321,7 +321,7 @@ impl Service {
         let only_if_cached = HeaderValue::from_static("only-if-cached, min-fresh=1");
         request.headers_mut().insert(header::CACHE_CONTROL, only_if_cached);
         self.counters.held_request();
-        let held = siblings.ask_for_held(*at, request).await;
+        let held = siblings.ask_for_held(*at, request, &self.counters).await;
         siblings.members().asked_for_held(held.is_some());
         if held.is_some() {
             self.counters.held_answer();

@@ -1,5 +1,7 @@
 //! How one core asks its siblings: the owner of a key, and those after it if it fails.
 
+mod watch;
+
 use std::{
     cell::{Cell, RefCell},
     future::pending,
@@ -23,6 +25,7 @@ use tokio::{
 };
 use tracing::warn;
 
+pub(crate) use self::watch::Watch;
 use super::{Member, Members};
 use crate::{
     body::RequestBody,
@@ -98,7 +101,7 @@ struct Presence {
     asking: Mutex<()>,
     /// When it last said so.
     lived: Cell<Option<Instant>>,
-    /// When it last was asked and said nothing.
+    /// When it last was asked and said nothing, unless it has said something since.
     missed: Cell<Option<Instant>>,
 }
 
@@ -151,8 +154,8 @@ impl Sibling {
             }
             let began = Instant::now();
             let _asking = asking.lock().await;
-            // Others have asked it meanwhile, or have just heard of it.
-            if missed.get().is_some_and(|missed| missed >= began) {
+            // Others have asked it meanwhile, or not long ago.
+            if missed.get().is_some_and(|missed| missed + silence >= began) {
                 return;
             }
             if lived.get().is_some_and(|lived| lived.elapsed() < quiet) {
@@ -164,6 +167,7 @@ impl Sibling {
             }
             counters.sibling_presence();
             lived.set(Some(Instant::now()));
+            missed.set(None);
         }
     }
 }
@@ -215,11 +219,13 @@ impl Siblings {
         &self,
         at: usize,
         request: Request<RequestBody>,
+        counters: &Arc<Counters>,
     ) -> Option<Fetched> {
         let sibling = self.list.get(at)?.as_ref().filter(|sibling| sibling.is_available())?;
         match sibling.send(request, None, HELD_LIMIT).await {
             Ok(fetched) => {
                 sibling.succeeded();
+                let fetched = fetched.watched(Watch::new(self, sibling, counters));
                 // What is no hit is an answer of its own: 504 (RFC 9111, section 5.2.1.7), or a refusal.
                 Some(fetched).filter(is_hit)
             }
@@ -239,7 +245,7 @@ impl Siblings {
         places: impl Iterator<Item = usize>,
         (request, origins_limit): (&Request<RequestBody>, Duration),
         interim: Option<mpsc::Sender<Interim>>,
-        counters: &Counters,
+        counters: &Arc<Counters>,
     ) -> Option<Fetched> {
         self.hedges.borrow_mut().count_request();
         let mut race = Race { siblings: self, counters, slow: None };
@@ -280,14 +286,14 @@ impl Siblings {
 
 /// A request that one sibling was sent.
 struct Attempt<'a> {
-    sibling: &'a Sibling,
+    sibling: &'a Rc<Sibling>,
     sending: Pin<Box<dyn Future<Output = Result<Fetched, Failed>> + 'a>>,
 }
 
 /// What siblings do with one request: one of them, or a slow one and another that is asked in its stead.
 struct Race<'a> {
     siblings: &'a Siblings,
-    counters: &'a Counters,
+    counters: &'a Arc<Counters>,
     slow: Option<Attempt<'a>>,
 }
 
@@ -350,13 +356,13 @@ impl<'a> Race<'a> {
     }
 
     /// What an attempt brought, if that is an answer.
-    fn heard(&self, sibling: &Sibling, sent: Result<Fetched, Failed>) -> Option<Fetched> {
+    fn heard(&self, sibling: &Rc<Sibling>, sent: Result<Fetched, Failed>) -> Option<Fetched> {
         match sent {
             Ok(fetched) if is_declined(&fetched) => self.counters.sibling_failure(),
             Ok(fetched) => {
                 sibling.succeeded();
                 self.counters.sibling_answer();
-                return Some(fetched);
+                return Some(fetched.watched(Watch::new(self.siblings, sibling, self.counters)));
             }
             // Whatever it heard of the request: asking for it twice does no harm.
             Err(_) => {
@@ -369,7 +375,9 @@ impl<'a> Race<'a> {
 }
 
 /// The attempt's end; never, if there is none.
-async fn finished<'a>(attempt: &mut Option<Attempt<'a>>) -> (&'a Sibling, Result<Fetched, Failed>) {
+async fn finished<'a>(
+    attempt: &mut Option<Attempt<'a>>,
+) -> (&'a Rc<Sibling>, Result<Fetched, Failed>) {
     match attempt {
         Some(Attempt { sibling, sending }) => (*sibling, sending.await),
         None => pending().await,

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Barrier};
 
 use crate::support::{
-    Directory, Edge, Head, Origin, Response,
+    Asked, Directory, Edge, Head, Origin, Response, Wire,
     cluster::{self, Authority, Cluster, order},
     h2::{Got, empty, request},
     ok,
@@ -281,42 +281,88 @@ fn when_an_edge_dies_its_successors_answer_for_it() {
 const BODY: usize = 40_000;
 const BROKEN: usize = 15_000;
 
-/// The edge that an edge has begun to answer from dies; what that edge's client had got by then, and
-/// itself.
-fn broken(name: &str, lines: &str) -> (Cluster, Origin, crate::support::Wire, String) {
-    let origin = Origin::start();
-    let mut cluster = Cluster::start(name, &origin, 3, "");
-    let target = ordered(&cluster, &[2, 1, 0]);
-    let body = large()[..BODY].to_owned();
-    let mut client = cluster.edges[0].client();
-    client.ask("GET", &target, "");
-    let mut asked = origin.asked();
-    asked.send(&answer(lines, &body)[..answer(lines, "").len() + BROKEN]);
-    assert_eq!(client.final_head().status(), 200);
-    assert!(client.exact(BROKEN / 2) == body.as_bytes()[..BROKEN / 2]);
-    drop(cluster.edges.remove(2));
-    (cluster, origin, client, body)
+/// A body of which a part has come through two edges, and the rest is still at the origin.
+struct Begun {
+    cluster: Cluster,
+    origin: Origin,
+    asked: Asked,
+    /// Of the first edge, which has asked the last one; the second one comes after that.
+    client: Wire,
+    body: String,
+    /// What the origin has not sent yet.
+    rest: String,
 }
+
+impl Begun {
+    #[track_caller]
+    fn start(name: &str, lines: &str) -> Self {
+        let origin = Origin::start();
+        let cluster = Cluster::start(name, &origin, 3, "");
+        let target = ordered(&cluster, &[2, 1, 0]);
+        let body = large()[..BODY].to_owned();
+        let mut client = cluster.edges[0].client();
+        client.ask("GET", &target, "");
+        let mut asked = origin.asked();
+        let mut sent = answer(lines, &body);
+        let rest = sent.split_off(sent.len() - (BODY - BROKEN));
+        asked.send(&sent);
+        assert_eq!(client.final_head().status(), 200);
+        assert!(client.exact(BROKEN / 2) == body.as_bytes()[..BROKEN / 2]);
+        Self { cluster, origin, asked, client, body, rest }
+    }
+
+    /// The successor asks the origin for the rest, and the client gets all.
+    #[track_caller]
+    fn goes_on(&mut self, lines: &str) {
+        let asked = self.origin.asked();
+        assert!(asked.head.first("range").starts_with("bytes="), "{:?}", asked.head);
+        let range = format!("{lines}Content-Range: bytes 0-{}/{BODY}\r\n", BODY - 1);
+        asked.answer(answer(&range, &self.body).replacen("200 OK", "206 Partial Content", 1));
+        let rest = self.client.exact(BODY - BROKEN / 2);
+        assert!(rest == self.body.as_bytes()[BROKEN / 2..]);
+        assert_eq!(self.cluster.edges[0].metric("nigh_sibling_resumed_total"), 1);
+        assert_eq!(self.cluster.edges[0].metric("nigh_sibling_cut_total"), 0);
+    }
+}
+
+const TAGGED: &str = "Cache-Control: max-age=1000\r\nETag: \"1\"\r\n";
 
 #[test]
 fn a_body_that_was_begun_goes_on_at_the_successor_when_its_edge_dies() {
-    let lines = "Cache-Control: max-age=1000\r\nETag: \"1\"\r\n";
-    let (cluster, origin, mut client, body) = broken("resumed", lines);
-    let asked = origin.asked();
-    assert!(asked.head.first("range").starts_with("bytes="), "{:?}", asked.head);
-    let range = format!("{lines}Content-Range: bytes 0-{}/{BODY}\r\n", BODY - 1);
-    asked.answer(answer(&range, &body).replacen("200 OK", "206 Partial Content", 1));
-    let rest = client.exact(BODY - BROKEN / 2);
-    assert!(rest == body.as_bytes()[BROKEN / 2..]);
-    assert_eq!(cluster.edges[0].metric("nigh_sibling_resumed_total"), 1);
-    assert_eq!(cluster.edges[0].metric("nigh_sibling_cut_total"), 0);
+    let mut begun = Begun::start("resumed", TAGGED);
+    drop(begun.cluster.edges.remove(2));
+    begun.goes_on(TAGGED);
+}
+
+#[test]
+fn a_body_that_was_begun_goes_on_at_the_successor_when_its_edge_stands_still() {
+    let mut begun = Begun::start("stands-still", TAGGED);
+    begun.cluster.edges[2].pause();
+    begun.goes_on(TAGGED);
+    // Nobody has waited until its connection was given up.
+    assert!(begun.cluster.edges[0].metric("nigh_sibling_hedges_total") > 0);
+    begun.cluster.edges[2].go_on();
+}
+
+#[test]
+fn a_body_that_was_begun_waits_for_an_origin_that_stands_still() {
+    let mut begun = Begun::start("slow-body", TAGGED);
+    let edge = &begun.cluster.edges[0];
+    let before = edge.metric("nigh_sibling_presences_total");
+    // So often its owner was silent for long enough to be asked whether it is there.
+    edge.metric_until("nigh_sibling_presences_total", |times| times >= before + 10);
+    begun.asked.answer(&begun.rest);
+    assert!(begun.client.exact(BODY - BROKEN / 2) == begun.body.as_bytes()[BROKEN / 2..]);
+    assert_eq!(begun.cluster.edges[0].metric("nigh_sibling_hedges_total"), 0);
+    assert_eq!(begun.origin.requests(), 1);
 }
 
 #[test]
 fn a_body_that_nothing_tells_from_another_breaks_off_with_its_edge() {
-    let (cluster, _origin, mut client, _) = broken("cut", "Cache-Control: max-age=1000\r\n");
-    assert!(client.rest().len() < BODY - BROKEN / 2);
-    assert_eq!(cluster.edges[0].metric("nigh_sibling_cut_total"), 1);
+    let mut begun = Begun::start("cut", "Cache-Control: max-age=1000\r\n");
+    drop(begun.cluster.edges.remove(2));
+    assert!(begun.client.rest().len() < BODY - BROKEN / 2);
+    assert_eq!(begun.cluster.edges[0].metric("nigh_sibling_cut_total"), 1);
 }
 
 #[test]

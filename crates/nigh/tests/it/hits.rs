@@ -57,21 +57,6 @@ fn head_is_answered_from_a_stored_get() {
 }
 
 #[test]
-fn the_answer_to_head_is_not_stored_as_one_to_get() {
-    let origin = Origin::answering(|head| match head.method() {
-        "HEAD" => "HTTP/1.1 200 OK\r\nCache-Control: max-age=9\r\nContent-Length: 7\r\n\r\n".into(),
-        _ => ok("max-age=100", "content"),
-    });
-    let edge = Edge::start(&origin, &[]);
-    let mut client = edge.client();
-    client.ask("HEAD", "/", "");
-    let head = client.final_head();
-    assert_eq!(head.first("content-length"), "7");
-    assert!(head.says("detail=method"), "{}", head.cache());
-    assert_eq!(client.get("/").text(), "content");
-}
-
-#[test]
 fn a_hit_has_the_age_that_the_origin_said_and_its_own() {
     let origin = Origin::saying(answer("Cache-Control: max-age=100\r\nAge: 30\r\n", "x"));
     let edge = Edge::start(&origin, &[]);

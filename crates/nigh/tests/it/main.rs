@@ -32,6 +32,7 @@ mod explaining;
 mod forward_proxy;
 mod forwarding;
 mod handover;
+mod heads;
 mod hits;
 mod http10;
 mod http2;
