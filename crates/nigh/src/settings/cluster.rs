@@ -195,7 +195,8 @@ fn line<'a>(read: &'a [Read], of: &'a Read) -> impl Iterator<Item = &'a Read> {
     std::iter::successors(parent(&of), move |it| parent(it)).take(read.len())
 }
 
-/// Whether the clusters fit together: nobody is its own parent's parent, and a purge that a cluster knows of is known to its parent.
+/// Whether the clusters fit together: nobody is its own parent's parent, and a purge that a cluster knows
+/// of is known to its parent.
 fn fit(read: &[Read]) -> Result<(), String> {
     for it in read {
         let name = &it.name;
