@@ -18,7 +18,7 @@ use nigh_cache::{
     freshness::Terms,
     key::{self, Scheme},
     purge::{Rule, What},
-    store::{Boarding, SWEPT, Settings, Store, Sweep},
+    store::{Boarding, Course, SWEPT, Settings, Store, Sweep},
 };
 
 use crate::{
@@ -111,7 +111,9 @@ fn put(store: &Arc<Store>, host: &str, number: u32) {
     }
     let directives = ResponseDirectives::parse(&fields);
     let key = write_key(host, number);
-    if let Boarding::First(reader, mut pilot) = store.board(store.key(&key), b"", None) {
+    if let Boarding::First(reader, mut pilot) =
+        store.board(store.key(&key), b"", None, Course::Onward)
+    {
         pilot.head(Head {
             status: StatusCode::OK,
             terms: Terms::new(now(), now(), StatusCode::OK, &fields, &directives),

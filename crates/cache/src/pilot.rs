@@ -16,7 +16,7 @@ use crate::{
     range::{ContentRange, Parts},
     slices::Sliced,
     storable::WhyNot,
-    store::Store,
+    store::{Course, Store},
 };
 
 /// The first block of a body whose length nobody said; blocks grow from here.
@@ -34,6 +34,7 @@ pub struct Pilot {
     /// It stands on the store's board.
     boarded: bool,
     joinable: bool,
+    course: Course,
     /// The newest purge rule when it took off: what it brings is held against the later ones.
     purged_up_to: u32,
     keeping: Option<Keeping>,
@@ -50,14 +51,20 @@ struct Keeping {
 
 impl Pilot {
     /// Takes the controls of a flight for `key`, which stands on the store's board.
-    pub(crate) fn new(flight: Arc<Flight>, store: Arc<Store>, key: &[u8], joinable: bool) -> Self {
-        let purged_up_to = store.purges().newest();
+    pub(crate) fn new(
+        flight: Arc<Flight>,
+        store: Arc<Store>,
+        key: &[u8],
+        (joinable, course): (bool, Course),
+        purged_up_to: u32,
+    ) -> Self {
         Self {
             flight,
             store,
             key: key.into(),
             boarded: true,
             joinable,
+            course,
             purged_up_to,
             keeping: None,
         }
@@ -66,6 +73,11 @@ impl Pilot {
     /// Whether others may join.
     pub fn can_be_joined(&self) -> bool {
         self.joinable
+    }
+
+    /// Whom it waits for.
+    pub const fn course(&self) -> Course {
+        self.course
     }
 
     pub(crate) fn flies(&self, flight: &Arc<Flight>) -> bool {

@@ -15,6 +15,9 @@ use crate::{fields::Fields, list};
 
 /// Rules that are held at once; one more, and they become one that removes everything.
 pub const RULES_MAX: usize = 4096;
+/// Rules above which no sweep waits for what is on its way: what began before a rule that is dropped then
+/// is not kept, whatever the rule says.
+pub const WAITING_MAX: usize = RULES_MAX / 4;
 /// The longest prefix, host or tag, in bytes.
 pub const TEXT_MAX: usize = 8192;
 /// How long what was purged softly is served while it is revalidated, in seconds, if its own terms do
@@ -129,6 +132,8 @@ pub(crate) type Mark = (u32, u64);
 pub struct Purges {
     /// The number of the newest.
     newest: AtomicU32,
+    /// The newest of those that are not held any more: what was not held against it never will be.
+    dropped: AtomicU32,
     rules: RwLock<VecDeque<Held>>,
 }
 
@@ -198,6 +203,9 @@ impl Purges {
     /// been held against them.
     pub(crate) fn judge(&self, since: u32, key: &[u8], fields: &impl Fields) -> (Verdict, u32) {
         let rules = self.rules.read();
+        if since < self.dropped.load(Ordering::Acquire) {
+            return (Verdict::Gone, self.newest());
+        }
         let later = rules.iter().filter(|held| held.number > since);
         (verdict(later.map(|held| &held.rule), key, fields), self.newest())
     }
@@ -213,14 +221,21 @@ impl Purges {
     /// Forgets the rules up to number `swept`, against which all of the memory has been held, if
     /// nothing on the disk is older: `oldest` is its oldest segment.
     pub(crate) fn forget(&self, swept: u32, oldest: Option<u32>) {
-        self.rules.write().retain(|held| {
+        let mut dropped = 0;
+        let mut rules = self.rules.write();
+        rules.retain(|held| {
             let on_disk = match (held.mark, oldest) {
                 (Some((segment, _)), Some(oldest)) => segment > oldest,
                 (None, Some(_)) => true,
                 (_, None) => false,
             };
-            held.number > swept || on_disk
+            let is_held = held.number > swept || on_disk;
+            if !is_held {
+                dropped = held.number.max(dropped);
+            }
+            is_held
         });
+        self.dropped.fetch_max(dropped, Ordering::Release);
     }
 }
 

@@ -8,6 +8,7 @@
 mod beneath;
 mod listing;
 mod slices;
+mod sweep;
 
 use std::sync::{
     Arc, OnceLock,
@@ -35,6 +36,7 @@ use crate::{
 };
 
 pub use listing::Position;
+pub use sweep::{SWEPT, Sweep};
 
 /// Shards of a store at most: enough that two cores seldom meet.
 const SHARDS_MAX: u64 = 16;
@@ -136,6 +138,28 @@ struct Boarded {
     /// The selecting values of who may join; `None` if nobody may.
     selecting: Option<Box<[u8]>>,
     flight: Arc<Flight>,
+    course: Course,
+    /// The newest purge rule when it began.
+    purged_up_to: u32,
+}
+
+/// Whom a flight waits for, where caches share their load and ask each other.
+///
+/// Two of them might wait for each other otherwise: so what one asks another for joins no flight of that
+/// one's that may be waiting for a third, or for the first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Course {
+    /// The origin, or what surely does not wait for this cache.
+    Onward,
+    /// Another cache, which may be waiting for this one.
+    Across,
+}
+
+impl Course {
+    /// Whether who goes this way may wait for a flight that goes the `other` one.
+    fn joins(self, other: Self) -> bool {
+        self == Self::Across || other == Self::Onward
+    }
 }
 
 /// A slot: an object and the next variant of its key, or a link in the list of free slots.
@@ -157,18 +181,6 @@ impl Link {
     const fn slot(self) -> u32 {
         !self.0.get()
     }
-}
-
-/// Objects that are held against purge rules at a time: a fifth of a millisecond's work.
-pub const SWEPT: usize = 1000;
-
-/// Where a sweep stands that holds the memory against purge rules.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Sweep {
-    shard: usize,
-    slot: usize,
-    /// The newest rule when it began.
-    number: u32,
 }
 
 /// Whether the asker is the one who fetches.
@@ -333,36 +345,6 @@ impl Store {
         stale
     }
 
-    /// Holds up to `budget` objects against the purge rules, from where `sweep` stands; true when all
-    /// have been that were there when it began.
-    pub fn sweep(&self, sweep: &mut Sweep, budget: usize) -> bool {
-        if sweep.shard == 0 && sweep.slot == 0 {
-            sweep.number = self.purges.newest();
-        }
-        let Some(shard) = self.shards.get(sweep.shard) else { return true };
-        let behind: Vec<Object> = {
-            let shard = shard.lock();
-            let end = (sweep.slot + budget).min(shard.cells.len());
-            let cells = shard.cells.get(sweep.slot..end).unwrap_or_default();
-            sweep.slot = end;
-            if end == shard.cells.len() {
-                (sweep.shard, sweep.slot) = (sweep.shard + 1, 0);
-            }
-            let objects = cells.iter().filter_map(|cell| cell.object.as_ref());
-            objects.filter(|object| object.purged_up_to() < sweep.number).cloned().collect()
-        };
-        for object in behind {
-            self.unless_purged(self.key(object.key()), object.clone());
-        }
-        if sweep.shard < self.shards.len() {
-            return false;
-        }
-        let oldest = self.disk.get().and_then(|disk| disk.oldest());
-        self.purges.forget(sweep.number, oldest);
-        *sweep = Sweep::default();
-        true
-    }
-
     /// Every variant stored under a key, for people who ask.
     pub fn variants(&self, key: Key<'_>) -> Vec<Object> {
         let chain: Vec<Object> = {
@@ -372,7 +354,7 @@ impl Store {
         chain.into_iter().filter_map(|object| self.unless_purged(key, object)).collect()
     }
 
-    /// Joins the flight for `key` and the selecting values, or starts it. Where the last response
+    /// Joins the flight for `key` and the selecting values, or starts one on this `course`. Where the last response
     /// could not be shared, waiting would be in vain: the asker starts one of its own.
     /// `known` is the whole response that the asker found stored and cannot use; parts are of no use
     /// to anyone who boards.
@@ -381,6 +363,7 @@ impl Store {
         key: Key<'_>,
         selecting: &[u8],
         known: Option<&Object>,
+        course: Course,
     ) -> Boarding {
         let alone = self.refusal(key).is_some_and(WhyNot::is_lasting);
         let mut shard = self.shard(key).lock();
@@ -399,20 +382,22 @@ impl Store {
                 .board
                 .iter_hash(key.hash)
                 .find(|held| {
-                    *held.key == *key.bytes && held.selecting.as_deref() == Some(selecting)
+                    *held.key == *key.bytes
+                        && held.selecting.as_deref() == Some(selecting)
+                        && course.joins(held.course)
                 })
                 .and_then(|held| held.flight.board());
             if let Some(reader) = joined {
                 return Boarding::Later(reader);
             }
         }
-        let (reader, pilot) = self.start(&mut shard, key, (!alone).then_some(selecting));
+        let (reader, pilot) = self.start(&mut shard, key, (!alone).then_some(selecting), course);
         Boarding::First(reader, pilot)
     }
 
     /// Starts a flight that nobody can join.
     pub fn fly_alone(self: &Arc<Self>, key: Key<'_>) -> (Reader, Pilot) {
-        self.start(&mut self.shard(key).lock(), key, None)
+        self.start(&mut self.shard(key).lock(), key, None, Course::Onward)
     }
 
     /// Every flight stands on the board from its first moment, so that an invalidation finds it.
@@ -421,16 +406,21 @@ impl Store {
         shard: &mut Shard,
         key: Key<'_>,
         selecting: Option<&[u8]>,
+        course: Course,
     ) -> (Reader, Pilot) {
         let (flight, reader) = Flight::new();
+        let purged_up_to = self.purges.newest();
         let boarded = Boarded {
             hash: key.hash,
             key: key.bytes.into(),
             selecting: selecting.map(Into::into),
             flight: Arc::clone(&flight),
+            course,
+            purged_up_to,
         };
         shard.board.insert_unique(key.hash, boarded, |boarded| boarded.hash);
-        (reader, Pilot::new(flight, Arc::clone(self), key.bytes, selecting.is_some()))
+        let joinable = selecting.is_some();
+        (reader, Pilot::new(flight, Arc::clone(self), key.bytes, (joinable, course), purged_up_to))
     }
 
     /// Takes a flight off the board: nobody can join it any more.

@@ -20,6 +20,8 @@ pub struct Trusted {
     until: AtomicU64,
     /// The purge up to which all are applied.
     reached: AtomicU64,
+    /// The newest purge that was heard of.
+    heard: AtomicU64,
 }
 
 /// Later than any time.
@@ -37,8 +39,8 @@ impl Trusted {
     }
 
     fn until(until: u64) -> Arc<Self> {
-        let (clock, reached) = (Boottime::start(), AtomicU64::new(0));
-        Arc::new(Self { clock, until: AtomicU64::new(until), reached })
+        let (clock, until) = (Boottime::start(), AtomicU64::new(until));
+        Arc::new(Self { clock, until, reached: AtomicU64::default(), heard: AtomicU64::default() })
     }
 
     /// The time by the clock that trust ends by.
@@ -51,7 +53,19 @@ impl Trusted {
     pub fn publish(&self, until: Option<Time>, reached: u64) {
         // Who reads them in between sees the new number with the old time: that is as true.
         self.reached.store(reached, Ordering::Release);
+        self.heard.store(reached, Ordering::Release);
         self.until.store(until.map_or(0, Time::nanos), Ordering::Release);
+    }
+
+    /// Purges up to this one are about to be applied. To be said before the first rule is in the store: who
+    /// looks there from then on takes nothing from an edge that has not come as far.
+    pub fn hear(&self, purge: u64) {
+        self.heard.fetch_max(purge, Ordering::Release);
+    }
+
+    /// The newest purge that was heard of, applied or not.
+    pub fn heard(&self) -> u64 {
+        self.heard.load(Ordering::Acquire)
     }
 
     /// Whether what is stored may be served to somebody who has come as far as `asker`: a sibling

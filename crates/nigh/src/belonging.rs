@@ -209,6 +209,10 @@ async fn belong(running: Arc<Running>, members: Vec<Member>) {
 
 async fn belong_to_parent(running: Arc<Running>, listing: Listing) {
     let Some(members) = a_cluster(listed(&listing)) else { return };
+    // Of a list that was lost nothing is to be learnt: who was put out is believed no more anyway.
+    if members.is_empty() {
+        return;
+    }
     let count = members.len();
     // A reload may hold it up.
     match apart(move || running.control.belong_to_parent(members)).await {

@@ -23,7 +23,7 @@ use crate::{
     purge::{Purges, Rule, What},
     run::Run,
     slices::Sliced,
-    store::{self, Boarding, Store},
+    store::{self, Boarding, Course, Store},
 };
 
 const SETTINGS: Settings = Settings { size: 1 << 20, segment: 1 << 16 };
@@ -187,7 +187,9 @@ fn key(number: u8) -> String {
 fn made(store: &Arc<Store>, number: u8) -> Object {
     let key = key(number);
     let key = store.key(key.as_bytes());
-    let Boarding::First(_reader, mut pilot) = store.board(key, b"never asked", None) else {
+    let Boarding::First(_reader, mut pilot) =
+        store.board(key, b"never asked", None, Course::Onward)
+    else {
         unreachable!("nobody else asks")
     };
     let mut fields = HeaderMap::new();

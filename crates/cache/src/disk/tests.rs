@@ -15,7 +15,7 @@ use crate::{
     purge::{Rule, SOFT_WINDOW, What},
     range::Span,
     run::Run,
-    store::{self, Boarding, Store},
+    store::{self, Boarding, Course, Store},
     testing::head,
 };
 
@@ -80,7 +80,7 @@ fn put(
     body: &[u8],
 ) {
     let Boarding::First(_reader, mut pilot) =
-        store.board(store.key(key.as_bytes()), b"never asked", None)
+        store.board(store.key(key.as_bytes()), b"never asked", None, Course::Onward)
     else {
         panic!("{key} is being fetched")
     };
@@ -148,7 +148,7 @@ fn master_length(number: u64, version: u64) -> u64 {
 /// Stores a master of slices.
 fn put_master(store: &Arc<Store>, key: &str, lines: &[(&'static str, &str)], length: u64) {
     const SLICE: u64 = 1 << 20;
-    let boarding = store.board(store.key(key.as_bytes()), b"never asked", None);
+    let boarding = store.board(store.key(key.as_bytes()), b"never asked", None, Course::Onward);
     let Boarding::First(_reader, pilot) = boarding else { panic!("{key} is being fetched") };
     let head = head(&HeaderMap::new(), lines, Some(length));
     let master = pilot.master(&head, length, SLICE).unwrap();

@@ -49,7 +49,7 @@ fn known(store: &Store, key: &str) -> Option<Object> {
 }
 
 fn first(store: &Arc<Store>, key: &str) -> (Reader, Pilot) {
-    match store.board(store.key(key.as_bytes()), b"", known(store, key).as_ref()) {
+    match store.board(store.key(key.as_bytes()), b"", known(store, key).as_ref(), Course::Onward) {
         Boarding::First(reader, pilot) => (reader, pilot),
         Boarding::Later(_) => panic!("{key} is being fetched already"),
         Boarding::Stored(_) => panic!("{key} is stored"),
@@ -57,7 +57,7 @@ fn first(store: &Arc<Store>, key: &str) -> (Reader, Pilot) {
 }
 
 fn later(store: &Arc<Store>, key: &str) -> Reader {
-    match store.board(store.key(key.as_bytes()), b"", known(store, key).as_ref()) {
+    match store.board(store.key(key.as_bytes()), b"", known(store, key).as_ref(), Course::Onward) {
         Boarding::Later(reader) => reader,
         Boarding::First(..) | Boarding::Stored(_) => {
             panic!("nobody fetches {key}, or nobody may join")
@@ -355,7 +355,9 @@ fn passengers_of_what_may_not_be_shared_are_released_and_the_next_ones_do_not_wa
     pilot.head(Head { stored: Err(WhyNot::Private), ..head(&HeaderMap::new(), &lines, None) });
     assert!(matches!(ready(one.verdict()), Verdict::Head(_)));
     assert!(matches!(ready(two.verdict()), Verdict::Alone));
-    let Boarding::First(_, alone) = store.board(key, b"", None) else { panic!("it waits in vain") };
+    let Boarding::First(_, alone) = store.board(key, b"", None, Course::Onward) else {
+        panic!("it waits in vain")
+    };
     assert!(!alone.can_be_joined());
     assert_eq!(store.refusal(key), Some(WhyNot::Private));
 }
@@ -419,7 +421,7 @@ fn what_was_asked_for_its_head_alone_is_finished_unless_it_is_long_or_another_ca
         assert!(poll(pilot.abandoned()).is_pending(), "somebody is aboard");
         drop(reader);
         assert_eq!(poll(pilot.abandoned()).is_pending(), is_wanted, "{length:?} {passing}");
-        let boarding = store.board(key, b"", None);
+        let boarding = store.board(key, b"", None, Course::Onward);
         assert_eq!(matches!(boarding, Boarding::Later(_)), is_wanted, "{length:?} {passing}");
         drop(boarding);
         pilot.abandon();
@@ -455,7 +457,7 @@ fn what_is_on_its_way_when_its_key_is_invalidated_is_not_stored() {
     let (mut reader, mut pilot) = first(&store, "http://a/");
     pilot.head(head(&HeaderMap::new(), &[("cache-control", "max-age=60")], None));
     store.remove(key);
-    let Boarding::First(..) = store.board(key, b"", None) else {
+    let Boarding::First(..) = store.board(key, b"", None, Course::Onward) else {
         panic!("joined an outdated fetch")
     };
     assert_eq!(ready(push(&mut pilot, Bytes::from_static(b"old"))), Ok(()));
@@ -504,8 +506,12 @@ fn an_asker_whose_object_landed_meanwhile_does_not_fetch_it_again() {
     let store = store(512);
     put(&store, "http://a/", &HeaderMap::new(), "", b"body");
     let key = store.key(b"http://a/");
-    let Boarding::Stored(object) = store.board(key, b"", None) else { panic!("it is stored") };
-    let Boarding::First(..) = store.board(key, b"", Some(&object)) else { panic!("it is stale") };
+    let Boarding::Stored(object) = store.board(key, b"", None, Course::Onward) else {
+        panic!("it is stored")
+    };
+    let Boarding::First(..) = store.board(key, b"", Some(&object), Course::Onward) else {
+        panic!("it is stale")
+    };
 }
 
 #[test]
@@ -617,7 +623,8 @@ fn many_threads_fetch_and_read_one_another_and_lose_nothing() {
                     let key = format!("http://a/{n}");
                     let body =
                         vec![u8::try_from(n).unwrap(); 1 + usize::try_from(n * 900).unwrap()];
-                    let boarding = store.board(store.key(key.as_bytes()), b"", None);
+                    let boarding =
+                        store.board(store.key(key.as_bytes()), b"", None, Course::Onward);
                     if let Boarding::First(_reader, mut pilot) = boarding {
                         let lines = [("cache-control", "max-age=60")];
                         pilot.head(head(&HeaderMap::new(), &lines, Some(body.len() as u64)));
@@ -681,6 +688,65 @@ fn what_was_on_its_way_when_it_was_purged_is_not_kept_and_nobody_joins_it() {
     let _ = ready(push(&mut newer, Bytes::from_static(b"new")));
     newer.land(None);
     assert_eq!(get(&store, "http://a/x", &none).unwrap(), b"new");
+}
+
+fn swept(store: &Store) {
+    let mut sweep = Sweep::default();
+    while !store.sweep(&mut sweep, 10) {}
+}
+
+#[test]
+fn what_began_before_a_purge_and_comes_after_a_sweep_is_held_against_it() {
+    let store = store(1_000);
+    let none = HeaderMap::new();
+    let fetched = |pilot: Pilot| {
+        let mut pilot = pilot;
+        pilot.head(head(&none, &[("cache-control", "max-age=60")], None));
+        let _ = ready(push(&mut pilot, Bytes::from_static(b"old")));
+        pilot.land(None);
+    };
+    let (_reader, concerned) = first(&store, "http://a/x");
+    let (_other, not_concerned) = first(&store, "http://b/x");
+    store.purge(rule(prefix("http://a/"), false));
+    swept(&store);
+    assert_eq!(store.purges().len(), 1, "what is on its way is older");
+    fetched(concerned);
+    fetched(not_concerned);
+    assert_eq!(get(&store, "http://a/x", &none), None);
+    assert_eq!(get(&store, "http://b/x", &none).unwrap(), b"old");
+    swept(&store);
+    assert!(store.purges().is_empty());
+}
+
+#[test]
+fn a_long_fetch_holds_up_a_bounded_number_of_rules_and_is_not_kept_beyond() {
+    let store = store(1_000);
+    let none = HeaderMap::new();
+    let (_reader, mut pilot) = first(&store, "http://a/x");
+    for number in 0..=purge::WAITING_MAX {
+        store.purge(rule(prefix(&format!("http://b/{number}/")), false));
+    }
+    swept(&store);
+    assert!(store.purges().is_empty());
+    pilot.head(head(&none, &[("cache-control", "max-age=60")], None));
+    let _ = ready(push(&mut pilot, Bytes::from_static(b"old")));
+    pilot.land(None);
+    assert_eq!(get(&store, "http://a/x", &none), None, "nobody knows what was purged meanwhile");
+    put(&store, "http://a/x", &none, "", b"new");
+    assert_eq!(get(&store, "http://a/x", &none).unwrap(), b"new");
+}
+
+#[test]
+fn two_caches_that_take_each_other_for_the_owner_do_not_wait_for_each_other() {
+    let store = store(1_000);
+    let key = "http://a/x".as_bytes();
+    let board = |course| store.board(store.key(key), b"", None, course);
+    let Boarding::First(_across, _one) = board(Course::Across) else { panic!("nobody fetches it") };
+    let Boarding::Later(_) = board(Course::Across) else { panic!("clients wait for one of them") };
+    let Boarding::First(_onward, _two) = board(Course::Onward) else {
+        panic!("the other cache would wait for itself")
+    };
+    let Boarding::Later(_) = board(Course::Onward) else { panic!("others wait for that one") };
 }
 
 #[test]

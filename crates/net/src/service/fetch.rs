@@ -44,7 +44,7 @@ impl Service {
         let Some(target) = target(&ask.sent()) else { return };
         let key = self.store.key(&ask.key);
         if let Boarding::First(mut reader, pilot) =
-            self.store.board(key, &ask.selecting, Some(&object))
+            self.store.board(key, &ask.selecting, Some(&object), self.course(&ask, 0))
         {
             let service = Rc::clone(self);
             let improving = async move {
@@ -133,7 +133,8 @@ impl Service {
                 self.store.fly_alone(key)
             }
             Manner::Shared | Manner::Slice => {
-                match self.store.board(key, &ask.selecting, fetch.stale.as_ref()) {
+                let course = self.course(&ask, slice.map_or(0, |slice| slice.start / slice.len()));
+                match self.store.board(key, &ask.selecting, fetch.stale.as_ref(), course) {
                     Boarding::First(reader, pilot) => (reader, pilot),
                     Boarding::Stored(object) => match self.landed(object, &ask, &fetch) {
                         Some(answer) => return answer,

@@ -42,9 +42,10 @@ impl Service {
         poured: Poured,
     ) {
         let Poured { fetched, giver, first, count } = poured;
+        let course = pilot.course();
         let claim = |index: u64| {
             let key = sliced.key(master.key(), index);
-            match self.store.board(self.store.key(&key), b"", None) {
+            match self.store.board(self.store.key(&key), b"", None, course) {
                 Boarding::First(reader, pilot) => Claim { index, held: Some((reader, pilot)) },
                 Boarding::Later(_) | Boarding::Stored(_) => Claim { index, held: None },
             }

@@ -280,7 +280,7 @@ impl Service {
                     let (reader, pilot) = self.store.fly_alone(key);
                     Boarding::First(reader, pilot)
                 }
-                false => self.store.board(key, b"", None),
+                false => self.store.board(key, b"", None, self.course(&ask, index)),
             };
             let mut reader = match boarding {
                 Boarding::Stored(object) => return Ok(Found::Stored(object)),
@@ -310,7 +310,9 @@ impl Service {
         {
             return;
         }
-        if let Boarding::First(mut reader, pilot) = self.store.board(key, b"", None) {
+        if let Boarding::First(mut reader, pilot) =
+            self.store.board(key, b"", None, self.course(ask, index))
+        {
             let service = Rc::clone(self);
             let (ask, master) = (Rc::clone(ask), master.clone());
             self.reading_ahead.set(self.reading_ahead.get() + 1);

@@ -11,6 +11,7 @@ use nigh_cache::{
     invalidate,
     pilot::Pilot,
     range::Span,
+    store::Course,
 };
 use nigh_edge::{
     hop::{self, Mark},
@@ -244,6 +245,13 @@ impl Service {
         Road { owner: None, held, parent, hash }
     }
 
+    /// Whom what is fetched for a request may wait for, as [`Self::road`] has it.
+    pub(super) fn course(&self, ask: &Ask, slice: u64) -> Course {
+        let is_edges = ask.sibling.is_some_and(|sibling| !sibling.is_child);
+        let owns = |siblings: Rc<Siblings>| siblings.members().owns(hash_of(&ask.key, slice));
+        if is_edges || self.siblings().is_none_or(owns) { Course::Onward } else { Course::Across }
+    }
+
     /// Sends a task's request where `road` leads, and in the end to the origin.
     ///
     /// # Errors
@@ -343,7 +351,7 @@ impl Service {
             client: ask.client.ip(),
             slice: self.store.slicing().map(|slicing| slicing.size.bytes()),
             // Who has asked this edge may know of more.
-            purges: self.shared.trusted.reached().max(ask.sibling.map_or(0, |it| it.purges)),
+            purges: self.shared.trusted.heard().max(ask.sibling.map_or(0, |it| it.purges)),
         };
         let mark = HeaderValue::try_from(mark.to_string()).expect("it is visible ASCII");
         request.headers_mut().insert(hop::NAME, mark);

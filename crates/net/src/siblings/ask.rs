@@ -67,7 +67,8 @@ struct Patience {
 const NEAR: Patience =
     Patience { quiet: Duration::from_millis(50), silence: Duration::from_millis(250) };
 
-/// The same for a parent, which may be on the other side of the earth.
+/// The same for a parent, which may be on the other side of the earth, and for a body that was begun: its
+/// rest costs more than to wait out a short pause.
 const FAR: Patience =
     Patience { quiet: Duration::from_millis(500), silence: Duration::from_secs(1) };
 

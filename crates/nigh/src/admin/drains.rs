@@ -43,7 +43,9 @@ pub(super) struct Set {
     )
 )]
 pub(super) async fn list(State(running): Asked) -> Result<Json<Vec<String>>, Problem> {
-    let drained = drains::drained(control(&running)?).await.map_err(|error| unreached(&error))?;
+    let drained = drains::drained(control(&running)?).await;
+    let drained = drained
+        .map_err(|error| Problem::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()))?;
     Ok(Json(drained.iter().map(ToString::to_string).collect()))
 }
 
@@ -134,6 +136,14 @@ fn control(running: &Running) -> Result<&dyn Control, Problem> {
 }
 
 fn unreached(error: &Error) -> Problem {
-    let detail = format!("it is not known whether anything has changed: {error}; ask again");
+    let detail = match error {
+        Error::Unavailable { .. } => {
+            format!("it is not known whether anything has changed: {error}; ask again")
+        }
+        Error::Denied { .. } => format!(
+            "nothing has changed: {error}; give edges leave to write drains/ there (docs/security.md)"
+        ),
+        error => format!("nothing has changed: {error}"),
+    };
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
 }

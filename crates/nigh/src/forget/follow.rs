@@ -210,6 +210,7 @@ impl Follower {
         if forgets.is_empty() {
             return;
         }
+        self.trusted.hear(self.holder.reached());
         let mut applying = JoinSet::new();
         for forget in forgets {
             let named = named(forget);

@@ -2,14 +2,13 @@
 
 use std::{cell::RefCell, rc::Rc, sync::Arc};
 
-use super::{Hedges, Patience, Sibling, Siblings};
+use super::{FAR, Hedges, Sibling, Siblings};
 use crate::counters::Counters;
 
-/// Who gives a body, and how long it may say nothing.
+/// Who gives a body.
 #[derive(Debug)]
 pub(crate) struct Watch {
     sibling: Rc<Sibling>,
-    patience: Patience,
     hedges: Rc<RefCell<Hedges>>,
     counters: Arc<Counters>,
 }
@@ -22,19 +21,18 @@ impl Watch {
     ) -> Self {
         Self {
             sibling: Rc::clone(sibling),
-            patience: siblings.patience,
             hedges: Rc::clone(&siblings.hedges),
             counters: Arc::clone(counters),
         }
     }
 
     /// Ends when the edge stands still, and another one may be asked for the rest: as of a head that does
-    /// not come, and out of the same budget. An origin that is slow with the body does not count, since the
+    /// not come, out of the same budget unless the edge is left out already. An origin that is slow with the body does not count, since the
     /// edge says that it is there. To be dropped when something comes.
     pub(crate) async fn stands_still(&self) {
-        let Self { sibling, patience, hedges, counters } = self;
+        let Self { sibling, hedges, counters } = self;
         loop {
-            sibling.silent(*patience, counters).await;
+            sibling.silent(FAR, counters).await;
             if !sibling.is_available() {
                 // Others have found that out.
                 return counters.sibling_failure();
