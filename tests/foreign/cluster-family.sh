@@ -93,6 +93,10 @@ answered=$(parents_answers us-2)
 check "by the parent" test "$answered" = 12
 begin eu-2
 check "the child hears of another edge of the parent" until_true knows us-2 eu-2
+check "that one is drained" "$NIGH" drain eu-2 --admin "${admin[eu-1]}"
+check "the child asks it no more" until_true fails knows us-2 eu-2
+check "it is taken back" "$NIGH" drain eu-2 --undo --admin "${admin[eu-1]}"
+check "the child asks it again" until_true knows us-2 eu-2
 kill -KILL "${pid[eu-1]}"
 wait "${pid[eu-1]}" 2>/dev/null
 check "the child is answered" gets us-2 by-eu-2

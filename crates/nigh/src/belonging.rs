@@ -25,6 +25,7 @@ use tracing::{debug, error, info, warn};
 use crate::{
     control::apart,
     control_state::{self, ControlState},
+    drains,
     edge::Running,
     settings::{Cluster, edge_at, reached},
     trust,
@@ -78,12 +79,20 @@ pub(crate) async fn of_parent(
 ) -> anyhow::Result<Option<Vec<Member>>> {
     let Some(control) = parents(state, cluster) else { return Ok(None) };
     loop {
-        match control.list(&edges()).await {
-            Ok(listing) => return Ok(Some(a_cluster(listed(&listing)).unwrap_or_default())),
+        match serving(control.as_ref()).await {
+            Ok(members) => return Ok(Some(a_cluster(members).unwrap_or_default())),
             Err(Error::Unavailable { .. }) => sleep(PAUSE).await,
             Err(error) => return Err(error).context("the parent's edges are not known"),
         }
     }
+}
+
+/// The parent's edges that are to be asked: those that belong, and are not drained.
+async fn serving(parent: &dyn Control) -> Result<Vec<Member>, Error> {
+    let drained = drains::drained(parent).await?;
+    let mut members = listed(&parent.list(&edges()).await?);
+    members.retain(|member| !drained.contains(&member.name));
+    Ok(members)
 }
 
 /// Where edges say that they belong to the parent, if there is one that the settings do not list.
@@ -147,11 +156,13 @@ pub(crate) fn start(running: &Arc<Running>) {
         return;
     };
     if let Some(control) = parents(state, cluster) {
-        let (control, running) = (Arc::clone(control), Arc::clone(running));
-        tokio::spawn(async move {
-            let take = |listing| belong_to_parent(Arc::clone(&running), listing);
-            control_state::follow(control.as_ref(), &edges(), take).await;
-        });
+        for prefix in [edges(), drains::drains()] {
+            let (control, running) = (Arc::clone(control), Arc::clone(running));
+            tokio::spawn(async move {
+                let take = |_| belong_to_parent(Arc::clone(&running), Arc::clone(&control));
+                control_state::follow(control.as_ref(), &prefix, take).await;
+            });
+        }
     }
     if cluster.is_listed {
         return;
@@ -207,9 +218,14 @@ async fn belong(running: Arc<Running>, members: Vec<Member>) {
     }
 }
 
-async fn belong_to_parent(running: Arc<Running>, listing: Listing) {
-    let Some(members) = a_cluster(listed(&listing)) else { return };
-    // Of a list that was lost nothing is to be learnt: who was put out is believed no more anyway.
+async fn belong_to_parent(running: Arc<Running>, parent: Arc<dyn Control>) {
+    let members = match serving(parent.as_ref()).await {
+        Ok(members) => a_cluster(members),
+        Err(error) => return debug!(%error, "the parent's edges cannot be asked for now"),
+    };
+    let Some(members) = members else { return };
+    // Of a list that was lost nothing is to be learnt: who was put out is believed no more anyway. And if
+    // all are drained, they are as good as the origin.
     if members.is_empty() {
         return;
     }

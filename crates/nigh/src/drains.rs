@@ -23,7 +23,8 @@ const DRAINS: &str = "drains/";
 /// hears of it later.
 const LOOK_MAX: Duration = Duration::from_secs(1);
 
-fn drains() -> Prefix {
+/// Below which they are.
+pub(crate) fn drains() -> Prefix {
     Prefix::new(DRAINS).expect("a short prefix of plain letters")
 }
 

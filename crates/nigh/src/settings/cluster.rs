@@ -125,8 +125,11 @@ pub(super) fn read(root: &mut Section<'_>, node: &Node, folder: &Path) -> Option
     let names: Vec<_> = sections.iter().map(|(name, _)| (*name).to_owned()).collect();
     let mut read = Vec::new();
     let mut own = None;
+    // Another cluster may have an edge of the same name: this one's says more.
+    let named = sections.iter().filter(|(_, it)| has_own(it, &node.name)).count();
     for (name, section) in sections {
-        let has_own = has_own(&section, &node.name);
+        let says_more = section.has("listen") || section.has("dir");
+        let has_own = has_own(&section, &node.name) && (named == 1 || says_more);
         if has_own && own.is_some() {
             let message =
                 format!("`{}` is in another cluster already: an edge is in one", node.name);
@@ -135,7 +138,7 @@ pub(super) fn read(root: &mut Section<'_>, node: &Node, folder: &Path) -> Option
         if has_own {
             own.get_or_insert_with(|| name.to_owned());
         }
-        read.extend(cluster(section, (name, &names), node, folder));
+        read.extend(cluster(section, (name, &names), (node, has_own), folder));
     }
     if root.has("cluster") && own.is_none() {
         let message = format!(
@@ -230,7 +233,7 @@ fn has_own(section: &Section<'_>, own: &str) -> bool {
 fn cluster(
     mut section: Section<'_>,
     (name, clusters): (&str, &[String]),
-    node: &Node,
+    (node, is_own): (&Node, bool),
     folder: &Path,
 ) -> Option<Read> {
     let named = name.parse::<Name>();
@@ -287,7 +290,7 @@ fn cluster(
         ("dir", "the directory that `nigh cluster join` has made"),
     ] {
         // Of other clusters less is known here.
-        if has_own(&section, &node.name) && !section.has(wanted) {
+        if is_own && !section.has(wanted) {
             section.mistake("", format!("[cluster.{name}] has no `{wanted}`: say {what}"));
         }
     }

@@ -273,6 +273,8 @@ fn a_cluster_has_a_parent_and_children_that_the_file_lists() {
     let named = |cluster: &Cluster| cluster.qualified_edges().map(|it| it.to_string()).collect();
     let named: Vec<String> = named(&same);
     assert_eq!(named, ["eu/eu-1", "eu/eu-2"]);
+    let same = with("parent = \"us\"\n", "").replace("us-1=", "eu-1=");
+    assert_eq!(parse(&same).unwrap().cluster.unwrap().name.as_str(), "eu");
 }
 
 #[test]
