@@ -180,7 +180,7 @@ fn the_api_describes_itself_and_every_operation_of_it() {
     assert_eq!(document["openapi"], "3.1.0");
     let operations = document["paths"].as_object().unwrap().values();
     let operations: Vec<_> = operations.flat_map(|path| path.as_object().unwrap()).collect();
-    assert_eq!(operations.len(), 16);
+    assert_eq!(operations.len(), 19);
     for (method, operation) in operations {
         assert!(operation["summary"].is_string(), "{method}: {operation}");
         assert!(operation["responses"]["default"].is_object(), "{method}: {operation}");
