@@ -43,9 +43,12 @@ impl Service {
     pub(crate) fn improve(self: &Rc<Self>, ask: Ask, object: Object, how: Meanwhile) {
         let Some(target) = target(&ask.sent()) else { return };
         let key = self.store.key(&ask.key);
-        if let Boarding::First(mut reader, pilot) =
-            self.store.board(key, &ask.selecting, Some(&object), self.course(&ask, 0))
-        {
+        if let Boarding::First(mut reader, pilot) = self.store.board(
+            key,
+            &ask.selecting,
+            Some(&object),
+            self.course(&ask, Manner::Shared, 0),
+        ) {
             let service = Rc::clone(self);
             let improving = async move {
                 if how == Meanwhile::Compress {
@@ -133,7 +136,8 @@ impl Service {
                 self.store.fly_alone(key)
             }
             Manner::Shared | Manner::Slice => {
-                let course = self.course(&ask, slice.map_or(0, |slice| slice.start / slice.len()));
+                let first = slice.map_or(0, |slice| slice.start / slice.len());
+                let course = self.course(&ask, fetch.manner, first);
                 match self.store.board(key, &ask.selecting, fetch.stale.as_ref(), course) {
                     Boarding::First(reader, pilot) => (reader, pilot),
                     Boarding::Stored(object) => match self.landed(object, &ask, &fetch) {

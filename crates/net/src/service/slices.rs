@@ -280,7 +280,7 @@ impl Service {
                     let (reader, pilot) = self.store.fly_alone(key);
                     Boarding::First(reader, pilot)
                 }
-                false => self.store.board(key, b"", None, self.course(&ask, index)),
+                false => self.store.board(key, b"", None, self.course(&ask, Manner::Slice, index)),
             };
             let mut reader = match boarding {
                 Boarding::Stored(object) => return Ok(Found::Stored(object)),
@@ -311,7 +311,7 @@ impl Service {
             return;
         }
         if let Boarding::First(mut reader, pilot) =
-            self.store.board(key, b"", None, self.course(ask, index))
+            self.store.board(key, b"", None, self.course(ask, Manner::Slice, index))
         {
             let service = Rc::clone(self);
             let (ask, master) = (Rc::clone(ask), master.clone());

@@ -245,11 +245,12 @@ impl Service {
         Road { owner: None, held, parent, hash }
     }
 
-    /// Whom what is fetched for a request may wait for, as [`Self::road`] has it.
-    pub(super) fn course(&self, ask: &Ask, slice: u64) -> Course {
-        let is_edges = ask.sibling.is_some_and(|sibling| !sibling.is_child);
-        let owns = |siblings: Rc<Siblings>| siblings.members().owns(hash_of(&ask.key, slice));
-        if is_edges || self.siblings().is_none_or(owns) { Course::Onward } else { Course::Across }
+    /// Whom what goes on the road may wait for: an owner, which may be asking here for the same.
+    pub(super) fn course(&self, ask: &Ask, manner: Manner, slice: u64) -> Course {
+        match self.road(ask, manner, slice).owner {
+            Some(_) => Course::Across,
+            None => Course::Onward,
+        }
     }
 
     /// Sends a task's request where `road` leads, and in the end to the origin.
