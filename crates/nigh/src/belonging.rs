@@ -19,7 +19,7 @@ use nigh_net::{
     },
     siblings::{MEMBERS_MAX, Member},
 };
-use tokio::time::sleep;
+use tokio::{sync::Mutex, time::sleep};
 use tracing::{debug, error, info, warn};
 
 use crate::{
@@ -156,10 +156,16 @@ pub(crate) fn start(running: &Arc<Running>) {
         return;
     };
     if let Some(control) = parents(state, cluster) {
+        // One look after the other, so that the last one stays.
+        let looking = Arc::new(Mutex::new(()));
         for prefix in [edges(), drains::drains()] {
             let (control, running) = (Arc::clone(control), Arc::clone(running));
+            let looking = Arc::clone(&looking);
             tokio::spawn(async move {
-                let take = |_| belong_to_parent(Arc::clone(&running), Arc::clone(&control));
+                let take = |_| async {
+                    let _looking = looking.lock().await;
+                    belong_to_parent(Arc::clone(&running), Arc::clone(&control)).await;
+                };
                 control_state::follow(control.as_ref(), &prefix, take).await;
             });
         }
