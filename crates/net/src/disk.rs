@@ -11,6 +11,7 @@
 mod buffers;
 mod cachestat;
 mod files;
+mod long;
 mod reading;
 
 use std::{

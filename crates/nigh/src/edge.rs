@@ -365,7 +365,7 @@ impl Edge {
 
 /// A cache that fills touches new memory all the time, and a core that serves would stand still
 /// while the kernel clears 2 MiB at once: under misses that quadrupled the time of the slowest of a
-/// hundred answers (docs/performance.md).
+/// hundred answers (docs/performance.md). The disk's long buffers turn them on while they are touched first.
 fn without_huge_pages() {
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {

@@ -1,65 +1,54 @@
-//! Buffers into which bodies are read: a few for each thread, used again while they are warm.
+//! Buffers into which bodies are read, used again while they are warm: short ones of each thread, and long
+//! ones in huge pages.
 
 use std::{
     cell::RefCell,
     ops::{Deref, DerefMut, Range},
-    sync::atomic::{AtomicUsize, Ordering},
 };
 
 use nigh_cache::disk::PIECE;
+
+use super::long;
 
 /// Pieces that one read takes at most, a megabyte: a slice. In two halves it costs a tenth more, in four
 /// a fifth.
 pub(super) const PIECES_MAX: usize = 8;
 
 const SHORT: usize = PIECE;
-const LONG: usize = SHORT * PIECES_MAX;
+pub(super) const LONG: usize = SHORT * PIECES_MAX;
 
 /// What reads past the page cache are aligned to, in the file and in memory: a multiple of the blocks of
 /// every device in use.
 pub(super) const BLOCK: usize = 4096;
 
 /// Bytes that a buffer has beyond its length, so that every part of a file lies in whole blocks of it.
-const SLACK: usize = 3 * BLOCK;
+pub(super) const SLACK: usize = 3 * BLOCK;
 
-/// Long buffers of all threads together, 32 MiB: however many clients are slow, each of the further ones
-/// holds one piece of 128 KiB.
-const LONG_MAX: usize = 32;
-
-/// Buffers of each length that a thread keeps: as many answers are on their way from the device at once
-/// when it is busy.
+/// Short buffers that a thread keeps: as many answers are on their way from the device at once when it is
+/// busy.
 const KEPT: usize = 8;
 
-static LONG_MADE: AtomicUsize = AtomicUsize::new(0);
-
 thread_local! {
-    static POOL: RefCell<Pool> = const { RefCell::new(Pool { short: Vec::new(), long: Vec::new() }) };
+    static SHORT_KEPT: RefCell<Vec<Box<[u8]>>> = const { RefCell::new(Vec::new()) };
 }
 
-struct Pool {
-    short: Vec<Box<[u8]>>,
-    long: Vec<Box<[u8]>>,
-}
-
-impl Drop for Pool {
-    fn drop(&mut self) {
-        LONG_MADE.fetch_sub(self.long.len(), Ordering::Relaxed);
-    }
-}
-
-/// A buffer, or a part of one. It goes to the pool of the thread that drops it.
+/// A buffer, or a part of one. It goes back to where it is kept: a short one to the thread that drops it.
 #[derive(Debug)]
 pub(super) struct Buffer {
-    bytes: Box<[u8]>,
+    bytes: Bytes,
     part: Range<usize>,
+}
+
+#[derive(Debug)]
+enum Bytes {
+    Own(Box<[u8]>),
+    Long(&'static mut [u8]),
 }
 
 impl Buffer {
     /// How many pieces a buffer may have now.
     pub(super) fn pieces_max() -> usize {
-        let has_long = POOL.with_borrow(|pool| !pool.long.is_empty());
-        let may_make = || LONG_MADE.load(Ordering::Relaxed) < LONG_MAX;
-        if has_long || may_make() { PIECES_MAX } else { 1 }
+        if long::KEPT.lock().has_one() { PIECES_MAX } else { 1 }
     }
 
     /// A buffer for `length` bytes of a file from `offset` on, with whatever was in it before. They lie as
@@ -69,17 +58,14 @@ impl Buffer {
     /// If that is more than the longest has.
     pub(super) fn take(offset: u64, length: usize) -> Self {
         assert!(length <= LONG, "a read is bounded");
-        let is_long = length > SHORT;
-        let kept = POOL.with_borrow_mut(|pool| match is_long {
-            true => pool.long.pop(),
-            false => pool.short.pop(),
-        });
-        let bytes: Box<[u8]> = kept.unwrap_or_else(|| {
-            if is_long {
-                LONG_MADE.fetch_add(1, Ordering::Relaxed);
-            }
-            vec![0; SLACK + if is_long { LONG } else { SHORT }].into()
-        });
+        let bytes = if length > SHORT {
+            // Another thread may have taken the last one since it was seen: this one goes after its use.
+            let long = long::KEPT.lock().take();
+            long.map_or_else(|| Bytes::Own(vec![0; LONG + SLACK].into()), Bytes::Long)
+        } else {
+            let kept = SHORT_KEPT.with_borrow_mut(Vec::pop);
+            Bytes::Own(kept.unwrap_or_else(|| vec![0; SHORT + SLACK].into()))
+        };
         let start = bytes.as_ptr().align_offset(BLOCK) + before(offset);
         Self { bytes, part: start..start + length }
     }
@@ -104,6 +90,26 @@ fn before(offset: u64) -> usize {
     usize::try_from(offset % BLOCK as u64).expect("less than a block")
 }
 
+impl Deref for Bytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Own(bytes) => bytes,
+            Self::Long(bytes) => bytes,
+        }
+    }
+}
+
+impl DerefMut for Bytes {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        match self {
+            Self::Own(bytes) => bytes,
+            Self::Long(bytes) => bytes,
+        }
+    }
+}
+
 impl Deref for Buffer {
     type Target = [u8];
 
@@ -126,19 +132,18 @@ impl AsRef<[u8]> for Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        let bytes = std::mem::take(&mut self.bytes);
-        let is_long = bytes.len() > SHORT + SLACK;
-        let kept = POOL.try_with(|pool| {
-            let mut pool = pool.borrow_mut();
-            let shelf = if is_long { &mut pool.long } else { &mut pool.short };
-            let has_room = shelf.len() < KEPT;
-            if has_room {
-                shelf.push(bytes);
+        match std::mem::replace(&mut self.bytes, Bytes::Own(Box::default())) {
+            Bytes::Long(bytes) => long::KEPT.lock().give(bytes),
+            // A thread that ends keeps nothing.
+            Bytes::Own(bytes) if bytes.len() == SHORT + SLACK => {
+                let _ = SHORT_KEPT.try_with(|kept| {
+                    let mut kept = kept.borrow_mut();
+                    if kept.len() < KEPT {
+                        kept.push(bytes);
+                    }
+                });
             }
-            has_room
-        });
-        if is_long && !kept.unwrap_or(false) {
-            LONG_MADE.fetch_sub(1, Ordering::Relaxed);
+            Bytes::Own(_) => {}
         }
     }
 }
@@ -179,12 +184,11 @@ mod tests {
     fn many_that_are_held_are_short() {
         let held: Vec<Buffer> =
             std::iter::from_fn(|| (Buffer::pieces_max() > 1).then(|| Buffer::take(0, LONG)))
-                .take(2 * LONG_MAX)
+                .take(2 * long::LONG_MAX)
                 .collect();
-        assert!(held.len() <= LONG_MAX);
+        assert!(held.len() <= long::LONG_MAX);
         assert_eq!(Buffer::pieces_max(), 1);
         drop(held);
         assert_eq!(Buffer::pieces_max(), PIECES_MAX);
-        POOL.with_borrow(|pool| assert_eq!(pool.long.len(), KEPT));
     }
 }
