@@ -86,6 +86,13 @@ check "that edge still answers its clients" gets us-1 after
 check "but is answered by the parent no more" test "$(parents_answers us-1)" = "$answered"
 kill "${pid[us-1]}"
 wait "${pid[us-1]}" 2>/dev/null
+printf '[[site]]\nhost = "*"\norigin = "http://127.0.0.1:%s"\n' "$origin" >"$work/sites.toml"
+# tells_all COMMAND EDGE...: what an edge says of all others when it tells them something, in $work/told.
+tells_all() { "$NIGH" "$1" "${@:3}" --admin "${admin[$2]}" >"$work/told" 2>&1; }
+check "settings are applied through the parent" tells_all apply eu-1 "$work/sites.toml"
+check "and an edge of the child that is gone is said to be away" contains "$work/told" 'us/us-1: away'
+check "everything is purged through the parent" tells_all purge eu-1 --all
+check "and that edge is named too" contains "$work/told" 'us/us-1: lapsed'
 
 begin us-2
 check "another edge of the child is answered" gets us-2 other
@@ -107,6 +114,8 @@ kill "${pid[eu-2]}"
 wait "${pid[eu-2]}" 2>/dev/null
 check "an edge that starts has read what was revoked in the child" fails parent_lets_in us-1
 check "and lets in who was not put out" parent_lets_in us-2
+check "settings are applied through the child" tells_all apply us-2 "$work/sites.toml"
+check "and an edge of the parent that is gone is said to be away" contains "$work/told" 'eu/eu-2: away'
 check "an edge of the parent is put out" "$NIGH" cluster revoke eu-1 --dir "$work/eu"
 check "the child hears of it" until_true grep -q 'count no more.*cluster="eu"' "$work/us-2.log"
 check "to whose parent it does not belong any more" until_true fails knows us-2 eu-1

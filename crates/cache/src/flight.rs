@@ -69,6 +69,13 @@ pub struct Head {
     pub passing: bool,
 }
 
+impl Head {
+    /// Whether the body is said to be longer than what is brought for a head: see [`HEAD_ONLY_MAX`].
+    fn is_long(&self) -> bool {
+        self.length.is_some_and(|length| length > HEAD_ONLY_MAX)
+    }
+}
+
 /// An interim (1xx) response.
 #[derive(Clone, Debug)]
 pub struct Interim {
@@ -453,7 +460,7 @@ impl State {
             // Before the head came, nobody knows whether it will be kept.
             None => false,
             Some(Verdict::Head(head)) if self.bodies == 0 => {
-                !head.passing && self.length.max(head.length.unwrap_or(0)) <= HEAD_ONLY_MAX
+                !head.passing && !head.is_long() && self.length <= HEAD_ONLY_MAX
             }
             Some(_) => true,
         };
@@ -536,6 +543,12 @@ impl Reader {
             let mut state = self.flight.0.lock();
             state.bodies -= 1;
         }
+    }
+
+    /// Whether the body behind `head` is given up unless somebody comes who wants it: it is long, and
+    /// nobody has wanted more than the head so far.
+    pub fn gives_body_up(&self, head: &Head) -> bool {
+        head.is_long() && self.flight.is_for_head()
     }
 
     /// The next interim response, or the verdict.

@@ -47,7 +47,7 @@ use crate::{edge::Running, settings::AdminAddress};
 pub(crate) use self::{
     drain::Drain,
     drains::RING_MAX,
-    events::{Events, watch},
+    events::{Event, Events, watch},
     listen::Bound,
     prefetch::{CONCURRENCY_MAX, URLS_MAX},
     purge::forget,

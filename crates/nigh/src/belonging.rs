@@ -8,8 +8,9 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail, ensure};
-use nigh_cluster::control::{
-    Change, Condition, Control, Error, Key, Listing, Prefix, Transaction, Value,
+use nigh_cluster::{
+    control::{Change, Condition, Control, Error, Key, Listing, Prefix, Transaction, Value},
+    family::QualifiedName,
 };
 use nigh_net::{
     cluster::{
@@ -27,7 +28,7 @@ use crate::{
     control_state::{self, ControlState},
     drains,
     edge::Running,
-    settings::{Cluster, edge_at, reached},
+    settings::{Cluster, edge_at, qualified, reached},
     trust,
 };
 
@@ -85,6 +86,30 @@ pub(crate) async fn of_parent(
             Err(error) => return Err(error).context("the parent's edges are not known"),
         }
     }
+}
+
+/// The edges that are known to belong to this one's cluster, to its parent and to its children, for whoever
+/// tells all of them something: those that are not there are told by name only if they are known.
+pub(crate) async fn known(running: &Running) -> Vec<QualifiedName> {
+    match &running.now().settings.cluster {
+        Some(cluster) => known_in(running.state.as_ref(), cluster).await,
+        None => Vec::new(),
+    }
+}
+
+async fn known_in(state: Option<&ControlState>, cluster: &Cluster) -> Vec<QualifiedName> {
+    let mut known: Vec<QualifiedName> = cluster.qualified_edges().collect();
+    for other in cluster.parent.iter().chain(&cluster.children) {
+        let control = state.filter(|_| !other.is_listed).and_then(|state| state.of(&other.name));
+        let said = match control {
+            Some(control) => control.list(&edges()).await.ok(),
+            None => None,
+        };
+        // What control state does not say, or not to this edge, is as the edge has it.
+        let members = said.map_or_else(|| other.edges.clone(), |listing| listed(&listing));
+        known.extend(members.iter().map(|member| qualified(&other.name, &member.name)));
+    }
+    known
 }
 
 /// The parent's edges that are to be asked: those that belong, and are not drained.
@@ -282,11 +307,17 @@ fn listed(listing: &Listing) -> Vec<Member> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use nigh_base::Wall;
     use nigh_cluster::control::{model::Bounds, twin::Twin};
-    use nigh_net::entropy::OsSecrets;
+    use nigh_net::{cluster::name::Name, entropy::OsSecrets};
 
     use super::*;
+    use crate::{
+        control_state::failing::{Failing, Fails},
+        settings,
+    };
 
     fn member(name: &str, reached: &str) -> Member {
         edge_at(name, reached).unwrap()
@@ -341,5 +372,36 @@ mod tests {
         }
         let own = member("a", "192.0.2.1:1");
         assert_eq!(enter_once(&control, &own).await.unwrap(), [own]);
+    }
+
+    #[tokio::test]
+    async fn edges_of_the_parent_and_of_children_are_known_as_settings_or_control_state_have_them()
+    {
+        let text = "[node]\nname = \"eu-1\"\n[[site]]\nhost = \"*\"\norigin = \"http://a\"\n\
+                    [cluster.eu]\nedges = [\"eu-1=192.0.2.1:1\"]\nlisten = \"192.0.2.1:1\"\n\
+                    dir = \"eu\"\ncontrol = \"file:x\"\nparent = \"earth\"\n\
+                    [cluster.earth]\nedges = [\"earth-1=192.0.2.2:2\"]\nca = \"earth.pem\"\n\
+                    control = \"file:x\"\n\
+                    [cluster.us]\nparent = \"eu\"\nca = \"us.pem\"\ncontrol = \"file:x\"\n";
+        let cluster = settings::parse(text, Path::new("/")).unwrap().cluster.unwrap();
+        let us = |control: Arc<dyn Control>| {
+            let own: Arc<dyn Control> = Arc::new(Twin::new(Bounds::default()));
+            let name = |name: &str| -> Name { name.parse().unwrap() };
+            ControlState::of_clusters(vec![(name("eu"), own), (name("us"), control)])
+        };
+        let known = async |state: Option<ControlState>| -> Vec<String> {
+            let known = known_in(state.as_ref(), &cluster).await;
+            known.iter().map(ToString::to_string).collect()
+        };
+        let control = Twin::new(Bounds::default());
+        enter_once(&control, &member("us-1", "192.0.2.3:3")).await.unwrap();
+        assert_eq!(
+            known(Some(us(Arc::new(control)))).await,
+            ["eu/eu-1", "earth/earth-1", "us/us-1"]
+        );
+        // As where an edge may not read that.
+        let failing = Arc::new(Failing::new(Fails::All));
+        assert_eq!(known(Some(us(failing))).await, ["eu/eu-1", "earth/earth-1"]);
+        assert_eq!(known(None).await, ["eu/eu-1", "earth/earth-1"]);
     }
 }

@@ -54,6 +54,13 @@ impl ControlState {
         Self { clusters, family: control, file: None }
     }
 
+    /// The own part of each of these clusters, of which the first is the edge's, and what it shares.
+    #[cfg(test)]
+    pub(crate) fn of_clusters(clusters: Vec<(Name, Arc<dyn Control>)>) -> Self {
+        let family = Arc::clone(&clusters[0].1);
+        Self { clusters, family, file: None }
+    }
+
     /// What is the cluster's own.
     pub(crate) fn own(&self) -> &Arc<dyn Control> {
         &self.clusters[0].1
@@ -228,8 +235,7 @@ pub(crate) mod failing {
 
         /// The same, as an edge has it.
         pub(crate) fn state(self: Arc<Self>, cluster: &Cluster) -> ControlState {
-            let family = Arc::clone(&self) as Arc<dyn Control>;
-            ControlState { clusters: vec![(cluster.name.clone(), self)], family, file: None }
+            ControlState::of_clusters(vec![(cluster.name.clone(), self)])
         }
 
         fn or<T: Send>(&self, fails: Fails, answer: Result<T, Error>) -> Result<T, Error> {

@@ -5,7 +5,7 @@
 //! PUT /v1/drains/eu-2, to any edge -> drains/eu-2 in control state -> eu-2 follows it -> gossip -> rings
 //! ```
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use nigh_cluster::control::{
     Change, Condition, Control, Error, Key, Listing, Prefix, Transaction, Value,
@@ -14,7 +14,7 @@ use nigh_net::cluster::name::Name;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
-use crate::{control_state, edge::Running};
+use crate::{admin::Event, control_state, edge::Running};
 
 /// Below which the drained edges are named.
 const DRAINS: &str = "drains/";
@@ -79,13 +79,29 @@ pub(crate) async fn start(running: &Arc<Running>) {
     }
     let running = Arc::clone(running);
     tokio::spawn(async move {
+        // What is there when it is heard of first is no event.
+        let mut before = None::<BTreeSet<Name>>;
         let take = |listing: Listing| {
-            let is_drained = names(&listing).any(|name| name == own);
+            let drained: BTreeSet<Name> = names(&listing).collect();
+            let is_drained = drained.contains(&own);
+            let events = before.as_ref().map(|before| events(before, &drained)).unwrap_or_default();
+            before = Some(drained);
             let running = Arc::clone(&running);
-            async move { take(&running, is_drained).await }
+            async move {
+                take(&running, is_drained).await;
+                events.iter().for_each(|event| running.events.publish(event));
+            }
         };
         control_state::follow(control.as_ref(), &drains(), take).await;
     });
+}
+
+/// What has happened since others were drained.
+fn events(before: &BTreeSet<Name>, drained: &BTreeSet<Name>) -> Vec<Event> {
+    let taken_back = before.difference(drained).map(ToString::to_string);
+    let now_drained = drained.difference(before).map(ToString::to_string);
+    let taken_back = taken_back.map(|edge| Event::TakenBack { edge });
+    taken_back.chain(now_drained.map(|edge| Event::Drained { edge })).collect()
 }
 
 async fn take(running: &Running, is_drained: bool) {
@@ -118,5 +134,19 @@ mod tests {
         assert_eq!(drained(&control).await.unwrap(), std::slice::from_ref(&a));
         assert!(set(&control, &a, false).await.unwrap());
         assert_eq!(drained(&control).await.unwrap(), []);
+    }
+
+    #[test]
+    fn what_was_drained_or_taken_back_meanwhile_is_told_of_every_edge() {
+        let set = |names: &[&str]| -> BTreeSet<Name> {
+            names.iter().map(|name| name.parse().unwrap()).collect()
+        };
+        let told = |before: &[&str], now: &[&str]| -> Vec<String> {
+            let events = events(&set(before), &set(now));
+            events.iter().map(|event| format!("{event:?}")).collect()
+        };
+        assert!(told(&["a", "b"], &["a", "b"]).is_empty());
+        let changed = ["TakenBack { edge: \"a\" }", "Drained { edge: \"c\" }"];
+        assert_eq!(told(&["a", "b"], &["b", "c"]), changed);
     }
 }

@@ -33,7 +33,7 @@ use crate::cli::ListenAddress;
 
 pub(crate) use admin::AdminAddress;
 pub(crate) use clients::min_rate;
-pub(crate) use cluster::{Cluster, Other, edge_at, reached};
+pub(crate) use cluster::{Cluster, Other, edge_at, qualified, reached};
 pub(crate) use control::{Etcd, Kept, etcd_in, etcd_text};
 pub(crate) use difference::{Difference, waiting};
 pub(crate) use file::{FILE_MAX, Unusable, buffers, parse, read};

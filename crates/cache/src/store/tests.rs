@@ -431,6 +431,19 @@ fn what_was_asked_for_its_head_alone_is_finished_unless_it_is_long_or_another_ca
 }
 
 #[test]
+fn a_long_body_is_given_up_for_those_who_want_its_head_alone_and_for_nobody_else() {
+    let limit = crate::flight::HEAD_ONLY_MAX;
+    for (length, is_given_up) in [(None, false), (Some(limit), false), (Some(limit + 1), true)] {
+        let store = store(128 << 10);
+        let (mut reader, _pilot) = for_head(&store, length, false);
+        let Verdict::Head(head) = ready(reader.verdict()) else { panic!("it came") };
+        assert_eq!(reader.gives_body_up(&head), is_given_up, "{length:?}");
+        let _other = later(&store, "http://a/");
+        assert!(!reader.gives_body_up(&head), "{length:?}: somebody wants it");
+    }
+}
+
+#[test]
 fn what_turns_out_long_is_given_up_where_nobody_wanted_more_than_its_head() {
     let store = store(128 << 10);
     let half = Bytes::from(vec![1; usize::try_from(crate::flight::HEAD_ONLY_MAX / 2).unwrap()]);

@@ -292,6 +292,9 @@ impl Service {
                     }
                     // Its owner says so.
                     Ok(()) if head.passing => {}
+                    Ok(()) if reader.gives_body_up(&head) => {
+                        status.detail = Some(WhyNot::HeadOnly.as_str());
+                    }
                     Ok(()) => {
                         status.stored = true;
                         status.ttl = Some(head.terms.ttl(now));

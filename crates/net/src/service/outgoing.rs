@@ -1,6 +1,6 @@
 //! Requests as they leave this edge: to an origin, or to another edge of the cluster.
 
-use http::{Request, Uri, Version, header};
+use http::{Method, Request, Uri, Version, header};
 use nigh_cache::{conditional::Validators, range::Span};
 use nigh_edge::{
     forward::{self, Hop},
@@ -63,9 +63,13 @@ impl Service {
             // Whatever comes back may be stored under the normalised value.
             forward::normalise_accept_encoding(&mut fields);
         }
-        if matches!(manner, Manner::Shared | Manner::Slice) {
+        let is_for_everyone = matches!(manner, Manner::Shared | Manner::Slice);
+        // With a HEAD a range says nothing (RFC 9110, section 14.2), and not every origin knows.
+        if is_for_everyone || ask.method == Method::HEAD {
             fields.remove(header::RANGE);
             fields.remove(header::IF_RANGE);
+        }
+        if is_for_everyone {
             if let Some(Span { start, end }) = slice {
                 let range = format!("bytes={start}-{}", end - 1);
                 fields.insert(header::RANGE, range.parse().expect("digits"));

@@ -2,17 +2,14 @@
 
 use std::time::Duration;
 
-use axum::{
-    extract::{Path, State},
-    http::StatusCode,
-};
+use axum::{extract::State, http::StatusCode};
 use nigh_cluster::control::{Control, Error};
 use nigh_net::{cluster::name::Name, siblings::Standing};
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
 use utoipa::ToSchema;
 
-use super::{Asked, Json, problem::Problem};
+use super::{Asked, Json, problem::Problem, query::Named};
 use crate::{drains, edge::Running};
 
 /// How long an answer waits until the ring of the edge that is asked has changed.
@@ -28,6 +25,8 @@ pub(super) struct Set {
     changed: bool,
     /// Whether the edge that was asked has it on its ring now.
     on_ring: bool,
+    /// How many edges are on that ring; with 0, no edge of the cluster takes clients any more.
+    edges_on_ring: usize,
 }
 
 /// The edges that are drained, by name.
@@ -57,6 +56,8 @@ pub(super) async fn list(State(running): Asked) -> Result<Json<Vec<String>>, Pro
     params(("name" = String, Path, description = "An edge of this cluster.")),
     responses(
         (status = 200, description = "It is drained.", body = Set),
+        (status = 400, description = "The name is no text in UTF-8.", body = Problem,
+         content_type = "application/problem+json"),
         (status = 404, description = "No edge of this cluster is called so.", body = Problem,
          content_type = "application/problem+json"),
         (status = 409, description = "This edge's settings name no control state.", body = Problem,
@@ -65,7 +66,7 @@ pub(super) async fn list(State(running): Asked) -> Result<Json<Vec<String>>, Pro
          content_type = "application/problem+json"),
     )
 )]
-pub(super) async fn put(State(running): Asked, name: Path<String>) -> Result<Json<Set>, Problem> {
+pub(super) async fn put(State(running): Asked, Named(name): Named) -> Result<Json<Set>, Problem> {
     set(&running, &name, true).await
 }
 
@@ -76,6 +77,8 @@ pub(super) async fn put(State(running): Asked, name: Path<String>) -> Result<Jso
     params(("name" = String, Path, description = "An edge that is drained.")),
     responses(
         (status = 200, description = "It is not drained any more.", body = Set),
+        (status = 400, description = "The name is no text in UTF-8.", body = Problem,
+         content_type = "application/problem+json"),
         (status = 404, description = "No edge of this cluster is called so.", body = Problem,
          content_type = "application/problem+json"),
         (status = 409, description = "This edge's settings name no control state.", body = Problem,
@@ -86,7 +89,7 @@ pub(super) async fn put(State(running): Asked, name: Path<String>) -> Result<Jso
 )]
 pub(super) async fn delete(
     State(running): Asked,
-    name: Path<String>,
+    Named(name): Named,
 ) -> Result<Json<Set>, Problem> {
     set(&running, &name, false).await
 }
@@ -99,8 +102,8 @@ async fn set(running: &Running, name: &str, to: bool) -> Result<Json<Set>, Probl
     while changed && is_on_ring(running, &name) == to && Instant::now() < deadline {
         sleep(LOOK_EVERY).await;
     }
-    let on_ring = is_on_ring(running, &name);
-    Ok(Json(Set { name: name.to_string(), drained: to, changed, on_ring }))
+    let (on_ring, edges_on_ring) = (is_on_ring(running, &name), ring(running).len());
+    Ok(Json(Set { name: name.to_string(), drained: to, changed, on_ring, edges_on_ring }))
 }
 
 /// The edge of this name: one that belongs, or that is drained and belongs no more.
@@ -121,9 +124,15 @@ async fn known(running: &Running, control: &dyn Control, name: &str) -> Result<N
 }
 
 fn is_on_ring(running: &Running, name: &Name) -> bool {
+    ring(running).contains(name)
+}
+
+/// Who serves, as the edge that is asked sees it.
+fn ring(running: &Running) -> Vec<Name> {
     let members = running.control.server().members();
-    let mut members = members.iter().flat_map(|members| members.iter());
-    members.any(|(member, standing, _)| member.name == *name && standing == Standing::Serves)
+    let members = members.iter().flat_map(|members| members.iter());
+    let serving = members.filter(|(_, standing, _)| *standing == Standing::Serves);
+    serving.map(|(member, ..)| member.name.clone()).collect()
 }
 
 fn control(running: &Running) -> Result<&dyn Control, Problem> {

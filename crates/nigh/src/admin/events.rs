@@ -52,6 +52,10 @@ pub(crate) enum Event {
     /// The disk has failed to write or to read, or what it read was not what was written; in all so
     /// far.
     DiskTrouble { failures: u64, unreadable: u64, damaged: u64 },
+    /// An edge of the cluster is drained by name, this one or another.
+    Drained { edge: String },
+    /// It is taken back.
+    TakenBack { edge: String },
     /// The edge is ending.
     Draining,
     /// This listener was too slow, and has missed so many events.
@@ -67,6 +71,8 @@ impl Event {
             Self::OriginDown { .. } => "origin-down",
             Self::OriginUp { .. } => "origin-up",
             Self::DiskTrouble { .. } => "disk-trouble",
+            Self::Drained { .. } => "drained",
+            Self::TakenBack { .. } => "taken-back",
             Self::Draining => "draining",
             Self::Missed { .. } => "missed",
         }
@@ -128,8 +134,9 @@ impl Events {
 }
 
 /// Events from now on, one after another: reloads, purges, origins that go down or come up, trouble
-/// with the disk, the end. The first line is a comment: from then on nothing is missed. A listener
-/// that is too slow is told how many events it has missed.
+/// with the disk, edges of the cluster that are drained or taken back, the end. The first line is a
+/// comment: from then on nothing is missed. A listener that is too slow is told how many events it has
+/// missed.
 #[utoipa::path(
     get,
     path = "/v1/events",

@@ -27,9 +27,9 @@ use super::{
     query::Query,
 };
 use crate::{
+    belonging,
     edge::Running,
     forget::{Failed, Named, What},
-    settings::Cluster,
 };
 
 /// Letters of a host or a tag. Other caches take no longer ones either.
@@ -124,7 +124,7 @@ pub(super) async fn purge(State(running): Asked, uri: Uri) -> Result<Json<Purged
     let named = parse(uri.query())?;
     let soft = named.soft;
     let purged = match &running.now().settings.cluster {
-        Some(cluster) if cluster.control.is_some() => together(&running, &named, cluster).await?,
+        Some(cluster) if cluster.control.is_some() => together(&running, &named).await?,
         _ => alone(&running, named).await?,
     };
     let micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
@@ -163,7 +163,7 @@ async fn alone(running: &Running, Named { what, soft }: Named) -> Result<Purged,
 }
 
 /// On all edges of the cluster, this one among them.
-async fn together(running: &Running, named: &Named, cluster: &Cluster) -> Result<Purged, Problem> {
+async fn together(running: &Running, named: &Named) -> Result<Purged, Problem> {
     // What this edge could not forget is nobody's.
     if rule_of(&named.what)?.is_none() {
         keys_of(running, &named.what)?;
@@ -175,7 +175,8 @@ async fn together(running: &Running, named: &Named, cluster: &Cluster) -> Result
         return Err(unavailable(detail.to_owned()));
     };
     let value = named.to_value().map_err(Failed::from);
-    let purging = async { forgetting.purge(&value?, cluster.qualified_edges()).await };
+    let edges = belonging::known(running).await.into_iter();
+    let purging = async { forgetting.purge(&value?, edges).await };
     let purge = purging.await.map_err(|failed| match failed {
         Failed::TooLong(_) => Problem::new(StatusCode::PAYLOAD_TOO_LARGE, failed.to_string()),
         _ => unavailable(failed.to_string()),

@@ -1,9 +1,31 @@
-//! The query of a question: names that are known, values that are checked.
+//! What a question names: in its path, and in its query, whose names are known and whose values are
+//! checked.
 
 use std::ops::RangeInclusive;
 
+use axum::{
+    extract::{FromRequestParts, Path},
+    http::request::Parts,
+};
+
 use super::problem::Problem;
 use crate::ask::percent_decode;
+
+/// The name in a path, decoded.
+#[derive(Debug)]
+pub(super) struct Named(pub(super) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Named {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Path(name) = Path::from_request_parts(parts, state).await.map_err(|rejection| {
+            let detail = format!("the path cannot be read: {}", rejection.body_text());
+            Problem::new(rejection.status(), detail)
+        })?;
+        Ok(Self(name))
+    }
+}
 
 /// A query's pairs, decoded.
 #[derive(Debug)]

@@ -19,9 +19,9 @@ use utoipa::ToSchema;
 
 use super::{Asked, Json, body, config, problem::Problem};
 use crate::{
+    belonging,
     control::apart,
     edge::Running,
-    settings::Cluster,
     shared_settings::{Failed, Sharing},
 };
 
@@ -145,8 +145,7 @@ pub(super) async fn put(
     let (checked, asked) = (text.clone(), Arc::clone(&running));
     let is_usable = apart(move || asked.control.check_shared(&checked));
     is_usable.await.map_err(config::problem)?;
-    let now = running.now();
-    let edges = now.settings.cluster.iter().flat_map(Cluster::qualified_edges);
+    let edges = belonging::known(&running).await.into_iter();
     let applying = sharing.apply(&text, after, edges).await.map_err(problem)?;
     let edges: Vec<_> = applying.edges().map(Runs::of).collect();
     let is_done = applying.edges().all(|(_, it)| matches!(it, Applied::Runs(_) | Applied::Away));

@@ -16,7 +16,7 @@ use nigh_net::{
 
 use super::{
     Node,
-    control::{Kept, control},
+    control::{KEYS_OF_TLS, Kept, control},
     document::Section,
     file::beside,
 };
@@ -87,11 +87,7 @@ impl Cluster {
 
     /// An edge of this cluster, as control state that others share has it.
     pub(crate) fn qualified(&self, edge: &Name) -> QualifiedName {
-        let name = |name: &Name| {
-            let name = membership::Name::new(name.as_str());
-            name.expect("these names are among those")
-        };
-        QualifiedName { cluster: name(&self.name), edge: name(edge) }
+        qualified(&self.name, edge)
     }
 
     /// All edges that are known to belong to this cluster, in the same way.
@@ -105,8 +101,19 @@ impl Cluster {
     }
 }
 
+/// An edge of a cluster, as control state that several clusters share has it.
+pub(crate) fn qualified(cluster: &Name, edge: &Name) -> QualifiedName {
+    let name = |name: &Name| {
+        let name = membership::Name::new(name.as_str());
+        name.expect("these names are among those")
+    };
+    QualifiedName { cluster: name(cluster), edge: name(edge) }
+}
+
 /// A section of a cluster, this edge's or another one's.
-struct Read {
+struct Read<'d> {
+    /// Where its mistakes stand that only show beside others.
+    section: Section<'d>,
     name: Name,
     edges: Vec<Member>,
     is_listed: bool,
@@ -145,35 +152,35 @@ pub(super) fn read(root: &mut Section<'_>, node: &Node, folder: &Path) -> Option
             "no cluster has an edge called `{}`: name this one in [node], and list it in `edges`",
             node.name
         );
-        root.mistake("cluster", message);
+        root.mistake_below("node", "name", message);
     }
     let own = read.iter().find(|it| Some(it.name.as_str()) == own.as_deref())?;
-    if let Err(message) = fit(&read) {
-        root.mistake("cluster", message);
+    if !fit(&read) {
         return None;
     }
-    let other = |it: &Read| {
-        let Read { name, edges, is_listed, authority, .. } = it;
+    let children = || read.iter().filter(|it| it.parent.as_ref() == Some(&own.name));
+    line(&read, own).chain(children()).for_each(|it| asked_as_own(own, it));
+    let other = |it: &Read<'_>| {
+        let Read { section, name, edges, is_listed, authority, .. } = it;
         let Some(authority) = authority.clone() else {
             let message = format!("[cluster.{name}] has no `ca`: say who vouches for its edges");
-            root.mistake("cluster", message);
+            section.mistake("", message);
             return None;
         };
         let (name, edges) = (name.clone(), edges.clone());
         Some(Other { name, edges, is_listed: *is_listed, authority })
     };
     let parent = read.iter().find(|it| Some(&it.name) == own.parent.as_ref());
-    if let Some(Read { name, is_listed: false, control, .. }) = parent
+    if let Some(Read { section, name, is_listed: false, control, .. }) = parent
         && !matches!(control, Some(Kept::Etcd { .. }))
     {
         let message = format!(
             "[cluster.{name}] is a parent: list its `edges`, or keep `control` in an etcd, where each \
              says that it belongs"
         );
-        root.mistake("cluster", message);
+        section.mistake("control", message);
     }
     let parent = parent.map(other);
-    let children = read.iter().filter(|it| it.parent.as_ref() == Some(&own.name)).map(other);
     Some(Cluster {
         name: own.name.clone(),
         edges: own.edges.clone(),
@@ -184,7 +191,7 @@ pub(super) fn read(root: &mut Section<'_>, node: &Node, folder: &Path) -> Option
         authority: own.authority.clone(),
         control: own.control.clone(),
         own: node.name.parse().ok()?,
-        children: children.collect::<Option<_>>()?,
+        children: children().map(other).collect::<Option<_>>()?,
         // One that could not be read is a mistake that was said.
         parent: parent.map_or(Some(None), |parent| parent.map(Some))?,
         family: line(&read, own).last().map_or_else(|| own.name.clone(), |it| it.name.clone()),
@@ -193,18 +200,19 @@ pub(super) fn read(root: &mut Section<'_>, node: &Node, folder: &Path) -> Option
 
 /// A cluster's parent, that one's parent, and so on; as many as there are clusters, where that is a
 /// circle.
-fn line<'a>(read: &'a [Read], of: &'a Read) -> impl Iterator<Item = &'a Read> {
-    let parent = |of: &&'a Read| read.iter().find(|it| Some(&it.name) == of.parent.as_ref());
+fn line<'a, 'd>(read: &'a [Read<'d>], of: &'a Read<'d>) -> impl Iterator<Item = &'a Read<'d>> {
+    let parent = |of: &&'a Read<'d>| read.iter().find(|it| Some(&it.name) == of.parent.as_ref());
     std::iter::successors(parent(&of), move |it| parent(it)).take(read.len())
 }
 
 /// Whether the clusters fit together: nobody is its own parent's parent, and a purge that a cluster knows
-/// of is known to its parent.
-fn fit(read: &[Read]) -> Result<(), String> {
+/// of is known to its parent. Reports what does not.
+fn fit(read: &[Read<'_>]) -> bool {
     for it in read {
-        let name = &it.name;
+        let Read { section, name, .. } = it;
         if line(read, it).any(|other| other.name == it.name) {
-            return Err(format!("[cluster.{name}] is its own parent's parent"));
+            section.mistake("parent", format!("[cluster.{name}] is its own parent's parent"));
+            return false;
         }
         let Some(parent) = line(read, it).next() else { continue };
         let is_shared = match (&it.control, &parent.control) {
@@ -212,14 +220,31 @@ fn fit(read: &[Read]) -> Result<(), String> {
             (own, other) => own.is_none() && other.is_none(),
         };
         if !is_shared {
-            return Err(format!(
+            let message = format!(
                 "[cluster.{name}] and its parent [cluster.{}] have different `control`: a purge would \
                  not reach both",
                 parent.name
-            ));
+            );
+            section.mistake("control", message);
+            return false;
         }
     }
-    Ok(())
+    true
+}
+
+/// Reports what is said of TLS with the etcd for a relative's edges alone: this one asks for their part of
+/// it as its own section says, which an operator who writes it there alone does not expect.
+fn asked_as_own(own: &Read<'_>, relative: &Read<'_>) {
+    for key in KEYS_OF_TLS {
+        if relative.section.has(key) && !own.section.has(key) {
+            let message = format!(
+                "`{key}` in [cluster.{}] is for its own edges: this one asks the etcd as [cluster.{}] says, \
+                 so write it there too",
+                relative.name, own.name
+            );
+            relative.section.mistake(key, message);
+        }
+    }
 }
 
 /// Whether this edge is listed, be it well or not, or says in control state that it belongs.
@@ -230,12 +255,12 @@ fn has_own(section: &Section<'_>, own: &str) -> bool {
     section.texts("edges").any(|text| text.split_once('=').is_some_and(|(name, _)| name == own))
 }
 
-fn cluster(
-    mut section: Section<'_>,
+fn cluster<'d>(
+    mut section: Section<'d>,
     (name, clusters): (&str, &[String]),
     (node, is_own): (&Node, bool),
     folder: &Path,
-) -> Option<Read> {
+) -> Option<Read<'d>> {
     let named = name.parse::<Name>();
     if let Err(why) = &named {
         section.mistake("", format!("`{name}` is no name of a cluster: {why}"));
@@ -305,7 +330,18 @@ fn cluster(
     let edges = if is_listed { edges? } else { this().unwrap_or_default() };
     let name = named.ok()?;
     let spill_above = spill_above.unwrap_or(1.25);
-    Some(Read { name, edges, is_listed, spill_above, listen, dir, authority, control, parent })
+    Some(Read {
+        section,
+        name,
+        edges,
+        is_listed,
+        spill_above,
+        listen,
+        dir,
+        authority,
+        control,
+        parent,
+    })
 }
 
 /// An edge as it says in control state that it is reached: `192.0.2.12:8443*2`.

@@ -25,7 +25,7 @@ const PLAIN: &str = "etcd://";
 const SECURE: &str = "etcds://";
 
 /// The keys that say how an etcd is asked over TLS.
-const KEYS_OF_TLS: [&str; 3] = ["control_ca", "control_cert", "control_key"];
+pub(super) const KEYS_OF_TLS: [&str; 3] = ["control_ca", "control_cert", "control_key"];
 
 /// Where control state is kept.
 #[derive(Clone, Debug, PartialEq)]

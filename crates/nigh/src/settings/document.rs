@@ -246,6 +246,18 @@ impl<'d> Section<'d> {
         self.mistakes.add(span, message);
     }
 
+    /// Reports a mistake at the value of `key` in the section `below`, or at that section; at this one if
+    /// it has none.
+    pub(super) fn mistake_below(&self, below: &str, key: &str, message: impl Display) {
+        let section = self.find(below);
+        let value = section.and_then(|section| match section.get_ref() {
+            DeValue::Table(table) => find_in(table, key),
+            _ => None,
+        });
+        let span = value.or(section).map_or_else(|| self.span.clone(), Spanned::span);
+        self.mistakes.add(span, message);
+    }
+
     /// Reports a mistake at an element of the list of `key`.
     pub(super) fn mistake_in(&self, key: &str, number: usize, message: impl Display) {
         let span = self.find(key).and_then(|value| match value.get_ref() {
@@ -259,7 +271,7 @@ impl<'d> Section<'d> {
     }
 
     /// Reports every key that nobody asked for.
-    pub(super) fn finish(self) {
+    pub(super) fn finish(&self) {
         for (key, _) in self.table.into_iter().flatten() {
             let name: &str = key.get_ref();
             if !self.known.contains(&name) {
@@ -279,8 +291,7 @@ impl<'d> Section<'d> {
     }
 
     fn find(&self, key: &str) -> Option<&'d Spanned<DeValue<'d>>> {
-        let mut entries = self.table?.iter();
-        entries.find(|(held, _)| *held.get_ref() == key).map(|(_, value)| value)
+        find_in(self.table?, key)
     }
 
     fn text(&self, key: &str, value: &'d Spanned<DeValue<'d>>) -> Option<&'d str> {
@@ -304,4 +315,8 @@ impl<'d> Section<'d> {
             }
         }
     }
+}
+
+fn find_in<'d>(table: &'d DeTable<'d>, key: &str) -> Option<&'d Spanned<DeValue<'d>>> {
+    table.iter().find(|(held, _)| *held.get_ref() == key).map(|(_, value)| value)
 }

@@ -240,6 +240,27 @@ fn what_is_wrong_with_a_cluster_is_told_where_it_stands() {
     assert!(found[0].contains("`eu-1` is in another cluster already"), "{found:?}");
 }
 
+#[test]
+fn mistakes_about_several_clusters_stand_where_each_is() {
+    // Lines 1 to 5 are the node and the site, 6 to 9 this edge's cluster, and 10 on the other one.
+    for (own, other, place, said) in [
+        ("", "parent = \"asia\"\n", "13:10", "`asia` is no other cluster"),
+        ("parent = \"us\"\n", "parent = \"eu\"\n", "10:10", "is its own parent's parent"),
+        ("", "parent = \"eu\"\ncontrol = \"file:x\"\n", "14:11", "have different `control`"),
+        ("control = \"file:x\"\n", "parent = \"eu\"\n", "11:1", "have different `control`"),
+    ] {
+        let text = of_cluster(&format!("{CLUSTER}{own}{OTHER}{other}"));
+        let found = parse(&text).unwrap_err();
+        let is_there = |it: &String| it.starts_with(&format!("{place}: ")) && it.contains(said);
+        assert!(found.iter().any(is_there), "{own}{other}: {found:?}");
+    }
+    let both = of_cluster(&format!("{CLUSTER}{OTHER}parent = \"eu\"\n"));
+    let found = parse(&both.replace("ca = \"us.pem\"\n", "")).unwrap_err();
+    assert!(found[0].starts_with("10:1: [cluster.us] has no `ca`"), "{found:?}");
+    let found = parse(&both.replace("[\"eu-1", "[\"eu-9")).unwrap_err();
+    assert!(found[0].starts_with("2:8: no cluster has an edge called `eu-1`"), "{found:?}");
+}
+
 /// Another cluster, of which less is known here.
 const OTHER: &str = "[cluster.us]\nedges = [\"us-1=192.0.2.21:8443\"]\nca = \"us.pem\"\n";
 

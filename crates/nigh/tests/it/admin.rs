@@ -172,6 +172,20 @@ fn a_method_that_a_path_has_not_is_refused_and_allow_says_which_it_has() {
 }
 
 #[test]
+fn a_path_that_is_no_text_is_a_problem_like_any_other() {
+    let origin = Origin::saying(ok("max-age=100", "x"));
+    let edge = Edge::start(&origin, &ADMIN);
+    for path in ["/v1/drains/%ff", "/v1/drains/eu-%c3%28"] {
+        for method in ["PUT", "DELETE"] {
+            let refused = edge.tell_admin(method, path, "", "");
+            refused.assert_problem(400);
+            assert!(refused.text().contains("UTF-8"), "{method} {path}: {}", refused.text());
+        }
+    }
+    edge.tell_admin("PUT", "/%ff", "", "").assert_problem(404);
+}
+
+#[test]
 fn the_api_describes_itself_and_every_operation_of_it() {
     let origin = Origin::saying(ok("max-age=100", "x"));
     let edge = Edge::start(&origin, &ADMIN);

@@ -13,14 +13,14 @@ use crate::support::{
 };
 
 /// An edge whose control state is in a file.
-struct Fixture {
+pub(crate) struct Fixture {
     cluster: Cluster,
     directory: Directory,
 }
 
 impl Fixture {
     /// `sites` stand in the edge's own settings.
-    fn start(name: &str, sites: &str) -> Self {
+    pub(crate) fn start(name: &str, sites: &str) -> Self {
         let directory = Directory::new(&format!("{name}-state"));
         fs::create_dir_all(&directory.0).unwrap();
         let mut cluster = Cluster::start(name, &Origin::saying(ok("no-store", "none")), 1, "");
@@ -33,7 +33,7 @@ impl Fixture {
         Self { cluster, directory }
     }
 
-    fn edge(&self) -> &Edge {
+    pub(crate) fn edge(&self) -> &Edge {
         &self.cluster.edges[0]
     }
 

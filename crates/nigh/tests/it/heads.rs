@@ -126,6 +126,34 @@ fn a_head_that_is_one_of_a_kind_or_goes_past_the_store_is_a_head_at_the_origin()
 }
 
 #[test]
+fn a_range_says_nothing_with_a_head_that_is_one_at_the_origin_either() {
+    // As origins do that know no better (RFC 9110, section 14.2).
+    let origin = Origin::answering(|head| match (head.method(), head.has("range")) {
+        ("HEAD", true) => "HTTP/1.1 206 Partial Content\r\nCache-Control: no-store\r\n\
+             Content-Range: bytes 0-1/7\r\nContent-Length: 2\r\n\r\n"
+            .to_owned(),
+        ("HEAD", false) => ok("no-store", "content").replace("content", ""),
+        _ => ok("no-store", "content"),
+    });
+    let file = SettingsFile::with(&format!(
+        "[[site]]\nhost = \"*\"\norigin = \"{}\"\n[[site.path]]\nmatch = \"/by\"\nbypass = true\n",
+        origin.url()
+    ));
+    let edge = Edge::of(&file);
+    let mut client = edge.client();
+    // That it may not be kept is known from the second time on.
+    for (target, method) in [("/", "GET"), ("/", "HEAD"), ("/by", "HEAD")] {
+        client.ask("HEAD", target, "Range: bytes=0-1\r\nIf-Range: \"a\"\r\n");
+        let head = client.final_head();
+        assert_eq!((head.status(), head.first("content-length")), (200, "7"), "{target} {method}");
+        assert!(!head.has("content-range"), "{target} {method}: {head:?}");
+        let asked = origin.last();
+        assert_eq!(asked.method(), method, "{target}");
+        assert!(!asked.has("range") && !asked.has("if-range"), "{target} {method}");
+    }
+}
+
+#[test]
 fn the_body_of_what_may_not_be_kept_is_given_up_and_the_next_head_asks_for_none() {
     let origin = Origin::start();
     let edge = Edge::start(&origin, &[]);
@@ -193,7 +221,9 @@ fn a_long_body_that_is_kept_in_no_slices_is_brought_for_no_head_but_for_a_get() 
     let mut client = asking(&edge, "/");
     let mut asked = origin.asked();
     asked.send(&head);
-    assert_eq!(client.final_head().first("content-length"), LONG.to_string());
+    let long = client.final_head();
+    assert_eq!(long.first("content-length"), LONG.to_string());
+    assert!(long.says("detail=head-only") && !long.says("stored"), "{}", long.cache());
     assert_given_up(asked);
     client.ask("HEAD", "/", "");
     let asked = origin.asked();

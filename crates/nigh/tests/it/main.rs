@@ -27,6 +27,7 @@ mod compression;
 mod conditions;
 mod demo;
 mod disk;
+mod drained;
 mod draining;
 mod explaining;
 mod forward_proxy;

@@ -110,6 +110,31 @@ fn a_parent_is_at_the_same_etcd_however_each_is_shown_to_it() {
 }
 
 #[test]
+fn what_only_a_relatives_edges_show_to_the_etcd_is_a_mistake_where_it_stands() {
+    if cfg!(not(feature = "etcd")) {
+        return;
+    }
+    let control = "control = \"etcds://a:1\"\n";
+    let ca = "control_ca = \"ca.pem\"\n";
+    let own = |more: &str| format!("{CLUSTER}{control}{more}parent = \"us\"\n");
+    let with = |more: &str| format!("{}{OTHER}{control}{ca}", own(more));
+    let found = parse(&of_cluster(&with(""))).unwrap_err();
+    let said = "16:14: `control_ca` in [cluster.us] is for its own edges: this one asks the etcd as \
+                [cluster.eu] says, so write it there too";
+    assert_eq!(found, [said]);
+    // One file can be every edge's.
+    assert!(parse(&of_cluster(&with(ca))).is_ok());
+    let shown = "control_cert = \"c.pem\"\ncontrol_key = \"c.key\"\n";
+    let found = parse(&of_cluster(&format!("{}{shown}", with(ca)))).unwrap_err().join("\n");
+    assert!(found.contains("18:16: `control_cert`") && found.contains("19:15: `control_key`"));
+    // A child's part is asked for likewise, and what has nothing to do with this one is not.
+    let other = |more: &str| format!("{CLUSTER}{control}{OTHER}{control}{ca}{more}");
+    let found = parse(&of_cluster(&other("parent = \"eu\"\n"))).unwrap_err();
+    assert!(found[0].contains("`control_ca` in [cluster.us]"), "{found:?}");
+    assert!(parse(&of_cluster(&other(""))).is_ok());
+}
+
+#[test]
 fn edges_of_a_parent_that_are_not_listed_say_that_they_belong_in_an_etcd() {
     let with = |control: &str| {
         let own = format!("{control}parent = \"us\"\n");
