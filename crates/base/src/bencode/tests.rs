@@ -124,9 +124,9 @@ fn what_is_written_is_canonical() {
             write_integer(-7, out);
             write_dictionary(out, |_| ());
         });
-        entries.integer("ba", 0);
+        entries.integer("bb", 0);
     });
-    assert_eq!(out, b"d1:a4:nigh1:bli-7edee2:bai0ee");
+    assert_eq!(out, b"d1:a4:nigh1:bli-7edee2:bbi0ee");
     assert!(value(&out).is_canonical());
 }
 
