@@ -23,9 +23,19 @@ impl Address {
         Self { ip: [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d], port }
     }
 
+    /// The IPv6 address `ip` with `port`. One that maps an IPv4 address is that IPv4 address.
+    pub const fn v6(ip: [u8; 16], port: u16) -> Self {
+        Self { ip, port }
+    }
+
     /// The four bytes, if it is an IPv4 address.
     pub fn as_v4(self) -> Option<[u8; 4]> {
         Ipv6Addr::from(self.ip).to_ipv4_mapped().map(|ip| ip.octets())
+    }
+
+    /// The sixteen bytes, if it is an IPv6 address.
+    pub fn as_v6(self) -> Option<[u8; 16]> {
+        self.as_v4().is_none().then_some(self.ip)
     }
 
     /// Whether one machine may be reached there: it has a port, and is no address of all, of many or
@@ -137,6 +147,12 @@ mod tests {
             assert_eq!(SocketAddr::from(address), socket);
             assert_eq!(Address::decode(&address.encode()), Ok(address));
             assert_eq!(address.to_string(), text);
+            let again = match (address.as_v4(), address.as_v6()) {
+                (Some(ip), None) => Address::v4(ip, address.port()),
+                (None, Some(ip)) => Address::v6(ip, address.port()),
+                both => panic!("{both:?}"),
+            };
+            assert_eq!(again, address);
         }
     }
 

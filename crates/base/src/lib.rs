@@ -1,5 +1,6 @@
 //! What every core of nigh shares and no protocol owns: the machine contract, time as a number,
-//! seeded randomness, keys and the spaces they lie in, bounded bytes, deadlines, units, names that were meant.
+//! seeded randomness, keys and the spaces they lie in, bounded bytes, bencoding, deadlines, units, names that
+//! were meant.
 //!
 //! ```
 //! use nigh_base::{ByteSize, Key, Rng, Wall, space::clockwise::Circle};
@@ -12,6 +13,7 @@
 //! ```
 
 mod address;
+pub mod bencode;
 mod digest;
 mod key;
 pub mod machine;

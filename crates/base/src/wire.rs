@@ -5,8 +5,12 @@
 
 use bytes::Bytes;
 
-/// A value that has one form in bytes. What is written reads back as the same value, and what reads
-/// is written as the same bytes: `decode(encode(x)) = x` and `encode(decode(b)) = b`.
+/// A value and its form in bytes. What is written reads back as the same value, and what reads is
+/// written as the same bytes: `decode(encode(x)) = x` and `encode(decode(b)) = b`.
+///
+/// A protocol that others have made, and that is read leniently, has many forms of a value and writes
+/// one of them. For its messages the first holds of every `x` that `decode` gives, and the second does
+/// not; they say so.
 pub trait Wire: Sized {
     /// The longest form, in bytes.
     const MAX: usize;

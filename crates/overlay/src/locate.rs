@@ -11,6 +11,7 @@ use nigh_base::{
 };
 
 pub mod chord;
+pub mod kademlia;
 
 /// A node of an overlay: its name, and where it is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
