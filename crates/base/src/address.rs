@@ -46,6 +46,22 @@ impl Address {
         self.port != 0 && !ip.is_unspecified() && !ip.is_multicast() && !is_broadcast
     }
 
+    /// The IP address.
+    pub fn ip(self) -> IpAddr {
+        IpAddr::V6(self.ip.into()).to_canonical()
+    }
+
+    /// The sixteen bytes of the IP address, with IPv4 as IPv6 maps it.
+    pub const fn ip_bytes(self) -> [u8; 16] {
+        self.ip
+    }
+
+    /// The same machine at another port.
+    #[must_use]
+    pub const fn with_port(self, port: u16) -> Self {
+        Self { port, ..self }
+    }
+
     /// The port.
     pub const fn port(self) -> u16 {
         self.port
@@ -64,7 +80,7 @@ impl From<SocketAddr> for Address {
 
 impl From<Address> for SocketAddr {
     fn from(address: Address) -> Self {
-        Self::new(IpAddr::V6(address.ip.into()).to_canonical(), address.port)
+        Self::new(address.ip(), address.port)
     }
 }
 

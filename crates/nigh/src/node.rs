@@ -20,8 +20,9 @@ use nigh_net::{
     entropy,
 };
 use nigh_overlay::locate::{
-    Command, Event, Failure, VIA_MAX,
+    Command, Event, Failure, Overlay, VIA_MAX,
     chord::{self, Several},
+    kademlia,
 };
 use serde_json::{Value, json};
 use tokio::{
@@ -35,24 +36,38 @@ use self::shared::Shared;
 use crate::cli;
 
 /// What the driver runs.
-type Ours = Shared<Coded<Several>>;
+type Ours<T> = Shared<Coded<T>>;
 
 /// Runs a node until SIGTERM or Ctrl-C, or replays one.
 pub(crate) fn run(flags: &cli::Node) -> anyhow::Result<()> {
     check(flags);
+    match flags.overlay {
+        cli::Overlay::Chord => run_overlay(flags, chord),
+        cli::Overlay::Kademlia => run_overlay(flags, kademlia),
+    }
+}
+
+/// `make` makes the machine of a node that is reached at an address.
+fn run_overlay<T: Overlay>(
+    flags: &cli::Node,
+    make: fn(&cli::Node, Address) -> T,
+) -> anyhow::Result<()> {
     if let Some(path) = &flags.recording.replay {
-        let machine = machine(flags, advertised(flags, flags.listen));
+        let machine = Coded::new(make(flags, advertised(flags, flags.listen)));
         return replay::run(path, machine, flags.json);
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(serve(flags))
+    runtime.block_on(serve(flags, make))
 }
 
-async fn serve(flags: &cli::Node) -> anyhow::Result<()> {
+async fn serve<T: Overlay>(
+    flags: &cli::Node,
+    make: fn(&cli::Node, Address) -> T,
+) -> anyhow::Result<()> {
     // Signals are heard from before anyone is told that the node is there.
     let signals = Signals::new()?;
     let settings = Settings { listen: flags.listen, slots: None, seed: entropy::seed() };
-    let make = |bound| Shared::new(machine(flags, advertised(flags, bound)));
+    let make = |bound| Shared::new(Coded::new(make(flags, advertised(flags, bound))));
     let (mut driver, handle) = Driver::bind_with(settings, make)?;
     if let Some(path) = &flags.recording.record {
         driver.record(path)?;
@@ -64,14 +79,14 @@ async fn serve(flags: &cli::Node) -> anyhow::Result<()> {
 }
 
 /// A running node, as its operator sees it.
-struct Node<'a> {
+struct Node<'a, T: Overlay> {
     flags: &'a cli::Node,
-    machine: Ours,
-    handle: HandleOf<Ours>,
+    machine: Ours<T>,
+    handle: HandleOf<Ours<T>>,
     signals: Signals,
 }
 
-impl Node<'_> {
+impl<T: Overlay> Node<'_, T> {
     async fn live(mut self) -> anyhow::Result<()> {
         self.say_where()?;
         self.command(Command::Join { via: self.flags.join.clone() }).await;
@@ -99,12 +114,12 @@ impl Node<'_> {
         let (mut has_joined, mut has_complained) = (false, false);
         loop {
             select! {
-                event = self.handle.events.recv() => match event.expect(DRIVEN) {
-                    Event::Joined => {
+                event = self.handle.events.recv() => match T::told(event.expect(DRIVEN)) {
+                    Some(Event::Joined) => {
                         has_joined = true;
                         self.say("joined", "joined");
                     }
-                    Event::JoinFailed(why) => return Err(self.cannot_join(why)),
+                    Some(Event::JoinFailed(why)) => return Err(self.cannot_join(why)),
                     other => debug!(?other, "nobody asked for this"),
                 },
                 () = sleep_until(patience), if !has_joined && !has_complained => {
@@ -126,7 +141,8 @@ impl Node<'_> {
         let events = &mut self.handle.events;
         let left = async {
             loop {
-                if let Event::Left { untaken } = events.recv().await.expect(DRIVEN) {
+                let event = events.recv().await.expect(DRIVEN);
+                if let Some(Event::Left { untaken }) = T::told(event) {
                     return untaken;
                 }
             }
@@ -138,14 +154,13 @@ impl Node<'_> {
     }
 
     async fn command(&self, command: Command) {
-        self.handle.commands.send(command).await.expect(DRIVEN);
+        self.handle.commands.send(command.into()).await.expect(DRIVEN);
     }
 
     fn say_where(&self) -> anyhow::Result<()> {
-        let machine = self.machine.look();
-        let nodes = machine.machine().nodes();
-        let keys: Vec<String> = nodes.iter().map(|node| node.contact().key.to_string()).collect();
-        let (bound, address) = (self.handle.address, nodes[0].contact().address);
+        let nodes = self.machine.look().machine().contacts();
+        let keys: Vec<String> = nodes.iter().map(|it| it.key.to_string()).collect();
+        let (bound, address) = (self.handle.address, nodes[0].address);
         let reached = if Address::from(bound) == address {
             String::new()
         } else {
@@ -166,19 +181,14 @@ impl Node<'_> {
 
     fn report(&self) {
         let machine = self.machine.look();
-        let nodes = machine.machine().nodes();
         let counts = self.handle.counters.read();
-        let name = |address: Option<Address>| {
-            address.map_or_else(|| "none".to_owned(), |address| address.to_string())
-        };
         info!(
-            successor = name(nodes[0].successors().first().map(|it| it.address)),
-            predecessor = name(nodes[0].predecessor().map(|it| it.address)),
-            values = nodes.iter().map(chord::Node::held).sum::<usize>(),
+            knows = machine.machine().acquaintances(),
+            values = machine.machine().held(),
             datagrams_in = counts.datagrams_in,
             datagrams_out = counts.datagrams_out,
             refused = machine.refused(),
-            "in the ring"
+            "in the overlay"
         );
     }
 
@@ -265,23 +275,43 @@ fn advertised(flags: &cli::Node, bound: SocketAddr) -> Address {
     flags.advertise.unwrap_or_else(|| bound.into())
 }
 
-/// The node at that address, before its first input.
-fn machine(flags: &cli::Node, address: Address) -> Coded<Several> {
-    let cli::Overlay::Chord = flags.overlay;
+/// The nodes of a ring at that address, before their first input.
+fn chord(flags: &cli::Node, address: Address) -> Several {
     let ring = &flags.ring;
     let settings = chord::Settings {
         successors: ring.successors.into(),
         copies: ring.copies,
         routing: ring.routing.into(),
         proximity: ring.proximity.into(),
-        stabilise_every: ring.upkeep,
+        stabilise_every: flags.upkeep,
         ..chord::Settings::default()
     };
     let keys: Vec<Key> = match flags.place.id {
         Some(key) => vec![key],
         None => Several::keys(address, flags.place.places.into()),
     };
-    Coded::new(Several::new(&keys, address, &Arc::new(settings)))
+    Several::new(&keys, address, &Arc::new(settings))
+}
+
+/// The node of a DHT at that address, before its first input.
+fn kademlia(flags: &cli::Node, address: Address) -> kademlia::Node {
+    let dht = &flags.dht;
+    let v6 = address.as_v4().is_none();
+    let settings = kademlia::Settings {
+        bucket: dht.bucket.into(),
+        parallel: dht.parallel.into(),
+        paths: dht.paths.into(),
+        v4: !v6 || flags.listen.is_ipv6() && flags.listen.ip().is_unspecified(),
+        v6,
+        read_only: dht.read_only,
+        // An id that was given stays.
+        fits_address: flags.place.id.is_none(),
+        questions_a_second: (dht.questions > 0).then_some(dht.questions),
+        upkeep_every: flags.upkeep,
+        ..kademlia::Settings::default()
+    };
+    let key = flags.place.id.unwrap_or_else(|| Key::of(address.to_string().as_bytes()));
+    kademlia::Node::new(key, address, Arc::new(settings))
 }
 
 /// Addresses as people write them one behind the other.

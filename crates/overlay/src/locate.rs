@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use nigh_base::{
-    Address, Key,
+    Address, Key, Machine,
     wire::{Reader, Wire, WireError, write_bytes},
 };
 
 pub mod chord;
 pub mod kademlia;
+mod pending;
 
 /// A node of an overlay: its name, and where it is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -39,6 +40,21 @@ impl Wire for Contact {
 pub(crate) fn peer(reader: &mut Reader<'_>) -> Result<Address, WireError> {
     let address = Address::read(reader)?;
     if address.is_of_one() { Ok(address) } else { Err(WireError::Impossible { what: "address" }) }
+}
+
+/// The nodes of an overlay that one host runs, as a machine: what the commands below mean to each kind.
+pub trait Overlay: Machine<Message: Wire, Command: From<Command> + Wire> {
+    /// What an event says that every overlay has; none if only this kind tells it.
+    fn told(event: Self::Event) -> Option<Event>;
+
+    /// Its nodes: one, or one for each place of the host.
+    fn contacts(&self) -> Vec<Contact>;
+
+    /// How many values it holds.
+    fn held(&self) -> usize;
+
+    /// Whom it knows, in a few words for its operator.
+    fn acquaintances(&self) -> String;
 }
 
 /// The caller's name for what it asked, given back with the answer.
@@ -249,7 +265,7 @@ impl Wire for Command {
     }
 }
 
-fn flag(reader: &mut Reader<'_>) -> Result<bool, WireError> {
+pub(crate) fn flag(reader: &mut Reader<'_>) -> Result<bool, WireError> {
     match reader.u8()? {
         0 => Ok(false),
         1 => Ok(true),

@@ -7,6 +7,7 @@ use nigh_base::{Address, Key};
 use nigh_overlay::locate::{
     LIFETIME_MAX,
     chord::{PLACES_MAX, Routing, message::CONTACTS_MAX},
+    kademlia::{self, krpc},
 };
 
 use super::duration;
@@ -49,8 +50,13 @@ pub(crate) struct Node {
     pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) place: PlaceFlags,
+    /// The mean time between two rounds of upkeep: the shorter, the sooner the overlay mends itself.
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = upkeep)]
+    pub(crate) upkeep: Duration,
     #[command(flatten)]
     pub(crate) ring: RingFlags,
+    #[command(flatten)]
+    pub(crate) dht: DhtFlags,
     #[command(flatten)]
     pub(crate) recording: RecordingFlags,
 }
@@ -89,9 +95,30 @@ pub(crate) struct RingFlags {
     #[arg(long, value_name = "X", default_value_t = 1,
           value_parser = clap::value_parser!(u8).range(1..=CONTACTS_MAX as i64))]
     pub(crate) proximity: u8,
-    /// The mean time between two rounds of upkeep: the shorter, the sooner the ring mends itself.
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = upkeep)]
-    pub(crate) upkeep: Duration,
+}
+
+/// How a node of a DHT behaves.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Kademlia")]
+pub(crate) struct DhtFlags {
+    /// Nodes of a bucket, which are as many as hold what is stored.
+    #[arg(long, value_name = "K", default_value_t = 8,
+          value_parser = clap::value_parser!(u8).range(1..=krpc::NODES_SENT as i64))]
+    pub(crate) bucket: u8,
+    /// Questions of one lookup at once.
+    #[arg(long, value_name = "ALPHA", default_value_t = 4,
+          value_parser = clap::value_parser!(u8).range(1..=16))]
+    pub(crate) parallel: u8,
+    /// Disjoint paths of a lookup: with several of them, nodes that lie lead only some astray.
+    #[arg(long, value_name = "D", default_value_t = 1,
+          value_parser = clap::value_parser!(u8).range(1..=kademlia::PATHS_MAX as i64))]
+    pub(crate) paths: u8,
+    /// Only ask, and answer nothing: for who cannot be reached from outside.
+    #[arg(long)]
+    pub(crate) read_only: bool,
+    /// Questions a second that one address may ask, ten times as many at once; 0 is any number.
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    pub(crate) questions: u32,
 }
 
 /// What a node did, written down.
@@ -114,6 +141,8 @@ pub(crate) struct RecordingFlags {
 pub(crate) enum Overlay {
     /// A circle of keys; each belongs to the next node clockwise.
     Chord,
+    /// BitTorrent's DHT: a key belongs to the nodes whose ids differ from it in the lowest bits.
+    Kademlia,
 }
 
 /// How a question travels.
@@ -228,6 +257,9 @@ pub(crate) struct Visit {
     /// A node that is asked first; may be given several times, for when one does not answer.
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:4000", value_parser = peer)]
     pub(crate) via: Vec<Address>,
+    /// Which overlay it is a node of.
+    #[arg(long, value_enum, default_value_t = Overlay::Chord)]
+    pub(crate) overlay: Overlay,
     /// How long to wait for the answer.
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = some_time)]
     pub(crate) timeout: Duration,

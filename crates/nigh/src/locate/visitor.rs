@@ -8,14 +8,13 @@ use std::{
 
 use anyhow::anyhow;
 use clap::error::ErrorKind;
-use nigh_base::{Address, Key, machine::Coded};
+use nigh_base::{Key, machine::Coded};
 use nigh_net::{
     driver::{BindError, Driver, HandleOf, Settings},
     entropy,
 };
 use nigh_overlay::locate::{
-    Command, Event, Failure, Ticket, VIA_MAX,
-    chord::{self, Node},
+    Command, Contact, Event, Failure, Overlay, Ticket, VIA_MAX, chord, kademlia,
 };
 use tokio::time::timeout;
 
@@ -23,8 +22,6 @@ use crate::{cli, node::list};
 
 /// The only question's ticket.
 pub(super) const TICKET: Ticket = Ticket(1);
-
-type Visitor = Coded<Node>;
 
 /// Asks `command`, and gives the event that answers it and the time that it took. `doing` says in
 /// the error what could not be done.
@@ -38,14 +35,17 @@ pub(super) fn ask(
         let message = format!("{} nodes are too many: {VIA_MAX} are tried", visit.via.len());
         cli::used_wrongly(verb, ErrorKind::TooManyValues, &message);
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let answer = runtime.block_on(async {
-        let (driver, handle) = bind()?;
-        let asking = answer(handle, visit, command);
-        // The driver ends because the handle is gone.
-        let (_, answer) = tokio::join!(driver.run(), asking);
-        anyhow::Ok(answer)
-    })?;
+    let (visiting, command) = (Command::Visit { via: visit.via.clone() }, command);
+    let answer = match visit.overlay {
+        cli::Overlay::Chord => {
+            let make = |me: Contact| chord::Several::new(&[me.key], me.address, &Arc::default());
+            answered(visit, make, [visiting, command], chord::Several::told)
+        }
+        cli::Overlay::Kademlia => {
+            let commands = [visiting.into(), command.into()];
+            answered(visit, dht_node, commands, kademlia::Node::told)
+        }
+    }?;
     let cannot = |advice: &str| format!("cannot {doing} through {}; {advice}", list(&visit.via));
     match answer {
         Some((Event::Failed { why, .. }, _)) => Err(anyhow!(why).context(cannot(advice(why)))),
@@ -57,33 +57,60 @@ pub(super) fn ask(
     }
 }
 
-/// The event that answers `command`; none if there is none in time.
-async fn answer(
-    mut handle: HandleOf<Visitor>,
-    visit: &cli::Visit,
-    command: Command,
-) -> Option<(Event, Duration)> {
-    for command in [Command::Visit { via: visit.via.clone() }, command] {
-        handle.commands.send(command).await.expect("the driver runs while it has a handle");
-    }
-    let begun = Instant::now();
-    let event = timeout(visit.timeout, handle.events.recv()).await.ok()??;
-    Some((event, begun.elapsed()))
+/// A node of a DHT that only asks, over both families of addresses.
+pub(super) fn dht_node(me: Contact) -> kademlia::Node {
+    let settings =
+        kademlia::Settings { v6: true, fits_address: false, ..kademlia::Settings::default() };
+    kademlia::Node::new(me.key, me.address, Arc::new(settings))
 }
+
+/// What `wanted` makes of the first event of which it makes anything, and how long that took, of a node
+/// that was given these commands; none if there is none in time.
+pub(super) fn answered<T: Overlay, E>(
+    visit: &cli::Visit,
+    make: impl Fn(Contact) -> T,
+    commands: [T::Command; 2],
+    wanted: impl Fn(T::Event) -> Option<E>,
+) -> anyhow::Result<Option<(E, Duration)>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let (driver, mut handle) = bind(make)?;
+        let asking = async move {
+            for command in commands {
+                handle.commands.send(command).await.expect(DRIVEN);
+            }
+            let begun = Instant::now();
+            let event = async {
+                loop {
+                    let event = handle.events.recv().await?;
+                    if let Some(event) = wanted(event) {
+                        return Some(event);
+                    }
+                }
+            };
+            let event = timeout(visit.timeout, event).await.ok()??;
+            Some((event, begun.elapsed()))
+        };
+        // The driver ends because the handle is gone.
+        let (_, answer) = tokio::join!(driver.run(), asking);
+        Ok(answer)
+    })
+}
+
+/// What runs a visitor, and how it is spoken to.
+type Bound<T> = (Driver<Coded<T>>, HandleOf<Coded<T>>);
 
 /// On any port, for both families where there are both: nodes name each other by either.
-fn bind() -> Result<(Driver<Visitor>, HandleOf<Visitor>), BindError> {
-    let bind = |listen: SocketAddr| {
-        let settings = Settings { listen, slots: None, seed: entropy::seed() };
-        Driver::bind_with(settings, |bound| Coded::new(machine(bound.into())))
-    };
-    bind((Ipv6Addr::UNSPECIFIED, 0).into()).or_else(|_| bind((Ipv4Addr::UNSPECIFIED, 0).into()))
-}
-
-fn machine(address: Address) -> Node {
+fn bind<T: Overlay>(make: impl Fn(Contact) -> T) -> Result<Bound<T>, BindError> {
     // Nobody learns this key: it only has to be no other node's.
     let key = Key::of(&entropy::seed().to_be_bytes());
-    Node::new(key, address, Arc::new(chord::Settings::default()))
+    let bind = |listen: SocketAddr| {
+        let settings = Settings { listen, slots: None, seed: entropy::seed() };
+        Driver::bind_with(settings, |bound| {
+            Coded::new(make(Contact { key, address: bound.into() }))
+        })
+    };
+    bind((Ipv6Addr::UNSPECIFIED, 0).into()).or_else(|_| bind((Ipv4Addr::UNSPECIFIED, 0).into()))
 }
 
 fn advice(why: Failure) -> &'static str {
@@ -94,4 +121,6 @@ fn advice(why: Failure) -> &'static str {
     }
 }
 
+/// Why nothing that is said to the driver goes astray.
+const DRIVEN: &str = "the driver runs while it has a handle";
 const ASK_ANOTHER: &str = "is a node there? `nigh node` starts one, and --via names another";

@@ -8,11 +8,11 @@ use nigh_base::{
     machine::Coded,
     record::{self, RecordError},
 };
-use nigh_overlay::locate::chord::Several;
+use nigh_overlay::locate::Overlay;
 use serde_json::json;
 
 /// Gives the recording in `path` to `machine`, and fails unless it does what it did then.
-pub(super) fn run(path: &Path, machine: Coded<Several>, as_json: bool) -> anyhow::Result<()> {
+pub(super) fn run<T: Overlay>(path: &Path, machine: Coded<T>, as_json: bool) -> anyhow::Result<()> {
     let recording = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     let replayed = record::replay(&recording, machine).map_err(|error| {
         let next = match error {

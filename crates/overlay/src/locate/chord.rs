@@ -13,7 +13,6 @@
 //! walk     whom an iterative lookup has asked, and asks next
 //! hold     values, their copies and their end
 //! handover  values that change hands, when a node comes or leaves
-//! pending  what is under way, by number
 //! request  questions that wait for an answer
 //! several  virtual nodes: one host, many places on the circle
 //! settled  a ring as it is when all has settled, for simulations
@@ -25,7 +24,6 @@ mod handover;
 mod hold;
 mod lookup;
 pub mod message;
-mod pending;
 mod request;
 mod ring;
 pub mod settled;

@@ -16,11 +16,10 @@ use nigh_base::{Address, Key, machine::Context};
 use super::{
     Node, Routing, Standing, Timer,
     message::{Body, CONTACTS_MAX, Message, Offer},
-    pending::Pending,
     request::For,
     walk::{Candidate, HOPS_MAX, Walk},
 };
-use crate::locate::{Contact, Event, Failure, Ticket};
+use crate::locate::{Contact, Event, Failure, Ticket, pending::Pending};
 
 /// Nodes named in one answer: the next, and who may stand in for it.
 const ALTERNATES: usize = 3;

@@ -10,9 +10,8 @@ use super::{
     handover::Bequest,
     lookup::Passing,
     message::{Body, Message, Nonce},
-    pending::Pending,
 };
-use crate::locate::Contact;
+use crate::locate::{Contact, pending::Pending};
 
 /// So often a neighbour is asked before it is taken for gone.
 const ATTEMPTS: u32 = 3;

@@ -11,7 +11,7 @@ use nigh_base::{
 };
 
 use super::{Message, Node, Settings, message::Body};
-use crate::locate::{Command, Event};
+use crate::locate::{Command, Contact, Event, Overlay};
 
 /// The nodes of one host, as one machine. Commands that ask something go to the first; the host has
 /// joined when all have.
@@ -96,6 +96,29 @@ impl Several {
             }
             cx.emit(output);
         }
+    }
+}
+
+impl Overlay for Several {
+    fn told(event: Event) -> Option<Event> {
+        Some(event)
+    }
+
+    fn contacts(&self) -> Vec<Contact> {
+        self.nodes.iter().map(Node::contact).collect()
+    }
+
+    fn held(&self) -> usize {
+        self.nodes.iter().map(Node::held).sum()
+    }
+
+    fn acquaintances(&self) -> String {
+        let name = |contact: Option<Contact>| {
+            contact.map_or_else(|| "none".to_owned(), |contact| contact.address.to_string())
+        };
+        let node = &self.nodes[0];
+        let (successor, predecessor) = (node.successors().first().copied(), node.predecessor());
+        format!("successor {}, predecessor {}", name(successor), name(predecessor))
     }
 }
 

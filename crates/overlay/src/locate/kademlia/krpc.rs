@@ -232,7 +232,7 @@ pub struct Response {
 }
 
 /// Sets of addresses in which one can ask, and count roughly (BEP 33).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Filters {
     /// Those who have all.
     pub seeds: [u8; FILTER_BYTES],

@@ -1,0 +1,255 @@
+//! A lookup: from the nodes that are known to those nearest to a key, several questions at once.
+//!
+//! Maymounkov, Mazières (IPTPS 2002), section 2.3, and for disjoint paths Baumgart, Mies, "S/Kademlia: a
+//! practicable approach towards secure key-based routing", ICPADS 2007, section 4.4: each node is asked
+//! on one path only, so that one that lies leads one path astray.
+//!
+//! Of the k nearest that have not failed, those that were not asked yet are asked, the nearest first,
+//! `parallel` at once; it ends when all of them have answered. A node that takes longer than most no
+//! longer counts among those that are being asked, but its answer is still awaited.
+
+use std::time::Duration;
+
+use nigh_base::{Address, Key};
+use smallvec::SmallVec;
+
+use super::krpc::Token;
+use crate::locate::{Contact, Hop};
+
+/// Nodes that a path has in mind; the farthest are forgotten.
+const CANDIDATES_MAX: usize = 64;
+/// Paths at most.
+pub const PATHS_MAX: usize = 8;
+/// Questions of one lookup at most: what liars can make it ask.
+const ASKED_MAX: u32 = 512;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum State {
+    Fresh,
+    Asked,
+    /// Asked, and slower than most.
+    Late,
+    Answered,
+    Failed,
+}
+
+/// Somebody who may be near.
+#[derive(Clone, Debug, Hash)]
+pub(super) struct Candidate {
+    /// Not known of an address that a caller gave.
+    pub(super) key: Option<Key>,
+    pub(super) address: Address,
+    state: State,
+    /// How many were passed on the way to it, itself among them.
+    hops: u32,
+    named_by: Option<u32>,
+    /// Its place in the route, once it was asked.
+    asked_as: u32,
+    token: Option<Token>,
+}
+
+impl Candidate {
+    const fn new(key: Option<Key>, address: Address) -> Self {
+        let (hops, named_by, asked_as) = (1, None, 0);
+        Self { key, address, state: State::Fresh, hops, named_by, asked_as, token: None }
+    }
+
+    /// Those whose keys are not known come behind all others.
+    fn gap(&self, target: Key) -> (bool, Key) {
+        (self.key.is_none(), self.key.unwrap_or(target).xor(target))
+    }
+}
+
+/// A node that has answered, as the lookup's result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Holder {
+    pub(super) contact: Contact,
+    pub(super) token: Option<Token>,
+    hops: u32,
+}
+
+/// A lookup under way.
+#[derive(Clone, Debug, Hash)]
+pub(super) struct Search {
+    target: Key,
+    /// How many nodes it ends with.
+    wanted: usize,
+    /// Questions at once, on all paths together.
+    parallel: usize,
+    /// The nearest first on each.
+    paths: SmallVec<[Vec<Candidate>; 1]>,
+    /// Whose turn it is.
+    turn: usize,
+    asked: u32,
+    /// In the order of the questions, if somebody wants to see it.
+    route: Option<Vec<Hop>>,
+}
+
+/// How a lookup goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Manner {
+    pub(super) wanted: usize,
+    pub(super) parallel: usize,
+    pub(super) paths: usize,
+    pub(super) trace: bool,
+}
+
+impl Search {
+    /// A lookup that begins with those nodes, which are dealt out to its paths, and with those addresses.
+    pub(super) fn new(target: Key, manner: Manner, known: &[Contact], via: &[Address]) -> Self {
+        let Manner { wanted, parallel, paths, trace } = manner;
+        let known = known.iter().map(|it| Candidate::new(Some(it.key), it.address));
+        let via = via.iter().map(|&address| Candidate::new(None, address));
+        let mut dealt: SmallVec<[Vec<Candidate>; 1]> = (0..paths).map(|_| Vec::new()).collect();
+        for (number, candidate) in known.chain(via).enumerate() {
+            dealt[number % paths].push(candidate);
+        }
+        for path in &mut dealt {
+            path.sort_by_key(|it| it.gap(target));
+            path.truncate(CANDIDATES_MAX);
+        }
+        let route = trace.then(Vec::new);
+        Self { target, wanted, parallel, paths: dealt, turn: 0, asked: 0, route }
+    }
+
+    /// Whom to ask now, if anybody: the caller does so.
+    pub(super) fn next(&mut self) -> Option<(Option<Key>, Address)> {
+        let paths = self.paths.len();
+        // Each path has its share of the questions, so that none waits for a path of liars.
+        let share = self.parallel.div_ceil(paths);
+        for _ in 0..paths {
+            let path = self.turn;
+            self.turn = (path + 1) % paths;
+            let under_way = self.paths[path].iter().filter(|it| it.state == State::Asked).count();
+            if under_way >= share || self.asked >= ASKED_MAX {
+                continue;
+            }
+            let nearest = self.paths[path].iter_mut().filter(|it| it.state != State::Failed);
+            let fresh = nearest.take(self.wanted).find(|it| it.state == State::Fresh);
+            let Some(candidate) = fresh else { continue };
+            candidate.state = State::Asked;
+            candidate.asked_as = self.asked;
+            self.asked += 1;
+            if let Some(route) = &mut self.route {
+                route.push(Hop {
+                    key: candidate.key,
+                    address: candidate.address,
+                    round_trip: None,
+                    named_by: candidate.named_by,
+                    gap: candidate.key.map(|key| key.xor(self.target)),
+                });
+            }
+            return Some((candidate.key, candidate.address));
+        }
+        None
+    }
+
+    /// Whether nobody is left whose answer would help.
+    pub(super) fn is_done(&self) -> bool {
+        let waits = |it: &Candidate| matches!(it.state, State::Asked | State::Late);
+        self.paths.iter().all(|path| {
+            let mut nearest = path.iter().filter(|it| it.state != State::Failed).take(self.wanted);
+            !nearest.any(|it| waits(it) || it.state == State::Fresh && self.asked < ASKED_MAX)
+        })
+    }
+
+    /// The candidate that was asked at that address, on which path.
+    fn asked_at(&mut self, address: Address) -> Option<(usize, usize)> {
+        let is_it = |it: &Candidate| {
+            it.address == address && matches!(it.state, State::Asked | State::Late)
+        };
+        let of_path = |path: &Vec<Candidate>| path.iter().position(is_it);
+        self.paths.iter().enumerate().find_map(|(path, it)| Some((path, of_path(it)?)))
+    }
+
+    /// A node has answered, and named others.
+    pub(super) fn answered(
+        &mut self,
+        from: Contact,
+        round_trip: Duration,
+        token: Option<Token>,
+        named: impl Iterator<Item = Contact>,
+        me: Key,
+    ) {
+        let Some((path, place)) = self.asked_at(from.address) else { return };
+        let target = self.target;
+        let candidate = &mut self.paths[path][place];
+        // Only now is it known who is behind an address that the caller gave.
+        let was_unknown = candidate.key.is_none();
+        candidate.key = Some(from.key);
+        candidate.state = State::Answered;
+        candidate.token = token;
+        let (asked_as, hops) = (candidate.asked_as, candidate.hops);
+        if let Some(hop) = self.route.as_mut().and_then(|route| route.get_mut(asked_as as usize)) {
+            hop.round_trip = Some(round_trip);
+            hop.key = Some(from.key);
+            hop.gap = Some(from.key.xor(target));
+        }
+        for contact in named {
+            let is_same =
+                |it: &Candidate| it.address == contact.address || it.key == Some(contact.key);
+            if contact.key != me && !self.paths.iter().flatten().any(is_same) {
+                self.paths[path].push(Candidate {
+                    hops: hops + 1,
+                    named_by: Some(asked_as),
+                    ..Candidate::new(Some(contact.key), contact.address)
+                });
+            }
+        }
+        let path = &mut self.paths[path];
+        if was_unknown || !path.is_sorted_by_key(|it| it.gap(target)) {
+            path.sort_by_key(|it| it.gap(target));
+        }
+        path.truncate(CANDIDATES_MAX);
+    }
+
+    /// A node has not answered.
+    pub(super) fn failed(&mut self, address: Address) {
+        if let Some((path, place)) = self.asked_at(address) {
+            self.paths[path][place].state = State::Failed;
+        }
+    }
+
+    /// A node takes longer than most.
+    pub(super) fn is_late(&mut self, address: Address) {
+        if let Some((path, place)) = self.asked_at(address) {
+            self.paths[path][place].state = State::Late;
+        }
+    }
+
+    /// The nearest that have answered, of all paths, and their tokens; the nearest first.
+    pub(super) fn holders(&self) -> Vec<Holder> {
+        let answered = self.paths.iter().flatten().filter(|it| it.state == State::Answered);
+        let holder = |it: &Candidate| {
+            let contact = Contact { key: it.key?, address: it.address };
+            Some(Holder { contact, token: it.token.clone(), hops: it.hops })
+        };
+        let mut holders: Vec<Holder> = answered.filter_map(holder).collect();
+        holders.sort_by_key(|it| it.contact.key.xor(self.target));
+        holders.truncate(self.wanted);
+        holders
+    }
+
+    /// How many nodes were passed on the way to the nearest.
+    pub(super) fn hops(&self) -> u32 {
+        self.holders().first().map_or(0, |it| it.hops)
+    }
+
+    /// Whether that node is the nearest that has answered.
+    pub(super) fn leads_to(&self, contact: Contact) -> bool {
+        self.holders().first().is_some_and(|it| it.contact == contact)
+    }
+
+    pub(super) fn take_route(&mut self) -> Vec<Hop> {
+        self.route.take().unwrap_or_default()
+    }
+
+    /// What holds at every moment.
+    pub(super) fn check(&self) {
+        for path in &self.paths {
+            assert!(path.len() <= CANDIDATES_MAX, "too many candidates");
+            assert!(path.is_sorted_by_key(|it| it.gap(self.target)), "the nearest are first");
+        }
+        assert!(self.asked <= ASKED_MAX, "too many questions");
+    }
+}

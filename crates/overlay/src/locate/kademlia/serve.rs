@@ -1,0 +1,188 @@
+//! Answers to others' questions.
+
+use nigh_base::{Address, Key, machine::Context};
+
+use super::{
+    Family, Node,
+    krpc::{Body, Error, Method, Query, Response, Transaction, Want, code},
+};
+use crate::locate::{Contact, VALUE_MAX};
+
+/// Why there is no answer: for the asker's program, and for people.
+type Refusal = (i64, &'static str);
+
+const TOKEN_WRONG: Refusal = (code::PROTOCOL, "the token is wrong or too old: ask for another");
+
+impl Response {
+    /// An answer with nothing but who answers.
+    pub(super) const fn of(id: Key) -> Self {
+        Self {
+            id,
+            seen_at: None,
+            nodes: None,
+            nodes6: None,
+            token: None,
+            peers: None,
+            filters: None,
+            item: None,
+            number: None,
+            samples: None,
+            value: None,
+        }
+    }
+}
+
+impl Node {
+    /// A question has come. Who only asks does not answer (BEP 43), and whoever asks too much has none.
+    pub(super) fn serve(
+        &mut self,
+        from: Address,
+        transaction: Transaction,
+        query: Query,
+        cx: &mut Context<'_, Self>,
+    ) {
+        if self.is_read_only() || !self.limits.allow(from, cx.now, cx.secrets) {
+            return;
+        }
+        let asker = Contact { key: query.id, address: from };
+        let is_read_only = query.read_only;
+        let body = match self.answer(from, query, cx) {
+            Ok(response) => Body::Response(Box::new(Response { seen_at: Some(from), ..response })),
+            Err((code, text)) => Body::Error(Error { code, text: text.as_bytes().into() }),
+        };
+        cx.send(from, Self::message(transaction, body));
+        if !is_read_only {
+            self.meet(asker, cx);
+        }
+    }
+
+    /// A question has come that cannot be read.
+    pub(super) fn serve_mistaken(
+        &mut self,
+        from: Address,
+        transaction: Transaction,
+        error: Error,
+        cx: &mut Context<'_, Self>,
+    ) {
+        if !self.is_read_only() && self.limits.allow(from, cx.now, cx.secrets) {
+            cx.send(from, Self::message(transaction, Body::Error(error)));
+        }
+    }
+
+    fn answer(
+        &mut self,
+        from: Address,
+        query: Query,
+        cx: &mut Context<'_, Self>,
+    ) -> Result<Response, Refusal> {
+        let (now, want) = (cx.now, query.want);
+        let bare = Response::of(self.me.key);
+        Ok(match query.method {
+            Method::Ping => bare,
+            Method::FindNode { target } => self.nodes(target, want, from, bare),
+            Method::GetPeers { info_hash, without_seeds, scrape } => {
+                let token = Some(self.tokens.give(from, now, cx.secrets));
+                let v6 = Family::of(from) == Family::V6;
+                let peers = self.swarms.some(info_hash, v6, without_seeds, now, cx.rng);
+                let filters = scrape.then(|| self.swarms.filters(info_hash, now)).flatten();
+                let response = Response { token, peers, filters, ..bare };
+                self.nodes(info_hash, want, from, response)
+            }
+            Method::AnnouncePeer { info_hash, port, seed, token } => {
+                if !self.tokens.are_right(&token, from, now, cx.secrets) {
+                    return Err(TOKEN_WRONG);
+                }
+                let address = port.map_or(from, |port| from.with_port(port));
+                if !address.is_of_one() {
+                    return Err((code::PROTOCOL, "nobody is reached on that port"));
+                }
+                self.swarms.announced(info_hash, address, seed, now);
+                bare
+            }
+            Method::Get { target, newer_than } => {
+                let token = Some(self.tokens.give(from, now, cx.secrets));
+                let mut response = Response { token, ..bare };
+                if let Some(item) = self.items.get(target, now) {
+                    let number = item.signed.as_ref().map(|it| it.number);
+                    let is_newer = number.is_none() || number > newer_than;
+                    response.number = number.filter(|_| !is_newer);
+                    response.item = is_newer.then(|| item.clone());
+                }
+                self.nodes(target, want, from, response)
+            }
+            Method::Put { item, cas, token } => {
+                if !self.tokens.are_right(&token, from, now, cx.secrets) {
+                    return Err(TOKEN_WRONG);
+                }
+                self.items.put(*item, cas, self.me.key, now).map_err(|code| (code, why(code)))?;
+                bare
+            }
+            Method::SampleInfohashes { target } => {
+                let samples = Some(self.swarms.samples(cx.rng));
+                self.nodes(target, want, from, Response { samples, ..bare })
+            }
+            Method::Fetch { target } => {
+                let token = Some(self.tokens.give(from, now, cx.secrets));
+                let value = self.values.get(target, now).cloned();
+                self.nodes(target, want, from, Response { token, value, ..bare })
+            }
+            Method::Store { target, value, lifetime, token } => {
+                if !self.tokens.are_right(&token, from, now, cx.secrets) {
+                    return Err(TOKEN_WRONG);
+                }
+                if value.len() > VALUE_MAX {
+                    return Err((code::VALUE_TOO_LONG, why(code::VALUE_TOO_LONG)));
+                }
+                let lifetime = std::time::Duration::from_secs(lifetime.into());
+                let again = self.again(cx);
+                if !self.values.store(target, value, lifetime, again, now) {
+                    return Err((code::SERVER, "there is no room for more values"));
+                }
+                bare
+            }
+            Method::Other { target: Some(target) } => self.nodes(target, want, from, bare),
+            Method::Other { target: None } => {
+                return Err((code::METHOD_UNKNOWN, "there is no such question"));
+            }
+        })
+    }
+
+    /// The answer with the nodes nearest to `target`, of the families that are wanted: without a word
+    /// those of the asker's (BEP 32).
+    fn nodes(&self, target: Key, want: Option<Want>, from: Address, answer: Response) -> Response {
+        let v6 = Family::of(from) == Family::V6;
+        let want = want.filter(|it| it.v4 || it.v6).unwrap_or(Want { v4: !v6, v6 });
+        let of = |family| self.table(family).nearest(target, self.settings.bucket).into_vec();
+        Response {
+            nodes: want.v4.then(|| of(Family::V4)),
+            nodes6: want.v6.then(|| of(Family::V6)),
+            ..answer
+        }
+    }
+
+    /// Somebody has asked something: if there is a place for it, it is asked whether it is there, since
+    /// the sender of a question may be forged.
+    fn meet(&mut self, asker: Contact, cx: &mut Context<'_, Self>) {
+        let is_spoken = self.families().any(|it| it == Family::of(asker.address));
+        if !is_spoken || asker.key == self.me.key {
+            return;
+        }
+        let now = cx.now;
+        let table = self.table_mut(Family::of(asker.address));
+        if table.get(asker).is_some() {
+            table.asked(asker, now);
+        } else if table.has_place(asker) {
+            self.verify(Some(asker.key), asker.address, cx);
+        }
+    }
+}
+
+const fn why(refusal: i64) -> &'static str {
+    match refusal {
+        code::CAS_MISMATCH => "the item has another number than cas says",
+        code::NUMBER_TOO_LOW => "the item has a higher number, or this one with another value",
+        code::SIGNATURE_WRONG => "the signature does not hold",
+        code::VALUE_TOO_LONG => "the value is too long",
+        _ => "it cannot be done",
+    }
+}

@@ -1,0 +1,193 @@
+//! One node, and what strangers may send it.
+
+use nigh_base::{
+    Address, Machine as _, Time,
+    machine::{Context, Input, Output},
+};
+
+use super::*;
+use crate::locate::kademlia::krpc::{Body, Error, Message, Method, Query, Response, Transaction};
+
+/// A node; the others are whoever the test lets speak.
+struct Alone {
+    node: Node,
+    now: Time,
+    rng: Rng,
+    secrets: Rng,
+    told: Vec<Event>,
+}
+
+type Sent = Vec<(Address, Message)>;
+
+impl Alone {
+    fn new(change: impl FnOnce(&mut Settings)) -> Self {
+        let (rng, secrets) = (Rng::new(1), Rng::new(2));
+        let node = node(0, &settings(change));
+        let now = Time::from_secs(1000);
+        let mut it = Self { node, now, rng, secrets, told: Vec::new() };
+        it.input(Input::Command(Command::Locate(locate::Command::Join { via: vec![] })));
+        it
+    }
+
+    fn input(&mut self, input: Input<Message, Command>) -> Sent {
+        let mut outbox = Vec::new();
+        let (rng, secrets) = (&mut self.rng, &mut self.secrets);
+        self.node.handle(input, &mut Context::new(self.now, rng, secrets, &mut outbox));
+        self.node.check();
+        let mut sent = Vec::new();
+        for output in outbox {
+            match output {
+                Output::Message { to, message } => sent.push((to, message)),
+                Output::Event(event) => self.told.push(event),
+                other => panic!("{other:?}"),
+            }
+        }
+        sent
+    }
+
+    /// What it sends when a stranger asks.
+    fn asked(&mut self, number: u8, method: Method) -> Sent {
+        let query = Query { id: key(number), read_only: false, want: None, method };
+        let body = Body::Query(query);
+        let message = Message { transaction: Transaction::from_slice(b"aa"), version: None, body };
+        self.input(Input::Message { from: address(number), message })
+    }
+
+    /// A stranger answers what it was asked.
+    fn answers(&mut self, number: u8, asked: &Message, change: impl FnOnce(&mut Response)) -> Sent {
+        let mut response = Response::of(key(number));
+        change(&mut response);
+        let body = Body::Response(Box::new(response));
+        let message = Message { transaction: asked.transaction.clone(), version: None, body };
+        self.input(Input::Message { from: address(number), message })
+    }
+
+    fn waits(&mut self, span: Duration) -> Sent {
+        let end = self.now.after(span);
+        let mut sent = Vec::new();
+        while let Some(at) = self.node.wake_at().filter(|at| *at <= end) {
+            self.now = at.max(self.now);
+            sent.extend(self.input(Input::Wake));
+        }
+        self.now = end;
+        sent
+    }
+
+    /// Nodes of these numbers have asked, and have answered the ping that followed.
+    fn knows(&mut self, numbers: std::ops::Range<u8>) {
+        for number in numbers {
+            let sent = self.asked(number, Method::Ping);
+            if let Some((_, ping)) = sent.get(1) {
+                self.answers(number, ping, |_| ());
+            }
+        }
+    }
+}
+
+fn key(number: u8) -> Key {
+    Key::of(&[number])
+}
+
+fn address(number: u8) -> Address {
+    Address::v4([192, 0, 2, number], 6881)
+}
+
+#[test]
+fn whoever_asks_is_remembered_only_once_it_has_answered_itself() {
+    let mut alone = Alone::new(|_| ());
+    let sent = alone.asked(1, Method::Ping);
+    let [(_, answer), (to, ping)] = &sent[..] else { panic!("{sent:?}") };
+    assert!(matches!(&answer.body, Body::Response(it) if it.seen_at == Some(address(1))));
+    assert_eq!(*to, address(1));
+    assert_eq!(alone.node.known(), (0, 0));
+    // Another who guesses is not heard.
+    let mut guessed = ping.clone();
+    guessed.transaction[3] ^= 1;
+    alone.answers(1, &guessed, |_| ());
+    alone.answers(2, ping, |_| ());
+    assert_eq!(alone.node.known(), (0, 0));
+    alone.answers(1, ping, |_| ());
+    assert_eq!(alone.node.known(), (1, 0));
+}
+
+#[test]
+fn a_key_that_answers_and_another_that_was_meant_are_not_one_node() {
+    let mut alone = Alone::new(|_| ());
+    let sent = alone.asked(1, Method::Ping);
+    alone.answers(1, &sent[1].1, |it| it.id = key(9));
+    assert_eq!(alone.node.known(), (0, 0));
+}
+
+#[test]
+fn a_token_is_good_only_where_it_was_given() {
+    let mut alone = Alone::new(|_| ());
+    alone.knows(1..3);
+    let info_hash = key(77);
+    let scrape = false;
+    let sent = alone.asked(1, Method::GetPeers { info_hash, without_seeds: false, scrape });
+    let Body::Response(response) = &sent[0].1.body else { panic!("{sent:?}") };
+    let token = response.token.clone().unwrap();
+    let announce =
+        || Method::AnnouncePeer { info_hash, port: None, seed: false, token: token.clone() };
+    assert!(matches!(alone.asked(2, announce())[0].1.body, Body::Error(_)));
+    assert!(matches!(alone.asked(1, announce())[0].1.body, Body::Response(_)));
+    alone.waits(Duration::from_secs(601));
+    assert!(matches!(alone.asked(1, announce())[0].1.body, Body::Error(_)));
+}
+
+#[test]
+fn whoever_asks_too_much_is_not_answered_until_it_has_been_quiet() {
+    let mut alone = Alone::new(|it| it.questions_a_second = Some(10));
+    let answered =
+        |alone: &mut Alone| (0..200).filter(|_| !alone.asked(1, Method::Ping).is_empty()).count();
+    assert_eq!(answered(&mut alone), 101);
+    assert_eq!(answered(&mut alone), 0);
+    assert!(!alone.asked(2, Method::Ping).is_empty(), "others are");
+    alone.waits(Duration::from_secs(2));
+    assert_eq!(answered(&mut alone), 20);
+}
+
+#[test]
+fn a_full_bucket_keeps_those_who_answer_and_asks_those_who_may_be_gone() {
+    let mut alone = Alone::new(|_| ());
+    alone.knows(1..200);
+    let known = alone.node.known().0;
+    assert!((16..64).contains(&known), "{known}");
+    let first: Vec<Contact> = alone.node.tables[0].nodes().map(|it| it.contact).collect();
+    alone.knows(200..255);
+    assert!(alone.node.tables[0].nodes().filter(|it| first.contains(&it.contact)).count() == known);
+    // A quarter of an hour later nobody has answered any more, and spares take the places.
+    alone.waits(Duration::from_secs(40 * 60));
+    alone.node.check();
+}
+
+#[test]
+fn the_id_is_changed_once_most_others_see_the_node_at_one_address() {
+    let mut alone = Alone::new(|it| it.fits_address = true);
+    let seen_at = Address::v4([203, 0, 113, 5], 4000);
+    let old = alone.node.contact().key;
+    for number in 1..20 {
+        let sent = alone.asked(number, Method::Ping);
+        let Some((_, ping)) = sent.get(1) else { continue };
+        // One of three lies.
+        let said = if number % 3 == 0 { address(number) } else { seen_at };
+        alone.answers(number, ping, |it| it.seen_at = Some(said));
+    }
+    let new = alone.node.contact().key;
+    assert_ne!(new, old);
+    assert!(super::super::secure_id::fits(new, seen_at.ip()));
+    assert!(alone.told.contains(&Event::Moved { key: new, seen_at }));
+    assert!(alone.node.known().0 > 8, "those who were known are known still");
+}
+
+#[test]
+fn questions_that_cannot_be_answered_have_an_error_and_answers_have_none() {
+    let mut alone = Alone::new(|_| ());
+    let unknown = alone.asked(1, Method::Other { target: None });
+    assert!(matches!(&unknown[0].1.body, Body::Error(it) if it.code == 204));
+    let forward = alone.asked(1, Method::Other { target: Some(key(3)) });
+    assert!(matches!(&forward[0].1.body, Body::Response(it) if it.nodes.is_some()));
+    let body = Body::Error(Error { code: 201, text: b"no"[..].into() });
+    let message = Message { transaction: Transaction::from_slice(b"zzzz"), version: None, body };
+    assert!(alone.input(Input::Message { from: address(5), message }).is_empty());
+}
