@@ -141,6 +141,25 @@ mod tests {
     }
 
     #[test]
+    fn those_bits_of_an_address_count_that_bep_42_masks() {
+        let as_mask = |mask: u128, byte: &u8| mask << 8 | u128::from(*byte);
+        let four = [0x03, 0x0f, 0x3f, 0xff].iter().fold(0, as_mask);
+        let address = std::net::Ipv4Addr::new(198, 51, 100, 7);
+        let made = bound(address.into(), Key::of(b"nigh"));
+        for bit in 0..32 {
+            let other = IpAddr::V4((address.to_bits() ^ 1 << bit).into());
+            assert_eq!(fits(made, other), four >> bit & 1 == 0, "bit {bit} of IPv4");
+        }
+        let six = [0x01, 0x03, 0x07, 0x0f, 0x1f, 0x3f, 0x7f, 0xff].iter().fold(0, as_mask) << 64;
+        let address: std::net::Ipv6Addr = "2001:db8:1:2:3:4:5:6".parse().unwrap();
+        let made = bound(address.into(), Key::of(b"nigh"));
+        for bit in 0..128 {
+            let other = IpAddr::V6((address.to_bits() ^ 1 << bit).into());
+            assert_eq!(fits(made, other), six >> bit & 1 == 0, "bit {bit} of IPv6");
+        }
+    }
+
+    #[test]
     fn of_ipv6_the_upper_half_counts_and_what_maps_ipv4_is_ipv4() {
         let made = bound(ip("2001:db8::7"), Key::of(b"nigh"));
         assert!(fits(made, ip("2001:db8::ffff:1")));
