@@ -32,6 +32,12 @@ impl Item {
         Self { value, signed: Some(Signed { key, number, salt: salt.into(), signature }) }
     }
 
+    /// Whether value and salt are no longer than they may be.
+    pub fn fits(&self) -> bool {
+        let salt = self.signed.as_ref().map_or(0, |signed| signed.salt.len());
+        self.value.len() <= ITEM_MAX && salt <= SALT_MAX
+    }
+
     /// Under which name it is held. Of an answer, which has no salt, only with the salt put in.
     pub fn name(&self) -> Key {
         match &self.signed {

@@ -141,6 +141,11 @@ impl Node {
             Command::Item { ticket, target, salt } => {
                 self.look_up(target, Purpose::Item { ticket, salt }, cx);
             }
+            // What is too long for a datagram is no node's to refuse.
+            Command::PutItem { ticket, item, .. } if !item.fits() => {
+                let why = Failure::ValueTooLong;
+                cx.tell(Event::Locate(locate::Event::Failed { ticket, why }));
+            }
             Command::PutItem { ticket, item, cas } => {
                 let target = item.name();
                 self.look_up(target, Purpose::PutItem { ticket, item, cas }, cx);

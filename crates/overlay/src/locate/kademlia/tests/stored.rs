@@ -1,7 +1,10 @@
 //! What is held: values, items, swarms.
 
 use super::*;
-use crate::locate::kademlia::{Announce, krpc::Item, krpc::code};
+use crate::locate::kademlia::{
+    Announce,
+    krpc::{ITEM_MAX, Item, SALT_MAX, code},
+};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -142,4 +145,16 @@ fn items_are_found_by_their_names_and_the_newest_counts() {
     assert_eq!(put_item(&mut world, &forged, None), (0, Some(code::SIGNATURE_WRONG)));
     run(&mut world, 3 * HOUR);
     assert_eq!(item_of(&mut world, 20, forged.name(), b"salt"), None);
+}
+
+#[test]
+fn an_item_that_is_too_long_is_refused_at_once() {
+    let mut world = joined(2, &settings(|_| ()), 8);
+    for (value, salt) in [(ITEM_MAX + 1, 0), (1, SALT_MAX + 1)] {
+        let item = Item::sign(&[7; 32], &vec![0; salt], 1, vec![b'1'; value].into());
+        let put = Command::PutItem { ticket: Ticket(1), item: Box::new(item), cas: None };
+        let why = locate::Failure::ValueTooLong;
+        let failed = Event::Locate(locate::Event::Failed { ticket: Ticket(1), why });
+        assert_eq!(told(&mut world, HostId(1), put), [failed]);
+    }
 }
