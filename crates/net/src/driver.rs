@@ -49,6 +49,7 @@ mod sockets;
 #[cfg(test)]
 mod tests;
 mod transport;
+mod udp;
 
 use std::{
     collections::VecDeque, fmt, future::pending, net::SocketAddr, path::Path, sync::Arc,
@@ -57,7 +58,7 @@ use std::{
 
 use bytes::Bytes;
 use nigh_base::{
-    Address, ByteSize, Machine, Rng,
+    ByteSize, Machine, Rng,
     machine::{Context, Input, Outbox, Output, Slot},
     wire::Wire,
 };
@@ -79,6 +80,7 @@ use self::{
     recording::Recording,
     slots::Directory,
     transport::Transport,
+    udp::Udp,
 };
 use crate::{clock::Monotonic, cluster::datagrams::Datagrams, entropy::OsSecrets};
 
@@ -138,7 +140,7 @@ impl<T: Machine<Message = Bytes>> Driver<T> {
         let cannot_listen = |source| BindError::Listen { address: listen, source };
         let (socket, listener, address) = sockets::bind(listen).map_err(cannot_listen)?;
         let directory = slots.as_deref().map(Directory::open).transpose()?;
-        let transport = Transport::udp(socket, address.is_ipv6(), DATAGRAM_BYTES);
+        let transport = Transport::Udp(Udp::new(socket, address.is_ipv6(), DATAGRAM_BYTES));
         let links = |counters| Links::new(listener, address, counters);
         Ok(Self::assemble(machine(address), transport, address, links, directory, seed))
     }
@@ -231,6 +233,7 @@ impl<T: Machine<Message = Bytes>> Driver<T> {
             if !was_wake && self.due().is_some_and(|due| due <= Instant::now()) {
                 self.turn(Next::Wake).await;
             }
+            self.transport.flush(&self.counters);
             // Nothing above has to wait when much is ready: links' tasks and the poll for new
             // datagrams get their turn here.
             coop::consume_budget().await;
@@ -332,7 +335,7 @@ impl<T: Machine<Message = Bytes>> Driver<T> {
     async fn carry_out(&mut self, output: Output<Bytes, T::Event>) {
         match output {
             Output::Event(event) => self.tell(event).await,
-            Output::Message { to, message } => self.send(to, &message),
+            Output::Message { to, message } => self.transport.send(to, message, &self.counters),
             Output::Open { link, peer } => {
                 if !self.links.open(link, peer) {
                     self.refuse(Input::Closed { link });
@@ -351,26 +354,19 @@ impl<T: Machine<Message = Bytes>> Driver<T> {
         }
     }
 
-    async fn tell(&self, event: T::Event) {
+    async fn tell(&mut self, event: T::Event) {
         count(&self.counters.events);
         let unread = match self.events.try_send(event) {
             Ok(()) => false,
             Err(TrySendError::Closed(_)) => true,
-            Err(TrySendError::Full(event)) => self.events.send(event).await.is_err(),
+            Err(TrySendError::Full(event)) => {
+                // Peers do not wait for a caller that does not read.
+                self.transport.flush(&self.counters);
+                self.events.send(event).await.is_err()
+            }
         };
         if unread {
             count(&self.counters.events_unread);
-        }
-    }
-
-    /// A datagram that cannot be sent now is lost, as it might be on the way.
-    fn send(&self, to: Address, message: &[u8]) {
-        match self.transport.try_send(to, message) {
-            Ok(()) => count(&self.counters.datagrams_out),
-            Err(error) => {
-                count(&self.counters.send_errors);
-                debug!(%error, %to, "a datagram was not sent");
-            }
         }
     }
 
