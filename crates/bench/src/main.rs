@@ -1,6 +1,7 @@
 //! Measurements of nigh beside its peers: `cargo xtask bench NAME`. Never shipped.
 
 mod cluster;
+mod dht;
 mod edge;
 mod eviction;
 mod hashing;
@@ -28,6 +29,8 @@ struct Arguments {
 enum Measurement {
     /// Edges as one cache: hit ratios on traces beside nginx and Varnish, hops, joins, hot objects, purges
     Cluster(cluster::Arguments),
+    /// Questions to one node of BitTorrent's DHT on one core, beside libtorrent and the crate mainline
+    Dht(dht::Arguments),
     /// Hits, misses, disks, large objects and memory beside nginx, HAProxy, Varnish and Traffic Server
     Edge(edge::Arguments),
     /// Hit ratios of the eviction policies on request traces, beside libcachesim's
@@ -59,6 +62,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     let result: Result<String, Box<dyn std::error::Error>> = match Arguments::parse().measurement {
         Measurement::Cluster(arguments) => cluster::run(&arguments).map_err(Into::into),
+        Measurement::Dht(arguments) => dht::run(&arguments).map_err(Into::into),
         Measurement::Edge(arguments) => edge::run(&arguments).map_err(Into::into),
         Measurement::Eviction(arguments) => eviction::run(&arguments).map_err(Into::into),
         Measurement::Hashing(arguments) => hashing::run(&arguments).map_err(Into::into),

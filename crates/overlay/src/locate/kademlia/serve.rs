@@ -15,7 +15,7 @@ const TOKEN_WRONG: Refusal = (code::PROTOCOL, "the token is wrong or too old: as
 
 impl Response {
     /// An answer with nothing but who answers.
-    pub(super) const fn of(id: Key) -> Self {
+    pub const fn of(id: Key) -> Self {
         Self {
             id,
             seen_at: None,
