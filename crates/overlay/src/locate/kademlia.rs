@@ -28,6 +28,7 @@
 mod ask;
 mod command;
 pub mod filter;
+pub mod fuzz;
 pub mod item;
 mod items;
 pub mod krpc;

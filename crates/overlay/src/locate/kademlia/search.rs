@@ -31,6 +31,8 @@ enum State {
     Late,
     Answered,
     Failed,
+    /// Another path has asked it.
+    Taken,
 }
 
 /// Somebody who may be near.
@@ -124,9 +126,8 @@ impl Search {
             if under_way >= share || self.asked >= ASKED_MAX {
                 continue;
             }
-            let nearest = self.paths[path].iter_mut().filter(|it| it.state != State::Failed);
-            let fresh = nearest.take(self.wanted).find(|it| it.state == State::Fresh);
-            let Some(candidate) = fresh else { continue };
+            let Some(place) = self.fresh(path) else { continue };
+            let candidate = &mut self.paths[path][place];
             candidate.state = State::Asked;
             candidate.asked_as = self.asked;
             self.asked += 1;
@@ -142,6 +143,23 @@ impl Search {
             return Some((candidate.key, candidate.address));
         }
         None
+    }
+
+    /// The nearest on a path that is to be asked. Those who were named on several paths are of the one that
+    /// asks them first: a liar that names them does not keep them from others.
+    fn fresh(&mut self, path: usize) -> Option<usize> {
+        loop {
+            let candidates = self.paths[path].iter().enumerate();
+            let mut nearest =
+                candidates.filter(|(_, it)| it.state != State::Failed).take(self.wanted);
+            let (place, candidate) = nearest.find(|(_, it)| it.state == State::Fresh)?;
+            let is_same =
+                |it: &Candidate| it.address == candidate.address && it.state != State::Fresh;
+            if !self.paths.iter().flatten().any(is_same) {
+                return Some(place);
+            }
+            self.paths[path][place].state = State::Taken;
+        }
     }
 
     /// Whether nobody is left whose answer would help.
@@ -188,7 +206,7 @@ impl Search {
         for contact in named {
             let is_same =
                 |it: &Candidate| it.address == contact.address || it.key == Some(contact.key);
-            if contact.key != me && !self.paths.iter().flatten().any(is_same) {
+            if contact.key != me && !self.paths[path].iter().any(is_same) {
                 self.paths[path].push(Candidate {
                     hops: hops + 1,
                     named_by: Some(asked_as),

@@ -1,0 +1,300 @@
+//! Lookups among nodes that lie: how many find the nearest honest node, on one path and on several disjoint
+//! ones.
+//!
+//! Baumgart, Mies, "S/Kademlia: A Practicable Approach Towards Secure Key-Based Routing", ICPADS 2007: a
+//! lookup fails as soon as a node that lies is asked, and of d disjoint paths one has to come through. With
+//! a part m of all nodes lying, a way of i nodes is honest with (1-m)^i, and one of d is with
+//! 1-(1-(1-m)^i)^d.
+
+mod liar;
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use nigh_base::Rng;
+use nigh_overlay::locate::{
+    self, Contact, Ticket,
+    kademlia::{Command, Event, Node, Settings},
+};
+use nigh_sim::{HostId, Latency, Network, World};
+
+use self::liar::{Order, Player};
+use crate::{
+    Axis, Chart, Error, Experiment, Options, Progress, Report, Scale, Series, Style,
+    claim::{Claim, Verdict},
+    parallel,
+    rings::{contact, random_key},
+    table::{Cell, Column, Table},
+};
+
+pub(crate) const EXPERIMENT: Experiment = Experiment {
+    name: "kademlia-hostile",
+    shows: "How many lookups of a Kademlia network come through when a part of its nodes lies, on one path \
+            and on disjoint ones",
+    source: "Baumgart, Mies: S/Kademlia: A Practicable Approach Towards Secure Key-Based Routing, ICPADS \
+             2007, sections 4.4 and 5",
+    takes: &[],
+    run,
+};
+
+const NODES: u64 = 2_000;
+const FEWEST_NODES: u64 = 200;
+const MOST_NODES: u64 = 20_000;
+/// Lookups for each number of paths.
+const LOOKUPS: u64 = 1_000;
+/// Parts of the nodes that lie.
+const LIARS: [f64; 4] = [0.0, 0.1, 0.2, 0.3];
+/// Disjoint paths. A node has one of these numbers, so that all are measured in one network.
+const PATHS: [usize; 4] = [1, 2, 4, 8];
+/// Nodes come one behind the other.
+const JOIN_EVERY: Duration = Duration::from_millis(50);
+/// Until each has looked into all of its buckets.
+const SETTLING: Duration = Duration::from_secs(1200);
+const UPKEEP: Duration = Duration::from_secs(60);
+const ONE_WAY: Duration = Duration::from_millis(50);
+/// Over which lookups begin, and how long answers may still come.
+const SPAN: Duration = Duration::from_secs(400);
+const REST: Duration = Duration::from_secs(60);
+/// The closed form is a bound from below up to so much, for what is drawn.
+const CHANCE: f64 = 0.02;
+
+/// What was found with one part of liars.
+#[derive(Clone, Debug)]
+struct Found {
+    liars: f64,
+    /// For each number of paths.
+    kinds: Vec<Kind>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Kind {
+    lookups: u64,
+    /// Those that named the nearest honest node.
+    right: u64,
+    /// By how many nodes the way led, of those.
+    hops: BTreeMap<u32, u64>,
+    /// Questions of all lookups.
+    questions: u64,
+    milliseconds: f64,
+}
+
+impl Kind {
+    #[expect(clippy::cast_precision_loss, reason = "some thousands")]
+    fn share(&self) -> f64 {
+        self.right as f64 / self.lookups.max(1) as f64
+    }
+}
+
+fn run(options: &Options, told: &mut dyn FnMut(Progress)) -> Result<Report, Error> {
+    let nodes = options.nodes_within(NODES, FEWEST_NODES, MOST_NODES)?;
+    let few = u32::try_from(nodes).expect("the limits are below 32 bits");
+    let rng = Rng::new(options.seed);
+    let found = parallel::map(
+        LIARS.len(),
+        |place| look_up(few, LIARS[place], rng.fork(1)),
+        |done| {
+            let text = format!("{done} of {} networks", LIARS.len());
+            #[expect(clippy::cast_precision_loss, reason = "a handful")]
+            told(Progress { done: done as f64 / LIARS.len() as f64, text });
+        },
+    );
+    let mut report = Report::new(&EXPERIMENT, options, setup(nodes), vec![table(&found)]);
+    report.charts = vec![chart(&found)];
+    report.claims = claims(&found);
+    Ok(report)
+}
+
+fn look_up(nodes: u32, liars: f64, mut rng: Rng) -> Found {
+    let mut world = World::new(rng.next_u64(), Network::new(Latency::Constant(ONE_WAY)));
+    let settings: Vec<Arc<Settings>> = PATHS.iter().map(|&paths| Arc::new(of(paths))).collect();
+    let contacts: Vec<Contact> = (0..nodes).map(contact).collect();
+    for (number, me) in (0..).zip(&contacts) {
+        let settings = Arc::clone(&settings[number as usize % PATHS.len()]);
+        let host = world.add(Player::honest(Node::new(me.key, me.address, settings)));
+        let via = match number {
+            0 => vec![],
+            _ => vec![contacts[rng.index(number as usize)].address],
+        };
+        world.command(host, Order::Honest(locate::Command::Join { via }.into()));
+        world.run_until(world.now().after(JOIN_EVERY));
+    }
+    world.run_until(world.now().after(SETTLING));
+    world.take_events();
+    // From now on they lie.
+    let mut drawn: Vec<u32> = (0..nodes).collect();
+    rng.shuffle(&mut drawn);
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a part of them")]
+    let (lying, honest) = drawn.split_at((f64::from(nodes) * liars) as usize);
+    let gang: Arc<[Contact]> = lying.iter().map(|&it| contacts[it as usize]).collect();
+    for &it in lying {
+        world.command(HostId(it), Order::Lie(Arc::clone(&gang)));
+    }
+    let kinds = ask(&mut world, honest, &contacts, &mut rng);
+    Found { liars, kinds }
+}
+
+/// Has honest nodes look random keys up.
+fn ask(
+    world: &mut World<Player>,
+    honest: &[u32],
+    contacts: &[Contact],
+    rng: &mut Rng,
+) -> Vec<Kind> {
+    let start = world.now();
+    let mut kinds = vec![Kind::default(); PATHS.len()];
+    let mut asked = BTreeMap::new();
+    for (kind, place) in kinds.iter_mut().zip(0..PATHS.len()) {
+        let askers: Vec<u32> =
+            honest.iter().copied().filter(|it| *it as usize % PATHS.len() == place).collect();
+        for _ in 0..LOOKUPS {
+            let at = start.after(rng.between(Duration::ZERO, SPAN));
+            let (by, key) = (HostId(askers[rng.index(askers.len())]), random_key(rng));
+            let ticket = Ticket(asked.len() as u64);
+            let locate = locate::Command::Locate { ticket, key, trace: true };
+            world.command_at(at, by, Order::Honest(Command::Locate(locate)));
+            asked.insert(ticket, (place, at, key));
+            kind.lookups += 1;
+        }
+    }
+    world.run_until(start.after(SPAN + REST));
+    for told in world.take_events() {
+        let Event::Locate(locate::Event::Located { ticket, holders, hops, route, .. }) = told.event
+        else {
+            continue;
+        };
+        let (place, at, key) = asked[&ticket];
+        let honest = honest.iter().map(|&it| contacts[it as usize]);
+        let nearest = honest.min_by_key(|it| it.key.xor(key)).expect("some are honest");
+        let kind = &mut kinds[place];
+        kind.questions += route.len() as u64;
+        kind.milliseconds += told.at.since(at).as_secs_f64() * 1e3;
+        if holders.contains(&nearest) {
+            kind.right += 1;
+            *kind.hops.entry(hops).or_default() += 1;
+        }
+    }
+    kinds
+}
+
+fn of(paths: usize) -> Settings {
+    Settings {
+        paths,
+        // Each path asks one node after the other at least.
+        parallel: paths.max(3),
+        questions_a_second: None,
+        upkeep_every: UPKEEP,
+        fits_address: false,
+        ..Settings::default()
+    }
+}
+
+/// The part of the lookups that come through by the closed form, for ways of those lengths.
+#[expect(clippy::cast_precision_loss, reason = "some thousands")]
+fn closed_form(hops: &BTreeMap<u32, u64>, liars: f64, paths: usize) -> f64 {
+    let all: u64 = hops.values().sum();
+    let part = |(&hops, &count): (&u32, &u64)| {
+        let honest = libm::pow(1.0 - liars, f64::from(hops));
+        let comes_through = 1.0 - libm::pow(1.0 - honest, paths as f64);
+        comes_through * count as f64
+    };
+    hops.iter().map(part).sum::<f64>() / all.max(1) as f64
+}
+
+fn setup(nodes: u64) -> String {
+    format!(
+        "{} nodes with k = 8 join one behind the other, each through one that is drawn, and have {} \
+         minutes to look into their buckets. Then a part of them begins to lie: whatever a liar is asked, it \
+         names eight of its kind under ids that it makes up next to what is looked for, and each of them \
+         answers to that id. Honest nodes look up random keys, {} for each number of paths: 3 questions at \
+         once, or one for each path. A lookup is right if the honest node that is nearest to the key is \
+         among the eight that it names. The closed form takes the ways of the network without liars, and \
+         has a lookup fail with the first liar on its only way.",
+        Cell::count(nodes),
+        SETTLING.as_secs() / 60,
+        Cell::count(LOOKUPS),
+    )
+}
+
+#[expect(clippy::cast_precision_loss, reason = "some thousands")]
+fn table(found: &[Found]) -> Table {
+    let mut table = Table::new(vec![
+        Column::new("liars", "%"),
+        Column::new("paths", ""),
+        Column::new("lookups", ""),
+        Column::new("right", "%"),
+        Column::new("closed form", "%"),
+        Column::new("questions a lookup", ""),
+        Column::new("time", "ms"),
+    ]);
+    for found_with in found {
+        for (place, kind) in found_with.kinds.iter().enumerate() {
+            let expected = closed_form(&found[0].kinds[place].hops, found_with.liars, PATHS[place]);
+            let a_lookup = kind.lookups.max(1) as f64;
+            table.row(vec![
+                Cell::number(found_with.liars * 100.0, 0),
+                Cell::count(PATHS[place] as u64),
+                Cell::count(kind.lookups),
+                Cell::number(kind.share() * 100.0, 1),
+                Cell::number(expected * 100.0, 1),
+                Cell::number(kind.questions as f64 / a_lookup, 1),
+                Cell::number(kind.milliseconds / a_lookup, 0),
+            ]);
+        }
+    }
+    table
+}
+
+fn chart(found: &[Found]) -> Chart {
+    let of = |place: usize| {
+        let points = found.iter().map(|it| (it.liars * 100.0, it.kinds[place].share() * 100.0));
+        let paths = if PATHS[place] == 1 { "path" } else { "paths" };
+        Series::new(format!("{} {paths}", PATHS[place]), Style::Line, points.collect())
+    };
+    let axis = |label: &str| Axis::new(label, Scale::Linear);
+    let mut chart = Chart::new("Lookups that come through", axis("liars (%)"), axis("right (%)"));
+    chart.series = (0..PATHS.len()).map(of).collect();
+    chart
+}
+
+fn claims(found: &[Found]) -> Vec<Claim> {
+    let mut claims = Vec::new();
+    let none: u64 = found[0].kinds.iter().map(|it| it.lookups - it.right).sum();
+    claims.push(Claim::stated(
+        "without liars, lookups that do not name the nearest node",
+        "none",
+        none.to_string(),
+        Verdict::of(none == 0),
+    ));
+    for found_with in &found[1..] {
+        for (place, kind) in found_with.kinds.iter().enumerate() {
+            let expected = closed_form(&found[0].kinds[place].hops, found_with.liars, PATHS[place]);
+            claims.push(Claim::stated(
+                format!("{:.0} % liars, paths: {}", found_with.liars * 100.0, PATHS[place]),
+                format!("at least {:.1} % come through (closed form)", expected * 100.0),
+                format!("{:.1} %", kind.share() * 100.0),
+                Verdict::of(kind.share() >= expected - CHANCE),
+            ));
+        }
+    }
+    claims
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_closed_form_is_that_of_the_paper() {
+        let three = BTreeMap::from([(3, 10)]);
+        assert!((closed_form(&three, 0.1, 1) - 0.729).abs() < 1e-9);
+        assert!((closed_form(&three, 0.1, 2) - (1.0 - 0.271 * 0.271)).abs() < 1e-9);
+        assert!((closed_form(&three, 0.0, 4) - 1.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn paths_bring_lookups_past_liars_and_without_liars_all_come_through() {
+        let [none, some] = [0.0, 0.2].map(|liars| look_up(200, liars, Rng::new(1)));
+        assert!(none.kinds.iter().all(|it| it.right == it.lookups && it.lookups == LOOKUPS));
+        let shares: Vec<f64> = some.kinds.iter().map(Kind::share).collect();
+        assert!(shares[0] < 0.9 && shares[3] > shares[0], "{shares:?}");
+    }
+}
