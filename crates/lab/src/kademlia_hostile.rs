@@ -1,5 +1,5 @@
-//! Lookups among nodes that lie: how many find the nearest honest node, on one path and on several disjoint
-//! ones.
+//! Lookups among nodes that lie: how many have a value that was put, and how many find the nearest honest
+//! node, on one path and on several disjoint ones.
 //!
 //! Baumgart, Mies, "S/Kademlia: A Practicable Approach Towards Secure Key-Based Routing", ICPADS 2007: a
 //! lookup fails as soon as a node that lies is asked, and of d disjoint paths one has to come through. With
@@ -10,10 +10,11 @@ mod liar;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use nigh_base::Rng;
+use bytes::Bytes;
+use nigh_base::{Key, Rng};
 use nigh_overlay::locate::{
     self, Contact, Ticket,
-    kademlia::{Command, Event, Node, Settings},
+    kademlia::{Event, Node, Settings},
 };
 use nigh_sim::{HostId, Latency, Network, World};
 
@@ -39,8 +40,13 @@ pub(crate) const EXPERIMENT: Experiment = Experiment {
 const NODES: u64 = 2_000;
 const FEWEST_NODES: u64 = 200;
 const MOST_NODES: u64 = 20_000;
-/// Lookups for each number of paths.
+/// Lookups of each kind for each number of paths.
 const LOOKUPS: u64 = 1_000;
+/// Values that are put before anybody lies.
+const VALUES: u32 = 200;
+const PUT_EVERY: Duration = Duration::from_millis(500);
+/// Longer than all of it takes.
+const LIFETIME: Duration = Duration::from_secs(86_400);
 /// Parts of the nodes that lie.
 const LIARS: [f64; 4] = [0.0, 0.1, 0.2, 0.3];
 /// Disjoint paths. A node has one of these numbers, so that all are measured in one network.
@@ -67,21 +73,21 @@ struct Found {
 
 #[derive(Clone, Debug, Default)]
 struct Kind {
-    lookups: u64,
-    /// Those that named the nearest honest node.
-    right: u64,
+    /// Values that came, of [`LOOKUPS`] that were asked for.
+    had: u64,
+    /// Lookups that named the nearest honest node, of as many.
+    named: u64,
     /// By how many nodes the way led, of those.
     hops: BTreeMap<u32, u64>,
-    /// Questions of all lookups.
+    /// Questions of these lookups, and their time.
     questions: u64,
     milliseconds: f64,
 }
 
-impl Kind {
-    #[expect(clippy::cast_precision_loss, reason = "some thousands")]
-    fn share(&self) -> f64 {
-        self.right as f64 / self.lookups.max(1) as f64
-    }
+/// Of all lookups of a kind.
+#[expect(clippy::cast_precision_loss, reason = "some thousands")]
+fn share(count: u64) -> f64 {
+    count as f64 / LOOKUPS as f64
 }
 
 fn run(options: &Options, told: &mut dyn FnMut(Progress)) -> Result<Report, Error> {
@@ -98,7 +104,7 @@ fn run(options: &Options, told: &mut dyn FnMut(Progress)) -> Result<Report, Erro
         },
     );
     let mut report = Report::new(&EXPERIMENT, options, setup(nodes), vec![table(&found)]);
-    report.charts = vec![chart(&found)];
+    report.charts = charts(&found);
     report.claims = claims(&found);
     Ok(report)
 }
@@ -118,7 +124,7 @@ fn look_up(nodes: u32, liars: f64, mut rng: Rng) -> Found {
         world.run_until(world.now().after(JOIN_EVERY));
     }
     world.run_until(world.now().after(SETTLING));
-    world.take_events();
+    put(&mut world, nodes, &mut rng);
     // From now on they lie.
     let mut drawn: Vec<u32> = (0..nodes).collect();
     rng.shuffle(&mut drawn);
@@ -132,7 +138,30 @@ fn look_up(nodes: u32, liars: f64, mut rng: Rng) -> Found {
     Found { liars, kinds }
 }
 
-/// Has honest nodes look random keys up.
+/// Under which key a value lies.
+fn key_of(value: u32) -> Key {
+    Key::of(&value.to_be_bytes())
+}
+
+/// Has values put by nodes that are drawn.
+fn put(world: &mut World<Player>, nodes: u32, rng: &mut Rng) {
+    for value in 0..VALUES {
+        let by = HostId(u32::try_from(rng.below(nodes.into())).expect("a node's number"));
+        let put = locate::Command::Put {
+            ticket: Ticket(0),
+            key: key_of(value),
+            value: Bytes::from_static(b"value"),
+            lifetime: LIFETIME,
+            refresh: false,
+        };
+        world.command(by, Order::Honest(put.into()));
+        world.run_until(world.now().after(PUT_EVERY));
+    }
+    world.run_until(world.now().after(REST));
+    world.take_events();
+}
+
+/// Has honest nodes ask for values, and look random keys up.
 fn ask(
     world: &mut World<Player>,
     honest: &[u32],
@@ -142,24 +171,37 @@ fn ask(
     let start = world.now();
     let mut kinds = vec![Kind::default(); PATHS.len()];
     let mut asked = BTreeMap::new();
-    for (kind, place) in kinds.iter_mut().zip(0..PATHS.len()) {
+    for place in 0..PATHS.len() {
         let askers: Vec<u32> =
             honest.iter().copied().filter(|it| *it as usize % PATHS.len() == place).collect();
         for _ in 0..LOOKUPS {
             let at = start.after(rng.between(Duration::ZERO, SPAN));
             let (by, key) = (HostId(askers[rng.index(askers.len())]), random_key(rng));
-            let ticket = Ticket(asked.len() as u64);
-            let locate = locate::Command::Locate { ticket, key, trace: true };
-            world.command_at(at, by, Order::Honest(Command::Locate(locate)));
-            asked.insert(ticket, (place, at, key));
-            kind.lookups += 1;
+            let value = key_of(u32::try_from(rng.below(VALUES.into())).expect("few values"));
+            let tickets = [Ticket(asked.len() as u64), Ticket(asked.len() as u64 + 1)];
+            for (command, ticket) in [
+                locate::Command::Locate { ticket: tickets[0], key, trace: true },
+                locate::Command::Get { ticket: tickets[1], key: value },
+            ]
+            .into_iter()
+            .zip(tickets)
+            {
+                world.command_at(at, by, Order::Honest(command.into()));
+                asked.insert(ticket, (place, at, key));
+            }
         }
     }
     world.run_until(start.after(SPAN + REST));
     for told in world.take_events() {
-        let Event::Locate(locate::Event::Located { ticket, holders, hops, route, .. }) = told.event
-        else {
-            continue;
+        let (ticket, holders, hops, route) = match told.event {
+            Event::Locate(locate::Event::Located { ticket, holders, hops, route, .. }) => {
+                (ticket, holders, hops, route)
+            }
+            Event::Locate(locate::Event::Value { ticket, value: Some(_) }) => {
+                kinds[asked[&ticket].0].had += 1;
+                continue;
+            }
+            _ => continue,
         };
         let (place, at, key) = asked[&ticket];
         let honest = honest.iter().map(|&it| contacts[it as usize]);
@@ -168,7 +210,7 @@ fn ask(
         kind.questions += route.len() as u64;
         kind.milliseconds += told.at.since(at).as_secs_f64() * 1e3;
         if holders.contains(&nearest) {
-            kind.right += 1;
+            kind.named += 1;
             *kind.hops.entry(hops).or_default() += 1;
         }
     }
@@ -201,13 +243,15 @@ fn closed_form(hops: &BTreeMap<u32, u64>, liars: f64, paths: usize) -> f64 {
 
 fn setup(nodes: u64) -> String {
     format!(
-        "{} nodes with k = 8 join one behind the other, each through one that is drawn, and have {} \
-         minutes to look into their buckets. Then a part of them begins to lie: whatever a liar is asked, it \
-         names eight of its kind under ids that it makes up next to what is looked for, and each of them \
-         answers to that id. Honest nodes look up random keys, {} for each number of paths: 3 questions at \
-         once, or one for each path. A lookup is right if the honest node that is nearest to the key is \
-         among the eight that it names. The closed form takes the ways of the network without liars, and \
-         has a lookup fail with the first liar on its only way.",
+        "{} nodes with k = 8 join one behind the other, each through one that is drawn, have {} minutes to \
+         look into their buckets, and put {VALUES} values. Then a part of them begins to lie: whatever a \
+         liar is asked, it has no value and names eight of its kind under ids that it makes up next to what \
+         is looked for, and each of them answers to that id. For each number of paths honest nodes ask for \
+         {} of the values and look up as many random keys, with 3 questions at once, or one for each path. A \
+         value is had as soon as one of the eight that hold it is asked, if it is honest. The nearest is \
+         named if the honest node that is nearest to the key is among the eight that the lookup ends with, \
+         of which each path has its part. The closed form takes the ways of the network without liars; it \
+         has a lookup fail with the first liar on its only way, and knows only one holder.",
         Cell::count(nodes),
         SETTLING.as_secs() / 60,
         Cell::count(LOOKUPS),
@@ -219,8 +263,8 @@ fn table(found: &[Found]) -> Table {
     let mut table = Table::new(vec![
         Column::new("liars", "%"),
         Column::new("paths", ""),
-        Column::new("lookups", ""),
-        Column::new("right", "%"),
+        Column::new("values had", "%"),
+        Column::new("nearest named", "%"),
         Column::new("closed form", "%"),
         Column::new("questions a lookup", ""),
         Column::new("time", "ms"),
@@ -228,50 +272,57 @@ fn table(found: &[Found]) -> Table {
     for found_with in found {
         for (place, kind) in found_with.kinds.iter().enumerate() {
             let expected = closed_form(&found[0].kinds[place].hops, found_with.liars, PATHS[place]);
-            let a_lookup = kind.lookups.max(1) as f64;
             table.row(vec![
                 Cell::number(found_with.liars * 100.0, 0),
                 Cell::count(PATHS[place] as u64),
-                Cell::count(kind.lookups),
-                Cell::number(kind.share() * 100.0, 1),
+                Cell::number(share(kind.had) * 100.0, 1),
+                Cell::number(share(kind.named) * 100.0, 1),
                 Cell::number(expected * 100.0, 1),
-                Cell::number(kind.questions as f64 / a_lookup, 1),
-                Cell::number(kind.milliseconds / a_lookup, 0),
+                Cell::number(kind.questions as f64 / LOOKUPS as f64, 1),
+                Cell::number(kind.milliseconds / LOOKUPS as f64, 0),
             ]);
         }
     }
     table
 }
 
-fn chart(found: &[Found]) -> Chart {
-    let of = |place: usize| {
-        let points = found.iter().map(|it| (it.liars * 100.0, it.kinds[place].share() * 100.0));
-        let paths = if PATHS[place] == 1 { "path" } else { "paths" };
-        Series::new(format!("{} {paths}", PATHS[place]), Style::Line, points.collect())
+fn charts(found: &[Found]) -> Vec<Chart> {
+    let chart = |title: &str, of: fn(&Kind) -> u64| {
+        let line = |place: usize| {
+            let points =
+                found.iter().map(|it| (it.liars * 100.0, share(of(&it.kinds[place])) * 100.0));
+            let paths = if PATHS[place] == 1 { "path" } else { "paths" };
+            Series::new(format!("{} {paths}", PATHS[place]), Style::Line, points.collect())
+        };
+        let axis = |label: &str| Axis::new(label, Scale::Linear);
+        let mut chart = Chart::new(title, axis("liars (%)"), axis("lookups (%)"));
+        chart.series = (0..PATHS.len()).map(line).collect();
+        chart
     };
-    let axis = |label: &str| Axis::new(label, Scale::Linear);
-    let mut chart = Chart::new("Lookups that come through", axis("liars (%)"), axis("right (%)"));
-    chart.series = (0..PATHS.len()).map(of).collect();
-    chart
+    vec![
+        chart("Values that are had", |kind| kind.had),
+        chart("Lookups that name the nearest honest node", |kind| kind.named),
+    ]
 }
 
 fn claims(found: &[Found]) -> Vec<Claim> {
-    let mut claims = Vec::new();
-    let none: u64 = found[0].kinds.iter().map(|it| it.lookups - it.right).sum();
-    claims.push(Claim::stated(
-        "without liars, lookups that do not name the nearest node",
+    let missed = |of: fn(&Kind) -> u64| found[0].kinds.iter().map(|it| LOOKUPS - of(it)).sum();
+    let none: [u64; 2] = [missed(|it| it.named), missed(|it| it.had)];
+    let mut claims = vec![Claim::stated(
+        "without liars: lookups that do not name the nearest node, and values that are not had",
         "none",
-        none.to_string(),
-        Verdict::of(none == 0),
-    ));
+        format!("{} and {}", none[0], none[1]),
+        Verdict::of(none == [0, 0]),
+    )];
     for found_with in &found[1..] {
         for (place, kind) in found_with.kinds.iter().enumerate() {
             let expected = closed_form(&found[0].kinds[place].hops, found_with.liars, PATHS[place]);
+            let had = share(kind.had);
             claims.push(Claim::stated(
                 format!("{:.0} % liars, paths: {}", found_with.liars * 100.0, PATHS[place]),
-                format!("at least {:.1} % come through (closed form)", expected * 100.0),
-                format!("{:.1} %", kind.share() * 100.0),
-                Verdict::of(kind.share() >= expected - CHANCE),
+                format!("at least {:.1} % of the values are had (closed form)", expected * 100.0),
+                format!("{:.1} %", had * 100.0),
+                Verdict::of(had >= expected - CHANCE),
             ));
         }
     }
@@ -293,8 +344,12 @@ mod tests {
     #[test]
     fn paths_bring_lookups_past_liars_and_without_liars_all_come_through() {
         let [none, some] = [0.0, 0.2].map(|liars| look_up(200, liars, Rng::new(1)));
-        assert!(none.kinds.iter().all(|it| it.right == it.lookups && it.lookups == LOOKUPS));
-        let shares: Vec<f64> = some.kinds.iter().map(Kind::share).collect();
-        assert!(shares[0] < 0.9 && shares[3] > shares[0], "{shares:?}");
+        assert!(none.kinds.iter().all(|it| (it.named, it.had) == (LOOKUPS, LOOKUPS)));
+        let of = |of: fn(&Kind) -> u64| -> Vec<f64> {
+            some.kinds.iter().map(|it| share(of(it))).collect()
+        };
+        for shares in [of(|it| it.named), of(|it| it.had)] {
+            assert!(shares[0] < 1.0 && shares[3] > shares[0], "{shares:?}");
+        }
     }
 }

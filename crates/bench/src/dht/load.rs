@@ -59,12 +59,12 @@ impl Question {
     }
 }
 
-/// Whether that is an answer that names eight nodes.
+/// Whether that is an answer that names eight nodes or more.
 pub(super) fn names_eight(bytes: &[u8]) -> bool {
     let Ok(Message { body: Body::Response(response), .. }) = Message::decode(bytes) else {
         return false;
     };
-    response.nodes.is_some_and(|nodes| nodes.len() == 8)
+    response.nodes.is_some_and(|nodes| nodes.len() >= 8)
 }
 
 /// What was answered.

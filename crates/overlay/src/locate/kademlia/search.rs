@@ -235,16 +235,22 @@ impl Search {
         }
     }
 
-    /// The nearest that have answered, of all paths, and their tokens; the nearest first.
+    /// The nearest that have answered, and their tokens; the nearest first. Of several paths each has its
+    /// turn, the nearest of all first, then the second nearest: else one path of liars, who make ids up that
+    /// are nearer than any, would have all places.
     pub(super) fn holders(&self) -> Vec<Holder> {
-        let answered = self.paths.iter().flatten().filter(|it| it.state == State::Answered);
-        let holder = |it: &Candidate| {
-            let contact = Contact { key: it.key?, address: it.address };
-            Some(Holder { contact, token: it.token.clone(), hops: it.hops })
+        let answered = |path: &Vec<Candidate>| -> Vec<Holder> {
+            let answered = path.iter().filter(|it| it.state == State::Answered);
+            let holder = |it: &Candidate| {
+                let contact = Contact { key: it.key?, address: it.address };
+                Some(Holder { contact, token: it.token.clone(), hops: it.hops })
+            };
+            answered.filter_map(holder).take(self.wanted).collect()
         };
-        let mut holders: Vec<Holder> = answered.filter_map(holder).collect();
+        let of_paths: Vec<Vec<Holder>> = self.paths.iter().map(answered).collect();
+        let turn = |place: usize| of_paths.iter().filter_map(move |path| path.get(place)).cloned();
+        let mut holders: Vec<Holder> = (0..self.wanted).flat_map(turn).take(self.wanted).collect();
         holders.sort_by_key(|it| it.contact.key.xor(self.target));
-        holders.truncate(self.wanted);
         holders
     }
 
