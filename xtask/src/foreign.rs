@@ -2,7 +2,7 @@
 //!
 //! Beside the conformance suite these are the files of `tests/foreign`: `*.vtc` for varnishtest,
 //! with the macro `${nigh}`, and `*.sh` for bash, with `NIGH` in the environment; both say where
-//! the binary is. `LOAD` says where scripts find nigh-load.
+//! the binary is. `LOAD` says where scripts find nigh-load, and `MAINLINE` the node of the crate mainline.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -53,6 +53,15 @@ const PROTOC_INCLUDES: Program = Program {
     package: "libprotobuf-dev",
 };
 const PYTHON: Program = Program { name: "python3", probe: &["--version"], package: "python3" };
+/// Debian has it for its own Python alone.
+const LIBTORRENT: Program = Program {
+    name: "/usr/bin/python3",
+    probe: &["-c", "import libtorrent"],
+    package: "python3-libtorrent",
+};
+const TRANSMISSION: Program =
+    Program { name: "transmission-daemon", probe: &["--version"], package: "transmission-daemon" };
+const UNSHARE: Program = Program { name: "unshare", probe: &["--version"], package: "util-linux" };
 /// What nigh with all its features is built with.
 pub(crate) const TO_BUILD: [Program; 2] = [PROTOC, PROTOC_INCLUDES];
 /// What makes a Python environment: Debian has it apart.
@@ -85,12 +94,15 @@ pub(crate) fn run() -> Result<(), Failure> {
         H2LOAD,
         HTPASSWD,
         IP,
+        LIBTORRENT,
         NFT,
         NGHTTP,
         OPENSSL,
         PYTHON,
         SYSTEMD_ANALYZE,
         SYSTEMD_NSPAWN,
+        TRANSMISSION,
+        UNSHARE,
         VENV,
         VARNISHTEST,
         WRK,
@@ -102,6 +114,13 @@ pub(crate) fn run() -> Result<(), Failure> {
     // Before the scripts, whose time is limited: etcd.sh runs these.
     command::run(cargo().args(ETCD_TESTS))?;
     let folder = workspace.root.join("tests/foreign");
+    // A workspace of its own, with its own lock file: Debian has no package of it.
+    let target = workspace.target.join("foreign-mainline");
+    let manifest = folder.join("mainline/Cargo.toml");
+    let mut build = cargo();
+    build.args(["build", "--locked", "--manifest-path"]).arg(&manifest);
+    command::run(build.arg("--target-dir").arg(&target))?;
+    let mainline = target.join("debug/nigh-foreign-mainline");
 
     let mut passed = 0;
     let mut failed = Vec::new();
@@ -133,7 +152,8 @@ pub(crate) fn run() -> Result<(), Failure> {
                 .arg(&script)
                 .current_dir(&folder)
                 .env("NIGH", &nigh)
-                .env("LOAD", &load),
+                .env("LOAD", &load)
+                .env("MAINLINE", &mainline),
         );
         judge(name_of(&script), outcome);
     }

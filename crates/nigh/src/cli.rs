@@ -1,6 +1,7 @@
 //! The command line: what can be said, and what it means when it is not.
 
 mod cluster;
+mod dht;
 mod forward;
 mod overlay;
 mod sign;
@@ -32,6 +33,7 @@ use crate::{
 };
 
 pub(crate) use cluster::{Cluster, ClusterVerb, Init, Join, Place, Renew, Revoke, Serve, Token};
+pub(crate) use dht::{Dht, DhtVerb, GetItem, Peers, PutItem, Sample, bytes_of_32};
 pub(crate) use forward::{ForwardFlags, redirected};
 pub(crate) use overlay::{Fetch, Locate, Node, Overlay, Put, Sought, Visit};
 pub(crate) use sign::Sign;
@@ -68,6 +70,7 @@ pub(crate) enum Verb {
     Locate(Locate),
     Put(Put),
     Fetch(Fetch),
+    Dht(Dht),
     Sim(Sim),
 }
 
@@ -656,13 +659,17 @@ pub(crate) fn in_units(time: Duration) -> String {
     format!("{}{unit}", millis / factor)
 }
 
-/// Says what was wrong with the words after `verb` and how they go, and ends with 2.
+/// Says what was wrong with the words after `verb` and how they go, and ends with 2. A verb of a verb
+/// stands behind it: `dht put`.
 pub(crate) fn used_wrongly(verb: &str, kind: ErrorKind, message: &str) -> ! {
     let mut command = Cli::command();
     // Built, the verb's usage line begins with the program's name.
     command.build();
-    let verb = command.find_subcommand_mut(verb).expect("it is one of the verbs");
-    verb.error(kind, message).exit()
+    let mut verb_of = &mut command;
+    for word in verb.split(' ') {
+        verb_of = verb_of.find_subcommand_mut(word).expect("it is one of the verbs");
+    }
+    verb_of.error(kind, message).exit()
 }
 
 /// Prints an error and what caused it, one line each.

@@ -1,5 +1,6 @@
-//! `nigh locate`, `nigh put` and `nigh fetch`: an overlay is asked from outside.
+//! `nigh locate`, `nigh put`, `nigh fetch` and `nigh dht`: an overlay is asked from outside.
 
+mod dht;
 mod trace;
 mod visitor;
 
@@ -15,6 +16,7 @@ use clap::error::ErrorKind;
 use nigh_overlay::locate::{Command, Contact, Event, VALUE_MAX};
 use serde_json::{Value, json};
 
+pub(crate) use self::dht::run as dht;
 use self::{
     trace::Step,
     visitor::{TICKET, ask},
@@ -25,7 +27,8 @@ use crate::cli;
 pub(crate) fn run(flags: &cli::Locate) -> anyhow::Result<()> {
     let key = flags.sought.key();
     let command = Command::Locate { ticket: TICKET, key, trace: true };
-    let answer = ask("locate", &flags.visit, &format!("locate {key}"), command)?;
+    let answer =
+        ask("locate", flags.sought.overlay, &flags.visit, &format!("locate {key}"), command)?;
     let (Event::Located { holders, route, .. }, took) = answer else {
         return Err(another_answer(&answer.0));
     };
@@ -56,7 +59,7 @@ pub(crate) fn put(flags: &cli::Put) -> anyhow::Result<()> {
     let value = value(&flags.value)?;
     let (length, lifetime) = (value.len(), flags.lifetime);
     let command = Command::Put { ticket: TICKET, key, value, lifetime, refresh: false };
-    let answer = ask("put", &flags.visit, &format!("put {key}"), command)?;
+    let answer = ask("put", flags.sought.overlay, &flags.visit, &format!("put {key}"), command)?;
     let (Event::Stored { copies, .. }, took) = answer else {
         return Err(another_answer(&answer.0));
     };
@@ -79,7 +82,8 @@ pub(crate) fn put(flags: &cli::Put) -> anyhow::Result<()> {
 pub(crate) fn fetch(flags: &cli::Fetch) -> anyhow::Result<()> {
     let key = flags.sought.key();
     let command = Command::Get { ticket: TICKET, key };
-    let answer = ask("fetch", &flags.visit, &format!("fetch {key}"), command)?;
+    let answer =
+        ask("fetch", flags.sought.overlay, &flags.visit, &format!("fetch {key}"), command)?;
     let (Event::Value { value, .. }, took) = answer else {
         return Err(another_answer(&answer.0));
     };
@@ -108,20 +112,23 @@ pub(crate) fn fetch(flags: &cli::Fetch) -> anyhow::Result<()> {
 
 /// The value that is meant by `text`. Ends with 2 if it is too long: nothing is sent then.
 fn value(text: &str) -> anyhow::Result<Bytes> {
-    let value = if text == "-" {
-        let mut value = Vec::new();
-        let limit = VALUE_MAX as u64 + 1;
-        let read = std::io::stdin().lock().take(limit).read_to_end(&mut value);
-        read.context("cannot read standard input")?;
-        value
-    } else {
-        text.as_bytes().to_vec()
-    };
+    let value = given(text, VALUE_MAX)?;
     if value.len() > VALUE_MAX {
         let message = format!("a value has at most {VALUE_MAX} bytes, and this one is longer");
         cli::used_wrongly("put", ErrorKind::ValueValidation, &message);
     }
     Ok(value.into())
+}
+
+/// The bytes of `text`, or of standard input if it is `-`: of that only one more than `max`.
+fn given(text: &str, max: usize) -> anyhow::Result<Vec<u8>> {
+    if text != "-" {
+        return Ok(text.as_bytes().to_vec());
+    }
+    let mut given = Vec::new();
+    let read = std::io::stdin().lock().take(max as u64 + 1).read_to_end(&mut given);
+    read.context("cannot read standard input")?;
+    Ok(given)
 }
 
 fn key_line(sought: &cli::Sought) -> String {

@@ -82,6 +82,7 @@ fn main() -> ExitCode {
         Verb::Locate(flags) => locate::run(&flags),
         Verb::Put(flags) => locate::put(&flags),
         Verb::Fetch(flags) => locate::fetch(&flags),
+        Verb::Dht(flags) => locate::dht(&flags),
         Verb::Sim(flags) => sim::run(&flags),
     };
     match done {

@@ -226,7 +226,7 @@ pub(crate) struct Fetch {
     pub(crate) visit: Visit,
 }
 
-/// What is asked about.
+/// What is asked about, and where.
 #[derive(Debug, Args)]
 pub(crate) struct Sought {
     /// A key in 40 hexadecimal digits, or any text: its key is its SHA-1.
@@ -235,6 +235,9 @@ pub(crate) struct Sought {
     /// KEY is a text, even if it looks like a key.
     #[arg(long)]
     pub(crate) text: bool,
+    /// Of which overlay the nodes are that are asked.
+    #[arg(long, value_enum, default_value_t = Overlay::Chord)]
+    pub(crate) overlay: Overlay,
 }
 
 impl Sought {
@@ -257,9 +260,6 @@ pub(crate) struct Visit {
     /// A node that is asked first; may be given several times, for when one does not answer.
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:4000", value_parser = peer)]
     pub(crate) via: Vec<Address>,
-    /// Which overlay it is a node of.
-    #[arg(long, value_enum, default_value_t = Overlay::Chord)]
-    pub(crate) overlay: Overlay,
     /// How long to wait for the answer.
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = some_time)]
     pub(crate) timeout: Duration,
@@ -322,7 +322,8 @@ mod tests {
 
     #[test]
     fn forty_digits_are_a_key_and_anything_else_is_a_text() {
-        let sought = |name: &str, text| Sought { name: name.to_owned(), text };
+        let sought =
+            |name: &str, text| Sought { name: name.to_owned(), text, overlay: Overlay::Chord };
         let digits = "a9993e364706816aba3e25717850c26c9cd0d89d";
         assert_eq!(sought("abc", false).key().to_string(), digits);
         assert_eq!(sought("abc", false).hashed(), Some("abc"));

@@ -27,16 +27,13 @@ pub(super) const TICKET: Ticket = Ticket(1);
 /// the error what could not be done.
 pub(super) fn ask(
     verb: &str,
+    overlay: cli::Overlay,
     visit: &cli::Visit,
     doing: &str,
     command: Command,
 ) -> anyhow::Result<(Event, Duration)> {
-    if visit.via.len() > VIA_MAX {
-        let message = format!("{} nodes are too many: {VIA_MAX} are tried", visit.via.len());
-        cli::used_wrongly(verb, ErrorKind::TooManyValues, &message);
-    }
-    let (visiting, command) = (Command::Visit { via: visit.via.clone() }, command);
-    let answer = match visit.overlay {
+    let visiting = visiting(verb, visit);
+    let answer = match overlay {
         cli::Overlay::Chord => {
             let make = |me: Contact| chord::Several::new(&[me.key], me.address, &Arc::default());
             answered(visit, make, [visiting, command], chord::Several::told)
@@ -46,19 +43,62 @@ pub(super) fn ask(
             answered(visit, dht_node, commands, kademlia::Node::told)
         }
     }?;
-    let cannot = |advice: &str| format!("cannot {doing} through {}; {advice}", list(&visit.via));
     match answer {
-        Some((Event::Failed { why, .. }, _)) => Err(anyhow!(why).context(cannot(advice(why)))),
+        Some((Event::Failed { why, .. }, _)) => Err(failed(overlay, visit, doing, Some(why))),
         Some(answer) => Ok(answer),
-        None => {
-            let limit = cli::in_units(visit.timeout);
-            Err(anyhow!("no answer came within {limit}").context(cannot(ASK_ANOTHER)))
-        }
+        None => Err(failed(overlay, visit, doing, None)),
     }
 }
 
+/// The same for what only BitTorrent's DHT does.
+pub(super) fn ask_dht(
+    verb: &str,
+    visit: &cli::Visit,
+    doing: &str,
+    command: kademlia::Command,
+) -> anyhow::Result<(kademlia::Event, Duration)> {
+    let commands = [visiting(verb, visit).into(), command];
+    let failed = |why| failed(cli::Overlay::Kademlia, visit, doing, why);
+    match answered(visit, dht_node, commands, Some)? {
+        Some((kademlia::Event::Locate(Event::Failed { why, .. }), _)) => Err(failed(Some(why))),
+        Some(answer) => Ok(answer),
+        None => Err(failed(None)),
+    }
+}
+
+/// What makes a node a visitor. Ends with 2 if there are too many ways in.
+fn visiting(verb: &str, visit: &cli::Visit) -> Command {
+    if visit.via.len() > VIA_MAX {
+        let message = format!("{} nodes are too many: {VIA_MAX} are tried", visit.via.len());
+        cli::used_wrongly(verb, ErrorKind::TooManyValues, &message);
+    }
+    Command::Visit { via: visit.via.clone() }
+}
+
+/// What is told of a question that was not answered, or only with a failure.
+fn failed(
+    overlay: cli::Overlay,
+    visit: &cli::Visit,
+    doing: &str,
+    why: Option<Failure>,
+) -> anyhow::Error {
+    let advice = match (why, overlay) {
+        (Some(Failure::Busy | Failure::Full), _) => "try again later",
+        (Some(Failure::ValueTooLong), _) => "shorten it",
+        (_, cli::Overlay::Chord) => {
+            "is a node there? `nigh node` starts one, and --via names another"
+        }
+        (_, cli::Overlay::Kademlia) => {
+            "is a node there? `nigh node --overlay kademlia` starts one, and --via names another"
+        }
+    };
+    let limit = cli::in_units(visit.timeout);
+    let cause = why.map_or_else(|| anyhow!("no answer came within {limit}"), |why| anyhow!(why));
+    cause.context(format!("cannot {doing} through {}; {advice}", list(&visit.via)))
+}
+
 /// A node of a DHT that only asks, over both families of addresses.
-pub(super) fn dht_node(me: Contact) -> kademlia::Node {
+fn dht_node(me: Contact) -> kademlia::Node {
     let settings =
         kademlia::Settings { v6: true, fits_address: false, ..kademlia::Settings::default() };
     kademlia::Node::new(me.key, me.address, Arc::new(settings))
@@ -66,7 +106,7 @@ pub(super) fn dht_node(me: Contact) -> kademlia::Node {
 
 /// What `wanted` makes of the first event of which it makes anything, and how long that took, of a node
 /// that was given these commands; none if there is none in time.
-pub(super) fn answered<T: Overlay, E>(
+fn answered<T: Overlay, E>(
     visit: &cli::Visit,
     make: impl Fn(Contact) -> T,
     commands: [T::Command; 2],
@@ -113,14 +153,5 @@ fn bind<T: Overlay>(make: impl Fn(Contact) -> T) -> Result<Bound<T>, BindError> 
     bind((Ipv6Addr::UNSPECIFIED, 0).into()).or_else(|_| bind((Ipv4Addr::UNSPECIFIED, 0).into()))
 }
 
-fn advice(why: Failure) -> &'static str {
-    match why {
-        Failure::Outside | Failure::Unreachable | Failure::KeyTaken => ASK_ANOTHER,
-        Failure::Busy | Failure::Full => "try again later",
-        Failure::ValueTooLong => "shorten it",
-    }
-}
-
 /// Why nothing that is said to the driver goes astray.
 const DRIVEN: &str = "the driver runs while it has a handle";
-const ASK_ANOTHER: &str = "is a node there? `nigh node` starts one, and --via names another";

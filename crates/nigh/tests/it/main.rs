@@ -26,6 +26,8 @@ mod command;
 mod compression;
 mod conditions;
 mod demo;
+mod dht;
+mod dht_live;
 mod disk;
 mod drained;
 mod draining;

@@ -1,8 +1,7 @@
 //! A ring of real nodes on loopback, of which a third dies at once.
 //!
-//! The nodes are drivers on one thread, each with its own sockets; they share nothing. The test asks
-//! them as a peer would, with datagrams, who their neighbours are, and so knows when the ring is
-//! whole. Their keys are fixed, so it is the same ring and the same deaths in every run.
+//! The test asks them as a peer would, with datagrams, who their neighbours are, and so knows when the
+//! ring is whole. Their keys are fixed, so it is the same ring and the same deaths in every run.
 
 use std::{
     collections::BTreeMap,
@@ -12,25 +11,20 @@ use std::{
 };
 
 use bytes::Bytes;
-use nigh_base::{Key, Rng, machine::Coded, wire::Wire};
-use nigh_net::{
-    driver::{self, Driver, HandleOf},
-    entropy,
-};
+use nigh_base::{Key, Rng, wire::Wire};
 use nigh_overlay::locate::{
-    Command, Contact, Event, Ticket,
+    Command, Contact, Event,
     chord::{
         Settings, Several,
         message::{Body, Message, Neighbours, Nonce},
     },
 };
-use tokio::{
-    net::UdpSocket,
-    task::{JoinHandle, LocalSet, spawn_local},
-    time::timeout,
-};
+use tokio::{net::UdpSocket, task::LocalSet, time::timeout};
 
-use crate::support::PATIENCE;
+use crate::support::{
+    PATIENCE,
+    driven::{Driven, TICKET, ask_all},
+};
 
 const NODES: usize = 64;
 const KILLED: usize = 21;
@@ -46,57 +40,17 @@ const UPKEEP: Duration = Duration::from_millis(150);
 /// An answer over loopback takes microseconds; so long after a question it is asked again.
 const ANSWER_TIME: Duration = Duration::from_millis(500);
 
-/// A node and its driver; dropped, it is dead without a word.
-struct Node {
-    contact: Contact,
-    handle: HandleOf<Coded<Several>>,
-    running: JoinHandle<Coded<Several>>,
-}
+type Node = Driven<Several>;
 
-impl Drop for Node {
-    fn drop(&mut self) {
-        self.running.abort();
-    }
-}
-
-impl Node {
-    fn start(number: usize) -> Self {
-        let key = Key::of(format!("node {number}").as_bytes());
-        let ring = Settings {
-            successors: SUCCESSORS,
-            copies: COPIES,
-            stabilise_every: UPKEEP,
-            ..Settings::default()
-        };
-        let settings = driver::Settings {
-            listen: ([127, 0, 0, 1], 0).into(),
-            slots: None,
-            seed: entropy::seed(),
-        };
-        let make =
-            |bound: SocketAddr| Coded::new(Several::new(&[key], bound.into(), &Arc::new(ring)));
-        let (driver, handle) = Driver::bind_with(settings, make).unwrap();
-        let contact = Contact { key, address: handle.address.into() };
-        Self { contact, handle, running: spawn_local(driver.run()) }
-    }
-
-    /// What it says to `command`. It is told nothing else, so the next event is the answer.
-    async fn ask(&mut self, command: Command) -> Event {
-        self.handle.commands.send(command).await.unwrap();
-        in_time(self.handle.events.recv()).await.unwrap()
-    }
-
-    async fn join(&mut self, via: Option<Contact>) {
-        let via = via.into_iter().map(|it| it.address).collect();
-        assert_eq!(self.ask(Command::Join { via }).await, Event::Joined);
-    }
-}
-
-/// One question at a time is asked of a node, so all have one ticket.
-const TICKET: Ticket = Ticket(1);
-
-async fn in_time<F: Future>(future: F) -> F::Output {
-    timeout(PATIENCE, future).await.expect("something happens in time")
+fn start(number: usize) -> Node {
+    let key = Key::of(format!("node {number}").as_bytes());
+    let ring = Settings {
+        successors: SUCCESSORS,
+        copies: COPIES,
+        stabilise_every: UPKEEP,
+        ..Settings::default()
+    };
+    Node::start(|bound| Several::new(&[key], bound.into(), &Arc::new(ring)))
 }
 
 /// The nodes of `ring`, from the one that is responsible for `key` on.
@@ -174,31 +128,6 @@ impl Witness {
     }
 }
 
-/// Has each node ask some of `commands`, all nodes at once. The answers, in the same order.
-async fn ask_all(nodes: &mut Vec<Node>, commands: Vec<Command>) -> Vec<Event> {
-    let count = nodes.len();
-    let mut shares: Vec<Vec<(usize, Command)>> = vec![Vec::new(); count];
-    for (at, command) in commands.into_iter().enumerate() {
-        shares[at % count].push((at, command));
-    }
-    let asked = std::mem::take(nodes).into_iter().zip(shares).map(|(mut node, share)| {
-        spawn_local(async move {
-            let mut answers = Vec::new();
-            for (at, command) in share {
-                answers.push((at, node.ask(command).await));
-            }
-            (node, answers)
-        })
-    });
-    let mut answers = BTreeMap::new();
-    for asked in asked.collect::<Vec<_>>() {
-        let (node, some) = asked.await.unwrap();
-        nodes.push(node);
-        answers.extend(some);
-    }
-    answers.into_values().collect()
-}
-
 /// Of `keys`, how many are looked up and not found to be with the right one of `ring`.
 async fn lost(nodes: &mut Vec<Node>, ring: &[Contact], keys: &[Key]) -> usize {
     let locate = |&key| Command::Locate { ticket: TICKET, key, trace: false };
@@ -216,7 +145,7 @@ async fn lost(nodes: &mut Vec<Node>, ring: &[Contact], keys: &[Key]) -> usize {
 /// All the nodes, each joined through another, once they are a ring.
 async fn joined(witness: &mut Witness) -> Vec<Node> {
     let mut rng = Rng::new(1);
-    let mut nodes: Vec<Node> = (0..NODES).map(Node::start).collect();
+    let mut nodes: Vec<Node> = (0..NODES).map(start).collect();
     nodes[0].join(None).await;
     for number in 1..NODES {
         let via = nodes[rng.index(number)].contact;

@@ -2,6 +2,7 @@
 
 pub(crate) mod cluster;
 pub(crate) mod directory;
+pub(crate) mod driven;
 pub(crate) mod edge;
 pub(crate) mod h2;
 pub(crate) mod node;

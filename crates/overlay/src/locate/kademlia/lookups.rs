@@ -382,6 +382,10 @@ impl Node {
                 }
                 cx.tell(Event::Locate(locate::Event::Value { ticket, value }));
             }
+            // Nobody has answered who could know.
+            _ if !is_heard && self.standing != Standing::Member => {
+                Self::give_up(&purpose, Failure::Unreachable, cx);
+            }
             Purpose::Peers { ticket, scrape, .. } => {
                 let counts = found
                     .filters

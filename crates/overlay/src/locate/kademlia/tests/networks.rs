@@ -1,6 +1,6 @@
 //! Joining, finding, and what becomes of a network when nodes die.
 
-use super::*;
+use super::{super::krpc::Item, *};
 
 #[test]
 fn every_node_finds_the_nodes_nearest_to_any_key() {
@@ -109,7 +109,17 @@ fn a_node_without_anybody_says_so() {
     assert_eq!(told(&mut world, host, locate()), failed(locate::Failure::Outside));
     world.crash(HostId(0));
     order(&mut world, host, locate::Command::Visit { via: vec![HostId(0).address()] });
-    assert_eq!(told(&mut world, host, locate()), failed(locate::Failure::Unreachable));
+    let (ticket, target, item) = (Ticket(1), key, Box::new(Item::of(Bytes::from_static(b"0:"))));
+    for command in [
+        locate(),
+        Command::Peers { ticket, info_hash: key, announce: None, scrape: true },
+        Command::Item { ticket, target, salt: Bytes::new() },
+        Command::PutItem { ticket, item, cas: None },
+        Command::Samples { ticket, target },
+    ] {
+        let said = told(&mut world, host, command.clone());
+        assert_eq!(said, failed(locate::Failure::Unreachable), "{command:?}");
+    }
 }
 
 #[test]
