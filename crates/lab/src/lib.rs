@@ -27,6 +27,7 @@ mod chord_path;
 mod claim;
 mod clusters;
 mod distribution;
+mod geometry;
 mod hashing;
 mod kademlia_hostile;
 mod options;
@@ -89,13 +90,14 @@ pub struct Progress {
 /// All experiments, in the order of the page that shows them. A further one is a file with an
 /// `EXPERIMENT`, and a line here.
 pub fn experiments() -> &'static [Experiment] {
-    static ALL: [Experiment; 10] = [
+    static ALL: [Experiment; 11] = [
         chord_load::EXPERIMENT,
         chord_path::EXPERIMENT,
         chord_failures::EXPERIMENT,
         chord_churn::EXPERIMENT,
         chord_latency::EXPERIMENT,
         chord_faults::EXPERIMENT,
+        geometry::EXPERIMENT,
         kademlia_hostile::EXPERIMENT,
         hashing::EXPERIMENT,
         swim_detection::EXPERIMENT,
