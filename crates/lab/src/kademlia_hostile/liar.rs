@@ -48,7 +48,9 @@ impl Player {
             Method::GetPeers { info_hash, .. } => *info_hash,
             _ => return Response::of(me.key),
         };
-        let first = target.low(32).top() as usize % gang.len();
+        // Others for each key.
+        let first = target.top() % gang.len() as u64;
+        let first = usize::try_from(first).expect("less than a length");
         let made_up = |number: usize| {
             let Contact { address, .. } = gang[(first + number) % gang.len()];
             Contact { key: beside(target, address), address }
