@@ -1,6 +1,5 @@
 //! Locating: from a key to the nodes that are responsible for it. What every structured overlay
-//! does, whatever its geometry; an overlay is a [`Machine`](nigh_base::Machine) with these commands
-//! and events.
+//! does, whatever its geometry; an overlay is a [`Machine`] with these commands and events.
 
 use std::time::Duration;
 
