@@ -99,8 +99,13 @@ fn failed(
 
 /// A node of a DHT that only asks, over both families of addresses.
 fn dht_node(me: Contact) -> kademlia::Node {
-    let settings =
-        kademlia::Settings { v6: true, fits_address: false, ..kademlia::Settings::default() };
+    let settings = kademlia::Settings {
+        v6: true,
+        fits_address: false,
+        paths: PATHS,
+        parallel: 2 * PATHS,
+        ..kademlia::Settings::default()
+    };
     kademlia::Node::new(me.key, me.address, Arc::new(settings))
 }
 
@@ -153,5 +158,7 @@ fn bind<T: Overlay>(make: impl Fn(Contact) -> T) -> Result<Bound<T>, BindError> 
     bind((Ipv6Addr::UNSPECIFIED, 0).into()).or_else(|_| bind((Ipv4Addr::UNSPECIFIED, 0).into()))
 }
 
+/// Disjoint paths of a visitor's lookup: it asks once, and nodes on its way may lie.
+const PATHS: usize = 4;
 /// Why nothing that is said to the driver goes astray.
 const DRIVEN: &str = "the driver runs while it has a handle";

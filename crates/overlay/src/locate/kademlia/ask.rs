@@ -132,17 +132,25 @@ impl Node {
         self.timers.clear(Timer::Question(number));
         let round_trip = cx.now.since(question.sent);
         self.rtt.measured(round_trip);
+        let asked = question.key.map(|key| Contact { key, address: from });
         let response = match answer {
-            Ok(response) if question.key.is_none_or(|key| key == response.id) => response,
-            // Another is there now.
-            Ok(_) => {
-                let key = question.key.expect("it differs from the answer's");
-                let gone = Contact { key, address: from };
-                self.table_mut(Family::of(from)).forget(gone);
+            Ok(response) => response,
+            Err(error) => {
+                if let (For::Verify, Some(asked)) = (&question.what, asked) {
+                    // Who has only errors for others is of no use.
+                    self.table_mut(Family::of(from)).missed(asked, cx.now);
+                }
+                return self.gave_nothing(question.what, from, Some(error.code), cx);
+            }
+        };
+        if let Some(asked) = asked.filter(|asked| asked.key != response.id) {
+            // Another is there now, or was there all the time, and whoever named it was wrong. On the way of
+            // a lookup it is as good as any: else a liar could keep honest nodes away under wrong ids.
+            self.table_mut(Family::of(from)).forget(asked);
+            if !matches!(question.what, For::Search(_)) {
                 return self.gave_nothing(question.what, from, None, cx);
             }
-            Err(error) => return self.gave_nothing(question.what, from, Some(error.code), cx),
-        };
+        }
         let contact = Contact { key: response.id, address: from };
         if let Some(seen_at) = response.seen_at {
             self.seen_at(seen_at, from, cx);

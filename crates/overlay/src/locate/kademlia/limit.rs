@@ -9,8 +9,8 @@ use nigh_base::{Address, Digest, Time, machine::Secrets};
 
 /// Places of the table, 64 KiB.
 const PLACES: usize = 4096;
-/// So many times what is allowed in a second may come at once.
-const BURST: u32 = 10;
+/// What is allowed in so long a time may come at once.
+const BURST: Duration = Duration::from_secs(10);
 
 /// What the addresses have asked of late.
 #[derive(Clone, Debug, Hash)]
@@ -37,7 +37,7 @@ impl Limits {
         let paid = &mut self.paid[place(self.secret, from)];
         let price = Duration::from_secs(1) / a_second.max(1);
         let due = (*paid).max(now);
-        if due.since(now) > price * (a_second * BURST) {
+        if due.since(now) > BURST {
             return false;
         }
         *paid = due.after(price);

@@ -3,9 +3,9 @@
 //!
 //! What others say of the address may be a lie; it counts once most of those who were heard of late agree.
 
-use std::{collections::VecDeque, net::IpAddr};
+use std::{collections::VecDeque, net::IpAddr, time::Duration};
 
-use nigh_base::{Address, Key, machine::Context};
+use nigh_base::{Address, Key, Time, machine::Context};
 
 use super::{Event, Family, Node, secure_id};
 
@@ -13,25 +13,36 @@ use super::{Event, Family, Node, secure_id};
 const VOTERS_MAX: usize = 32;
 /// So many have to agree at least.
 const VOTES_MIN: usize = 8;
+/// A node has an id for so long at least: who has many addresses could make it look for its place again
+/// and again.
+const ID_LIFE: Duration = Duration::from_secs(30 * 60);
 
 /// Where others see this node: by whom, and where.
 #[derive(Clone, Debug, Default, Hash)]
-pub(super) struct Votes(VecDeque<(IpAddr, IpAddr)>);
+pub(super) struct Votes {
+    latest: VecDeque<(IpAddr, IpAddr)>,
+    /// When the id was changed.
+    changed: Option<Time>,
+}
 
 impl Votes {
-    /// Takes a word in; each address has one.
+    /// Takes a word in; each address has one, and each IPv6 network of 64 bits.
     fn cast(&mut self, by: IpAddr, seen_at: IpAddr) {
-        self.0.retain(|(voter, _)| *voter != by);
-        if self.0.len() == VOTERS_MAX {
-            self.0.pop_front();
+        let by = match by {
+            IpAddr::V6(ip) => IpAddr::V6((ip.to_bits() >> 64 << 64).into()),
+            v4 @ IpAddr::V4(_) => v4,
+        };
+        self.latest.retain(|(voter, _)| *voter != by);
+        if self.latest.len() == VOTERS_MAX {
+            self.latest.pop_front();
         }
-        self.0.push_back((by, seen_at));
+        self.latest.push_back((by, seen_at));
     }
 
     /// Where most see it, if enough of them agree.
     fn agree_on(&self, ip: IpAddr) -> bool {
-        let agree = self.0.iter().filter(|(_, seen_at)| *seen_at == ip).count();
-        agree >= VOTES_MIN && 2 * agree > self.0.len()
+        let agree = self.latest.iter().filter(|(_, seen_at)| *seen_at == ip).count();
+        agree >= VOTES_MIN && 2 * agree > self.latest.len()
     }
 }
 
@@ -44,9 +55,14 @@ impl Node {
             return;
         }
         self.votes.cast(by.ip(), seen_at.ip());
-        if !self.votes.agree_on(seen_at.ip()) || secure_id::fits(self.me.key, seen_at.ip()) {
+        let is_new = self.votes.changed.is_some_and(|changed| cx.now.since(changed) < ID_LIFE);
+        if is_new
+            || !self.votes.agree_on(seen_at.ip())
+            || secure_id::fits(self.me.key, seen_at.ip())
+        {
             return;
         }
+        self.votes = Votes { changed: Some(cx.now), ..Votes::default() };
         let mut random = [0; Key::BYTES];
         cx.secrets.fill(&mut random);
         let key = secure_id::bound(seen_at.ip(), Key::new(random));
@@ -56,5 +72,6 @@ impl Node {
             self.table_mut(Family::of(known.contact.address)).take_over(known);
         }
         cx.tell(Event::Moved { key, seen_at });
+        self.moved(cx);
     }
 }

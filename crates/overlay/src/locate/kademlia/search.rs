@@ -62,6 +62,16 @@ impl Candidate {
     }
 }
 
+/// Leaves as many as a path has in mind: those who are of no use go first, then the farthest who were not
+/// asked. Who has answered stays, however many are named that are nearer and are not there.
+fn cut(path: &mut Vec<Candidate>) {
+    while path.len() > CANDIDATES_MAX {
+        let last = |states: &[State]| path.iter().rposition(|it| states.contains(&it.state));
+        let place = last(&[State::Failed, State::Taken]).or_else(|| last(&[State::Fresh]));
+        path.remove(place.unwrap_or(CANDIDATES_MAX));
+    }
+}
+
 /// A node that has answered, as the lookup's result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Holder {
@@ -193,7 +203,6 @@ impl Search {
         let target = self.target;
         let candidate = &mut self.paths[path][place];
         // Only now is it known who is behind an address that the caller gave.
-        let was_unknown = candidate.key.is_none();
         candidate.key = Some(from.key);
         candidate.state = State::Answered;
         candidate.token = token;
@@ -203,9 +212,17 @@ impl Search {
             hop.key = Some(from.key);
             hop.gap = Some(from.key.xor(target));
         }
-        for contact in named {
-            let is_same =
-                |it: &Candidate| it.address == contact.address || it.key == Some(contact.key);
+        // Who knows one way in alone deals out to all paths what is named there.
+        let is_first = self.paths.iter().any(Vec::is_empty);
+        let paths = self.paths.len();
+        for (number, contact) in named.enumerate() {
+            let path = if is_first { (path + number) % paths } else { path };
+            // A wrong address for a key, or a wrong key for an address, keeps nobody out who is named rightly:
+            // only an answer says who is there.
+            let is_same = |it: &Candidate| {
+                let (address, key) = (it.address == contact.address, it.key == Some(contact.key));
+                address && key || it.state == State::Answered && (address || key)
+            };
             if contact.key != me && !self.paths[path].iter().any(is_same) {
                 self.paths[path].push(Candidate {
                     hops: hops + 1,
@@ -214,11 +231,10 @@ impl Search {
                 });
             }
         }
-        let path = &mut self.paths[path];
-        if was_unknown || !path.is_sorted_by_key(|it| it.gap(target)) {
+        for path in &mut self.paths {
             path.sort_by_key(|it| it.gap(target));
+            cut(path);
         }
-        path.truncate(CANDIDATES_MAX);
     }
 
     /// A node has not answered.
@@ -275,5 +291,90 @@ impl Search {
             assert!(path.is_sorted_by_key(|it| it.gap(self.target)), "the nearest are first");
         }
         assert!(self.asked <= ASKED_MAX, "too many questions");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(number: u8) -> Address {
+        Address::v4([192, 0, 2, number], 6881)
+    }
+
+    fn contact(number: u8) -> Contact {
+        Contact { key: Key::from(u64::from(number)), address: address(number) }
+    }
+
+    /// A lookup of the key 0, to which node `n` has the distance `n`.
+    fn search(paths: usize, via: &[Address]) -> Search {
+        let manner = Manner { wanted: 8, parallel: 4, paths, trace: false };
+        Search::new(Key::default(), manner, &[], via)
+    }
+
+    /// Node `number` answers, and names those.
+    fn answers(search: &mut Search, number: u8, named: &[Contact]) {
+        let round_trip = Duration::from_millis(1);
+        search.answered(contact(number), round_trip, None, named.iter().copied(), Key::MAX);
+    }
+
+    /// Asks all who are to be asked; who is none of `there` does not answer.
+    fn go_on(search: &mut Search, there: std::ops::Range<u8>) {
+        while let Some((_, asked)) = search.next() {
+            match there.clone().find(|it| address(*it) == asked) {
+                Some(number) => answers(search, number, &[]),
+                None => search.failed(asked),
+            }
+        }
+    }
+
+    fn found(search: &Search) -> Vec<Key> {
+        search.holders().into_iter().map(|it| it.contact.key).collect()
+    }
+
+    #[test]
+    fn wrong_ids_and_wrong_addresses_of_honest_nodes_keep_none_of_them_out() {
+        for wrong in [
+            // Their addresses under far ids, and their ids at addresses where nobody is.
+            (10..18).map(|n| Contact { key: Key::MAX, address: address(n) }).collect::<Vec<_>>(),
+            (10..18)
+                .map(|n| Contact { key: Key::from(u64::from(n)), address: address(n + 100) })
+                .collect(),
+        ] {
+            let mut search = search(1, &[address(200), address(201)]);
+            assert!(search.next().is_some() && search.next().is_some());
+            answers(&mut search, 200, &wrong);
+            answers(&mut search, 201, &(10..18).map(contact).collect::<Vec<_>>());
+            go_on(&mut search, 10..18);
+            assert!(search.is_done());
+            assert_eq!(found(&search), (10..18u64).map(Key::from).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn whoever_has_answered_is_not_forgotten_for_nearer_ones_that_are_not_there() {
+        let mut search = search(1, &(200..206).map(address).collect::<Vec<_>>());
+        let mut made_up = (0..u64::MAX).map(|n| Contact {
+            key: Key::from(1 + n),
+            address: Address::v4([198, 51, 100, u8::try_from(n).unwrap()], 1),
+        });
+        for _ in 200..206 {
+            let Some((_, asked)) = search.next() else { break };
+            let liar = (200..206).find(|it| address(*it) == asked).unwrap();
+            let lies: Vec<Contact> = made_up.by_ref().take(16).collect();
+            answers(&mut search, liar, &lies);
+            go_on(&mut search, 0..0);
+        }
+        assert!(!found(&search).is_empty());
+        search.check();
+    }
+
+    #[test]
+    fn one_way_in_is_dealt_out_to_all_paths() {
+        let mut search = search(4, &[address(200)]);
+        assert_eq!(search.next(), Some((None, address(200))));
+        assert_eq!(search.next(), None);
+        answers(&mut search, 200, &(1..9).map(contact).collect::<Vec<_>>());
+        assert!(search.paths.iter().all(|path| path.iter().any(|it| it.state == State::Fresh)));
     }
 }

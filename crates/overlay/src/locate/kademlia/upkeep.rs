@@ -47,9 +47,14 @@ impl Node {
 
     /// Looks up the own id through those who may let this node in.
     pub(super) fn try_to_join(&mut self, cx: &mut Context<'_, Self>) {
-        if self.standing != Standing::Outside {
-            self.look_up(self.me.key, Purpose::Join, cx);
+        if self.standing == Standing::Outside {
+            return;
         }
+        if self.lookups.len() >= LOOKUPS_MAX {
+            // The caller's own lookups have all places: later.
+            return self.join_ended(false, cx);
+        }
+        self.look_up(self.me.key, Purpose::Join, cx);
     }
 
     /// Somebody has answered, or nobody.
@@ -78,6 +83,12 @@ impl Node {
         self.timers.clear(Timer::Upkeep);
         self.timers.clear(Timer::Join);
         cx.tell(Event::Locate(locate::Event::Left { untaken }));
+    }
+
+    /// Looks for its place anew, with another id.
+    pub(super) fn moved(&mut self, cx: &mut Context<'_, Self>) {
+        self.upkeep.filling = [0; 2];
+        self.look_up(self.me.key, Purpose::Refresh, cx);
     }
 
     fn next_round(&mut self, cx: &mut Context<'_, Self>) {
