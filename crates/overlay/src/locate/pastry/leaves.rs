@@ -97,6 +97,20 @@ impl Leaves {
                 || on(&self.below, &|it| self.me.minus(it)))
     }
 
+    /// The leaves that are not among `named`, the leaf set of `by`, though they lie nearer to it than
+    /// the farthest of it.
+    pub(super) fn missing(&self, by: Contact, named: &[Contact]) -> Vec<Contact> {
+        let half = named.len() / 2;
+        let is_near = |key: Key, distance: &dyn Fn(Key) -> Key| {
+            named.iter().filter(|it| distance(it.key) < distance(key)).count() < half
+        };
+        let should_be = |it: &Contact| {
+            is_near(it.key, &|key| key.minus(by.key)) || is_near(it.key, &|key| by.key.minus(key))
+        };
+        let is_named = |it: &Contact| *it == by || named.iter().any(|other| other.key == it.key);
+        self.contacts().filter(|it| !is_named(it) && should_be(it)).collect()
+    }
+
     /// Takes a node in where it is among the nearest; says whether it was new.
     pub(super) fn take(&mut self, peer: Peer) -> bool {
         let (key, me, half) = (peer.contact.key, self.me, self.half);
@@ -188,6 +202,24 @@ mod tests {
         }
         assert_eq!(leaves.far_end(Key::from(105)).map(|it| it.key), Some(Key::from(130)));
         assert_eq!(leaves.far_end(Key::MAX).map(|it| it.key), Some(Key::from(80)));
+    }
+
+    #[test]
+    fn a_leaf_that_another_should_name_and_does_not_is_missing() {
+        let contact = |key: u64| peer(Key::from(key)).contact;
+        let mut leaves = Leaves::new(Key::from(100), 3);
+        for key in [90, 80, 70, 110, 120, 130] {
+            leaves.take(peer(Key::from(key)));
+        }
+        let missing = |named: &[u64]| {
+            let named: Vec<Contact> = named.iter().map(|&key| contact(key)).collect();
+            let missing = leaves.missing(contact(110), &named);
+            missing.into_iter().map(|it| it.key).collect::<Vec<_>>()
+        };
+        // 70 lies beyond what 110 knows below itself.
+        assert_eq!(missing(&[100, 90, 80, 120, 130, 140]), []);
+        assert_eq!(missing(&[100, 90, 75, 120, 140, 150]), [130, 80].map(Key::from));
+        assert_eq!(missing(&[]), []);
     }
 
     #[test]

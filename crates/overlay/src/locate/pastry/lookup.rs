@@ -184,7 +184,7 @@ impl Node {
             let without = walk.without.clone();
             if self.is_member() && !is_own && self.next_hop(key, &without).is_none() {
                 // All who are nearer are silent.
-                return self.complete(id, self.holders(key), 0, cx);
+                return self.complete(id, self.holders_without(key, &without), 0, cx);
             }
             self.seed(id);
             let walk = self.lookups.get_mut(id).and_then(|lookup| lookup.walk.as_ref());
@@ -248,10 +248,7 @@ impl Node {
     ) {
         let contacts = self.next_hops(key, without);
         let body = if contacts.is_empty() {
-            let mut contacts = self.holders(key);
-            contacts.retain(|it| !without.contains(&it.key) && *it != self.me);
-            contacts.insert(0, self.me);
-            Body::Owner { nonce, contacts }
+            Body::Owner { nonce, contacts: self.holders_without(key, without) }
         } else {
             Body::Closer { nonce, contacts }
         };
@@ -280,7 +277,7 @@ impl Node {
     fn pass_on(&mut self, mut passing: Passing, cx: &mut Context<'_, Self>) {
         let Passing { lookup, key, origin, hops, .. } = passing;
         let Some(next) = self.next_hop(key, &passing.tried) else {
-            let contacts = self.holders(key);
+            let contacts = self.holders_without(key, &passing.tried);
             match origin {
                 Some(origin) => self.say(origin, Body::Found { lookup, hops, contacts }, cx),
                 None => self.complete(lookup, contacts, 0, cx),
@@ -345,7 +342,7 @@ impl Node {
                 cx.tell(Event::Located { ticket, key, holders: contacts, hops, route });
             }
             Purpose::Join => self.join_found(contacts[0], walk.passed, cx),
-            Purpose::Audit => self.leaves_are(&contacts, cx),
+            Purpose::Audit => self.nearest_are(&contacts, cx),
             Purpose::Mend => self.mend(key, contacts[0], cx),
             Purpose::Put(_) | Purpose::Get(_) => unreachable!("they go on above"),
         }

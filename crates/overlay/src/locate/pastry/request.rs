@@ -209,7 +209,7 @@ impl Node {
             (For::Lookup(id), Body::Owner { contacts, .. }) => {
                 self.arrived(id, by, round_trip, contacts, cx);
             }
-            (For::Leaves, Body::LeavesAre { contacts, .. }) => self.leaves_are(&contacts, cx),
+            (For::Leaves, Body::LeavesAre { contacts, .. }) => self.leaves_are(by, &contacts, cx),
             (For::Join, Body::LeavesAre { contacts, .. }) => {
                 self.join_leaves_are(by, contacts, cx);
             }

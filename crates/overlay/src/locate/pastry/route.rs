@@ -72,6 +72,16 @@ impl Node {
         self.nearest(key, self.settings.copies.into())
     }
 
+    /// The same as if `without` were not there, and this node, which owns `key` then, were first.
+    pub(super) fn holders_without(&self, key: Key, without: &[Key]) -> Vec<Contact> {
+        let count = usize::from(self.settings.copies);
+        let mut holders = self.nearest(key, count + without.len());
+        holders.retain(|it| !without.contains(&it.key) && *it != self.me);
+        holders.insert(0, self.me);
+        holders.truncate(count);
+        holders
+    }
+
     /// Whether this node is responsible for `key`, as far as it knows.
     pub(super) fn owns(&self, key: Key) -> bool {
         self.next_hop(key, &[]).is_none()

@@ -124,7 +124,11 @@ fn look_up_everywhere(world: &mut World<Node>, seed: u64, trace: bool) -> (Vec<S
             right += 1;
             hops_in_all += hops;
         } else {
-            wrong.push(format!("{told:?}"));
+            let right = match told.event {
+                Event::Located { key, .. } => Some(owner(world, key)),
+                _ => None,
+            };
+            wrong.push(format!("{told:?}, and right is {right:?}"));
         }
     }
     assert_eq!(wrong.len() + right as usize, all.len(), "each is answered once");

@@ -73,20 +73,19 @@ impl Node {
         }
     }
 
-    /// The next leaf on each side, and one after the other of the rest.
+    /// Asks the next leaf on each side, and the rest one after the other, for theirs; or all whether
+    /// they are there.
     fn look_after_leaves(&mut self, cx: &mut Context<'_, Self>) {
         let all: Vec<Contact> = self.leaves.contacts().collect();
+        if self.settings.repair == Repair::Reactive {
+            return all.into_iter().for_each(|leaf| self.suspect(leaf, cx));
+        }
         let turn = (!all.is_empty()).then(|| all[self.rounds as usize % all.len()]);
         let mut due: Vec<Contact> =
             self.leaves.next().into_iter().chain([turn]).flatten().collect();
         due.sort_unstable();
         due.dedup();
-        for leaf in due {
-            match self.settings.repair {
-                Repair::Periodic => self.ask_leaves(leaf, cx),
-                Repair::Reactive => self.suspect(leaf, cx),
-            }
-        }
+        due.into_iter().for_each(|leaf| self.ask_leaves(leaf, cx));
     }
 
     /// Asks a node of the table, which is drawn, for the others of its row as it knows them: some may
@@ -132,7 +131,21 @@ impl Node {
         }
     }
 
-    pub(super) fn leaves_are(&mut self, contacts: &[Contact], cx: &mut Context<'_, Self>) {
+    /// A leaf has named its leaves. Those of this node that it should have named, and has not, it may
+    /// have found gone.
+    pub(super) fn leaves_are(
+        &mut self,
+        by: Contact,
+        contacts: &[Contact],
+        cx: &mut Context<'_, Self>,
+    ) {
+        let missing = self.leaves.missing(by, contacts);
+        missing.into_iter().for_each(|it| self.suspect(it, cx));
+        self.nearest_are(contacts, cx);
+    }
+
+    /// Others see these near this node.
+    pub(super) fn nearest_are(&mut self, contacts: &[Contact], cx: &mut Context<'_, Self>) {
         contacts.iter().for_each(|&it| self.consider(it, cx));
     }
 
