@@ -145,15 +145,15 @@ impl Leaves {
 
     /// Panics if a side is out of order or too long.
     pub(super) fn check(&self) {
-        let sides: [(&[Peer], &dyn Fn(Key) -> Key); 2] =
-            [(&self.above, &|it| it.minus(self.me)), (&self.below, &|it| self.me.minus(it))];
-        for (side, distance) in sides {
+        let check = |side: &[Peer], distance: &dyn Fn(Key) -> Key| {
             assert!(side.len() <= self.half, "too many leaves");
             let is_sorted =
                 side.is_sorted_by(|a, b| distance(a.contact.key) < distance(b.contact.key));
             assert!(is_sorted, "leaves out of order: {side:?}");
             assert!(side.iter().all(|it| it.contact.key != self.me), "a leaf of itself");
-        }
+        };
+        check(&self.above, &|it| it.minus(self.me));
+        check(&self.below, &|it| self.me.minus(it));
     }
 }
 
