@@ -43,7 +43,7 @@ const ONE_WAY: Duration = Duration::from_millis(50);
 const PUBLISHED: [f64; 7] = [0.0, 0.0006, 0.0156, 0.1643, 0.6449, 0.1745, 0.0];
 /// The mean of it.
 const PUBLISHED_MEAN: f64 = 3.98;
-/// One network differs from another: 0.01 is 1 in 100 lookups that takes a hop more or less.
+/// One network differs from another: 0.01 is one lookup in a hundred with a hop more or less.
 const OF_A_NETWORK: Tolerance = Tolerance::Absolute(0.01);
 const OF_A_MEAN: Tolerance = Tolerance::Absolute(0.02);
 
@@ -168,8 +168,8 @@ fn setup() -> String {
          when all has settled: each leaf set is right, and each cell of a table has one of the nodes that \
          fit, which is drawn; the paper takes the nearest of them on a plane on which nodes lie at \
          random, and has keys of 128 bits. In each {} random keys are looked up at random nodes, as in \
-         the paper. A hop is a node that the question is passed on to, the owner among them. The paper \
-         prints four digits of one network; another differs in the second.",
+         the paper. A hop is a node that the question is passed on to, the owner among them. A share \
+         may be off by 0.01 and the mean by 0.02: one or two lookups in a hundred with a hop more or less.",
         Cell::count(LOOKUPS),
     )
 }

@@ -196,6 +196,29 @@ fn no_stamp_of_a_stranger_stops_the_count_or_overflows_it() {
 }
 
 #[test]
+fn a_new_leaf_is_given_what_it_owns_once_it_has_answered() {
+    let mut alone = Alone::new(&settings(|it| it.copies = 1));
+    for number in 0..100 {
+        alone.hears(stranger(), store(number, alone.own_key(number), 1, 0));
+    }
+    // 41 behind the node: of the keys 1 to 100 behind it those from 21 on are nearer to it.
+    let leaf = Contact { key: alone.own_key(40), address: Address::v4([192, 0, 2, 2], 4000) };
+    let sent = alone.hears(leaf, Body::Leaves { nonce: 1 });
+    let [_, (to, Body::Ping { nonce })] = sent[..] else { panic!("{sent:?}") };
+    assert_eq!(to, leaf.address);
+    let mut on_the_way = alone.hears(leaf, Body::Pong { nonce });
+    assert_eq!(on_the_way.len(), 16);
+    let mut got = std::collections::BTreeSet::new();
+    while let Some((to, body)) = on_the_way.pop() {
+        let Body::Store { nonce, copies: 0, offer } = body else { panic!("{body:?}") };
+        assert_eq!(to, leaf.address);
+        got.insert(offer.key);
+        on_the_way.extend(alone.hears(leaf, Body::Stored { nonce, copies: 1 }));
+    }
+    assert!(got.into_iter().eq((20..100).map(|number| alone.own_key(number))));
+}
+
+#[test]
 fn who_leaves_waits_until_values_are_taken_and_says_how_many_nobody_took() {
     for answers in [true, false] {
         let mut alone = Alone::new(&settings(|it| it.copies = 1));
