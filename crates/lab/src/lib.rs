@@ -33,6 +33,7 @@ mod kademlia_hostile;
 mod options;
 mod page;
 mod parallel;
+mod pastry_path;
 mod report;
 mod rings;
 mod sample;
@@ -90,7 +91,7 @@ pub struct Progress {
 /// All experiments, in the order of the page that shows them. A further one is a file with an
 /// `EXPERIMENT`, and a line here.
 pub fn experiments() -> &'static [Experiment] {
-    static ALL: [Experiment; 11] = [
+    static ALL: [Experiment; 12] = [
         chord_load::EXPERIMENT,
         chord_path::EXPERIMENT,
         chord_failures::EXPERIMENT,
@@ -99,6 +100,7 @@ pub fn experiments() -> &'static [Experiment] {
         chord_faults::EXPERIMENT,
         geometry::EXPERIMENT,
         kademlia_hostile::EXPERIMENT,
+        pastry_path::EXPERIMENT,
         hashing::EXPERIMENT,
         swim_detection::EXPERIMENT,
         swim_faults::EXPERIMENT,

@@ -11,6 +11,7 @@ use nigh_base::{
 
 pub mod chord;
 pub mod kademlia;
+pub mod pastry;
 mod pending;
 
 /// A node of an overlay: its name, and where it is reached.

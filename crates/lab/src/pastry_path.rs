@@ -1,0 +1,264 @@
+//! How many nodes a lookup passes in Pastry: Rowstron and Druschel, "Pastry: Scalable, Decentralized
+//! Object Location, and Routing for Large-Scale Peer-to-Peer Systems", Middleware 2001, section 3.1,
+//! figures 4 and 5.
+
+use std::{sync::Arc, time::Duration};
+
+use nigh_base::{Rng, Time};
+use nigh_overlay::locate::{
+    Command, Contact, Event, Ticket,
+    pastry::{Node, Repair, Routing, Settings, settled::Settled},
+};
+use nigh_sim::{HostId, Latency, Network, World};
+
+use crate::{
+    Axis, Chart, Error, Experiment, Options, Progress, Report, Scale, Series, Style,
+    claim::{Claim, Tolerance, Verdict},
+    parallel,
+    rings::{NEVER, contacts, random_key},
+    table::{Cell, Column, Table},
+};
+
+pub(crate) const EXPERIMENT: Experiment = Experiment {
+    name: "pastry-path",
+    shows: "How many nodes a lookup passes in Pastry networks of 1,000 to 100,000 nodes",
+    source: "Rowstron, Druschel: Pastry: Scalable, Decentralized Object Location, and Routing for \
+             Large-Scale Peer-to-Peer Systems, Middleware 2001, section 3.1, figures 4 and 5",
+    takes: &[],
+    run,
+};
+
+/// The sizes of figure 4, about. The largest is that of figure 5.
+const SIZES: [u32; 5] = [1_000, 5_000, 10_000, 50_000, 100_000];
+/// Lookups in each network, as in the paper.
+const LOOKUPS: u64 = 200_000;
+/// Of them, so many begin in a second and are then collected.
+const A_SECOND: u64 = 20_000;
+const SECOND: Duration = Duration::from_secs(1);
+/// How long the last answers may still come.
+const REST: Duration = Duration::from_secs(60);
+/// One way of each datagram. No way depends on it.
+const ONE_WAY: Duration = Duration::from_millis(50);
+/// Figure 5: the part of the lookups that take 0, 1, 2, ... hops with 100,000 nodes.
+const PUBLISHED: [f64; 7] = [0.0, 0.0006, 0.0156, 0.1643, 0.6449, 0.1745, 0.0];
+/// The mean of it.
+const PUBLISHED_MEAN: f64 = 3.98;
+/// One network differs from another: 0.01 is one lookup in a hundred with a hop more or less.
+const OF_A_NETWORK: Tolerance = Tolerance::Absolute(0.01);
+const OF_A_MEAN: Tolerance = Tolerance::Absolute(0.02);
+
+/// What was found in a network of one size.
+#[derive(Clone, Debug)]
+struct Found {
+    nodes: u32,
+    /// Lookups that found another than the owner, or nobody.
+    wrong: u64,
+    mean: f64,
+    /// The part of the lookups that took 0, 1, 2, ... hops.
+    shares: Vec<f64>,
+}
+
+fn run(options: &Options, told: &mut dyn FnMut(Progress)) -> Result<Report, Error> {
+    let [smallest, .., largest] = SIZES.map(u64::from);
+    let most = options.nodes_within(largest, smallest, largest)?;
+    let sizes: Vec<u32> = SIZES.into_iter().filter(|&size| u64::from(size) <= most).collect();
+    let rng = Rng::new(options.seed);
+    let mut found = Vec::new();
+    for &nodes in &sizes {
+        found.push(find(nodes, &mut rng.fork(nodes.into())));
+        let done = ratio(found.len() as u64, sizes.len() as u64);
+        told(Progress { done, text: format!("{} of {} sizes", found.len(), sizes.len()) });
+    }
+    let mut report = Report::new(&EXPERIMENT, options, setup(), vec![table(&found)]);
+    report.charts = charts(&found);
+    report.claims = claims(&found);
+    Ok(report)
+}
+
+/// The paper's b and L, and tables that nothing changes.
+fn settings() -> Arc<Settings> {
+    Arc::new(Settings {
+        digit_bits: 4,
+        leaves: 16,
+        copies: 1,
+        routing: Routing::Recursive,
+        repair: Repair::Periodic,
+        locality: false,
+        upkeep_every: NEVER,
+    })
+}
+
+/// A network whose cells have any node that fits, and how long ways are in it.
+fn find(nodes: u32, rng: &mut Rng) -> Found {
+    let contacts = contacts(nodes);
+    let all = Settled::new(settings(), contacts.clone());
+    let mut world = World::new(rng.next_u64(), Network::new(Latency::Constant(ONE_WAY)));
+    settle(&mut world, &all, &contacts, rng);
+    let (mut counts, mut right) = (vec![0u64; PUBLISHED.len()], 0);
+    let mut hear = |world: &mut World<Node>| {
+        for told in world.take_events() {
+            if let Event::Located { key, holders, hops, .. } = told.event
+                && holders.first() == Some(&all.owner(key))
+            {
+                let place = hops as usize;
+                counts.resize(counts.len().max(place + 1), 0);
+                counts[place] += 1;
+                right += 1;
+            }
+        }
+    };
+    let mut asked = 0;
+    while asked < LOOKUPS {
+        let start = world.now();
+        for number in 0..A_SECOND {
+            let at = start.after(Duration::from_nanos(1_000_000_000 * number / A_SECOND));
+            let (by, key) = (HostId(drawn(nodes, rng)), random_key(rng));
+            let ticket = Ticket(asked + number);
+            world.command_at(at, by, Command::Locate { ticket, key, trace: false });
+        }
+        asked += A_SECOND;
+        world.run_until(start.after(SECOND));
+        hear(&mut world);
+    }
+    world.run_until(world.now().after(REST));
+    hear(&mut world);
+    let shares: Vec<f64> = counts.iter().map(|&count| ratio(count, right)).collect();
+    let mean = (0u32..).zip(&shares).map(|(hops, share)| f64::from(hops) * share).sum();
+    Found { nodes, wrong: asked - right, mean, shares }
+}
+
+fn drawn(nodes: u32, rng: &mut Rng) -> u32 {
+    u32::try_from(rng.below(nodes.into())).expect("a node's number")
+}
+
+/// Machines that a thread makes in one go.
+const PIECE: usize = 1024;
+
+fn settle(world: &mut World<Node>, all: &Settled, contacts: &[Contact], rng: &Rng) {
+    let never = Time::START.after(NEVER);
+    let nodes = parallel::map(
+        contacts.len().div_ceil(PIECE),
+        |piece| {
+            let mut rng = rng.fork(piece as u64);
+            let range = piece * PIECE..contacts.len().min((piece + 1) * PIECE);
+            let me =
+                |place| all.node(contacts[place], never, |fit: &[Contact]| rng.index(fit.len()));
+            range.map(me).collect::<Vec<_>>()
+        },
+        |_| (),
+    );
+    nodes.into_iter().flatten().for_each(|node| {
+        world.add(node);
+    });
+}
+
+#[expect(clippy::cast_precision_loss, reason = "there are far fewer lookups than 2^53")]
+fn ratio(part: u64, whole: u64) -> f64 {
+    part as f64 / whole as f64
+}
+
+/// The paper's bound, before it is rounded up: log N to the base of 2^b.
+fn bound(nodes: u32) -> f64 {
+    libm::log2(f64::from(nodes)) / 4.0
+}
+
+fn setup() -> String {
+    format!(
+        "Networks of nodes keyed by the SHA-1 of their addresses, with b = 4 and L = 16, as they are \
+         when all has settled: each leaf set is right, and each cell of a table has one of the nodes that \
+         fit, which is drawn; the paper takes the nearest of them on a plane on which nodes lie at \
+         random, and has keys of 128 bits. In each {} random keys are looked up at random nodes, as in \
+         the paper. A hop is a node that the question is passed on to, the owner among them. A share \
+         may be off by 0.01 and the mean by 0.02: one or two lookups in a hundred with a hop more or less.",
+        Cell::count(LOOKUPS),
+    )
+}
+
+fn table(found: &[Found]) -> Table {
+    let mut columns = vec![
+        Column::new("nodes", ""),
+        Column::new("mean", "hops"),
+        Column::new("log16 N", ""),
+        Column::new("wrong", ""),
+    ];
+    let most = found.iter().map(|it| it.shares.len()).max().unwrap_or(0);
+    columns.extend((0..most).map(|hops| Column::new(format!("{hops} hops"), "%")));
+    let mut table = Table::new(columns);
+    for it in found {
+        let mut row = vec![
+            Cell::count(it.nodes.into()),
+            Cell::number(it.mean, 3),
+            Cell::number(bound(it.nodes), 3),
+            Cell::count(it.wrong),
+        ];
+        let share = |hops| it.shares.get(hops).copied().unwrap_or(0.0);
+        row.extend((0..most).map(|hops| Cell::number(share(hops) * 100.0, 2)));
+        table.row(row);
+    }
+    table
+}
+
+fn charts(found: &[Found]) -> Vec<Chart> {
+    let axis = |label: &str, scale| Axis::new(label, scale);
+    let line = |name: &str, points: Vec<(f64, f64)>| Series::new(name, Style::Line, points);
+    let mut means =
+        Chart::new("Mean hops", axis("nodes", Scale::Log10), axis("hops", Scale::Linear));
+    let of = |value: fn(&Found) -> f64| {
+        found.iter().map(|it| (f64::from(it.nodes), value(it))).collect::<Vec<_>>()
+    };
+    means.series =
+        vec![line("measured", of(|it| it.mean)), line("log16 N", of(|it| bound(it.nodes)))];
+    let mut charts = vec![means];
+    if let Some(largest) = found.iter().find(|it| it.nodes == SIZES[SIZES.len() - 1]) {
+        let title = "Hops with 100,000 nodes";
+        let mut chart =
+            Chart::new(title, axis("hops", Scale::Linear), axis("lookups (%)", Scale::Linear));
+        let percent = |shares: &[f64]| {
+            (0u32..).zip(shares).map(|(hops, it)| (f64::from(hops), it * 100.0)).collect()
+        };
+        chart.series = vec![
+            line("measured", percent(&largest.shares)),
+            Series::published("figure 5", Style::Line, percent(&PUBLISHED)),
+        ];
+        charts.push(chart);
+    }
+    charts
+}
+
+fn claims(found: &[Found]) -> Vec<Claim> {
+    let wrong: u64 = found.iter().map(|it| it.wrong).sum();
+    let mut claims = vec![Claim::stated(
+        "lookups that do not find the numerically nearest node",
+        "none",
+        wrong.to_string(),
+        Verdict::of(wrong == 0),
+    )];
+    for it in found {
+        let what = format!("figure 4: {} nodes, mean hops, below log16 N rounded up", it.nodes);
+        claims.push(Claim::at_most(what, bound(it.nodes).ceil(), it.mean));
+    }
+    if let Some(largest) = found.iter().find(|it| it.nodes == SIZES[SIZES.len() - 1]) {
+        let what = "figure 5: mean hops with 100,000 nodes";
+        claims.push(Claim::near(what, PUBLISHED_MEAN, largest.mean, OF_A_MEAN));
+        for (hops, &published) in PUBLISHED.iter().enumerate() {
+            let what = format!("figure 5: the part of the lookups with {hops} hops");
+            let measured = largest.shares.get(hops).copied().unwrap_or(0.0);
+            claims.push(Claim::near(what, published, measured, OF_A_NETWORK));
+        }
+    }
+    claims
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_small_network_finds_every_owner_in_about_log_n_hops() {
+        let options = Options { nodes: Some(1_000), ..Options::new(1) };
+        let report = run(&options, &mut |_| ()).unwrap();
+        assert!(report.claims.iter().all(Claim::is_settled), "{:?}", report.claims);
+        assert_eq!(report.claims.len(), 2);
+        assert_eq!(report.charts.len(), 1);
+    }
+}

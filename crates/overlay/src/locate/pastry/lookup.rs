@@ -1,0 +1,434 @@
+//! From a key to its owner, the node that is numerically nearest, and to what lies there.
+//!
+//! ```text
+//! recursive   n -> a: Route  a -> n: Taken    a -> b: Route  b -> a: Taken   b -> n: Found
+//! iterative   n -> a: Next   a -> n: Closer   n -> b: Next   b -> n: Owner
+//! ```
+//! A node that does not take a question in time is gone round at once. Only the owner itself says
+//! that it is the owner.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use nigh_base::{Address, Key, machine::Context};
+
+use super::{
+    Node, Routing, Standing, Timer,
+    message::{Body, Offer},
+    request::For,
+    walk::{Candidate, HOPS_MAX, Walk},
+};
+use crate::locate::{Contact, Event, Failure, Ticket, pending::Pending};
+
+/// Lookups of one node at once; more are refused.
+const LOOKUPS_MAX: usize = 256;
+/// So often a lookup that has run dry begins anew.
+const RESTARTS: u32 = 2;
+/// Holders that are tried for a value.
+const HOLDERS_MAX: usize = 4;
+/// So many nodes are tried for a lookup that is passed on.
+const TRIED_MAX: usize = 6;
+/// How long a recursive lookup may take: so many waits for one answer, within these bounds.
+const RECURSIVE_WAITS: u32 = 8;
+const RECURSIVE_MIN: Duration = Duration::from_secs(2);
+
+/// What a lookup is for.
+#[derive(Clone, Debug, Hash)]
+pub(super) enum Purpose {
+    Caller(Ticket),
+    /// The node nearest to this one, which is no member yet.
+    Join,
+    /// The same, as seen from elsewhere.
+    Audit,
+    Put(Box<Putting>),
+    Get(Ticket),
+    /// A value whose owner does not seem to hold it.
+    Mend,
+}
+
+/// A value on its way to its holders; without a ticket, put again by itself.
+#[derive(Clone, Debug, Hash)]
+pub(super) struct Putting {
+    pub(super) ticket: Option<Ticket>,
+    pub(super) value: Bytes,
+    pub(super) lifetime: Duration,
+}
+
+#[derive(Clone, Debug, Hash)]
+pub(super) struct Lookup {
+    key: Key,
+    purpose: Purpose,
+    /// How the asker itself goes; none unless it does.
+    walk: Option<Box<Walk>>,
+    /// Once the owner is known: those to be asked for the value, the next last.
+    holders: Vec<Contact>,
+    heard: bool,
+}
+
+/// A lookup of another node that this one passes on.
+#[derive(Clone, Debug, Hash)]
+pub(super) struct Passing {
+    lookup: u64,
+    key: Key,
+    origin: Option<Address>,
+    hops: u8,
+    tried: Vec<Key>,
+}
+
+/// The lookups of a node.
+pub(super) type Lookups = Pending<Lookup>;
+
+impl Lookups {
+    pub(super) fn check(&self) {
+        assert!(self.len() <= LOOKUPS_MAX, "too many lookups");
+        self.iter().filter_map(|lookup| lookup.walk.as_ref()).for_each(|walk| walk.check());
+    }
+}
+
+impl Node {
+    /// Begins a lookup.
+    pub(super) fn look_up(
+        &mut self,
+        key: Key,
+        purpose: Purpose,
+        trace: bool,
+        cx: &mut Context<'_, Self>,
+    ) {
+        if self.standing == Standing::Outside {
+            return self.give_up(purpose, Failure::Outside, cx);
+        }
+        let is_own = matches!(purpose, Purpose::Join | Purpose::Audit);
+        let passed_on =
+            self.is_member() && self.settings.routing == Routing::Recursive && !trace && !is_own;
+        let walk = (!passed_on).then(|| Box::new(Walk::new(trace)));
+        let Some(id) = self.begin(key, purpose, walk, cx) else { return };
+        if self.is_member() && !is_own && self.owns(key) {
+            return self.complete(id, self.holders(key), 0, cx);
+        }
+        if passed_on {
+            let wait = self.rtt.wait(0) * RECURSIVE_WAITS;
+            self.timers.set(Timer::Lookup(id), cx.now.after(wait.max(RECURSIVE_MIN)));
+            let (lookup, origin, tried) = (id, None, Vec::new());
+            return self.pass_on(Passing { lookup, key, origin, hops: 0, tried }, cx);
+        }
+        self.seed(id);
+        self.step(id, cx);
+    }
+
+    /// Looks up the node nearest to this one as another sees it.
+    pub(super) fn look_from(&mut self, other: Contact, cx: &mut Context<'_, Self>) {
+        let mut walk = Walk::new(false);
+        walk.restarts = RESTARTS;
+        walk.begin(vec![Candidate::new(Some(other.key), other.address)]);
+        let walk = Some(Box::new(walk));
+        if let Some(id) = self.begin(self.me.key, Purpose::Audit, walk, cx) {
+            self.step(id, cx);
+        }
+    }
+
+    fn begin(
+        &mut self,
+        key: Key,
+        purpose: Purpose,
+        mut walk: Option<Box<Walk>>,
+        cx: &mut Context<'_, Self>,
+    ) -> Option<u64> {
+        if self.lookups.len() >= LOOKUPS_MAX {
+            self.give_up(purpose, Failure::Busy, cx);
+            return None;
+        }
+        if let (Purpose::Join | Purpose::Audit, Some(walk)) = (&purpose, &mut walk) {
+            walk.without.push(self.me.key);
+        }
+        let id = cx.secrets.number();
+        let lookup = Lookup { key, purpose, walk, holders: Vec::new(), heard: false };
+        self.lookups.push(id, Box::new(lookup));
+        Some(id)
+    }
+
+    /// Puts those whom this node knows before a lookup.
+    fn seed(&mut self, id: u64) {
+        let Some(lookup) = self.lookups.get(id) else { return };
+        let without = lookup.walk.as_ref().map_or(&[][..], |walk| &walk.without);
+        let hops = if self.is_member() { self.next_hops(lookup.key, without) } else { Vec::new() };
+        let mut known: Vec<Candidate> =
+            hops.iter().map(|it| Candidate::new(Some(it.key), it.address)).collect();
+        if known.is_empty() {
+            known = self.via.iter().map(|&address| Candidate::new(None, address)).collect();
+        }
+        known.reverse();
+        if let Some(lookup) = self.lookups.get_mut(id) {
+            lookup.walk.get_or_insert_default().begin(known);
+        }
+    }
+
+    /// Asks the next node.
+    fn step(&mut self, id: u64, cx: &mut Context<'_, Self>) {
+        loop {
+            let Some(lookup) = self.lookups.get_mut(id) else { return };
+            let key = lookup.key;
+            let is_own = matches!(lookup.purpose, Purpose::Join | Purpose::Audit);
+            let walk = lookup.walk.get_or_insert_default();
+            if let Some(Candidate { key: to, address, .. }) = walk.next(key) {
+                let without = walk.without.clone();
+                let question = |nonce| Body::Next { nonce, key, without };
+                if !self.ask_at(to, address, For::Lookup(id), question, cx) {
+                    self.lookup_failed(id, Failure::Busy, cx);
+                }
+                return;
+            }
+            if walk.restarts >= RESTARTS {
+                return self.lookup_failed(id, Failure::Unreachable, cx);
+            }
+            walk.restarts += 1;
+            let without = walk.without.clone();
+            if self.is_member() && !is_own && self.next_hop(key, &without).is_none() {
+                // All who are nearer are silent.
+                return self.complete(id, self.holders_without(key, &without), 0, cx);
+            }
+            self.seed(id);
+            let walk = self.lookups.get_mut(id).and_then(|lookup| lookup.walk.as_ref());
+            if walk.is_none_or(|walk| !walk.has_candidates()) {
+                return self.lookup_failed(id, Failure::Unreachable, cx);
+            }
+        }
+    }
+
+    /// A node has named nodes that are nearer.
+    pub(super) fn stepped(
+        &mut self,
+        id: u64,
+        by: Contact,
+        round_trip: Duration,
+        contacts: &[Contact],
+        cx: &mut Context<'_, Self>,
+    ) {
+        let me = self.me.address;
+        let Some(lookup) = self.lookups.get_mut(id) else { return };
+        let walk = lookup.walk.get_or_insert_default();
+        walk.answered(by, round_trip);
+        walk.named(by, contacts, me);
+        self.step(id, cx);
+    }
+
+    /// A node has said that it is the owner.
+    pub(super) fn arrived(
+        &mut self,
+        id: u64,
+        by: Contact,
+        round_trip: Duration,
+        contacts: Vec<Contact>,
+        cx: &mut Context<'_, Self>,
+    ) {
+        let Some(lookup) = self.lookups.get_mut(id) else { return };
+        let walk = lookup.walk.get_or_insert_default();
+        walk.answered(by, round_trip);
+        let hops = walk.hops;
+        if contacts.first() != Some(&by) {
+            return self.step(id, cx);
+        }
+        self.complete(id, contacts, hops, cx);
+    }
+
+    /// A node has not answered.
+    pub(super) fn step_failed(&mut self, id: u64, cx: &mut Context<'_, Self>) {
+        let Some(lookup) = self.lookups.get_mut(id) else { return };
+        lookup.walk.get_or_insert_default().missed();
+        self.step(id, cx);
+    }
+
+    /// Answers the step of somebody's walk.
+    pub(super) fn name_next(
+        &mut self,
+        to: Address,
+        nonce: u64,
+        key: Key,
+        without: &[Key],
+        cx: &mut Context<'_, Self>,
+    ) {
+        let contacts = self.next_hops(key, without);
+        let body = if contacts.is_empty() {
+            Body::Owner { nonce, contacts: self.holders_without(key, without) }
+        } else {
+            Body::Closer { nonce, contacts }
+        };
+        self.say(to, body, cx);
+        // They may be dead, or only out of the asker's reach.
+        for &key in without {
+            let known = self.peer(key).map(|peer| peer.contact);
+            known.into_iter().for_each(|it| self.suspect(it, cx));
+        }
+    }
+
+    /// Somebody wants a lookup passed on.
+    pub(super) fn route(
+        &mut self,
+        lookup: u64,
+        key: Key,
+        origin: Address,
+        hops: u8,
+        cx: &mut Context<'_, Self>,
+    ) {
+        let (origin, tried) = (Some(origin), Vec::new());
+        self.pass_on(Passing { lookup, key, origin, hops, tried }, cx);
+    }
+
+    /// Passes a lookup on, or answers it.
+    fn pass_on(&mut self, mut passing: Passing, cx: &mut Context<'_, Self>) {
+        let Passing { lookup, key, origin, hops, .. } = passing;
+        let Some(next) = self.next_hop(key, &passing.tried) else {
+            let contacts = self.holders_without(key, &passing.tried);
+            match origin {
+                Some(origin) => self.say(origin, Body::Found { lookup, hops, contacts }, cx),
+                None => self.complete(lookup, contacts, 0, cx),
+            }
+            return;
+        };
+        // On a way without end, or without anybody who answers, the asker will notice.
+        if u32::from(hops) >= HOPS_MAX || passing.tried.len() >= TRIED_MAX {
+            return;
+        }
+        passing.tried.push(next.key);
+        let hops = hops + 1;
+        let what = For::Pass(Box::new(passing));
+        self.ask(next, what, |nonce| Body::Route { nonce, lookup, key, origin, hops }, cx);
+    }
+
+    /// Who should have passed a lookup on did not take it.
+    pub(super) fn pass_again(&mut self, passing: Passing, cx: &mut Context<'_, Self>) {
+        if self.is_member() {
+            self.pass_on(passing, cx);
+        }
+    }
+
+    /// The answer to a recursive lookup.
+    pub(super) fn found(
+        &mut self,
+        id: u64,
+        hops: u8,
+        contacts: Vec<Contact>,
+        cx: &mut Context<'_, Self>,
+    ) {
+        let waits = |it: &Lookup| it.walk.is_none() && it.holders.is_empty() && !it.heard;
+        if self.lookups.get(id).is_some_and(waits) && !contacts.is_empty() {
+            self.complete(id, contacts, hops.into(), cx);
+        }
+    }
+
+    /// A recursive lookup has not been answered: this node goes itself.
+    pub(super) fn lookup_overdue(&mut self, id: u64, cx: &mut Context<'_, Self>) {
+        self.seed(id);
+        self.step(id, cx);
+    }
+
+    /// The owner is known.
+    fn complete(&mut self, id: u64, contacts: Vec<Contact>, hops: u32, cx: &mut Context<'_, Self>) {
+        self.timers.clear(Timer::Lookup(id));
+        let Some(lookup) = self.lookups.get_mut(id) else { return };
+        if let Purpose::Put(_) | Purpose::Get(_) = lookup.purpose {
+            lookup.holders = contacts;
+            lookup.holders.truncate(HOLDERS_MAX);
+            lookup.holders.reverse();
+            // What the way needed is not needed any more, and no second answer is heard.
+            lookup.walk.get_or_insert_default();
+            return self.next_holder(id, cx);
+        }
+        let Some(lookup) = self.lookups.take(id) else { return };
+        let key = lookup.key;
+        let walk = lookup.walk.map(|walk| *walk).unwrap_or_default();
+        match lookup.purpose {
+            Purpose::Caller(ticket) => {
+                let route = walk.route.unwrap_or_default();
+                cx.tell(Event::Located { ticket, key, holders: contacts, hops, route });
+            }
+            Purpose::Join => self.join_found(contacts[0], walk.passed, cx),
+            Purpose::Audit => self.nearest_are(&contacts, cx),
+            Purpose::Mend => self.mend(key, contacts[0], cx),
+            Purpose::Put(_) | Purpose::Get(_) => unreachable!("they go on above"),
+        }
+    }
+
+    /// Takes a value to the next holder, or asks it for one.
+    pub(super) fn next_holder(&mut self, id: u64, cx: &mut Context<'_, Self>) {
+        let Some(lookup) = self.lookups.get_mut(id) else { return };
+        let key = lookup.key;
+        let Some(holder) = lookup.holders.pop() else {
+            let heard = lookup.heard;
+            let Some(lookup) = self.lookups.take(id) else { return };
+            return match (lookup.purpose, heard) {
+                (Purpose::Get(ticket), true) => cx.tell(Event::Value { ticket, value: None }),
+                (purpose @ Purpose::Put(_), true) => self.give_up(purpose, Failure::Full, cx),
+                (purpose, _) => self.give_up(purpose, Failure::Unreachable, cx),
+            };
+        };
+        let own = holder == self.me;
+        let is_asked = match lookup.purpose.clone() {
+            Purpose::Put(putting) if own => return self.store_own(id, key, *putting, cx),
+            Purpose::Put(putting) => {
+                let Putting { value, lifetime, .. } = *putting;
+                let copies = self.settings.copies;
+                let offer = Box::new(Offer { key, stamp: 0, lifetime, value });
+                let body = |nonce| Body::Store { nonce, copies, offer };
+                self.ask(holder, For::Store(id), body, cx)
+            }
+            _ if own => {
+                let value = self.held_value(key, cx.now);
+                return self.fetched(id, value, cx);
+            }
+            _ => self.ask(holder, For::Fetch(id), |nonce| Body::Fetch { nonce, key }, cx),
+        };
+        if !is_asked {
+            self.lookup_failed(id, Failure::Busy, cx);
+        }
+    }
+
+    /// A holder has the value.
+    pub(super) fn stored(&mut self, id: u64, copies: u8, cx: &mut Context<'_, Self>) {
+        let Some(lookup) = self.lookups.take(id) else { return };
+        if let Purpose::Put(putting) = lookup.purpose
+            && let Some(ticket) = putting.ticket
+        {
+            cx.tell(Event::Stored { ticket, copies });
+        }
+    }
+
+    /// A holder has no room.
+    pub(super) fn not_stored(&mut self, id: u64, cx: &mut Context<'_, Self>) {
+        if let Some(lookup) = self.lookups.get_mut(id) {
+            lookup.heard = true;
+        }
+        self.next_holder(id, cx);
+    }
+
+    /// A holder has said what it holds.
+    pub(super) fn fetched(&mut self, id: u64, value: Option<Bytes>, cx: &mut Context<'_, Self>) {
+        let Some(lookup) = self.lookups.get_mut(id) else { return };
+        lookup.heard = true;
+        if value.is_none() {
+            return self.next_holder(id, cx);
+        }
+        let Some(lookup) = self.lookups.take(id) else { return };
+        if let Purpose::Get(ticket) = lookup.purpose {
+            cx.tell(Event::Value { ticket, value });
+        }
+    }
+
+    fn lookup_failed(&mut self, id: u64, why: Failure, cx: &mut Context<'_, Self>) {
+        let Some(lookup) = self.lookups.take(id) else { return };
+        self.timers.clear(Timer::Lookup(id));
+        self.give_up(lookup.purpose, why, cx);
+    }
+
+    fn give_up(&mut self, purpose: Purpose, why: Failure, cx: &mut Context<'_, Self>) {
+        let ticket = match purpose {
+            Purpose::Caller(ticket) | Purpose::Get(ticket) => Some(ticket),
+            Purpose::Put(putting) => putting.ticket,
+            Purpose::Join => return self.join_again(cx),
+            // A later round tries again.
+            Purpose::Audit | Purpose::Mend => None,
+        };
+        if let Some(ticket) = ticket {
+            cx.tell(Event::Failed { ticket, why });
+        }
+    }
+}
