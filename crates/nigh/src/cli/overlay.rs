@@ -6,7 +6,8 @@ use clap::{Args, ValueEnum};
 use nigh_base::{Address, Key};
 use nigh_overlay::locate::{
     LIFETIME_MAX,
-    chord::{PLACES_MAX, Routing, message::CONTACTS_MAX},
+    chord::{PLACES_MAX, Routing},
+    codec::CONTACTS_MAX,
     kademlia::{self, krpc},
 };
 
@@ -15,7 +16,8 @@ use super::duration;
 /// Take part in an overlay: hold a share of its keys and show others the way.
 ///
 /// Without --join it begins a new one. It says on standard output when it listens, has joined and has
-/// left. Ctrl-C and SIGTERM make it leave in order: what it holds goes to its neighbour.
+/// left. Ctrl-C and SIGTERM make it leave in order: in a ring, what it holds goes to its neighbour; in a DHT
+/// others hold it already, if there were others when it was put.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
