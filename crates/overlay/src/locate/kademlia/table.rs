@@ -143,11 +143,12 @@ impl Table {
             let is_same =
                 |it: &Known| it.contact.key == contact.key || it.contact.address == contact.address;
             if let Some(other) = bucket.nodes.iter_mut().find(|it| is_same(it)) {
-                if other.misses == 0 && !other.is_questionable(now) {
-                    return Heard::Spare;
+                if other.is_bad() {
+                    *other = known;
+                    return Heard::Kept;
                 }
-                *other = known;
-                return Heard::Kept;
+                let is_doubtful = other.is_questionable(now);
+                return if is_doubtful { Heard::Doubt(other.contact) } else { Heard::Spare };
             }
             if bucket.nodes.len() < self.shape.bucket {
                 bucket.nodes.push(known);
@@ -345,5 +346,41 @@ impl Bucket {
             self.spares.remove(0);
         }
         self.spares.push(known);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nigh_base::Address;
+
+    fn contact(number: u8) -> Contact {
+        Contact { key: Key::of(&[number]), address: Address::v4([192, 0, 2, number], 6881) }
+    }
+
+    #[test]
+    fn whoever_was_first_at_an_id_or_an_address_stays_until_it_leaves_two_questions_unanswered() {
+        let shape = Shape { bucket: 8, by_proximity: false };
+        let (first, start) = (contact(1), Time::from_secs(1000));
+        for other in [
+            Contact { address: contact(2).address, ..first },
+            Contact { key: contact(2).key, ..first },
+        ] {
+            let mut table = Table::new(Key::default(), shape.clone());
+            let answered = |table: &mut Table, contact, now| {
+                table.answered(contact, Duration::from_millis(1), true, now)
+            };
+            answered(&mut table, first, start);
+            assert_eq!(answered(&mut table, other, start), Heard::Spare);
+            let later = start.after(FRESH);
+            assert_eq!(answered(&mut table, other, later), Heard::Doubt(first));
+            table.missed(first, later);
+            assert_eq!(answered(&mut table, other, later), Heard::Doubt(first));
+            assert!(table.get(first).is_some());
+            table.missed(first, later);
+            assert_eq!(answered(&mut table, other, later), Heard::Kept);
+            assert!(table.get(first).is_none() && table.get(other).is_some());
+            table.check();
+        }
     }
 }
