@@ -1,4 +1,6 @@
 //! A datagram of Pastry: what reads is written as the same bytes.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| nigh_overlay::locate::pastry::message::fuzz(bytes));
+use nigh_overlay::locate::{fuzz, pastry::message::Message};
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| fuzz::message::<Message>(bytes));

@@ -10,6 +10,9 @@ use nigh_base::{
 };
 
 pub mod chord;
+pub mod codec;
+pub mod fuzz;
+pub mod holdings;
 pub mod kademlia;
 pub mod pastry;
 mod pending;

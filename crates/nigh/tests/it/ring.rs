@@ -16,8 +16,9 @@ use nigh_overlay::locate::{
     Command, Contact, Event,
     chord::{
         Settings, Several,
-        message::{Body, Message, Neighbours, Nonce},
+        message::{Body, Message, Neighbours},
     },
+    codec::Nonce,
 };
 use tokio::{net::UdpSocket, task::LocalSet, time::timeout};
 

@@ -46,14 +46,13 @@ use nigh_base::{
 use self::{
     fingers::{Choice, Fingers},
     handover::{Leaving, Passage},
-    hold::Holdings,
     lookup::Lookups,
-    message::{Body, CONTACTS_MAX, Message, Neighbours},
+    message::{Body, Message, Neighbours},
     request::Requests,
     ring::Lost,
     successors::{Frame, Successors},
 };
-use super::{Command, Contact, Event};
+use super::{Command, Contact, Event, codec::CONTACTS_MAX, holdings::Holdings};
 
 pub use handover::LEAVE_MAX;
 pub use several::{PLACES_MAX, Several};

@@ -49,15 +49,14 @@ use nigh_base::{
 
 use self::{
     handing::Handing,
-    hold::Holdings,
     leaves::Leaves,
     lookup::{Lookups, Purpose},
-    message::{Body, CONTACTS_MAX, Message},
+    message::{Body, Message},
     request::Requests,
     table::Table,
     upkeep::Lost,
 };
-use super::{Command, Contact, Event, Overlay, VIA_MAX};
+use super::{Command, Contact, Event, Overlay, VIA_MAX, codec::CONTACTS_MAX, holdings::Holdings};
 
 pub use handing::LEAVE_MAX;
 

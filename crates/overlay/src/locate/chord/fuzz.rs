@@ -1,22 +1,17 @@
 //! A node of a ring and whatever bytes strangers send it: it keeps its invariants and its limits.
-//!
-//! A plain function, so that a fuzzer, or the seeded test below, can drive it.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use nigh_base::{
-    Address, Key, Machine, Rng, Time,
-    machine::{Coded, Context, Input},
-};
+use nigh_base::{Address, Key, Time};
 
 use super::{Settings, settled::Ring};
-use crate::locate::{Command, Contact, Ticket};
+use crate::locate::{Contact, fuzz};
 
 /// Datagrams that one input may cause: a wake may find as much due as there are questions.
 const OUTPUTS_MAX: usize = 600;
 
-/// Feeds a node with pieces of `bytes`, each as long as its first byte says: from a neighbour or a
-/// stranger, with time passing in between and lookups of its own under way.
+/// Feeds a node with pieces of `bytes`, each as long as its first byte says: from one whom it knows, with time
+/// passing in between and lookups of its own under way.
 ///
 /// # Panics
 /// If the node breaks an invariant, or answers one input with more than it may.
@@ -26,64 +21,26 @@ pub fn node(bytes: &[u8]) {
         address: Address::v4([10, 0, 0, number], 4000),
     };
     let contacts: Vec<Contact> = (0..12).map(contact).collect();
-    let ring = Ring::new(Arc::new(Settings::default()), contacts.clone());
-    let mut node = Coded::new(ring.node(contacts[0], Time::from_secs(1), |_| 0));
-    let (mut rng, mut secrets, mut outbox) = (Rng::new(1), Rng::new(2), Vec::new());
-    let (mut now, mut rest, mut number) = (Time::START, bytes, 0);
-    while let [length, after @ ..] = rest {
-        let (piece, after) = after.split_at(after.len().min(usize::from(*length)));
-        rest = after;
-        let from = contacts[usize::from(*length) % contacts.len()].address;
-        now = now.after(Duration::from_millis(u64::from(*length) * 10));
-        number += 1;
-        let key = Key::of(piece);
-        let locate = Command::Locate { ticket: Ticket(number), key, trace: number % 2 == 0 };
-        for input in [
-            Input::Wake,
-            Input::Message { from, message: bytes::Bytes::copy_from_slice(piece) },
-            Input::Command(locate),
-        ] {
-            node.handle(input, &mut Context::new(now, &mut rng, &mut secrets, &mut outbox));
-            node.check();
-            assert!(outbox.len() <= OUTPUTS_MAX, "{} outputs of one input", outbox.len());
-            outbox.clear();
-        }
-    }
+    let all = Ring::new(Arc::new(Settings::default()), contacts.clone());
+    let node = all.node(contacts[0], Time::from_secs(1), |_| 0);
+    fuzz::node(node, &contacts, OUTPUTS_MAX, bytes);
 }
 
 #[cfg(test)]
 mod tests {
-    use nigh_base::wire::Wire;
+    use nigh_base::wire::Wire as _;
 
     use super::{super::message::tests::examples, *};
 
     #[test]
     fn a_node_survives_whatever_it_is_sent() {
-        let mut rng = Rng::new(1);
-        let messages: Vec<Vec<u8>> = examples()
-            .into_iter()
-            .flat_map(|mut message| {
-                // For it, and for whoever is there.
-                let to_it = Some(Key::of(&[0]));
-                [None, to_it].map(|to| {
-                    message.to = to;
-                    message.encode()
-                })
+        let examples = examples().into_iter().flat_map(|mut message| {
+            // For it, and for whoever is there.
+            [None, Some(Key::of(&[0]))].map(|to| {
+                message.to = to;
+                message.encode()
             })
-            .filter(|bytes| bytes.len() < 256)
-            .collect();
-        for _ in 0..300 {
-            let mut bytes = Vec::new();
-            for _ in 0..rng.below(60) {
-                let mut message = messages[rng.index(messages.len())].clone();
-                if rng.one_in(3) {
-                    let place = rng.index(message.len());
-                    message[place] = rng.next_u64().to_le_bytes()[0];
-                }
-                bytes.push(u8::try_from(message.len()).unwrap());
-                bytes.extend(message);
-            }
-            node(&bytes);
-        }
+        });
+        fuzz::with_examples(examples, node);
     }
 }

@@ -15,11 +15,16 @@ use nigh_base::{Address, Key, machine::Context};
 
 use super::{
     Node, Routing, Standing, Timer,
-    message::{Body, CONTACTS_MAX, Message, Offer},
+    message::{Body, Message},
     request::For,
     walk::{Candidate, HOPS_MAX, Walk},
 };
-use crate::locate::{Contact, Event, Failure, Ticket, pending::Pending};
+use crate::locate::{
+    Contact, Event, Failure, Ticket,
+    codec::CONTACTS_MAX,
+    holdings::{Offer, Putting},
+    pending::Pending,
+};
 
 /// Nodes named in one answer: the next, and who may stand in for it.
 const ALTERNATES: usize = 3;
@@ -47,14 +52,6 @@ pub(super) enum Purpose {
     Get(Ticket),
     /// A value whose owner does not seem to hold it.
     Mend,
-}
-
-/// A value on its way to its holders; without a ticket, put again by itself.
-#[derive(Clone, Debug, Hash)]
-pub(super) struct Putting {
-    pub(super) ticket: Option<Ticket>,
-    pub(super) value: Bytes,
-    pub(super) lifetime: Duration,
 }
 
 #[derive(Clone, Debug, Hash)]

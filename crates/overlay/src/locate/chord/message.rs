@@ -6,15 +6,18 @@
 //! Numbers are big-endian. An answer carries the number of what it answers, which a stranger cannot
 //! guess, and is heard only from the address that was asked.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use nigh_base::{
     Address, Key,
     wire::{Reader, Wire, WireError, write_bytes, write_list},
 };
 
-use crate::locate::{Contact, VALUE_MAX, millis, peer};
+use crate::locate::{
+    Contact, VALUE_MAX,
+    codec::{CONTACTS_MAX, Nonce, contacts, maybe, option},
+    holdings::Offer,
+    peer,
+};
 
 /// A datagram.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -24,12 +27,6 @@ pub struct Message {
     /// What it says.
     pub body: Body,
 }
-
-/// The number of a question: secret, so that nobody else can answer.
-pub type Nonce = u64;
-
-/// The most contacts in one datagram: 32 of IPv4 take 864 bytes.
-pub const CONTACTS_MAX: usize = 32;
 
 /// What a datagram says.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -82,19 +79,6 @@ pub struct Neighbours {
     pub predecessor: Option<Contact>,
     /// Those behind it, the nearest first.
     pub successors: Vec<Contact>,
-}
-
-/// A value that is to be held.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Offer {
-    /// Under what.
-    pub key: Key,
-    /// Orders the values of a key; given by its owner, and 0 before.
-    pub stamp: u64,
-    /// For how long; milliseconds count.
-    pub lifetime: Duration,
-    /// At most [`VALUE_MAX`] bytes.
-    pub value: Bytes,
 }
 
 impl Body {
@@ -222,7 +206,7 @@ impl Wire for Message {
             VERSION => {}
             tag => return Err(WireError::Unknown { what: "version of Chord", tag }),
         }
-        let to = maybe(reader)?;
+        let to = maybe(reader, Key::read)?;
         let body = match reader.u8()? {
             1 => Body::Next { nonce: reader.u64()?, key: Key::read(reader)? },
             2 => Body::Closer { nonce: reader.u64()?, contacts: contacts(reader)? },
@@ -244,11 +228,7 @@ impl Wire for Message {
                 nonce: reader.u64()?,
                 lookup: reader.u64()?,
                 key: Key::read(reader)?,
-                origin: match reader.u8()? {
-                    0 => None,
-                    1 => Some(peer(reader)?),
-                    tag => return Err(WireError::Unknown { what: "option", tag }),
-                },
+                origin: maybe(reader, peer)?,
                 hops: reader.u8()?,
             },
             12 => Body::Taken { nonce: reader.u64()? },
@@ -267,11 +247,7 @@ impl Wire for Message {
             17 => Body::Fetch { nonce: reader.u64()?, key: Key::read(reader)? },
             18 => Body::Value {
                 nonce: reader.u64()?,
-                value: match reader.u8()? {
-                    0 => None,
-                    1 => Some(reader.bytes("value", VALUE_MAX)?),
-                    tag => return Err(WireError::Unknown { what: "option", tag }),
-                },
+                value: maybe(reader, |reader| reader.bytes("value", VALUE_MAX))?,
             },
             tag => return Err(WireError::Unknown { what: "message of Chord", tag }),
         };
@@ -288,76 +264,18 @@ impl Wire for Neighbours {
     }
 
     fn read(reader: &mut Reader<'_>) -> Result<Self, WireError> {
-        Ok(Self { predecessor: maybe(reader)?, successors: contacts(reader)? })
-    }
-}
-
-impl Wire for Offer {
-    const MAX: usize = Key::BYTES + 8 + 4 + 2 + VALUE_MAX;
-
-    fn write(&self, out: &mut Vec<u8>) {
-        self.key.write(out);
-        out.extend_from_slice(&self.stamp.to_be_bytes());
-        out.extend_from_slice(&millis(self.lifetime).to_be_bytes());
-        write_bytes(&self.value, out);
-    }
-
-    fn read(reader: &mut Reader<'_>) -> Result<Self, WireError> {
-        Ok(Self {
-            key: Key::read(reader)?,
-            stamp: reader.u64()?,
-            lifetime: Duration::from_millis(reader.u32()?.into()),
-            value: reader.bytes("value", VALUE_MAX)?,
-        })
-    }
-}
-
-fn contacts(reader: &mut Reader<'_>) -> Result<Vec<Contact>, WireError> {
-    reader.list("contacts", CONTACTS_MAX)
-}
-
-fn option<T: Wire>(value: Option<&T>, out: &mut Vec<u8>) {
-    match value {
-        None => out.push(0),
-        Some(value) => {
-            out.push(1);
-            value.write(out);
-        }
-    }
-}
-
-fn maybe<T: Wire>(reader: &mut Reader<'_>) -> Result<Option<T>, WireError> {
-    match reader.u8()? {
-        0 => Ok(None),
-        1 => T::read(reader).map(Some),
-        tag => Err(WireError::Unknown { what: "option", tag }),
-    }
-}
-
-/// What must hold for any bytes: what reads is written as the same bytes, within the limit.
-pub fn fuzz(bytes: &[u8]) {
-    if let Ok(message) = Message::decode(bytes) {
-        let written = message.encode();
-        assert_eq!(written, bytes, "one message has one form");
-        assert!(written.len() <= Message::MAX);
+        Ok(Self { predecessor: maybe(reader, Contact::read)?, successors: contacts(reader)? })
     }
 }
 
 #[cfg(test)]
 pub(super) mod tests {
-    use nigh_base::Rng;
+    use std::time::Duration;
 
     use super::*;
+    use crate::locate::codec::{self, tests::contact};
 
     pub(in crate::locate::chord) fn examples() -> Vec<Message> {
-        let contact = |n: u64| Contact {
-            key: Key::from(n),
-            address: if n.is_multiple_of(2) {
-                Address::v4([10, 0, 0, 1], 4000)
-            } else {
-                "[2001:db8::1]:9".parse::<std::net::SocketAddr>().unwrap().into()
-            },
-        };
         let contacts: Vec<Contact> = (0..5).map(contact).collect();
         let (nonce, key, value) = (7, Key::of(b"a"), Bytes::from_static(b"value"));
         let lifetime = Duration::from_secs(60);
@@ -432,8 +350,7 @@ pub(super) mod tests {
 
     #[test]
     fn nobody_is_sent_to_addresses_of_nobody_or_of_many() {
-        for text in ["0.0.0.0:4000", "10.0.0.1:0", "224.0.0.1:4000", "[ff02::1]:4000"] {
-            let address = text.parse::<std::net::SocketAddr>().unwrap().into();
+        for address in codec::tests::addresses_of_nobody_or_of_many() {
             let contacts = vec![Contact { key: Key::from(1), address }];
             let (key, origin) = (Key::from(1), Some(address));
             for body in [
@@ -442,26 +359,13 @@ pub(super) mod tests {
             ] {
                 let written = Message { to: None, body }.encode();
                 let refused = WireError::Impossible { what: "address" };
-                assert_eq!(Message::decode(&written), Err(refused), "{text}");
+                assert_eq!(Message::decode(&written), Err(refused), "{address}");
             }
         }
     }
 
     #[test]
     fn any_bytes_are_refused_or_have_one_form() {
-        let mut rng = Rng::new(1);
-        let seeds: Vec<Vec<u8>> = examples().iter().map(Wire::encode).collect();
-        for _ in 0..20_000 {
-            let mut bytes = seeds[rng.index(seeds.len())].clone();
-            for _ in 0..rng.below(4) {
-                let at = rng.index(bytes.len());
-                match rng.below(3) {
-                    0 => bytes[at] ^= 1 << rng.below(8),
-                    1 => bytes.truncate(at + 1),
-                    _ => bytes.insert(at, u8::try_from(rng.below(256)).unwrap()),
-                }
-            }
-            fuzz(&bytes);
-        }
+        codec::tests::any_bytes_are_refused_or_have_one_form(&examples());
     }
 }

@@ -9,9 +9,9 @@ use super::{
     Node, Timer,
     handover::Bequest,
     lookup::Passing,
-    message::{Body, Message, Nonce},
+    message::{Body, Message},
 };
-use crate::locate::{Contact, pending::Pending};
+use crate::locate::{Contact, codec::Nonce, pending::Pending};
 
 /// So often a neighbour is asked before it is taken for gone.
 const ATTEMPTS: u32 = 3;

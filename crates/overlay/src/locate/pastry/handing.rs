@@ -67,7 +67,7 @@ impl Node {
     pub(super) fn begin_to_leave(&mut self, cx: &mut Context<'_, Self>) {
         let others: BTreeSet<Address> = self.leaves.contacts().map(|it| it.address).collect();
         let orphans = self.orphans(&others, cx.now);
-        let queue = orphans.map(|key| Bequest { key, refusals: 0 }).collect();
+        let queue = orphans.into_iter().map(|key| Bequest { key, refusals: 0 }).collect();
         (self.handing.queue, self.handing.is_leaving) = (queue, true);
         self.timers.set(Timer::Leave, cx.now.after(LEAVE_MAX));
         self.hand_on(cx);

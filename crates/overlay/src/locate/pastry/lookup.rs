@@ -14,11 +14,15 @@ use nigh_base::{Address, Key, machine::Context};
 
 use super::{
     Node, Routing, Standing, Timer,
-    message::{Body, Offer},
+    message::Body,
     request::For,
     walk::{Candidate, HOPS_MAX, Walk},
 };
-use crate::locate::{Contact, Event, Failure, Ticket, pending::Pending};
+use crate::locate::{
+    Contact, Event, Failure, Ticket,
+    holdings::{Offer, Putting},
+    pending::Pending,
+};
 
 /// Lookups of one node at once; more are refused.
 const LOOKUPS_MAX: usize = 256;
@@ -44,14 +48,6 @@ pub(super) enum Purpose {
     Get(Ticket),
     /// A value whose owner does not seem to hold it.
     Mend,
-}
-
-/// A value on its way to its holders; without a ticket, put again by itself.
-#[derive(Clone, Debug, Hash)]
-pub(super) struct Putting {
-    pub(super) ticket: Option<Ticket>,
-    pub(super) value: Bytes,
-    pub(super) lifetime: Duration,
 }
 
 #[derive(Clone, Debug, Hash)]

@@ -11,9 +11,8 @@ use nigh_base::Key;
 use super::{
     Node,
     leaves::{Peer, nearness},
-    message::CONTACTS_MAX,
 };
-use crate::locate::Contact;
+use crate::locate::{Contact, codec::CONTACTS_MAX};
 
 /// Nodes named in one answer: the next, and who may stand in for it.
 const ALTERNATES: usize = 3;

@@ -7,9 +7,10 @@ use nigh_base::{
 };
 
 use super::{
-    super::message::{Body, Message, Neighbours, Offer},
+    super::message::{Body, Message, Neighbours},
     *,
 };
+use crate::locate::holdings::Offer;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
