@@ -7,7 +7,9 @@ use std::{sync::Arc, time::Duration};
 use nigh_base::{Rng, Time};
 use nigh_overlay::locate::{
     Command, Contact, Event, Ticket,
-    pastry::{Node, Repair, Routing, Settings, settled::Settled},
+    circle::{self, Repair},
+    node,
+    pastry::{Node, Settings, settled::Settled},
 };
 use nigh_sim::{HostId, Latency, Network, World};
 
@@ -77,15 +79,9 @@ fn run(options: &Options, told: &mut dyn FnMut(Progress)) -> Result<Report, Erro
 
 /// The paper's b and L, and tables that nothing changes.
 fn settings() -> Arc<Settings> {
-    Arc::new(Settings {
-        digit_bits: 4,
-        leaves: 16,
-        copies: 1,
-        routing: Routing::Recursive,
-        repair: Repair::Periodic,
-        locality: false,
-        upkeep_every: NEVER,
-    })
+    let node = node::Settings { copies: 1, upkeep_every: NEVER, ..node::Settings::default() };
+    let circle = circle::Settings { node, leaves: 16, repair: Repair::Periodic };
+    Arc::new(Settings { circle, digit_bits: 4, locality: false })
 }
 
 /// A network whose cells have any node that fits, and how long ways are in it.

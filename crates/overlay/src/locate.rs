@@ -10,12 +10,16 @@ use nigh_base::{
 };
 
 pub mod chord;
+pub mod circle;
 pub mod codec;
 pub mod fuzz;
 pub mod holdings;
 pub mod kademlia;
+pub mod node;
 pub mod pastry;
 mod pending;
+#[cfg(test)]
+mod suite;
 
 /// A node of an overlay: its name, and where it is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

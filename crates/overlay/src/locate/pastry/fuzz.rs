@@ -30,10 +30,10 @@ pub fn node(bytes: &[u8]) {
 mod tests {
     use nigh_base::wire::Wire as _;
 
-    use super::{super::message::tests::examples, *};
+    use super::{super::message::tests::all, *};
 
     #[test]
     fn a_node_survives_whatever_it_is_sent() {
-        fuzz::with_examples(examples().iter().map(|it| it.encode()), node);
+        fuzz::with_examples(all().iter().map(|it| it.encode()), node);
     }
 }

@@ -5,13 +5,12 @@ use std::time::Duration;
 
 use nigh_base::{Key, space::prefix::Digits};
 
-use super::leaves::Peer;
-use crate::locate::Contact;
+use crate::locate::{Contact, node::geometry::Peer};
 
 /// The cells that are not empty, by row and digit. There are at most as many rows as a key has
 /// digits, and in use about log N to the base of 2^b.
 #[derive(Clone, Debug, Hash)]
-pub(super) struct Table {
+pub struct Table {
     me: Key,
     digits: Digits,
     cells: Vec<Peer>,

@@ -1,11 +1,17 @@
 //! The way to a key, against the paper's figure and against its definition.
 
-use nigh_base::{Address, Rtt};
+use nigh_base::Address;
 
-use super::{
-    super::leaves::{Peer, distance},
-    *,
+use super::*;
+use crate::locate::{
+    circle::leaves::distance,
+    node::geometry::{Bare, Geometry as _, Peer},
 };
+
+/// The next node on the way, for a node of Pastry.
+fn next_hop(node: &Node, key: Key, without: &[Key]) -> Option<Contact> {
+    Geometry::next_hop(node, key, Bare, without).map(|step| step.contact)
+}
 
 /// A key of eight digits to the base of four, in front of 144 zeros.
 fn figure(text: &str) -> Key {
@@ -15,18 +21,18 @@ fn figure(text: &str) -> Key {
 /// Figure 1 of the paper: the state of node 10233102, with b = 2 and l = 8.
 fn of_figure_1() -> Node {
     let address = |number: u8| Address::v4([10, 0, 0, number], 4000);
-    let settings = settings(|it| (it.digit_bits, it.leaves) = (2, 8));
+    let settings = settings(|it| (it.digit_bits, it.circle.leaves) = (2, 8));
     let mut node = Node::new(figure("10233102"), address(1), settings);
     let leaves = "10233033 10233021 10233001 10233000 10233120 10233122 10233230 10233232";
     let table = "02212102 22301203 31203203 11301233 12230203 13021022 10031203 10132102 10323302 \
                  10200230 10211302 10222302 10230322 10231000 10232121 10233001 10233232 10233120";
     for (number, key) in (2..).zip(leaves.split(' ').chain(table.split(' '))) {
         let contact = Contact { key: figure(key), address: address(number) };
-        let peer = Peer { contact, rtt: Rtt::default() };
+        let peer = Peer::unmeasured(contact);
         if number < 10 {
-            node.leaves.take(peer);
+            node.geometry.leaves.take(peer);
         } else {
-            node.table.take(peer);
+            node.geometry.far.take(peer);
         }
     }
     node
@@ -37,7 +43,7 @@ fn the_node_of_figure_1_has_each_node_in_the_cell_that_the_paper_shows() {
     let node = of_figure_1();
     assert_eq!((node.leaves().len(), node.cells()), (8, 18));
     for (row, count) in (0..).zip([3, 3, 3, 3, 3, 2, 1, 0]) {
-        assert_eq!(node.table.row(row).count(), count, "row {row}");
+        assert_eq!(node.geometry.far.row(row).count(), count, "row {row}");
     }
 }
 
@@ -57,14 +63,14 @@ fn the_node_of_figure_1_routes_as_the_paper_says() {
         // Beyond the last leaf, and no cell: one that is nearer and shares as much.
         ("10233321", Some("10233232")),
     ] {
-        let hop = node.next_hop(figure(key), &[]).map(|it| it.key);
+        let hop = next_hop(&node, figure(key), &[]).map(|it| it.key);
         assert_eq!(hop, next.map(figure), "{key}");
     }
     // Without the node of its cell, whoever shares as many digits and is nearer.
     let without = [figure("31203203")];
-    let hop = node.next_hop(figure("23333333"), &without).map(|it| it.key);
+    let hop = next_hop(&node, figure("23333333"), &without).map(|it| it.key);
     assert_eq!(hop, Some(figure("22301203")));
-    let hop = node.next_hop(figure("31203203"), &without).map(|it| it.key);
+    let hop = next_hop(&node, figure("31203203"), &without).map(|it| it.key);
     assert_eq!(hop, Some(figure("22301203")));
 }
 
@@ -108,7 +114,7 @@ fn each_step_is_what_the_definition_demands() {
             };
             let mut hops = 0;
             loop {
-                let next = nodes[at].next_hop(key, &[]);
+                let next = next_hop(&nodes[at], key, &[]);
                 let me = nodes[at].contact();
                 assert!(is_right(all.contacts(), me, next, key, bits), "{me:?} to {key}: {next:?}");
                 let Some(next) = next else { break };
@@ -132,7 +138,7 @@ fn whoever_is_left_out_is_gone_round() {
         let rest = contacts.iter().copied().filter(|it| *it != gone).collect();
         let second = Settled::new(Arc::clone(&settings), rest).owner(key);
         let node = all.node(second, Time::START, |_| 0);
-        assert_eq!(node.next_hop(key, &[]), Some(gone));
-        assert_eq!(node.next_hop(key, &[gone.key]), None);
+        assert_eq!(next_hop(&node, key, &[]), Some(gone));
+        assert_eq!(next_hop(&node, key, &[gone.key]), None);
     }
 }

@@ -2,15 +2,20 @@
 
 use bytes::Bytes;
 use nigh_base::{
-    Address,
+    Address, Machine as _,
     machine::{Context, Input, Link, Output},
 };
 
-use super::{
-    super::message::{Body, Message},
-    *,
+use super::*;
+use crate::locate::{
+    circle::message::Words,
+    holdings::Offer,
+    node::{geometry::Bare, message},
+    pastry,
 };
-use crate::locate::holdings::Offer;
+
+type Message = message::Message<Geometry>;
+type Body = message::Body<Bare, Words<pastry::message::Words>>;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -139,8 +144,10 @@ fn a_leaf_that_is_another_now_or_none_is_gone_at_once() {
 fn whoever_says_that_it_is_a_leaf_at_another_address_makes_a_node_ask_the_leaf() {
     let mut alone = Alone::new(&settings(|_| {}));
     let leaf = alone.node.leaves()[3];
-    let sent =
-        alone.hears(Contact { address: stranger().address, ..leaf }, Body::Leaves { nonce: 4 });
+    let sent = alone.hears(
+        Contact { address: stranger().address, ..leaf },
+        Body::Own(Words::Leaves { nonce: 4 }),
+    );
     assert!(matches!(sent[1..], [(to, Body::Ping { .. })] if to == leaf.address), "{sent:?}");
     assert!(alone.node.leaves().contains(&leaf));
 }
@@ -157,7 +164,8 @@ fn what_strangers_ask_for_leaves_room_for_upkeep() {
         asked += sent.iter().filter(for_others).count();
         let (nonce, lookup, key) = (number, number, alone.others[9].key);
         let origin = Some(stranger().address);
-        let sent = alone.hears(stranger(), Body::Route { nonce, lookup, key, origin, hops: 0 });
+        let sent = alone
+            .hears(stranger(), Body::Route { nonce, lookup, key, carry: Bare, origin, hops: 0 });
         asked += sent.iter().filter(for_others).count();
     }
     assert_eq!(asked, 256);
@@ -185,7 +193,7 @@ fn made_up_nodes_are_met_a_few_at_a_time_and_not_taken_in() {
 
 #[test]
 fn no_stamp_of_a_stranger_stops_the_count_or_overflows_it() {
-    let mut alone = Alone::new(&settings(|it| it.copies = 1));
+    let mut alone = Alone::new(&settings(|it| it.circle.node.copies = 1));
     let key = alone.own_key(1);
     let mut answer = |body| alone.hears(stranger(), body)[0].1.clone();
     assert_eq!(answer(store(1, key, 0, u64::MAX)), Body::Full { nonce: 1 });
@@ -198,13 +206,13 @@ fn no_stamp_of_a_stranger_stops_the_count_or_overflows_it() {
 
 #[test]
 fn a_new_leaf_is_given_what_it_owns_once_it_has_answered() {
-    let mut alone = Alone::new(&settings(|it| it.copies = 1));
+    let mut alone = Alone::new(&settings(|it| it.circle.node.copies = 1));
     for number in 0..100 {
         alone.hears(stranger(), store(number, alone.own_key(number), 1, 0));
     }
     // 41 behind the node: of the keys 1 to 100 behind it those from 21 on are nearer to it.
     let leaf = Contact { key: alone.own_key(40), address: Address::v4([192, 0, 2, 2], 4000) };
-    let sent = alone.hears(leaf, Body::Leaves { nonce: 1 });
+    let sent = alone.hears(leaf, Body::Own(Words::Leaves { nonce: 1 }));
     let [_, (to, Body::Ping { nonce })] = sent[..] else { panic!("{sent:?}") };
     assert_eq!(to, leaf.address);
     let mut on_the_way = alone.hears(leaf, Body::Pong { nonce });
@@ -222,7 +230,7 @@ fn a_new_leaf_is_given_what_it_owns_once_it_has_answered() {
 #[test]
 fn who_leaves_waits_until_values_are_taken_and_says_how_many_nobody_took() {
     for answers in [true, false] {
-        let mut alone = Alone::new(&settings(|it| it.copies = 1));
+        let mut alone = Alone::new(&settings(|it| it.circle.node.copies = 1));
         for number in 0..100 {
             alone.hears(stranger(), store(number, alone.own_key(number), 1, 0));
         }
@@ -241,7 +249,7 @@ fn who_leaves_waits_until_values_are_taken_and_says_how_many_nobody_took() {
             };
             on_the_way.extend(alone.hears(leaf, body));
         }
-        alone.waits(super::super::LEAVE_MAX + Duration::from_secs(2));
+        alone.waits(common::LEAVE_MAX + Duration::from_secs(2));
         let untaken = if answers { 0 } else { 100 };
         assert_eq!(alone.told, [Event::Left { untaken }]);
         // Those who ask hear that it is gone.

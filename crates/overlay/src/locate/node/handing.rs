@@ -8,9 +8,13 @@ use std::{
     time::Duration,
 };
 
-use nigh_base::{Address, Key, machine::Context};
+use nigh_base::{Address, Key};
 
-use super::{Node, Timer, leaves::nearness, request::For};
+use super::{
+    Node, Timer,
+    geometry::{Cx, Geometry},
+    request::For,
+};
 use crate::locate::Contact;
 
 /// Values on their way at once: with 1 KB each, what a network takes in its stride.
@@ -22,8 +26,8 @@ pub const LEAVE_MAX: Duration = Duration::from_secs(8);
 
 /// A value for which a holder is looked for: so many nodes had no room for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Bequest {
-    pub(super) key: Key,
+pub(in crate::locate) struct Bequest {
+    key: Key,
     refusals: u8,
 }
 
@@ -47,25 +51,22 @@ impl Handing {
     }
 }
 
-impl Node {
-    /// There is a new leaf: what it owns now, and this node did before, it is given.
-    pub(super) fn new_leaf(&mut self, leaf: Contact, cx: &mut Context<'_, Self>) {
+impl<G: Geometry> Node<G> {
+    /// A node has come in nearby: what it owns now, and this node did before, it is given.
+    pub(in crate::locate) fn give_its_own(&mut self, to: Contact, cx: &mut Cx<'_, G>) {
         if self.handing.is_leaving {
             return;
         }
-        let is_its = |key: Key| {
-            nearness(leaf.key, key) < nearness(self.me.key, key)
-                && self.next_hop(key, &[leaf.key]).is_none()
-        };
-        let keys: Vec<Key> = self.holdings.keys().filter(|&key| is_its(key)).collect();
+        let keys: Vec<Key> = self.holdings.keys().filter(|&key| G::is_its(self, key, to)).collect();
         let begun: BTreeSet<Key> = self.handing.queue.iter().map(|it| it.key).collect();
         let new = keys.into_iter().filter(|key| !begun.contains(key));
         self.handing.queue.extend(new.map(|key| Bequest { key, refusals: 0 }));
         self.hand_on(cx);
     }
 
-    pub(super) fn begin_to_leave(&mut self, cx: &mut Context<'_, Self>) {
-        let others: BTreeSet<Address> = self.leaves.contacts().map(|it| it.address).collect();
+    pub(super) fn begin_to_leave(&mut self, cx: &mut Cx<'_, G>) {
+        let others: BTreeSet<Address> =
+            self.geometry.neighbours().iter().map(|it| it.address).collect();
         let orphans = self.orphans(&others, cx.now);
         let queue = orphans.into_iter().map(|key| Bequest { key, refusals: 0 }).collect();
         (self.handing.queue, self.handing.is_leaving) = (queue, true);
@@ -73,14 +74,13 @@ impl Node {
         self.hand_on(cx);
     }
 
-    /// Sends the next values, each to the nearest other node that has not refused it.
-    fn hand_on(&mut self, cx: &mut Context<'_, Self>) {
+    /// Sends the next values, each to the first other node that stands in for its owner and has not refused it.
+    fn hand_on(&mut self, cx: &mut Cx<'_, G>) {
         while self.handing.under_way < WINDOW
             && let Some(bequest) = self.handing.queue.pop_front()
         {
             let Bequest { key, refusals } = bequest;
-            let mut others = self.nearest(key, usize::from(OFFERS_MAX) + 1);
-            others.retain(|it| *it != self.me);
+            let others = self.others(key, OFFERS_MAX.into());
             let to = others.get(usize::from(refusals)).copied();
             let is_sent = to.is_some_and(|to| self.send_value(to, key, For::Hand(bequest), cx));
             if is_sent {
@@ -96,7 +96,7 @@ impl Node {
     }
 
     /// A node has taken a value, or has not.
-    pub(super) fn handed(&mut self, bequest: Bequest, is_taken: bool, cx: &mut Context<'_, Self>) {
+    pub(super) fn handed(&mut self, bequest: Bequest, is_taken: bool, cx: &mut Cx<'_, G>) {
         self.handing.under_way = self.handing.under_way.saturating_sub(1);
         let refusals = bequest.refusals + 1;
         if !is_taken && refusals < OFFERS_MAX {
@@ -108,13 +108,13 @@ impl Node {
     }
 
     /// The time of a node that leaves is over.
-    pub(super) fn leave_overdue(&mut self, cx: &mut Context<'_, Self>) {
+    pub(super) fn leave_overdue(&mut self, cx: &mut Cx<'_, G>) {
         let Handing { queue, under_way, untaken, .. } = &self.handing;
         let untaken = queue.len() + under_way + untaken;
         self.end_handing(untaken, cx);
     }
 
-    fn end_handing(&mut self, untaken: usize, cx: &mut Context<'_, Self>) {
+    fn end_handing(&mut self, untaken: usize, cx: &mut Cx<'_, G>) {
         self.handing = Handing::default();
         self.drop_holdings();
         self.depart(untaken, cx);

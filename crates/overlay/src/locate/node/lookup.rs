@@ -1,4 +1,4 @@
-//! From a key to its owner, the node that is numerically nearest, and to what lies there.
+//! From a key to its owner, and to what lies there.
 //!
 //! ```text
 //! recursive   n -> a: Route  a -> n: Taken    a -> b: Route  b -> a: Taken   b -> n: Found
@@ -10,10 +10,11 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use nigh_base::{Address, Key, machine::Context};
+use nigh_base::{Address, Key};
 
 use super::{
     Node, Routing, Standing, Timer,
+    geometry::{Cx, Geometry, Step},
     message::Body,
     request::For,
     walk::{Candidate, HOPS_MAX, Walk},
@@ -30,6 +31,8 @@ const LOOKUPS_MAX: usize = 256;
 const RESTARTS: u32 = 2;
 /// Holders that are tried for a value.
 const HOLDERS_MAX: usize = 4;
+/// Nodes named in one answer: the next, and who may stand in for it.
+const ALTERNATES: usize = 3;
 /// So many nodes are tried for a lookup that is passed on.
 const TRIED_MAX: usize = 6;
 /// How long a recursive lookup may take: so many waits for one answer, within these bounds.
@@ -51,11 +54,11 @@ pub(super) enum Purpose {
 }
 
 #[derive(Clone, Debug, Hash)]
-pub(super) struct Lookup {
+pub(super) struct Lookup<C> {
     key: Key,
     purpose: Purpose,
     /// How the asker itself goes; none unless it does.
-    walk: Option<Box<Walk>>,
+    walk: Option<Box<Walk<C>>>,
     /// Once the owner is known: those to be asked for the value, the next last.
     holders: Vec<Contact>,
     heard: bool,
@@ -63,39 +66,30 @@ pub(super) struct Lookup {
 
 /// A lookup of another node that this one passes on.
 #[derive(Clone, Debug, Hash)]
-pub(super) struct Passing {
+pub(in crate::locate) struct Passing<C> {
     lookup: u64,
     key: Key,
+    carry: C,
     origin: Option<Address>,
     hops: u8,
     tried: Vec<Key>,
 }
 
-/// The lookups of a node.
-pub(super) type Lookups = Pending<Lookup>;
-
-impl Lookups {
-    pub(super) fn check(&self) {
-        assert!(self.len() <= LOOKUPS_MAX, "too many lookups");
-        self.iter().filter_map(|lookup| lookup.walk.as_ref()).for_each(|walk| walk.check());
-    }
+/// Panics if they have outgrown their limits.
+pub(super) fn check<C: Copy + Default + PartialEq>(lookups: &Pending<Lookup<C>>) {
+    assert!(lookups.len() <= LOOKUPS_MAX, "too many lookups");
+    lookups.iter().filter_map(|lookup| lookup.walk.as_ref()).for_each(|walk| walk.check());
 }
 
-impl Node {
+impl<G: Geometry> Node<G> {
     /// Begins a lookup.
-    pub(super) fn look_up(
-        &mut self,
-        key: Key,
-        purpose: Purpose,
-        trace: bool,
-        cx: &mut Context<'_, Self>,
-    ) {
+    pub(super) fn look_up(&mut self, key: Key, purpose: Purpose, trace: bool, cx: &mut Cx<'_, G>) {
         if self.standing == Standing::Outside {
             return self.give_up(purpose, Failure::Outside, cx);
         }
         let is_own = matches!(purpose, Purpose::Join | Purpose::Audit);
         let passed_on =
-            self.is_member() && self.settings.routing == Routing::Recursive && !trace && !is_own;
+            self.is_member() && self.common().routing == Routing::Recursive && !trace && !is_own;
         let walk = (!passed_on).then(|| Box::new(Walk::new(trace)));
         let Some(id) = self.begin(key, purpose, walk, cx) else { return };
         if self.is_member() && !is_own && self.owns(key) {
@@ -104,18 +98,18 @@ impl Node {
         if passed_on {
             let wait = self.rtt.wait(0) * RECURSIVE_WAITS;
             self.timers.set(Timer::Lookup(id), cx.now.after(wait.max(RECURSIVE_MIN)));
-            let (lookup, origin, tried) = (id, None, Vec::new());
-            return self.pass_on(Passing { lookup, key, origin, hops: 0, tried }, cx);
+            let (carry, origin, tried) = (G::Carry::default(), None, Vec::new());
+            return self.pass_on(Passing { lookup: id, key, carry, origin, hops: 0, tried }, cx);
         }
         self.seed(id);
         self.step(id, cx);
     }
 
     /// Looks up the node nearest to this one as another sees it.
-    pub(super) fn look_from(&mut self, other: Contact, cx: &mut Context<'_, Self>) {
+    pub(super) fn look_from(&mut self, other: Contact, cx: &mut Cx<'_, G>) {
         let mut walk = Walk::new(false);
         walk.restarts = RESTARTS;
-        walk.begin(vec![Candidate::new(Some(other.key), other.address)]);
+        walk.begin(vec![Candidate::next(Step { contact: other, carry: G::Carry::default() })]);
         let walk = Some(Box::new(walk));
         if let Some(id) = self.begin(self.me.key, Purpose::Audit, walk, cx) {
             self.step(id, cx);
@@ -126,8 +120,8 @@ impl Node {
         &mut self,
         key: Key,
         purpose: Purpose,
-        mut walk: Option<Box<Walk>>,
-        cx: &mut Context<'_, Self>,
+        mut walk: Option<Box<Walk<G::Carry>>>,
+        cx: &mut Cx<'_, G>,
     ) -> Option<u64> {
         if self.lookups.len() >= LOOKUPS_MAX {
             self.give_up(purpose, Failure::Busy, cx);
@@ -146,11 +140,14 @@ impl Node {
     fn seed(&mut self, id: u64) {
         let Some(lookup) = self.lookups.get(id) else { return };
         let without = lookup.walk.as_ref().map_or(&[][..], |walk| &walk.without);
-        let hops = if self.is_member() { self.next_hops(lookup.key, without) } else { Vec::new() };
-        let mut known: Vec<Candidate> =
-            hops.iter().map(|it| Candidate::new(Some(it.key), it.address)).collect();
+        let begin = G::Carry::default();
+        let hops = match self.is_member() {
+            true => self.next_hops(lookup.key, begin, without),
+            false => Vec::new(),
+        };
+        let mut known: Vec<Candidate<G::Carry>> = hops.into_iter().map(Candidate::next).collect();
         if known.is_empty() {
-            known = self.via.iter().map(|&address| Candidate::new(None, address)).collect();
+            known = self.via.iter().map(|&address| Candidate::at(address)).collect();
         }
         known.reverse();
         if let Some(lookup) = self.lookups.get_mut(id) {
@@ -159,15 +156,16 @@ impl Node {
     }
 
     /// Asks the next node.
-    fn step(&mut self, id: u64, cx: &mut Context<'_, Self>) {
+    fn step(&mut self, id: u64, cx: &mut Cx<'_, G>) {
         loop {
             let Some(lookup) = self.lookups.get_mut(id) else { return };
             let key = lookup.key;
             let is_own = matches!(lookup.purpose, Purpose::Join | Purpose::Audit);
             let walk = lookup.walk.get_or_insert_default();
-            if let Some(Candidate { key: to, address, .. }) = walk.next(key) {
+            if let Some(next) = walk.next(|node| G::gap(node, key)) {
+                let Candidate { key: to, address, carry, .. } = next;
                 let without = walk.without.clone();
-                let question = |nonce| Body::Next { nonce, key, without };
+                let question = |nonce| Body::Next { nonce, key, carry, without };
                 if !self.ask_at(to, address, For::Lookup(id), question, cx) {
                     self.lookup_failed(id, Failure::Busy, cx);
                 }
@@ -178,7 +176,10 @@ impl Node {
             }
             walk.restarts += 1;
             let without = walk.without.clone();
-            if self.is_member() && !is_own && self.next_hop(key, &without).is_none() {
+            if self.is_member()
+                && !is_own
+                && self.next_hop(key, G::Carry::default(), &without).is_none()
+            {
                 // All who are nearer are silent.
                 return self.complete(id, self.holders_without(key, &without), 0, cx);
             }
@@ -196,14 +197,14 @@ impl Node {
         id: u64,
         by: Contact,
         round_trip: Duration,
-        contacts: &[Contact],
-        cx: &mut Context<'_, Self>,
+        steps: &[Step<G::Carry>],
+        cx: &mut Cx<'_, G>,
     ) {
         let me = self.me.address;
         let Some(lookup) = self.lookups.get_mut(id) else { return };
         let walk = lookup.walk.get_or_insert_default();
         walk.answered(by, round_trip);
-        walk.named(by, contacts, me);
+        walk.named(by, steps, me);
         self.step(id, cx);
     }
 
@@ -214,7 +215,7 @@ impl Node {
         by: Contact,
         round_trip: Duration,
         contacts: Vec<Contact>,
-        cx: &mut Context<'_, Self>,
+        cx: &mut Cx<'_, G>,
     ) {
         let Some(lookup) = self.lookups.get_mut(id) else { return };
         let walk = lookup.walk.get_or_insert_default();
@@ -227,10 +228,53 @@ impl Node {
     }
 
     /// A node has not answered.
-    pub(super) fn step_failed(&mut self, id: u64, cx: &mut Context<'_, Self>) {
+    pub(super) fn step_failed(&mut self, id: u64, cx: &mut Cx<'_, G>) {
         let Some(lookup) = self.lookups.get_mut(id) else { return };
         lookup.walk.get_or_insert_default().missed();
         self.step(id, cx);
+    }
+
+    /// The next node on the way to `key`, as if `without` were not there; none if it is this one.
+    fn next_hop(&self, key: Key, carry: G::Carry, without: &[Key]) -> Option<Step<G::Carry>> {
+        G::next_hop(self, key, carry, without)
+    }
+
+    /// The next node on the way to `key`, and those who would be if it were not there.
+    pub(in crate::locate) fn next_hops(
+        &self,
+        key: Key,
+        carry: G::Carry,
+        without: &[Key],
+    ) -> Vec<Step<G::Carry>> {
+        let mut without = without.to_vec();
+        let mut hops = Vec::with_capacity(ALTERNATES);
+        while hops.len() < ALTERNATES
+            && let Some(next) = self.next_hop(key, carry, &without)
+        {
+            without.push(next.contact.key);
+            hops.push(next);
+        }
+        hops
+    }
+
+    /// Whether this node is responsible for `key`, as far as it knows.
+    pub(in crate::locate) fn owns(&self, key: Key) -> bool {
+        self.next_hop(key, G::Carry::default(), &[]).is_none()
+    }
+
+    /// Who holds what lies under `key`, by the settings of this node.
+    pub(super) fn holders(&self, key: Key) -> Vec<Contact> {
+        G::nearest(self, key, self.common().copies.into())
+    }
+
+    /// The same as if `without` were not there, and this node, which owns `key` then, were first.
+    pub(in crate::locate) fn holders_without(&self, key: Key, without: &[Key]) -> Vec<Contact> {
+        let count = usize::from(self.common().copies);
+        let mut holders = G::nearest(self, key, count + without.len());
+        holders.retain(|it| !without.contains(&it.key) && *it != self.me);
+        holders.insert(0, self.me);
+        holders.truncate(count);
+        holders
     }
 
     /// Answers the step of somebody's walk.
@@ -238,20 +282,20 @@ impl Node {
         &mut self,
         to: Address,
         nonce: u64,
-        key: Key,
+        (key, carry): (Key, G::Carry),
         without: &[Key],
-        cx: &mut Context<'_, Self>,
+        cx: &mut Cx<'_, G>,
     ) {
-        let contacts = self.next_hops(key, without);
-        let body = if contacts.is_empty() {
+        let steps = self.next_hops(key, carry, without);
+        let body = if steps.is_empty() {
             Body::Owner { nonce, contacts: self.holders_without(key, without) }
         } else {
-            Body::Closer { nonce, contacts }
+            Body::Closer { nonce, steps }
         };
         self.say(to, body, cx);
         // They may be dead, or only out of the asker's reach.
         for &key in without {
-            let known = self.peer(key).map(|peer| peer.contact);
+            let known = self.geometry.peer(key).map(|peer| peer.contact);
             known.into_iter().for_each(|it| self.suspect(it, cx));
         }
     }
@@ -260,19 +304,19 @@ impl Node {
     pub(super) fn route(
         &mut self,
         lookup: u64,
-        key: Key,
+        (key, carry): (Key, G::Carry),
         origin: Address,
         hops: u8,
-        cx: &mut Context<'_, Self>,
+        cx: &mut Cx<'_, G>,
     ) {
         let (origin, tried) = (Some(origin), Vec::new());
-        self.pass_on(Passing { lookup, key, origin, hops, tried }, cx);
+        self.pass_on(Passing { lookup, key, carry, origin, hops, tried }, cx);
     }
 
     /// Passes a lookup on, or answers it.
-    fn pass_on(&mut self, mut passing: Passing, cx: &mut Context<'_, Self>) {
-        let Passing { lookup, key, origin, hops, .. } = passing;
-        let Some(next) = self.next_hop(key, &passing.tried) else {
+    fn pass_on(&mut self, mut passing: Passing<G::Carry>, cx: &mut Cx<'_, G>) {
+        let Passing { lookup, key, carry, origin, hops, .. } = passing;
+        let Some(next) = self.next_hop(key, carry, &passing.tried) else {
             let contacts = self.holders_without(key, &passing.tried);
             match origin {
                 Some(origin) => self.say(origin, Body::Found { lookup, hops, contacts }, cx),
@@ -284,41 +328,37 @@ impl Node {
         if u32::from(hops) >= HOPS_MAX || passing.tried.len() >= TRIED_MAX {
             return;
         }
-        passing.tried.push(next.key);
+        let Step { contact, carry } = next;
+        passing.tried.push(contact.key);
         let hops = hops + 1;
         let what = For::Pass(Box::new(passing));
-        self.ask(next, what, |nonce| Body::Route { nonce, lookup, key, origin, hops }, cx);
+        let body = |nonce| Body::Route { nonce, lookup, key, carry, origin, hops };
+        self.ask(contact, what, body, cx);
     }
 
     /// Who should have passed a lookup on did not take it.
-    pub(super) fn pass_again(&mut self, passing: Passing, cx: &mut Context<'_, Self>) {
+    pub(super) fn pass_again(&mut self, passing: Passing<G::Carry>, cx: &mut Cx<'_, G>) {
         if self.is_member() {
             self.pass_on(passing, cx);
         }
     }
 
     /// The answer to a recursive lookup.
-    pub(super) fn found(
-        &mut self,
-        id: u64,
-        hops: u8,
-        contacts: Vec<Contact>,
-        cx: &mut Context<'_, Self>,
-    ) {
-        let waits = |it: &Lookup| it.walk.is_none() && it.holders.is_empty() && !it.heard;
+    pub(super) fn found(&mut self, id: u64, hops: u8, contacts: Vec<Contact>, cx: &mut Cx<'_, G>) {
+        let waits = |it: &Lookup<G::Carry>| it.walk.is_none() && it.holders.is_empty() && !it.heard;
         if self.lookups.get(id).is_some_and(waits) && !contacts.is_empty() {
             self.complete(id, contacts, hops.into(), cx);
         }
     }
 
     /// A recursive lookup has not been answered: this node goes itself.
-    pub(super) fn lookup_overdue(&mut self, id: u64, cx: &mut Context<'_, Self>) {
+    pub(super) fn lookup_overdue(&mut self, id: u64, cx: &mut Cx<'_, G>) {
         self.seed(id);
         self.step(id, cx);
     }
 
     /// The owner is known.
-    fn complete(&mut self, id: u64, contacts: Vec<Contact>, hops: u32, cx: &mut Context<'_, Self>) {
+    fn complete(&mut self, id: u64, contacts: Vec<Contact>, hops: u32, cx: &mut Cx<'_, G>) {
         self.timers.clear(Timer::Lookup(id));
         let Some(lookup) = self.lookups.get_mut(id) else { return };
         if let Purpose::Put(_) | Purpose::Get(_) = lookup.purpose {
@@ -337,15 +377,15 @@ impl Node {
                 let route = walk.route.unwrap_or_default();
                 cx.tell(Event::Located { ticket, key, holders: contacts, hops, route });
             }
-            Purpose::Join => self.join_found(contacts[0], walk.passed, cx),
-            Purpose::Audit => self.nearest_are(&contacts, cx),
+            Purpose::Join => self.join_found(contacts[0], walk.passed(), cx),
+            Purpose::Audit => G::seen_near(self, &contacts, cx),
             Purpose::Mend => self.mend(key, contacts[0], cx),
             Purpose::Put(_) | Purpose::Get(_) => unreachable!("they go on above"),
         }
     }
 
     /// Takes a value to the next holder, or asks it for one.
-    pub(super) fn next_holder(&mut self, id: u64, cx: &mut Context<'_, Self>) {
+    pub(super) fn next_holder(&mut self, id: u64, cx: &mut Cx<'_, G>) {
         let Some(lookup) = self.lookups.get_mut(id) else { return };
         let key = lookup.key;
         let Some(holder) = lookup.holders.pop() else {
@@ -362,7 +402,7 @@ impl Node {
             Purpose::Put(putting) if own => return self.store_own(id, key, *putting, cx),
             Purpose::Put(putting) => {
                 let Putting { value, lifetime, .. } = *putting;
-                let copies = self.settings.copies;
+                let copies = self.common().copies;
                 let offer = Box::new(Offer { key, stamp: 0, lifetime, value });
                 let body = |nonce| Body::Store { nonce, copies, offer };
                 self.ask(holder, For::Store(id), body, cx)
@@ -379,7 +419,7 @@ impl Node {
     }
 
     /// A holder has the value.
-    pub(super) fn stored(&mut self, id: u64, copies: u8, cx: &mut Context<'_, Self>) {
+    pub(super) fn stored(&mut self, id: u64, copies: u8, cx: &mut Cx<'_, G>) {
         let Some(lookup) = self.lookups.take(id) else { return };
         if let Purpose::Put(putting) = lookup.purpose
             && let Some(ticket) = putting.ticket
@@ -389,7 +429,7 @@ impl Node {
     }
 
     /// A holder has no room.
-    pub(super) fn not_stored(&mut self, id: u64, cx: &mut Context<'_, Self>) {
+    pub(super) fn not_stored(&mut self, id: u64, cx: &mut Cx<'_, G>) {
         if let Some(lookup) = self.lookups.get_mut(id) {
             lookup.heard = true;
         }
@@ -397,7 +437,7 @@ impl Node {
     }
 
     /// A holder has said what it holds.
-    pub(super) fn fetched(&mut self, id: u64, value: Option<Bytes>, cx: &mut Context<'_, Self>) {
+    pub(super) fn fetched(&mut self, id: u64, value: Option<Bytes>, cx: &mut Cx<'_, G>) {
         let Some(lookup) = self.lookups.get_mut(id) else { return };
         lookup.heard = true;
         if value.is_none() {
@@ -409,13 +449,13 @@ impl Node {
         }
     }
 
-    fn lookup_failed(&mut self, id: u64, why: Failure, cx: &mut Context<'_, Self>) {
+    fn lookup_failed(&mut self, id: u64, why: Failure, cx: &mut Cx<'_, G>) {
         let Some(lookup) = self.lookups.take(id) else { return };
         self.timers.clear(Timer::Lookup(id));
         self.give_up(lookup.purpose, why, cx);
     }
 
-    fn give_up(&mut self, purpose: Purpose, why: Failure, cx: &mut Context<'_, Self>) {
+    fn give_up(&mut self, purpose: Purpose, why: Failure, cx: &mut Cx<'_, G>) {
         let ticket = match purpose {
             Purpose::Caller(ticket) | Purpose::Get(ticket) => Some(ticket),
             Purpose::Put(putting) => putting.ticket,

@@ -1,17 +1,23 @@
-//! Coming in and going. Middleware 2001, section 2.4.
+//! Coming in and going.
 //!
 //! ```text
-//! n looks its own key up             each node on the way has a row that fits n
-//! n -> last: Leaves                  the leaf set of the nearest node is n's as well, nearly
-//! n -> each on the way: Row          n is a member now
-//! n -> all who are named: Ping       so they hear of n, and n measures how far they are
+//! n looks its own key up       as if it were not there: whoever is responsible is near
+//! n asks what its overlay asks                             Geometry::joining
+//! n -> its twin: Ping          if somebody has named a node of the same key
+//! n is a member, and says so to all whom it has heard of   Geometry::let_in
 //! ```
 
 use std::time::Duration;
 
-use nigh_base::{Address, Key, machine::Context};
+use nigh_base::{Address, Key};
 
-use super::{Node, Standing, Timer, lookup::Purpose, message::Body, request::For};
+use super::{
+    Node, Standing, Timer,
+    geometry::{Cx, Geometry},
+    lookup::Purpose,
+    message::Body,
+    request::For,
+};
 use crate::locate::{Contact, Event, Failure, VIA_MAX};
 
 /// So often a way in is looked for: with the longest waits that takes more than a day, and callers
@@ -20,8 +26,8 @@ const JOIN_ATTEMPTS: u32 = 10_000;
 /// How long a node that has left waits until it tells its caller: meanwhile it says so to those who ask.
 const FAREWELL: Duration = Duration::from_millis(300);
 
-impl Node {
-    pub(super) fn join(&mut self, mut via: Vec<Address>, cx: &mut Context<'_, Self>) {
+impl<G: Geometry> Node<G> {
+    pub(super) fn join(&mut self, mut via: Vec<Address>, cx: &mut Cx<'_, G>) {
         if self.is_member() {
             return;
         }
@@ -39,7 +45,7 @@ impl Node {
     }
 
     /// Looks up this node's own key, as if it were not there.
-    pub(super) fn try_to_join(&mut self, cx: &mut Context<'_, Self>) {
+    pub(super) fn try_to_join(&mut self, cx: &mut Cx<'_, G>) {
         if self.standing == Standing::Joining {
             self.join_attempts += 1;
             self.look_up(self.me.key, Purpose::Join, false, cx);
@@ -48,7 +54,7 @@ impl Node {
 
     /// Nobody has let this node in yet. Each wait is twice the one before, up to the longest for any
     /// answer: nodes may come up later than this one.
-    pub(super) fn join_again(&mut self, cx: &mut Context<'_, Self>) {
+    pub(in crate::locate) fn join_again(&mut self, cx: &mut Cx<'_, G>) {
         if self.standing != Standing::Joining {
             return;
         }
@@ -59,43 +65,22 @@ impl Node {
         self.timers.set(Timer::Join, cx.now.after(wait));
     }
 
-    fn refused(&mut self, why: Failure, cx: &mut Context<'_, Self>) {
+    fn refused(&mut self, why: Failure, cx: &mut Cx<'_, G>) {
         self.standing = Standing::Outside;
-        self.way.clear();
         cx.tell(Event::JoinFailed(why));
     }
 
-    /// The node nearest to this one is known, and those on the way to it.
-    pub(super) fn join_found(
-        &mut self,
-        nearest: Contact,
-        way: Vec<Contact>,
-        cx: &mut Context<'_, Self>,
-    ) {
-        if self.standing != Standing::Joining {
-            return;
-        }
-        self.way = way;
-        if !self.ask(nearest, For::Join, |nonce| Body::Leaves { nonce }, cx) {
-            self.join_again(cx);
+    /// The owner of this node's key is known, and those on the way to it.
+    pub(super) fn join_found(&mut self, owner: Contact, way: Vec<Contact>, cx: &mut Cx<'_, G>) {
+        if self.standing == Standing::Joining {
+            G::joining(self, owner, way, cx);
         }
     }
 
-    /// The nearest node has named its leaves.
-    pub(super) fn join_leaves_are(
-        &mut self,
-        by: Contact,
-        contacts: Vec<Contact>,
-        cx: &mut Context<'_, Self>,
-    ) {
-        if self.standing != Standing::Joining {
-            return;
-        }
+    /// These are around the place of this node: it takes it, unless another of its key is there.
+    pub(in crate::locate) fn take_place(&mut self, others: Vec<Contact>, cx: &mut Cx<'_, G>) {
         let is_twin = |it: &&Contact| it.key == self.me.key && it.address != self.me.address;
-        let twin = contacts.iter().find(is_twin).copied();
-        let mut others = contacts;
-        others.push(by);
-        match twin {
+        match others.iter().find(is_twin).copied() {
             // It may be this node itself, before it came back at another address.
             Some(twin) => {
                 let ping = |nonce| Body::Ping { nonce };
@@ -108,7 +93,7 @@ impl Node {
     }
 
     /// Somebody is at the address at which another with this key was.
-    pub(super) fn twin_found(&mut self, key: Key, others: &[Contact], cx: &mut Context<'_, Self>) {
+    pub(super) fn twin_found(&mut self, key: Key, others: &[Contact], cx: &mut Cx<'_, G>) {
         if self.standing != Standing::Joining {
             return;
         }
@@ -118,19 +103,16 @@ impl Node {
         self.let_in(others, cx);
     }
 
-    /// This node has its place: it introduces itself to all whom it has heard of.
-    pub(super) fn let_in(&mut self, others: &[Contact], cx: &mut Context<'_, Self>) {
+    /// This node has its place.
+    pub(super) fn let_in(&mut self, others: &[Contact], cx: &mut Cx<'_, G>) {
         if self.standing != Standing::Joining {
             return;
         }
         self.joined(cx);
-        others.iter().for_each(|&it| self.consider(it, cx));
-        for node in std::mem::take(&mut self.way) {
-            self.ask_row(node, cx);
-        }
+        G::let_in(self, others, cx);
     }
 
-    fn joined(&mut self, cx: &mut Context<'_, Self>) {
+    fn joined(&mut self, cx: &mut Cx<'_, G>) {
         self.standing = Standing::Member;
         self.timers.clear(Timer::Join);
         self.next_round(cx);
@@ -138,7 +120,7 @@ impl Node {
     }
 
     /// Goes, once what nobody else holds is handed on.
-    pub(super) fn leave(&mut self, cx: &mut Context<'_, Self>) {
+    pub(super) fn leave(&mut self, cx: &mut Cx<'_, G>) {
         match self.standing {
             Standing::Member if self.handing.is_leaving() => {}
             Standing::Member => self.begin_to_leave(cx),
@@ -150,10 +132,10 @@ impl Node {
         }
     }
 
-    /// Tells its leaves that it is gone; those who ask hear that there is no member here.
-    pub(super) fn depart(&mut self, untaken: usize, cx: &mut Context<'_, Self>) {
-        let leaves: Vec<Contact> = self.leaves.contacts().collect();
-        leaves.iter().for_each(|it| self.say(it.address, Body::Leaving, cx));
+    /// Tells its neighbours that it is gone; those who ask hear that there is no member here.
+    pub(super) fn depart(&mut self, untaken: usize, cx: &mut Cx<'_, G>) {
+        let neighbours = self.geometry.neighbours();
+        neighbours.iter().for_each(|it| self.say(it.address, Body::Leaving, cx));
         self.standing = Standing::Outside;
         self.forget_all();
         self.untaken = untaken;
@@ -163,8 +145,8 @@ impl Node {
         self.timers.set(Timer::Farewell, cx.now.after(FAREWELL));
     }
 
-    /// The leaves have asked whether it is so.
-    pub(super) fn farewell(&mut self, cx: &mut Context<'_, Self>) {
+    /// The neighbours have asked whether it is so.
+    pub(super) fn farewell(&mut self, cx: &mut Cx<'_, G>) {
         cx.tell(Event::Left { untaken: self.untaken });
     }
 }

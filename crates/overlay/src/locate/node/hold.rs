@@ -1,4 +1,4 @@
-//! Values under keys: held by the nodes nearest to the key, for as long as they live.
+//! Values under keys: held by the owner of the key and those who stand in for it, for as long as they live.
 //!
 //! The owner makes the copies and renews them. Nothing lies on disk: a value lives as long as one of
 //! its holders, and as its publisher puts it again.
@@ -6,16 +6,22 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use bytes::Bytes;
-use nigh_base::{Address, Key, Time, machine::Context};
+use nigh_base::{Address, Key, Time};
 
-use super::{Node, Timer, lookup::Purpose, message::Body, request::For};
+use super::{
+    Node, Timer,
+    geometry::{Cx, Geometry},
+    lookup::Purpose,
+    message::Body,
+    request::{For, What},
+};
 use crate::locate::{
     Contact, Event, Failure, LIFETIME_MAX, Ticket, VALUE_MAX,
     codec::Nonce,
     holdings::{Asker, Copying, Offer, Putting, Taken},
 };
 
-impl Node {
+impl<G: Geometry> Node<G> {
     pub(super) fn put(
         &mut self,
         ticket: Ticket,
@@ -23,7 +29,7 @@ impl Node {
         value: Bytes,
         lifetime: Duration,
         refresh: bool,
-        cx: &mut Context<'_, Self>,
+        cx: &mut Cx<'_, G>,
     ) {
         if value.len() > VALUE_MAX {
             return cx.tell(Event::Failed { ticket, why: Failure::ValueTooLong });
@@ -46,7 +52,7 @@ impl Node {
         nonce: Nonce,
         offer: Offer,
         copies: u8,
-        cx: &mut Context<'_, Self>,
+        cx: &mut Cx<'_, G>,
     ) {
         if self.holdings.is_copying(nonce) {
             // The network has doubled it, or the copies take their time.
@@ -63,37 +69,24 @@ impl Node {
         }
         self.keep_holdings(cx.now);
         // Who asks may know less of this overlay than its nodes: a visitor has no settings of it.
-        let copies = copies.min(self.settings.copies);
+        let copies = copies.min(self.common().copies);
         self.copy(key, copies, nonce, Asker::Peer(from), cx);
     }
 
     /// This node is the owner of what it puts itself.
-    pub(super) fn store_own(
-        &mut self,
-        id: u64,
-        key: Key,
-        putting: Putting,
-        cx: &mut Context<'_, Self>,
-    ) {
+    pub(super) fn store_own(&mut self, id: u64, key: Key, putting: Putting, cx: &mut Cx<'_, G>) {
         let Putting { value, lifetime, .. } = putting;
         let offer = Offer { key, stamp: 0, lifetime, value };
         if self.holdings.take(offer, false, cx.now) != Taken::Held {
             return self.not_stored(id, cx);
         }
         self.keep_holdings(cx.now);
-        let (copies, nonce) = (self.settings.copies, cx.secrets.number());
+        let (copies, nonce) = (self.common().copies, cx.secrets.number());
         self.copy(key, copies, nonce, Asker::Own(id), cx);
     }
 
     /// Makes the copies of a value, and tells `asker` when it is done.
-    fn copy(
-        &mut self,
-        key: Key,
-        copies: u8,
-        nonce: Nonce,
-        asker: Asker,
-        cx: &mut Context<'_, Self>,
-    ) {
+    fn copy(&mut self, key: Key, copies: u8, nonce: Nonce, asker: Asker, cx: &mut Cx<'_, G>) {
         let count = usize::from(copies.saturating_sub(1));
         let holders = self.others(key, count);
         if let Err(done) = self.holdings.begin_copying(nonce, asker, holders.len()) {
@@ -106,9 +99,9 @@ impl Node {
         }
     }
 
-    /// The `count` other nodes that are nearest to `key`.
-    fn others(&self, key: Key, count: usize) -> Vec<Contact> {
-        let mut others = self.nearest(key, count + 1);
+    /// The first `count` other nodes that stand in for the owner of `key`.
+    pub(super) fn others(&self, key: Key, count: usize) -> Vec<Contact> {
+        let mut others = G::nearest(self, key, count + 1);
         others.retain(|it| *it != self.me);
         others.truncate(count);
         others
@@ -119,8 +112,8 @@ impl Node {
         &mut self,
         to: Contact,
         key: Key,
-        what: For,
-        cx: &mut Context<'_, Self>,
+        what: What<G>,
+        cx: &mut Cx<'_, G>,
     ) -> bool {
         let Some(offer) = self.holdings.offer(key, cx.now) else { return false };
         let body = |nonce| Body::Store { nonce, copies: 0, offer: Box::new(offer) };
@@ -139,13 +132,13 @@ impl Node {
     }
 
     /// A copy was made, or was not.
-    pub(super) fn copied(&mut self, nonce: Nonce, made: bool, cx: &mut Context<'_, Self>) {
+    pub(super) fn copied(&mut self, nonce: Nonce, made: bool, cx: &mut Cx<'_, G>) {
         if let Some(done) = self.holdings.copied(nonce, made) {
             self.made(done, cx);
         }
     }
 
-    fn made(&mut self, done: Copying, cx: &mut Context<'_, Self>) {
+    fn made(&mut self, done: Copying, cx: &mut Cx<'_, G>) {
         match done.asker {
             Asker::Peer(address) => {
                 let body = Body::Stored { nonce: done.nonce, copies: done.made };
@@ -155,7 +148,7 @@ impl Node {
         }
     }
 
-    pub(super) fn held_value(&self, key: Key, now: Time) -> Option<Bytes> {
+    pub(in crate::locate) fn held_value(&self, key: Key, now: Time) -> Option<Bytes> {
         Some(self.holdings.offer(key, now)?.value)
     }
 
@@ -168,12 +161,12 @@ impl Node {
 
     /// The turn of some of what is held: what is over goes, what is this node's own is renewed with
     /// its copies, what has lost its owner goes to the new one, what was published is put again.
-    pub(super) fn keep_up(&mut self, cx: &mut Context<'_, Self>) {
+    pub(super) fn keep_up(&mut self, cx: &mut Cx<'_, G>) {
         let now = cx.now;
         let (batch, due) = (self.holdings.turn(now), self.holdings.due(now));
         for (key, is_forgotten) in batch {
             if self.owns(key) {
-                for holder in self.others(key, usize::from(self.settings.copies - 1)) {
+                for holder in self.others(key, usize::from(self.common().copies - 1)) {
                     self.send_value(holder, key, For::Copy(None), cx);
                 }
             } else if is_forgotten {
@@ -187,7 +180,7 @@ impl Node {
     }
 
     /// The owner of a value that was not renewed is known.
-    pub(super) fn mend(&mut self, key: Key, owner: Contact, cx: &mut Context<'_, Self>) {
+    pub(super) fn mend(&mut self, key: Key, owner: Contact, cx: &mut Cx<'_, G>) {
         if owner != self.me {
             self.send_value(owner, key, For::Mend, cx);
         }

@@ -3,13 +3,14 @@
 //! Each wait is measured: RFC 6298 over the round trips to the node that is asked, or, where there are
 //! none yet, over those to all (Bamboo, USENIX 2004, section 4.2).
 
-use nigh_base::{Address, Key, Rtt, Time, machine::Context};
+use nigh_base::{Address, Key, Rtt, Time};
 
 use super::{
     Node, Timer,
+    geometry::{Cx, Errand, Geometry, Silence},
     handing::Bequest,
     lookup::Passing,
-    message::{Body, Message},
+    message::{Body, Message, Says},
 };
 use crate::locate::{Contact, codec::Nonce, pending::Pending};
 
@@ -26,19 +27,13 @@ const UPKEEP_MAX: usize = 128;
 /// Nodes that are met at once; others will be named again.
 const MEETINGS_MAX: usize = 64;
 
-/// What an answer is for.
+/// What an answer is for: `C` is what a lookup carries, `E` the errands of one overlay alone.
 #[derive(Clone, Debug, Hash)]
-pub(super) enum For {
+pub(in crate::locate) enum For<C, E> {
     /// A step of that lookup.
     Lookup(u64),
-    /// Its leaf set.
-    Leaves,
-    /// The leaf set of the nearest node, before this one is let in.
-    Join,
     /// Whether another node has the key of this one, which joins; these are to be met if not.
     Twin(Vec<Contact>),
-    /// A row of its table.
-    Row,
     /// Whether it is there, and how far away.
     Meet,
     /// Whether a node that did not answer is there.
@@ -46,7 +41,7 @@ pub(super) enum For {
     /// Whether a node that was lost is there again.
     Lost,
     /// A lookup of somebody else, passed on.
-    Pass(Box<Passing>),
+    Pass(Box<Passing<C>>),
     /// A value with its owner, for that lookup.
     Store(u64),
     /// A value from one who should hold it, for that lookup.
@@ -57,12 +52,18 @@ pub(super) enum For {
     Mend,
     /// A value that is its own now.
     Hand(Bequest),
+    /// What the overlay itself wants to know.
+    Own(E),
 }
 
-impl For {
+impl<C, E: Errand> For<C, E> {
     /// What keeps the overlay together, and what it holds.
-    const fn is_upkeep(&self) -> bool {
-        matches!(self, Self::Leaves | Self::Join | Self::Verify | Self::Lost | Self::Hand(_))
+    fn is_upkeep(&self) -> bool {
+        match self {
+            Self::Verify | Self::Lost | Self::Hand(_) => true,
+            Self::Own(errand) => errand.is_upkeep(),
+            _ => false,
+        }
     }
 
     /// What a peer has wanted.
@@ -70,73 +71,77 @@ impl For {
         matches!(self, Self::Pass(_) | Self::Copy(_))
     }
 
-    const fn attempts(&self) -> u32 {
+    fn attempts(&self) -> u32 {
         match self {
-            Self::Leaves | Self::Join | Self::Verify | Self::Copy(_) | Self::Hand(_) => ATTEMPTS,
+            Self::Verify | Self::Copy(_) | Self::Hand(_) => ATTEMPTS,
             Self::Lookup(_) | Self::Pass(_) | Self::Store(_) | Self::Fetch(_) | Self::Twin(_) => {
                 STEP_ATTEMPTS
             }
-            Self::Row | Self::Meet | Self::Lost | Self::Mend => 1,
+            Self::Meet | Self::Lost | Self::Mend => 1,
+            Self::Own(errand) => errand.attempts(),
+        }
+    }
+
+    /// What is thought of a node that does not answer.
+    fn silence(&self) -> Silence {
+        match self {
+            Self::Verify | Self::Hand(_) => Silence::Gone,
+            Self::Twin(_) | Self::Meet | Self::Lost => Silence::Nothing,
+            Self::Own(errand) => errand.silence(),
+            _ => Silence::Doubtful,
         }
     }
 }
 
-#[derive(Clone, Debug, Hash)]
-pub(super) struct Request {
+/// What an answer is for among nodes of that geometry.
+pub(super) type What<G> = For<<G as Geometry>::Carry, <G as Geometry>::Errand>;
+
+#[derive(Debug, Hash)]
+pub(super) struct Request<G: Geometry> {
     /// Whose key is not known of an address that a caller gave.
     key: Option<Key>,
     address: Address,
-    what: For,
+    what: What<G>,
     sent: Time,
     attempt: u32,
-    body: Body,
+    body: Says<G>,
 }
 
-impl Request {
+impl<G: Geometry> Request<G> {
     fn contact(&self) -> Option<Contact> {
         self.key.map(|key| Contact { key, address: self.address })
     }
 }
 
-/// The questions of a node.
-pub(super) type Requests = Pending<Request>;
-
-impl Requests {
-    /// Whether `address` is being asked anything that shows whether it is there.
-    fn ask(&self, address: Address) -> bool {
-        let shows = |it: &Request| !it.what.is_for_others();
-        self.iter().any(|it| it.address == address && shows(it))
+/// Whether one more may be asked.
+fn have_room<G: Geometry>(requests: &Pending<Request<G>>, what: &What<G>) -> bool {
+    let count = |of: fn(&What<G>) -> bool| requests.iter().filter(|it| of(&it.what)).count();
+    if what.is_upkeep() {
+        return requests.len() < REQUESTS_MAX + UPKEEP_MAX;
     }
-
-    /// Whether one more may be asked.
-    fn have_room(&self, what: &For) -> bool {
-        let count = |of: fn(&For) -> bool| self.iter().filter(|it| of(&it.what)).count();
-        if what.is_upkeep() {
-            return self.len() < REQUESTS_MAX + UPKEEP_MAX;
+    let has_share = match what {
+        For::Meet => count(|it| matches!(it, For::Meet)) < MEETINGS_MAX,
+        what if what.is_for_others() => {
+            requests.len() < FOR_OTHERS_MAX || count(For::is_for_others) < FOR_OTHERS_MAX
         }
-        let has_share = match what {
-            For::Meet => count(|it| matches!(it, For::Meet)) < MEETINGS_MAX,
-            what if what.is_for_others() => {
-                self.len() < FOR_OTHERS_MAX || count(For::is_for_others) < FOR_OTHERS_MAX
-            }
-            _ => true,
-        };
-        self.len() < REQUESTS_MAX && has_share
-    }
-
-    pub(super) fn check(&self) {
-        assert!(self.len() <= REQUESTS_MAX + UPKEEP_MAX, "too many questions at once");
-    }
+        _ => true,
+    };
+    requests.len() < REQUESTS_MAX && has_share
 }
 
-impl Node {
+/// Panics if more is asked than may be.
+pub(super) fn check<G: Geometry>(requests: &Pending<Request<G>>) {
+    assert!(requests.len() <= REQUESTS_MAX + UPKEEP_MAX, "too many questions at once");
+}
+
+impl<G: Geometry> Node<G> {
     /// Asks a node; false if too much is asked already.
-    pub(super) fn ask(
+    pub(in crate::locate) fn ask(
         &mut self,
         to: Contact,
-        what: For,
-        body: impl FnOnce(Nonce) -> Body,
-        cx: &mut Context<'_, Self>,
+        what: What<G>,
+        body: impl FnOnce(Nonce) -> Says<G>,
+        cx: &mut Cx<'_, G>,
     ) -> bool {
         self.ask_at(Some(to.key), to.address, what, body, cx)
     }
@@ -146,11 +151,11 @@ impl Node {
         &mut self,
         key: Option<Key>,
         address: Address,
-        what: For,
-        body: impl FnOnce(Nonce) -> Body,
-        cx: &mut Context<'_, Self>,
+        what: What<G>,
+        body: impl FnOnce(Nonce) -> Says<G>,
+        cx: &mut Cx<'_, G>,
     ) -> bool {
-        if !self.requests.have_room(&what) {
+        if !have_room(&self.requests, &what) {
             return false;
         }
         let nonce = cx.secrets.number();
@@ -165,7 +170,7 @@ impl Node {
 
     /// The round trips that were measured to a node, or to all.
     fn rtt_of(&self, key: Option<Key>) -> Rtt {
-        let peer = key.and_then(|key| self.peer(key)).map(|peer| peer.rtt);
+        let peer = key.and_then(|key| self.geometry.peer(key)).map(|peer| peer.rtt);
         peer.filter(|rtt| rtt.estimate().is_some()).unwrap_or(self.rtt)
     }
 
@@ -174,8 +179,8 @@ impl Node {
         &mut self,
         from: Address,
         key: Option<Key>,
-        answer: Body,
-        cx: &mut Context<'_, Self>,
+        answer: Says<G>,
+        cx: &mut Cx<'_, G>,
     ) {
         let Some(nonce) = answer.answers() else { return };
         if self.requests.get(nonce).is_none_or(|request| request.address != from) {
@@ -203,19 +208,16 @@ impl Node {
             self.kept_by(from, offer.key);
         }
         match (what, answer) {
-            (For::Lookup(id), Body::Closer { contacts, .. }) => {
-                self.stepped(id, by, round_trip, &contacts, cx);
+            (For::Lookup(id), Body::Closer { steps, .. }) => {
+                self.stepped(id, by, round_trip, &steps, cx);
             }
             (For::Lookup(id), Body::Owner { contacts, .. }) => {
                 self.arrived(id, by, round_trip, contacts, cx);
             }
-            (For::Leaves, Body::LeavesAre { contacts, .. }) => self.leaves_are(by, &contacts, cx),
-            (For::Join, Body::LeavesAre { contacts, .. }) => {
-                self.join_leaves_are(by, contacts, cx);
-            }
             (For::Twin(contacts), Body::Pong { .. }) => self.twin_found(key, &contacts, cx),
-            (For::Row, Body::RowIs { contacts, .. }) => self.row_is(&contacts, cx),
-            (For::Lost, Body::Pong { .. }) => self.found_again(by, cx),
+            // Perhaps on the other side of a cut that is healed: whoever is nearest over there may belong
+            // here.
+            (For::Lost, Body::Pong { .. }) => self.look_from(by, cx),
             (For::Store(id), Body::Stored { copies, .. }) => self.stored(id, copies, cx),
             (For::Store(id), Body::Full { .. }) => self.not_stored(id, cx),
             (For::Fetch(id), Body::Value { value, .. }) => self.fetched(id, value, cx),
@@ -228,6 +230,11 @@ impl Node {
                 }
             }
             (For::Hand(bequest), Body::Stored { .. }) => self.handed(bequest, true, cx),
+            (For::Own(errand), Body::Own(words)) => {
+                if !G::answered(self, &errand, by, words, cx) {
+                    G::unanswered(self, errand, cx);
+                }
+            }
             // It is there, which is all that these want to know.
             (For::Verify | For::Meet | For::Copy(None), _) => {}
             (For::Pass(_), Body::Taken { .. }) if asked == Some(key) => {}
@@ -237,7 +244,7 @@ impl Node {
     }
 
     /// No answer has come in time.
-    pub(super) fn unanswered(&mut self, nonce: Nonce, cx: &mut Context<'_, Self>) {
+    pub(super) fn unanswered(&mut self, nonce: Nonce, cx: &mut Cx<'_, G>) {
         let Some(mut request) = self.requests.take(nonce) else { return };
         request.attempt += 1;
         if request.attempt < request.what.attempts() {
@@ -248,53 +255,37 @@ impl Node {
             return;
         }
         if let Some(contact) = request.contact() {
-            match request.what {
-                For::Leaves | For::Verify | For::Hand(_) => self.lose(contact, cx),
-                For::Join | For::Twin(_) | For::Meet | For::Lost => {}
-                _ => self.suspect(contact, cx),
+            match request.what.silence() {
+                Silence::Gone => self.lose(contact, cx),
+                Silence::Doubtful => self.suspect(contact, cx),
+                Silence::Nothing => {}
             }
         }
         self.gave_nothing(request.what, cx);
     }
 
     /// What follows when a question has no answer.
-    fn gave_nothing(&mut self, what: For, cx: &mut Context<'_, Self>) {
+    fn gave_nothing(&mut self, what: What<G>, cx: &mut Cx<'_, G>) {
         match what {
             For::Lookup(id) => self.step_failed(id, cx),
-            For::Join => self.join_again(cx),
-            For::Twin(contacts) => self.let_in(&contacts, cx),
+            For::Twin(others) => self.let_in(&others, cx),
             For::Pass(passing) => self.pass_again(*passing, cx),
             For::Store(id) | For::Fetch(id) => self.next_holder(id, cx),
             For::Copy(Some(asker)) => self.copied(asker, false, cx),
             For::Hand(bequest) => self.handed(bequest, false, cx),
-            For::Leaves
-            | For::Row
-            | For::Meet
-            | For::Verify
-            | For::Lost
-            | For::Mend
-            | For::Copy(None) => {}
+            For::Own(errand) => G::unanswered(self, errand, cx),
+            For::Meet | For::Verify | For::Lost | For::Mend | For::Copy(None) => {}
         }
     }
 
-    /// Asks a node of the tables that did not answer whether it is there at all.
-    pub(super) fn suspect(&mut self, contact: Contact, cx: &mut Context<'_, Self>) {
-        if self.knows(contact) && !self.requests.ask(contact.address) {
-            self.ask(contact, For::Verify, |nonce| Body::Ping { nonce }, cx);
-        }
-    }
-
-    /// Asks a node that may belong into the tables whether it is there: nobody is taken in who has
-    /// not answered, since it may be made up.
-    pub(super) fn meet(&mut self, contact: Contact, cx: &mut Context<'_, Self>) {
-        if !self.requests.ask(contact.address) {
-            self.ask(contact, For::Meet, |nonce| Body::Ping { nonce }, cx);
-        }
+    /// Whether `address` is being asked anything that shows whether it is there.
+    pub(super) fn is_asking(&self, address: Address) -> bool {
+        self.requests.iter().any(|it| it.address == address && !it.what.is_for_others())
     }
 
     /// Sends a datagram.
-    pub(super) fn say(&self, to: Address, body: Body, cx: &mut Context<'_, Self>) {
+    pub(in crate::locate) fn say(&self, to: Address, body: Says<G>, cx: &mut Cx<'_, G>) {
         let from = self.is_member().then_some(self.me.key);
-        cx.send(to, Message { from, body });
+        cx.send(to, Message::<G> { from, body });
     }
 }

@@ -1,33 +1,26 @@
 //! The leaf set: the nodes whose keys are nearest, half of them on each side. It decides who owns a
-//! key, and keeps the circle together. Middleware 2001, section 2.1.
+//! key, and keeps the circle together. Rowstron, Druschel, Middleware 2001, section 2.1.
 
 use std::time::Duration;
 
-use nigh_base::{Key, Rtt};
+use nigh_base::Key;
 
-use crate::locate::Contact;
-
-/// A node that has answered, and how long its answers take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Peer {
-    pub(super) contact: Contact,
-    pub(super) rtt: Rtt,
-}
+use crate::locate::{Contact, node::geometry::Peer};
 
 /// How far apart two keys are on the circle, the short way round.
-pub(super) fn distance(a: Key, b: Key) -> Key {
+pub(crate) fn distance(a: Key, b: Key) -> Key {
     a.minus(b).min(b.minus(a))
 }
 
 /// Orders keys by how near they are to `target`; of two that are equally near the lower is nearer.
-pub(super) fn nearness(key: Key, target: Key) -> (Key, Key) {
+pub(crate) fn nearness(key: Key, target: Key) -> (Key, Key) {
     (distance(key, target), key)
 }
 
 /// The nearest nodes on each side, the nearest first. In a network of fewer nodes than it has places
 /// a node may stand on both sides.
 #[derive(Clone, Debug, Hash)]
-pub(super) struct Leaves {
+pub(crate) struct Leaves {
     me: Key,
     /// L / 2.
     half: usize,
@@ -36,48 +29,44 @@ pub(super) struct Leaves {
 }
 
 impl Leaves {
-    pub(super) const fn new(me: Key, half: usize) -> Self {
+    pub(crate) const fn new(me: Key, half: usize) -> Self {
         Self { me, half, above: Vec::new(), below: Vec::new() }
     }
 
     /// Each node once: all above, and those below that do not stand above as well.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Peer> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Peer> {
         let only_below =
             |it: &&Peer| !self.above.iter().any(|other| other.contact.key == it.contact.key);
         self.above.iter().chain(self.below.iter().filter(only_below))
     }
 
-    pub(super) fn contacts(&self) -> impl Iterator<Item = Contact> {
+    pub(crate) fn contacts(&self) -> impl Iterator<Item = Contact> {
         self.iter().map(|peer| peer.contact)
     }
 
-    pub(super) const fn is_empty(&self) -> bool {
-        self.above.is_empty() && self.below.is_empty()
-    }
-
-    pub(super) fn get(&self, key: Key) -> Option<&Peer> {
+    pub(crate) fn get(&self, key: Key) -> Option<&Peer> {
         self.above.iter().chain(&self.below).find(|peer| peer.contact.key == key)
     }
 
     /// The next node on each side.
-    pub(super) fn next(&self) -> [Option<Contact>; 2] {
+    pub(crate) fn next(&self) -> [Option<Contact>; 2] {
         [self.above.first(), self.below.first()].map(|it| it.map(|peer| peer.contact))
     }
 
     /// The farthest node on the side on which `key` lies.
-    pub(super) fn far_end(&self, key: Key) -> Option<Contact> {
+    pub(crate) fn far_end(&self, key: Key) -> Option<Contact> {
         let is_above = key.minus(self.me) <= self.me.minus(key);
         let side = if is_above { &self.above } else { &self.below };
         side.last().map(|peer| peer.contact)
     }
 
     /// Whether there are so few nodes that this one knows all of them, as far as it can tell.
-    pub(super) fn are_all(&self) -> bool {
+    pub(crate) fn are_all(&self) -> bool {
         self.above.len() < self.half || self.below.len() < self.half
     }
 
     /// Whether `key` lies between the farthest leaves of both sides.
-    pub(super) fn cover(&self, key: Key) -> bool {
+    pub(crate) fn cover(&self, key: Key) -> bool {
         let within = |last: Option<&Peer>, distance: &dyn Fn(Key) -> Key| {
             last.is_some_and(|last| distance(key) <= distance(last.contact.key))
         };
@@ -86,7 +75,7 @@ impl Leaves {
     }
 
     /// Whether a node with that key would have a place.
-    pub(super) fn would_take(&self, key: Key) -> bool {
+    pub(crate) fn would_take(&self, key: Key) -> bool {
         let on = |side: &[Peer], distance: &dyn Fn(Key) -> Key| {
             let is_nearer = |last: &Peer| distance(key) < distance(last.contact.key);
             side.len() < self.half || side.last().is_some_and(is_nearer)
@@ -99,7 +88,7 @@ impl Leaves {
 
     /// The leaves that are not among `named`, the leaf set of `by`, though they lie nearer to it than
     /// the farthest of it.
-    pub(super) fn missing(&self, by: Contact, named: &[Contact]) -> Vec<Contact> {
+    pub(crate) fn missing(&self, by: Contact, named: &[Contact]) -> Vec<Contact> {
         let half = named.len() / 2;
         let is_near = |key: Key, distance: &dyn Fn(Key) -> Key| {
             named.iter().filter(|it| distance(it.key) < distance(key)).count() < half
@@ -112,7 +101,7 @@ impl Leaves {
     }
 
     /// Takes a node in where it is among the nearest; says whether it was new.
-    pub(super) fn take(&mut self, peer: Peer) -> bool {
+    pub(crate) fn take(&mut self, peer: Peer) -> bool {
         let (key, me, half) = (peer.contact.key, self.me, self.half);
         if !self.would_take(key) {
             return false;
@@ -130,7 +119,7 @@ impl Leaves {
     }
 
     /// Takes a node out; says whether it was there.
-    pub(super) fn remove(&mut self, contact: Contact) -> bool {
+    pub(crate) fn remove(&mut self, contact: Contact) -> bool {
         let before = self.above.len() + self.below.len();
         self.above.retain(|peer| peer.contact != contact);
         self.below.retain(|peer| peer.contact != contact);
@@ -138,13 +127,13 @@ impl Leaves {
     }
 
     /// An answer of a node took so long.
-    pub(super) fn measured(&mut self, contact: Contact, round_trip: Duration) {
+    pub(crate) fn measured(&mut self, contact: Contact, round_trip: Duration) {
         let peers = self.above.iter_mut().chain(&mut self.below);
         peers.filter(|it| it.contact == contact).for_each(|it| it.rtt.measured(round_trip));
     }
 
     /// Panics if a side is out of order or too long.
-    pub(super) fn check(&self) {
+    pub(crate) fn check(&self) {
         let check = |side: &[Peer], distance: &dyn Fn(Key) -> Key| {
             assert!(side.len() <= self.half, "too many leaves");
             let is_sorted =
@@ -159,7 +148,7 @@ impl Leaves {
 
 #[cfg(test)]
 mod tests {
-    use nigh_base::{Address, Rng};
+    use nigh_base::{Address, Rng, Rtt};
 
     use super::*;
 

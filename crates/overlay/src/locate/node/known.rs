@@ -1,0 +1,164 @@
+//! Whom a node knows, meets and loses. Nobody is taken in who has not answered, and nobody is thrown out
+//! on somebody's word.
+
+use std::time::Duration;
+
+use nigh_base::{Time, machine::Context};
+
+use super::{
+    Node, Timer,
+    geometry::{Cx, Geometry, Peer},
+    lookup::Purpose,
+    message::Body,
+    request::For,
+};
+use crate::locate::Contact;
+
+/// So many nodes that were lost are remembered.
+const LOST_MAX: usize = 32;
+/// Who was found gone is not asked again for so long, though others name it who do not know yet.
+const GONE_FOR: Duration = Duration::from_secs(30);
+/// A lost node is asked every so many rounds, and the own place looked at from far away.
+const LOST_ROUNDS: u32 = 4;
+
+/// Nodes that were known and did not answer any more, the latest last.
+#[derive(Debug, Default, Hash)]
+pub(super) struct Lost(Vec<(Contact, Time)>);
+
+impl Lost {
+    fn remember(&mut self, contact: Contact, now: Time) {
+        self.forget(contact);
+        if self.0.len() == LOST_MAX {
+            self.0.remove(0);
+        }
+        self.0.push((contact, now));
+    }
+
+    fn forget(&mut self, contact: Contact) {
+        self.0.retain(|(other, _)| *other != contact);
+    }
+
+    fn is_gone(&self, contact: Contact, now: Time) -> bool {
+        self.0.iter().any(|(it, at)| *it == contact && now.since(*at) < GONE_FOR)
+    }
+
+    pub(super) fn check(&self) {
+        assert!(self.0.len() <= LOST_MAX, "too many lost nodes");
+    }
+}
+
+impl<G: Geometry> Node<G> {
+    pub(super) fn next_round(&mut self, cx: &mut Cx<'_, G>) {
+        let every = self.common().upkeep_every;
+        let wait = cx.rng.between(every / 2, every + every / 2);
+        self.timers.set(Timer::Round, cx.now.after(wait));
+    }
+
+    /// One round of upkeep.
+    pub(super) fn round(&mut self, cx: &mut Cx<'_, G>) {
+        if !self.is_member() {
+            return;
+        }
+        self.rounds = self.rounds.wrapping_add(1);
+        self.next_round(cx);
+        G::round(self, cx);
+        if self.rounds.is_multiple_of(LOST_ROUNDS) {
+            self.look_far(cx);
+        }
+    }
+
+    /// Is one of the lost there again? And who is nearest to this node, as seen from far away?
+    fn look_far(&mut self, cx: &mut Cx<'_, G>) {
+        if !self.lost.0.is_empty() {
+            let (lost, _) = self.lost.0[cx.rng.index(self.lost.0.len())];
+            self.ask(lost, For::Lost, |nonce| Body::Ping { nonce }, cx);
+        }
+        if self.geometry.neighbours().is_empty() && !self.via.is_empty() {
+            return self.look_up(self.me.key, Purpose::Audit, false, cx);
+        }
+        let far = self.geometry.far();
+        if !far.is_empty() {
+            self.look_from(far[cx.rng.index(far.len())], cx);
+        }
+    }
+
+    /// Whether a node that another names may be there, as far as this one knows.
+    fn may_be(&self, contact: Contact, cx: &Context<'_, Self>) -> bool {
+        let is_me = contact.key == self.me.key || contact.address == self.me.address;
+        self.is_member() && !is_me && !self.lost.is_gone(contact, cx.now)
+    }
+
+    /// Another names a node: it is met if there is a place for it.
+    pub(in crate::locate) fn consider(&mut self, contact: Contact, cx: &mut Cx<'_, G>) {
+        if self.may_be(contact, cx) {
+            self.greet(contact, cx);
+        }
+    }
+
+    /// Another names a node: it is met, unless it is known to be gone.
+    pub(in crate::locate) fn meet_if_there(&mut self, contact: Contact, cx: &mut Cx<'_, G>) {
+        if self.may_be(contact, cx) {
+            self.meet(contact, cx);
+        }
+    }
+
+    /// A node speaks itself, as it seems: it is met if there is a place for it.
+    pub(super) fn greet(&mut self, contact: Contact, cx: &mut Cx<'_, G>) {
+        if contact.key == self.me.key || contact.address == self.me.address {
+            return;
+        }
+        match self.geometry.peer(contact.key).copied() {
+            // It has come back at another address, or somebody says so.
+            Some(old) if old.contact != contact => self.suspect(old.contact, cx),
+            Some(known) => G::take(self, known, cx),
+            None if G::would_take(self, contact.key) => self.meet(contact, cx),
+            None => {}
+        }
+    }
+
+    /// A node has answered, and so soon.
+    pub(super) fn heard(&mut self, by: Contact, round_trip: Duration, cx: &mut Cx<'_, G>) {
+        if !self.is_member() || by.key == self.me.key || by.address == self.me.address {
+            return;
+        }
+        self.lost.forget(by);
+        match self.geometry.peer(by.key).copied() {
+            Some(known) if known.contact != by => self.suspect(known.contact, cx),
+            Some(_) => self.geometry.measured(by, round_trip),
+            None => {
+                let mut peer = Peer::unmeasured(by);
+                peer.rtt.measured(round_trip);
+                G::take(self, peer, cx);
+            }
+        }
+    }
+
+    /// A node is gone.
+    pub(super) fn lose(&mut self, contact: Contact, cx: &mut Cx<'_, G>) {
+        if G::remove(self, contact, cx) {
+            self.lost.remember(contact, cx.now);
+        }
+    }
+
+    /// Asks a node that is known and did not answer whether it is there at all.
+    pub(in crate::locate) fn suspect(&mut self, contact: Contact, cx: &mut Cx<'_, G>) {
+        let is_known = self.geometry.peer(contact.key).is_some_and(|it| it.contact == contact);
+        if is_known && !self.is_asking(contact.address) {
+            self.ask(contact, For::Verify, |nonce| Body::Ping { nonce }, cx);
+        }
+    }
+
+    /// Asks a node that may belong into the tables whether it is there: nobody is taken in who has
+    /// not answered, since it may be made up.
+    pub(in crate::locate) fn meet(&mut self, contact: Contact, cx: &mut Cx<'_, G>) {
+        if !self.is_asking(contact.address) {
+            self.ask(contact, For::Meet, |nonce| Body::Ping { nonce }, cx);
+        }
+    }
+
+    /// Forgets all whom it knows.
+    pub(super) fn forget_all(&mut self) {
+        self.geometry = G::new(self.me, &self.settings);
+        self.lost = Lost::default();
+    }
+}
