@@ -35,7 +35,7 @@ use crate::{
 pub(crate) use cluster::{Cluster, ClusterVerb, Init, Join, Place, Renew, Revoke, Serve, Token};
 pub(crate) use dht::{Dht, DhtVerb, GetItem, Peers, PutItem, Sample, bytes_of_32};
 pub(crate) use forward::{ForwardFlags, redirected};
-pub(crate) use overlay::{Fetch, Locate, Node, Overlay, Put, Sought, Visit};
+pub(crate) use overlay::{Fetch, Locate, Node, Overlay, Put, Sought, Visit, Way};
 pub(crate) use sign::Sign;
 
 /// A content delivery network that you run yourself.

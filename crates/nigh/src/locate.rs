@@ -32,7 +32,7 @@ pub(crate) fn run(flags: &cli::Locate) -> anyhow::Result<()> {
     let (Event::Located { holders, route, .. }, took) = answer else {
         return Err(another_answer(&answer.0));
     };
-    let steps = trace::steps(key, &holders, &route);
+    let steps = trace::steps(flags.sought.overlay, key, &holders, &route);
     let mut out = std::io::stdout().lock();
     if flags.visit.json {
         let mut answer = json!({ "key": key.to_string(), "text": flags.sought.hashed(),

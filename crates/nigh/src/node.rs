@@ -22,7 +22,8 @@ use nigh_net::{
 use nigh_overlay::locate::{
     Command, Event, Failure, Overlay, VIA_MAX,
     chord::{self, Several},
-    kademlia,
+    circle::{self, Repair},
+    kademlia, node, pastry,
 };
 use serde_json::{Value, json};
 use tokio::{
@@ -44,6 +45,7 @@ pub(crate) fn run(flags: &cli::Node) -> anyhow::Result<()> {
     match flags.overlay {
         cli::Overlay::Chord => run_overlay(flags, chord),
         cli::Overlay::Kademlia => run_overlay(flags, kademlia),
+        cli::Overlay::Pastry => run_overlay(flags, pastry),
     }
 }
 
@@ -218,7 +220,11 @@ impl<T: Overlay> Node<'_, T> {
 
     fn is_a_node_there(&self) -> String {
         let first = self.flags.join.first().map(|via| format!(" --via {via}"));
-        format!("is a node there? ask it: `nigh locate anything{}`", first.unwrap_or_default())
+        let overlay = self.flags.overlay.flag();
+        format!(
+            "is a node there? ask it: `nigh locate anything{overlay}{}`",
+            first.unwrap_or_default()
+        )
     }
 }
 
@@ -237,7 +243,7 @@ fn print(as_json: bool, fields: &Value, text: &str) -> std::io::Result<()> {
 fn check(flags: &cli::Node) {
     let wrong =
         |message: String| -> ! { cli::used_wrongly("node", ErrorKind::ValueValidation, &message) };
-    let cli::Node { listen, advertise, join, ring, .. } = flags;
+    let cli::Node { overlay, listen, advertise, join, copies, place, ring, others, .. } = flags;
     if advertise.is_none() && listen.ip().is_unspecified() {
         wrong(format!(
             "{} means every address of this machine: say with --advertise ADDR:PORT at which one \
@@ -245,13 +251,22 @@ fn check(flags: &cli::Node) {
             listen.ip()
         ));
     }
-    if ring.copies > ring.successors + 1 {
+    let others_with_copies = match overlay {
+        cli::Overlay::Chord => Some((ring.successors, "successors", "--successors", 1)),
+        cli::Overlay::Pastry => Some((others.leaves / 2, "leaves on a side", "--leaves", 2)),
+        cli::Overlay::Kademlia => None,
+    };
+    if let Some((count, what, flag, sides)) = others_with_copies
+        && *copies > count + 1
+    {
         wrong(format!(
-            "{} copies lie with the node and {} successors: give it --successors {} at least",
-            ring.copies,
-            ring.copies - 1,
-            ring.copies - 1
+            "{copies} copies lie with the node and {} {what}: give it {flag} {} at least",
+            copies - 1,
+            (copies - 1) * sides
         ));
+    }
+    if place.places > 1 && *overlay != cli::Overlay::Chord {
+        wrong("only in Chord a host has several places".to_owned());
     }
     if ring.proximity > ring.successors {
         wrong(format!(
@@ -280,8 +295,8 @@ fn chord(flags: &cli::Node, address: Address) -> Several {
     let ring = &flags.ring;
     let settings = chord::Settings {
         successors: ring.successors.into(),
-        copies: ring.copies,
-        routing: ring.routing.into(),
+        copies: flags.copies,
+        routing: flags.routing.unwrap_or(cli::Way::Iterative).into(),
         proximity: ring.proximity.into(),
         stabilise_every: flags.upkeep,
         ..chord::Settings::default()
@@ -310,8 +325,34 @@ fn kademlia(flags: &cli::Node, address: Address) -> kademlia::Node {
         upkeep_every: flags.upkeep,
         ..kademlia::Settings::default()
     };
-    let key = flags.place.id.unwrap_or_else(|| Key::of(address.to_string().as_bytes()));
-    kademlia::Node::new(key, address, Arc::new(settings))
+    kademlia::Node::new(key(flags, address), address, Arc::new(settings))
+}
+
+/// What nodes are told in each overlay in which a key has one owner.
+fn common(flags: &cli::Node) -> node::Settings {
+    node::Settings {
+        copies: flags.copies,
+        routing: flags.routing.unwrap_or(cli::Way::Recursive).into(),
+        upkeep_every: flags.upkeep,
+    }
+}
+
+/// The same on a circle with leaf sets.
+fn circle(flags: &cli::Node) -> circle::Settings {
+    let repair = if flags.others.reactive { Repair::Reactive } else { Repair::Periodic };
+    circle::Settings { node: common(flags), leaves: flags.others.leaves.into(), repair }
+}
+
+/// The key of a node at that address, in an overlay in which a host has one.
+fn key(flags: &cli::Node, address: Address) -> Key {
+    flags.place.id.unwrap_or_else(|| Key::of(address.to_string().as_bytes()))
+}
+
+/// The node of Pastry at that address, before its first input.
+fn pastry(flags: &cli::Node, address: Address) -> pastry::Node {
+    let digit_bits = flags.others.digit_bits.into();
+    let settings = pastry::Settings { circle: circle(flags), digit_bits, locality: true };
+    pastry::Node::new(key(flags, address), address, Arc::new(settings))
 }
 
 /// Addresses as people write them one behind the other.

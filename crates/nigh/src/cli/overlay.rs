@@ -6,9 +6,10 @@ use clap::{Args, ValueEnum};
 use nigh_base::{Address, Key};
 use nigh_overlay::locate::{
     LIFETIME_MAX,
-    chord::{PLACES_MAX, Routing},
+    chord::{self, PLACES_MAX},
     codec::CONTACTS_MAX,
     kademlia::{self, krpc},
+    node,
 };
 
 use super::duration;
@@ -16,7 +17,7 @@ use super::duration;
 /// Take part in an overlay: hold a share of its keys and show others the way.
 ///
 /// Without --join it begins a new one. It says on standard output when it listens, has joined and has
-/// left. Ctrl-C and SIGTERM make it leave in order: in a ring, what it holds goes to its neighbour; in a DHT
+/// left. Ctrl-C and SIGTERM make it leave in order: what it holds goes to those who own it then; in a DHT
 /// others hold it already, if there were others when it was put.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -55,10 +56,20 @@ pub(crate) struct Node {
     /// The mean time between two rounds of upkeep: the shorter, the sooner the overlay mends itself.
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = upkeep)]
     pub(crate) upkeep: Duration,
+    /// Nodes that hold a value; in Kademlia those of a bucket do.
+    #[arg(long, value_name = "K", default_value_t = 3,
+          value_parser = clap::value_parser!(u8).range(1..=CONTACTS_MAX as i64))]
+    pub(crate) copies: u8,
+    /// Whether the asker asks every node on the way itself, or each passes the question on [default:
+    /// iterative in Chord, recursive in the others; Kademlia is always iterative]
+    #[arg(long, value_enum, hide_default_value = true)]
+    pub(crate) routing: Option<Way>,
     #[command(flatten)]
     pub(crate) ring: RingFlags,
     #[command(flatten)]
     pub(crate) dht: DhtFlags,
+    #[command(flatten)]
+    pub(crate) others: OtherFlags,
     #[command(flatten)]
     pub(crate) recording: RecordingFlags,
 }
@@ -85,13 +96,6 @@ pub(crate) struct RingFlags {
     #[arg(long, value_name = "R", default_value_t = 8,
           value_parser = clap::value_parser!(u8).range(1..=CONTACTS_MAX as i64))]
     pub(crate) successors: u8,
-    /// Nodes that hold a value: at most one more than successors are known.
-    #[arg(long, value_name = "K", default_value_t = 3,
-          value_parser = clap::value_parser!(u8).range(1..=CONTACTS_MAX as i64 + 1))]
-    pub(crate) copies: u8,
-    /// Whether the asker asks every node on the way itself, or each passes the question on.
-    #[arg(long, value_enum, default_value_t = Way::Iterative)]
-    pub(crate) routing: Way,
     /// Of so many nodes that would do, the nearest by round trip becomes a finger: at most as many as
     /// successors are known; 1 measures nothing.
     #[arg(long, value_name = "X", default_value_t = 1,
@@ -123,6 +127,21 @@ pub(crate) struct DhtFlags {
     pub(crate) questions: u32,
 }
 
+/// How a node of one of the other overlays behaves.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "The other overlays")]
+pub(crate) struct OtherFlags {
+    /// Leaves that a node of Pastry knows, half of them on each side.
+    #[arg(long, value_name = "L", default_value_t = 16, value_parser = leaves)]
+    pub(crate) leaves: u8,
+    /// Bits of a digit in Pastry: more make ways shorter and tables longer. All nodes have the same.
+    #[arg(long, value_name = "B", default_value_t = 4, value_parser = digit_bits)]
+    pub(crate) digit_bits: u8,
+    /// Mend a leaf set when a node is found gone, as Pastry did at first, instead of with the next round.
+    #[arg(long)]
+    pub(crate) reactive: bool,
+}
+
 /// What a node did, written down.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Looking into what went wrong")]
@@ -145,6 +164,22 @@ pub(crate) enum Overlay {
     Chord,
     /// BitTorrent's DHT: a key belongs to the nodes whose ids differ from it in the lowest bits.
     Kademlia,
+    /// Keys as strings of digits on a circle; each belongs to the numerically nearest node. With Bamboo's
+    /// upkeep.
+    Pastry,
+}
+
+impl Overlay {
+    /// The flag that names it, if one is needed.
+    pub(crate) fn flag(self) -> String {
+        match self {
+            Self::Chord => String::new(),
+            other => {
+                let value = other.to_possible_value().expect("each has a name");
+                format!(" --overlay {}", value.get_name())
+            }
+        }
+    }
 }
 
 /// How a question travels.
@@ -156,7 +191,16 @@ pub(crate) enum Way {
     Recursive,
 }
 
-impl From<Way> for Routing {
+impl From<Way> for chord::Routing {
+    fn from(way: Way) -> Self {
+        match way {
+            Way::Iterative => Self::Iterative,
+            Way::Recursive => Self::Recursive,
+        }
+    }
+}
+
+impl From<Way> for node::Routing {
     fn from(way: Way) -> Self {
         match way {
             Way::Iterative => Self::Iterative,
@@ -302,6 +346,17 @@ fn upkeep(text: &str) -> Result<Duration, String> {
     } else {
         Err("upkeep goes every 10ms to 1h".to_owned())
     }
+}
+
+fn leaves(text: &str) -> Result<u8, String> {
+    let even = text.parse().ok().filter(|it: &u8| it.is_multiple_of(2));
+    even.filter(|it| (2..=CONTACTS_MAX).contains(&usize::from(*it)))
+        .ok_or_else(|| format!("an even number from 2 to {CONTACTS_MAX} is needed"))
+}
+
+fn digit_bits(text: &str) -> Result<u8, String> {
+    let bits = text.parse().ok().filter(|it| matches!(it, 1 | 2 | 4));
+    bits.ok_or_else(|| "a digit has 1, 2 or 4 bits".to_owned())
 }
 
 fn lifetime(text: &str) -> Result<Duration, String> {

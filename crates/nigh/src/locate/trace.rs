@@ -6,6 +6,8 @@ use nigh_base::{Address, Key, space::clockwise::Circle};
 use nigh_overlay::locate::{Contact, Hop};
 use serde_json::{Value, json};
 
+use crate::cli::Overlay;
+
 /// One node on the way.
 #[derive(Debug, PartialEq)]
 pub(super) struct Step {
@@ -43,9 +45,18 @@ impl Step {
     }
 }
 
-/// The way that `route` describes, which led to `holders`, the first of whom is responsible for
-/// `key`.
-pub(super) fn steps(key: Key, holders: &[Contact], route: &[Hop]) -> Vec<Step> {
+/// What the node that is responsible for a key is to it.
+const fn owner_of(overlay: Overlay) -> &'static str {
+    match overlay {
+        Overlay::Chord => "the key's successor",
+        Overlay::Kademlia | Overlay::Pastry => "the nearest to the key",
+    }
+}
+
+/// The way that `route` describes through an overlay of that kind, which led to `holders`, the first of
+/// whom is responsible for `key`.
+pub(super) fn steps(overlay: Overlay, key: Key, holders: &[Contact], route: &[Hop]) -> Vec<Step> {
+    let what = owner_of(overlay);
     let owner = holders.first();
     let is_owner = |hop: &Hop| owner.is_some_and(|owner| hop.key == Some(owner.key));
     let mut steps: Vec<Step> = Vec::new();
@@ -60,7 +71,7 @@ pub(super) fn steps(key: Key, holders: &[Contact], route: &[Hop]) -> Vec<Step> {
             && is_owner(hop)
         {
             before.key = hop.key;
-            before.why += ", and it is the key's successor";
+            before.why += &format!(", and it is {what}");
             continue;
         }
         let answer = match hop.round_trip {
@@ -69,10 +80,16 @@ pub(super) fn steps(key: Key, holders: &[Contact], route: &[Hop]) -> Vec<Step> {
             None => Answer::Missing,
         };
         let why = if is_last && is_owner(hop) && hop.named_by.is_some() {
-            let distance = hop.key.map(|owner| Circle::WHOLE.distance(key, owner));
-            format!("{}: the key's successor, {} behind it", named(hop), in_bits(distance))
+            let distance = match overlay {
+                Overlay::Chord => {
+                    hop.key.map(|owner| in_bits(Circle::WHOLE.distance(key, owner)) + " behind it")
+                }
+                _ => hop.gap.map(|gap| in_bits(gap) + " from it"),
+            };
+            let distance = distance.map(|it| format!(", {it}")).unwrap_or_default();
+            format!("{}: {what}{distance}", named(hop))
         } else {
-            reason(hop, &route[..at])
+            reason(overlay, hop, &route[..at])
         };
         steps.push(Step { address: hop.address, key: hop.key, answer, why });
     }
@@ -80,7 +97,7 @@ pub(super) fn steps(key: Key, holders: &[Contact], route: &[Hop]) -> Vec<Step> {
 }
 
 /// Why `hop` was asked after those `before` it.
-fn reason(hop: &Hop, before: &[Hop]) -> String {
+fn reason(overlay: Overlay, hop: &Hop, before: &[Hop]) -> String {
     let same = |other: &&Hop| other.address == hop.address && other.key == hop.key;
     if before.iter().any(|other| same(&other) && other.round_trip.is_none()) {
         return "asked again: nobody else is left".to_owned();
@@ -95,13 +112,21 @@ fn reason(hop: &Hop, before: &[Hop]) -> String {
         (None, None) => "you named it too, and nobody nearer is left".to_owned(),
         (None, Some(missed)) => format!("you named it too, and {missed}"),
         (Some(_), missed) => {
-            let rank = if missed.is_some() { "next nearest" } else { "nearest" };
-            let missed = missed.map(|missed| format!("; {missed}")).unwrap_or_default();
-            let gap = in_bits(hop.gap);
             let named = named(hop);
-            format!(
-                "{named}: of those it knows the {rank} before the key, {gap} short of it{missed}"
-            )
+            let way = match overlay {
+                Overlay::Chord => {
+                    let rank = if missed.is_some() { "next nearest" } else { "nearest" };
+                    let gap = hop.gap.map(in_bits).unwrap_or_default();
+                    format!("of those it knows the {rank} before the key, {gap} short of it")
+                }
+                _ => {
+                    let rank = if missed.is_some() { "another" } else { "the next" };
+                    let gap = hop.gap.map(|gap| format!(", {} from the key", in_bits(gap)));
+                    format!("{rank} on the way{}", gap.unwrap_or_default())
+                }
+            };
+            let missed = missed.map(|missed| format!("; {missed}")).unwrap_or_default();
+            format!("{named}: {way}{missed}")
         }
     }
 }
@@ -114,8 +139,8 @@ fn named(hop: &Hop) -> String {
 }
 
 /// A distance as a power of two.
-fn in_bits(distance: Option<Key>) -> String {
-    match distance.and_then(bits) {
+fn in_bits(distance: Key) -> String {
+    match bits(distance) {
         Some(bits) => format!("2^{bits:.1}"),
         None => "nothing".to_owned(),
     }
@@ -170,7 +195,7 @@ mod tests {
 
     fn told(route: &[Hop], owner: u64) -> Vec<(Answer, String)> {
         let holders = [Contact { key: owner.into(), address: address(9) }];
-        let steps = steps(KEY.into(), &holders, route);
+        let steps = steps(Overlay::Chord, KEY.into(), &holders, route);
         steps.into_iter().map(|step| (step.answer, step.why)).collect()
     }
 
@@ -218,11 +243,24 @@ mod tests {
     }
 
     #[test]
+    fn a_way_through_pastry_speaks_of_no_successors() {
+        let route = [
+            hop(1, None, None, Some(3)),
+            hop(2, Some(0), Some(1000 - 256), Some(4)),
+            hop(9, Some(1), Some(1000 - 16), Some(5)),
+        ];
+        let holders = [Contact { key: 984.into(), address: address(9) }];
+        let steps = steps(Overlay::Pastry, KEY.into(), &holders, &route);
+        assert_eq!(steps[1].why, "named by hop 1: the next on the way, 2^8.0 from the key");
+        assert_eq!(steps[2].why, "named by hop 2: the nearest to the key, 2^4.0 from it");
+    }
+
+    #[test]
     fn distances_are_powers_of_two() {
-        assert_eq!(in_bits(Some(Key::from(1))), "2^0.0");
-        assert_eq!(in_bits(Some(Key::from(3))), "2^1.6");
-        assert_eq!(in_bits(Some(Key::power(151))), "2^151.0");
-        assert_eq!(in_bits(Some(Key::MAX)), "2^160.0");
-        assert_eq!(in_bits(Some(Key::default())), "nothing");
+        assert_eq!(in_bits(Key::from(1)), "2^0.0");
+        assert_eq!(in_bits(Key::from(3)), "2^1.6");
+        assert_eq!(in_bits(Key::power(151)), "2^151.0");
+        assert_eq!(in_bits(Key::MAX), "2^160.0");
+        assert_eq!(in_bits(Key::default()), "nothing");
     }
 }

@@ -15,6 +15,8 @@ use nigh_net::{
 };
 use nigh_overlay::locate::{
     Command, Contact, Event, Failure, Overlay, Ticket, VIA_MAX, chord, kademlia,
+    node::{self, geometry::Geometry},
+    pastry,
 };
 use tokio::time::timeout;
 
@@ -38,6 +40,7 @@ pub(super) fn ask(
             let make = |me: Contact| chord::Several::new(&[me.key], me.address, &Arc::default());
             answered(visit, make, [visiting, command], chord::Several::told)
         }
+        cli::Overlay::Pastry => visit_node::<pastry::Geometry>(visit, [visiting, command]),
         cli::Overlay::Kademlia => {
             let commands = [visiting.into(), command.into()];
             answered(visit, dht_node, commands, kademlia::Node::told)
@@ -83,18 +86,25 @@ fn failed(
     why: Option<Failure>,
 ) -> anyhow::Error {
     let advice = match (why, overlay) {
-        (Some(Failure::Busy | Failure::Full), _) => "try again later",
-        (Some(Failure::ValueTooLong), _) => "shorten it",
-        (_, cli::Overlay::Chord) => {
-            "is a node there? `nigh node` starts one, and --via names another"
-        }
-        (_, cli::Overlay::Kademlia) => {
-            "is a node there? `nigh node --overlay kademlia` starts one, and --via names another"
-        }
+        (Some(Failure::Busy | Failure::Full), _) => "try again later".to_owned(),
+        (Some(Failure::ValueTooLong), _) => "shorten it".to_owned(),
+        (_, overlay) => format!(
+            "is a node there? `nigh node{}` starts one, and --via names another",
+            overlay.flag()
+        ),
     };
     let limit = cli::in_units(visit.timeout);
     let cause = why.map_or_else(|| anyhow!("no answer came within {limit}"), |why| anyhow!(why));
     cause.context(format!("cannot {doing} through {}; {advice}", list(&visit.via)))
+}
+
+/// Asks through nodes of an overlay that is told no more of its nodes than that they are of it.
+fn visit_node<G: Geometry<Settings: Default>>(
+    visit: &cli::Visit,
+    commands: [Command; 2],
+) -> anyhow::Result<Option<(Event, Duration)>> {
+    let make = |me: Contact| node::Node::<G>::new(me.key, me.address, Arc::default());
+    answered(visit, make, commands, node::Node::<G>::told)
 }
 
 /// A node of a DHT that only asks, over both families of addresses.

@@ -44,6 +44,7 @@ mod limits;
 mod links;
 mod logs;
 mod node;
+mod overlay_live;
 mod pieces;
 mod pipelining;
 mod prefetch;

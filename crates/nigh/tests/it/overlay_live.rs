@@ -1,0 +1,149 @@
+//! Overlays of real nodes on loopback, of which a third dies at once: what holds of all in which a key has one
+//! owner and ways are passed on.
+//!
+//! Their keys are fixed, so it is the same overlay and the same deaths in every run. Chord has its own
+//! (`ring`), and so has Kademlia (`dht_live`).
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use nigh_base::{Key, Rng};
+use nigh_overlay::locate::{
+    Command, Contact, Event, circle,
+    node::{self, geometry::Geometry},
+    pastry,
+};
+use tokio::task::LocalSet;
+
+use crate::support::{
+    PATIENCE,
+    driven::{Driven, TICKET, ask_all},
+};
+
+const NODES: usize = 64;
+const KILLED: usize = 21;
+const COPIES: u8 = 3;
+const VALUES: usize = 100;
+const LOOKUPS: usize = 300;
+/// Of them, those that are begun while nobody has noticed anything: one a node.
+const EARLY: usize = NODES - KILLED;
+/// Short, since the test waits for some rounds of it.
+const UPKEEP: Duration = Duration::from_millis(150);
+
+type Node<G> = Driven<node::Node<G>>;
+
+/// What a node is told in every overlay.
+fn common() -> node::Settings {
+    node::Settings { copies: COPIES, upkeep_every: UPKEEP, ..node::Settings::default() }
+}
+
+fn start<G: Geometry + 'static>(number: usize, settings: &Arc<G::Settings>) -> Node<G> {
+    let key = Key::of(format!("node {number}").as_bytes());
+    Node::start(|bound| node::Node::new(key, bound.into(), Arc::clone(settings)))
+}
+
+fn keys(seed: u64, count: usize) -> Vec<Key> {
+    let mut rng = Rng::new(seed);
+    (0..count).map(|_| Key::of(&rng.next_u64().to_be_bytes())).collect()
+}
+
+/// Of lookups of `keys` by two nodes each, how many name nobody, somebody who is dead, or not the same one.
+async fn lost<G: Geometry + 'static>(nodes: &mut Vec<Node<G>>, keys: &[Key]) -> usize {
+    let there: Vec<Contact> = nodes.iter().map(|it| it.contact).collect();
+    let locate = |&key| Command::Locate { ticket: TICKET, key, trace: false };
+    let owner = |answer: &Event| match answer {
+        Event::Located { holders, .. } => holders.first().copied().filter(|it| there.contains(it)),
+        _ => None,
+    };
+    let mut answers = Vec::new();
+    for _ in 0..2 {
+        answers.push(ask_all(nodes, keys.iter().map(locate).collect()).await);
+        // Others are asked the second time.
+        nodes.rotate_left(EARLY / 2);
+    }
+    let pairs = answers[0].iter().zip(&answers[1]);
+    pairs.filter(|(one, other)| owner(one).is_none() || owner(one) != owner(other)).count()
+}
+
+/// Asks for other keys until all agree: nothing else tells when tables are right.
+async fn until_right<G: Geometry + 'static>(nodes: &mut Vec<Node<G>>) {
+    let begun = Instant::now();
+    for seed in 100.. {
+        let lost = lost(nodes, &keys(seed, NODES)).await;
+        if lost == 0 {
+            return;
+        }
+        assert!(begun.elapsed() < PATIENCE, "of {NODES} lookups {lost} are lost");
+    }
+}
+
+async fn put_values<G: Geometry + 'static>(nodes: &mut Vec<Node<G>>) -> BTreeMap<Key, Bytes> {
+    let values: BTreeMap<Key, Bytes> = (0..VALUES)
+        .map(|number| (Key::of(format!("key {number}").as_bytes()), vec![b'x'; number].into()))
+        .collect();
+    let lifetime = Duration::from_secs(3600);
+    let put = |(&key, value): (&Key, &Bytes)| {
+        let value = value.clone();
+        Command::Put { ticket: TICKET, key, value, lifetime, refresh: false }
+    };
+    for answer in ask_all(nodes, values.iter().map(put).collect()).await {
+        assert_eq!(answer, Event::Stored { ticket: TICKET, copies: COPIES });
+    }
+    values
+}
+
+/// `NODES` nodes join, `KILLED` die at once; lookups that are lost are counted, and values got.
+fn a_third_dies<G: Geometry + 'static>(settings: G::Settings) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    LocalSet::new().block_on(&runtime, async {
+        let (begun, settings) = (Instant::now(), Arc::new(settings));
+        let mut rng = Rng::new(1);
+        let mut nodes: Vec<Node<G>> =
+            (0..NODES).map(|number| start(number, &settings)).collect();
+        nodes[0].join(None).await;
+        for number in 1..NODES {
+            let via = nodes[rng.index(number)].contact;
+            nodes[number].join(Some(via)).await;
+        }
+        until_right(&mut nodes).await;
+        println!("{}: {NODES} nodes find each other after {:.2?}", G::NAME, begun.elapsed());
+        let values = put_values(&mut nodes).await;
+
+        for _ in 0..KILLED {
+            let victim = rng.index(nodes.len());
+            drop(nodes.swap_remove(victim));
+        }
+        let killed = Instant::now();
+        let early = lost(&mut nodes, &keys(2, EARLY)).await;
+        println!(
+            "{KILLED} die at once; of {EARLY} lookups at once {early} are lost, the last ends after {:.2?}",
+            killed.elapsed()
+        );
+        until_right(&mut nodes).await;
+        println!("they find each other again after {:.2?}", killed.elapsed());
+        let late = lost(&mut nodes, &keys(3, LOOKUPS)).await;
+        println!("of {LOOKUPS} lookups then {late} are lost, after {:.2?}", killed.elapsed());
+        assert_eq!(late, 0, "of {LOOKUPS} lookups so many are lost");
+
+        let get = |&key| Command::Get { ticket: TICKET, key };
+        let got = ask_all(&mut nodes, values.keys().map(get).collect()).await;
+        let is_got = |(value, got): &(&Bytes, Event)| match got {
+            Event::Value { value: Some(it), .. } => it == *value,
+            _ => false,
+        };
+        let gone = VALUES - values.values().zip(got).filter(is_got).count();
+        println!("of {VALUES} values in {COPIES} copies {gone} are gone");
+        // A third of three holders each: one value in 27 has lost all of them.
+        assert!(gone <= VALUES / 10, "{gone} of {VALUES} values are gone");
+    });
+}
+
+#[test]
+fn a_third_of_64_nodes_of_pastry_dies_at_once_and_lookups_find_what_is_left() {
+    let circle = circle::Settings { node: common(), ..circle::Settings::default() };
+    a_third_dies::<pastry::Geometry>(pastry::Settings { circle, ..pastry::Settings::default() });
+}
