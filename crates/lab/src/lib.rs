@@ -31,9 +31,12 @@ mod geometry;
 mod hashing;
 mod kademlia_hostile;
 mod options;
+mod overlay_hostile;
 mod page;
 mod parallel;
+mod pastry_locality;
 mod pastry_path;
+mod pastry_repair;
 mod report;
 mod rings;
 mod sample;
@@ -91,7 +94,7 @@ pub struct Progress {
 /// All experiments, in the order of the page that shows them. A further one is a file with an
 /// `EXPERIMENT`, and a line here.
 pub fn experiments() -> &'static [Experiment] {
-    static ALL: [Experiment; 12] = [
+    static ALL: [Experiment; 15] = [
         chord_load::EXPERIMENT,
         chord_path::EXPERIMENT,
         chord_failures::EXPERIMENT,
@@ -100,7 +103,10 @@ pub fn experiments() -> &'static [Experiment] {
         chord_faults::EXPERIMENT,
         geometry::EXPERIMENT,
         kademlia_hostile::EXPERIMENT,
+        overlay_hostile::EXPERIMENT,
         pastry_path::EXPERIMENT,
+        pastry_repair::EXPERIMENT,
+        pastry_locality::EXPERIMENT,
         hashing::EXPERIMENT,
         swim_detection::EXPERIMENT,
         swim_faults::EXPERIMENT,

@@ -123,7 +123,7 @@ fn find(nodes: u32, rng: &mut Rng) -> Found {
     Found { nodes, wrong: asked - right, mean, shares }
 }
 
-fn drawn(nodes: u32, rng: &mut Rng) -> u32 {
+pub(crate) fn drawn(nodes: u32, rng: &mut Rng) -> u32 {
     u32::try_from(rng.below(nodes.into())).expect("a node's number")
 }
 
@@ -149,7 +149,7 @@ fn settle(world: &mut World<Node>, all: &Settled, contacts: &[Contact], rng: &Rn
 }
 
 #[expect(clippy::cast_precision_loss, reason = "there are far fewer lookups than 2^53")]
-fn ratio(part: u64, whole: u64) -> f64 {
+pub(crate) fn ratio(part: u64, whole: u64) -> f64 {
     part as f64 / whole as f64
 }
 

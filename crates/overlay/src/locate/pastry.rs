@@ -27,7 +27,10 @@ pub use self::table::Table;
 use super::{
     Contact,
     circle::{self, Circle},
-    node,
+    node::{
+        self,
+        geometry::{Bare, Geometry as _},
+    },
 };
 
 /// How a node behaves. All nodes of an overlay have the same `digit_bits`; the rest is each node's own.
@@ -73,6 +76,11 @@ pub type Geometry = Circle<Table>;
 pub type Node = node::Node<Geometry>;
 
 impl Node {
+    /// The next node on the way to `key`; none if this one is the nearest to it, as far as it knows.
+    pub fn next(&self, key: Key) -> Option<Contact> {
+        Geometry::next_hop(self, key, Bare, &[]).map(|step| step.contact)
+    }
+
     /// The node in the cell of its routing table in which `key` belongs.
     pub fn cell(&self, key: Key) -> Option<Contact> {
         self.geometry.far.at(key).map(|peer| peer.contact)
