@@ -18,6 +18,7 @@
 //! token    who stores something is reached where it says
 //! limit    how much one address may ask
 //! peers    swarms and who is in them
+//! host     whose an address is
 //! items    what is held under names that follow from it (BEP 44)
 //! values   what is held under any key
 //! item     names and signatures of items
@@ -29,6 +30,7 @@ mod ask;
 mod command;
 pub mod filter;
 pub mod fuzz;
+mod host;
 pub mod item;
 mod items;
 pub mod krpc;
@@ -206,7 +208,7 @@ impl Node {
             timers: Timers::default(),
             rtt: Rtt::default(),
             tokens: Tokens::default(),
-            swarms: Swarms::default(),
+            swarms: Swarms::new(key),
             items: Items::default(),
             values: Values::default(),
             votes: Votes::default(),

@@ -7,6 +7,8 @@ use std::{hash::Hasher as _, time::Duration};
 
 use nigh_base::{Address, Digest, Time, machine::Secrets};
 
+use super::host::Host;
+
 /// Places of the table, 64 KiB.
 const PLACES: usize = 4096;
 /// What is allowed in so long a time may come at once.
@@ -45,15 +47,11 @@ impl Limits {
     }
 }
 
-/// Where in the table an address falls; all addresses of an IPv6 network of 64 bits, which is what one
-/// host is given, fall together.
+/// Where in the table an address falls: with all others of its host.
 #[expect(clippy::cast_possible_truncation, reason = "any bits of a hash will do")]
 fn place(secret: u64, of: Address) -> usize {
     let mut digest = Digest::default();
     digest.write_u64(secret);
-    match of.as_v4() {
-        Some(ip) => digest.write(&ip),
-        None => digest.write(&of.ip_bytes()[..8]),
-    }
+    digest.write(Host::of(of).bytes());
     digest.finish() as usize % PLACES
 }

@@ -7,7 +7,7 @@ use std::{collections::VecDeque, net::IpAddr, time::Duration};
 
 use nigh_base::{Address, Key, Time, machine::Context};
 
-use super::{Event, Family, Node, secure_id};
+use super::{Event, Family, Node, host::Host, secure_id};
 
 /// Nodes whose word counts: the latest.
 const VOTERS_MAX: usize = 32;
@@ -20,18 +20,14 @@ const ID_LIFE: Duration = Duration::from_secs(30 * 60);
 /// Where others see this node: by whom, and where.
 #[derive(Clone, Debug, Default, Hash)]
 pub(super) struct Votes {
-    latest: VecDeque<(IpAddr, IpAddr)>,
+    latest: VecDeque<(Host, IpAddr)>,
     /// When the id was changed.
     changed: Option<Time>,
 }
 
 impl Votes {
-    /// Takes a word in; each address has one, and each IPv6 network of 64 bits.
-    fn cast(&mut self, by: IpAddr, seen_at: IpAddr) {
-        let by = match by {
-            IpAddr::V6(ip) => IpAddr::V6((ip.to_bits() >> 64 << 64).into()),
-            v4 @ IpAddr::V4(_) => v4,
-        };
+    /// Takes a word in; each host has one.
+    fn cast(&mut self, by: Host, seen_at: IpAddr) {
         self.latest.retain(|(voter, _)| *voter != by);
         if self.latest.len() == VOTERS_MAX {
             self.latest.pop_front();
@@ -54,7 +50,7 @@ impl Node {
         if !self.settings.fits_address || !decides {
             return;
         }
-        self.votes.cast(by.ip(), seen_at.ip());
+        self.votes.cast(Host::of(by), seen_at.ip());
         let is_new = self.votes.changed.is_some_and(|changed| cx.now.since(changed) < ID_LIFE);
         if is_new
             || !self.votes.agree_on(seen_at.ip())
@@ -71,6 +67,7 @@ impl Node {
         for known in old.iter().flat_map(super::table::Table::nodes) {
             self.table_mut(Family::of(known.contact.address)).take_over(known);
         }
+        self.swarms.moved(key);
         cx.tell(Event::Moved { key, seen_at });
         self.moved(cx);
     }

@@ -34,8 +34,8 @@ pub fn bound(ip: IpAddr, random: Key) -> Key {
 /// Bits of a name that follow from the address.
 const BOUND_BITS: u32 = 21;
 
-/// Networks that are exempt. BEP 42 lists those of IPv4; what is alike of IPv6 is so here.
-fn is_local(ip: IpAddr) -> bool {
+/// Local networks, which are exempt. BEP 42 lists those of IPv4; what is alike of IPv6 is so here.
+pub(super) fn is_local(ip: IpAddr) -> bool {
     match ip.to_canonical() {
         IpAddr::V4(ip) => ip.is_private() || ip.is_link_local() || ip.is_loopback(),
         IpAddr::V6(ip) => ip.is_unique_local() || ip.is_unicast_link_local() || ip.is_loopback(),

@@ -96,7 +96,7 @@ impl Node {
                 if !address.is_of_one() {
                     return Err((code::PROTOCOL, "nobody is reached on that port"));
                 }
-                self.swarms.announced(info_hash, address, seed, now);
+                self.swarms.announced(info_hash, address, seed, now, cx.rng);
                 bare
             }
             Method::Get { target, newer_than } => {
