@@ -10,6 +10,9 @@
 //! table    the nodes that this one knows, by the bits that they share with it
 //! search   from a key to the nodes nearest to it
 //! lookups  what the caller wants, from its search to its end
+//! purpose  what it is for
+//! found    what it finds on its way
+//! storing  what is stored with those it ends at
 //! ask      questions that wait for an answer
 //! command  what the caller may ask, and is told
 //! serve    answers to others' questions
@@ -19,6 +22,7 @@
 //! limit    how much one address may ask
 //! peers    swarms and who is in them
 //! host     whose an address is
+//! near     what is held for others, by how near to the node it lies
 //! items    what is held under names that follow from it (BEP 44)
 //! values   what is held under any key
 //! item     names and signatures of items
@@ -29,6 +33,7 @@
 mod ask;
 mod command;
 pub mod filter;
+mod found;
 pub mod fuzz;
 mod host;
 pub mod item;
@@ -36,11 +41,14 @@ mod items;
 pub mod krpc;
 mod limit;
 mod lookups;
+mod near;
 mod peers;
 mod place;
+mod purpose;
 mod search;
 pub mod secure_id;
 mod serve;
+mod storing;
 mod table;
 mod token;
 mod upkeep;
@@ -209,8 +217,8 @@ impl Node {
             rtt: Rtt::default(),
             tokens: Tokens::default(),
             swarms: Swarms::new(key),
-            items: Items::default(),
-            values: Values::default(),
+            items: Items::new(key),
+            values: Values::new(key),
             votes: Votes::default(),
             upkeep: Upkeep::default(),
         }

@@ -168,7 +168,9 @@ pub enum Method {
         target: Key,
         /// At most [`VALUE_MAX`](crate::locate::VALUE_MAX) bytes.
         value: Bytes,
-        /// Seconds.
+        /// `seq`: of the values of a key, the one with the highest number counts.
+        number: i64,
+        /// Seconds, of which there is one at least.
         lifetime: u32,
         /// From the answer to [`Fetch`](Self::Fetch).
         token: Token,
@@ -223,7 +225,8 @@ pub struct Response {
     pub filters: Option<Box<Filters>>,
     /// `v`, `k`, `seq`, `sig`
     pub item: Option<Item>,
-    /// `seq` alone: the item's number, where its value is not newer than what the asker has.
+    /// `seq` alone: the item's number, where its value is not newer than what the asker has; or that of
+    /// the value that is held under the key.
     pub number: Option<i64>,
     /// `samples` and what goes with them (BEP 51).
     pub samples: Option<Samples>,

@@ -1,124 +1,34 @@
 //! What the caller wants, and what upkeep needs: a search, what it finds on the way, and what is stored
 //! with those it ends at.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::time::Duration;
 
-use bytes::Bytes;
 use nigh_base::{Address, Key, machine::Context};
 
 use super::{
-    Announce, Command, Event, Family, Node, PEERS_FOUND_MAX, Settings, Standing,
+    Command, Event, Family, Node, Settings, Standing,
     ask::For,
     filter,
-    krpc::{Filters, Item, Method, Response, Token},
-    search::{Holder, Manner, Search},
+    found::{Found, newer},
+    krpc::Response,
+    purpose::{Purpose, Put, Putter},
+    search::{Holder, Manner, Search, Told},
+    storing::Storing,
 };
-use crate::locate::{self, Contact, Failure, Ticket, VALUE_MAX, VIA_MAX, pending::Pending};
+use crate::locate::{self, Contact, Failure, VALUE_MAX, VIA_MAX, pending::Pending};
 
 /// Lookups at once, of the caller's and of upkeep's.
 pub(super) const LOOKUPS_MAX: usize = 256;
 
-/// What a lookup is for.
-#[derive(Clone, Debug, Hash)]
-pub(super) enum Purpose {
-    /// A way in.
-    Join,
-    /// To know the nodes of that part of the key space.
-    Refresh,
-    Locate {
-        ticket: Ticket,
-        trace: bool,
-    },
-    /// A value under any key; nobody waits for one that is stored again.
-    Put {
-        ticket: Option<Ticket>,
-        value: Bytes,
-        lifetime: Duration,
-    },
-    Get(Ticket),
-    Peers {
-        ticket: Ticket,
-        announce: Option<Announce>,
-        scrape: bool,
-    },
-    Item {
-        ticket: Ticket,
-        salt: Bytes,
-    },
-    PutItem {
-        ticket: Ticket,
-        item: Box<Item>,
-        cas: Option<i64>,
-    },
-    Samples(Ticket),
-}
-
-impl Purpose {
-    /// What the nodes on the way are asked.
-    fn question(&self, key: Key) -> Method {
-        match self {
-            Self::Join | Self::Refresh | Self::Locate { .. } => Method::FindNode { target: key },
-            Self::Put { .. } | Self::Get(_) => Method::Fetch { target: key },
-            Self::Peers { announce, scrape, .. } => Method::GetPeers {
-                info_hash: key,
-                // Seeds have no use for each other.
-                without_seeds: announce.is_some_and(|it| it.seed),
-                scrape: *scrape,
-            },
-            Self::Item { .. } | Self::PutItem { .. } => {
-                Method::Get { target: key, newer_than: None }
-            }
-            Self::Samples(_) => Method::SampleInfohashes { target: key },
-        }
-    }
-
-    /// What is stored with those it ends at.
-    fn storing(&self, key: Key, token: Token) -> Option<Method> {
-        match self {
-            Self::Put { value, lifetime, .. } => {
-                let lifetime = u32::try_from(lifetime.as_secs()).unwrap_or(u32::MAX);
-                Some(Method::Store { target: key, value: value.clone(), lifetime, token })
-            }
-            Self::Peers { announce: Some(Announce { port, seed }), .. } => {
-                let (port, seed) = (*port, *seed);
-                Some(Method::AnnouncePeer { info_hash: key, port, seed, token })
-            }
-            Self::PutItem { item, cas, .. } => {
-                Some(Method::Put { item: item.clone(), cas: *cas, token })
-            }
-            _ => None,
-        }
-    }
-}
-
-/// What was found on the way.
-#[derive(Clone, Debug, Default, Hash)]
-struct Found {
-    peers: BTreeSet<Address>,
-    filters: Option<Box<Filters>>,
-    item: Option<Item>,
-    value: Option<Bytes>,
-    samples: BTreeSet<Key>,
-}
-
-/// How storing goes.
-#[derive(Clone, Debug, Default, Hash)]
-struct Storing {
-    /// How many have yet to answer.
-    left: u32,
-    copies: u8,
-    refused: Option<i64>,
-}
-
 #[derive(Clone, Debug, Hash)]
 pub(super) struct Lookup {
-    key: Key,
-    purpose: Purpose,
+    pub(super) key: Key,
+    pub(super) purpose: Purpose,
     /// For each family that is spoken.
-    searches: [Option<Search>; 2],
+    pub(super) searches: [Option<Search>; 2],
     found: Found,
     /// Once the searches have ended, if something is to be stored.
-    storing: Option<Storing>,
+    pub(super) storing: Option<Storing>,
 }
 
 /// The lookups of a node.
@@ -179,7 +89,8 @@ impl Node {
                 if refresh {
                     self.values.publish(key, value.clone(), lifetime, cx.now);
                 }
-                self.look_up(key, Purpose::Put { ticket: Some(ticket), value, lifetime }, cx);
+                let put = Put { by: Putter::Caller(ticket), value, lifetime, number: None };
+                self.look_up(key, Purpose::Put(put), cx);
             }
             locate::Command::Get { ticket, key } => self.look_up(key, Purpose::Get(ticket), cx),
         }
@@ -188,10 +99,10 @@ impl Node {
     /// Begins a lookup.
     pub(super) fn look_up(&mut self, key: Key, purpose: Purpose, cx: &mut Context<'_, Self>) {
         if self.standing == Standing::Outside {
-            return Self::give_up(&purpose, Failure::Outside, cx);
+            return purpose.give_up(Failure::Outside, cx);
         }
         if self.lookups.len() >= LOOKUPS_MAX {
-            return Self::give_up(&purpose, Failure::Busy, cx);
+            return purpose.give_up(Failure::Busy, cx);
         }
         let trace = matches!(purpose, Purpose::Locate { trace: true, .. });
         let Settings { bucket, parallel, paths, .. } = *self.settings;
@@ -273,7 +184,7 @@ impl Node {
                 Family::V6 => &response.nodes6,
             };
             let named = named.iter().flatten().copied();
-            search.answered(from, round_trip, response.token.clone(), named, me);
+            search.answered(from, round_trip, Told::of(&response), named, me);
         }
         if lookup.found.add(&lookup.purpose, lookup.key, response) {
             return self.finish(id, cx);
@@ -281,70 +192,11 @@ impl Node {
         self.step(id, cx);
     }
 
-    /// All that can be found was found: what is to be stored is stored with the nearest.
-    fn searched(&mut self, id: u64, cx: &mut Context<'_, Self>) {
-        let Some(lookup) = self.lookups.get_mut(id) else { return };
-        let key = lookup.key;
-        let found: Vec<Vec<Holder>> =
-            lookup.searches.iter().flatten().map(Search::holders).collect();
-        let purpose = lookup.purpose.clone();
-        let mut storing = Storing::default();
-        let mut questions = Vec::new();
-        for holder in found.iter().flatten() {
-            let method = holder.token.clone().and_then(|token| purpose.storing(key, token));
-            questions.extend(method.map(|method| (holder.contact, method)));
-        }
-        if let Purpose::Put { value, lifetime, .. } = &purpose
-            && self.is_near(key, found.iter().flatten().map(|it| it.contact))
-        {
-            let again = self.again(cx);
-            let held = self.values.store(key, value.clone(), *lifetime, again, cx.now);
-            storing.copies += u8::from(held);
-        }
-        storing.left = u32::try_from(questions.len()).expect("two families of sixteen");
-        let Some(lookup) = self.lookups.get_mut(id) else { return };
-        lookup.storing = Some(storing);
-        for (contact, method) in questions {
-            if !self.ask(Some(contact.key), contact.address, For::Store(id), method, cx) {
-                self.stored(id, Some(None), cx);
-            }
-        }
-        if self.lookups.get(id).is_some_and(Lookup::is_stored) {
-            self.finish(id, cx);
-        }
-    }
-
-    /// A holder has taken what is to be stored, or has not: with this error, if it gave one.
-    pub(super) fn stored(
-        &mut self,
-        id: u64,
-        failed: Option<Option<i64>>,
-        cx: &mut Context<'_, Self>,
-    ) {
-        let Some(lookup) = self.lookups.get_mut(id) else { return };
-        let Some(storing) = &mut lookup.storing else { return };
-        storing.left -= 1;
-        match failed {
-            None => storing.copies += 1,
-            Some(error) => storing.refused = storing.refused.or(error),
-        }
-        if lookup.is_stored() {
-            self.finish(id, cx);
-        }
-    }
-
-    /// Whether this node is one of the k nearest to `key`, those being the nearest others.
-    fn is_near(&self, key: Key, others: impl Iterator<Item = Contact>) -> bool {
-        let mine = self.me.key.xor(key);
-        let nearer = others.filter(|it| it.key.xor(key) < mine).count();
-        self.standing == Standing::Member && !self.is_read_only() && nearer < self.settings.bucket
-    }
-
     /// Tells whoever has wanted it.
-    fn finish(&mut self, id: u64, cx: &mut Context<'_, Self>) {
+    pub(super) fn finish(&mut self, id: u64, cx: &mut Context<'_, Self>) {
         let Some(lookup) = self.lookups.take(id) else { return };
         let Lookup { key, purpose, mut searches, found, storing } = *lookup;
-        let Storing { copies, refused, .. } = storing.unwrap_or_default();
+        let storing = storing.unwrap_or_default();
         let mut holders: Vec<Contact> = Vec::new();
         holders.extend(searches.iter().flatten().flat_map(Search::holders).map(|it| it.contact));
         let is_heard = !holders.is_empty();
@@ -357,7 +209,7 @@ impl Node {
                 }
                 holders.sort_by_key(|it| it.key.xor(key));
                 let Some(first) = holders.first() else {
-                    return Self::give_up(&purpose, Failure::Unreachable, cx);
+                    return purpose.give_up(Failure::Unreachable, cx);
                 };
                 let way = searches.iter().flatten().find(|it| it.leads_to(*first));
                 let hops = way.map_or(0, Search::hops);
@@ -365,26 +217,32 @@ impl Node {
                 let event = locate::Event::Located { ticket, key, holders, hops, route };
                 cx.tell(Event::Locate(event));
             }
-            Purpose::Put { ticket: None, .. } => {}
-            Purpose::Put { ticket: Some(ticket), .. } => {
-                let event = match (copies, refused) {
+            Purpose::Put(Put { by: Putter::Caller(ticket), .. }) => {
+                let event = match (storing.copies, storing.refused) {
                     (0, Some(_)) => locate::Event::Failed { ticket, why: Failure::Full },
                     (0, None) => locate::Event::Failed { ticket, why: Failure::Unreachable },
-                    _ => locate::Event::Stored { ticket, copies },
+                    (copies, _) => locate::Event::Stored { ticket, copies },
                 };
                 cx.tell(Event::Locate(event));
             }
+            Purpose::Put(Put { number, .. }) => {
+                let held = self.values.get(key, cx.now).map(|it| it.number);
+                if storing.is_given_away() && held == number {
+                    self.values.drop_value(key);
+                }
+            }
             Purpose::Get(ticket) => {
-                let own = self.values.get(key, cx.now).cloned();
-                let value = found.value.or(own);
+                let own = self.values.get(key, cx.now).map(|it| (it.number, it.value));
+                // Of two that were had, the newer.
+                let value = found.value.max(own).map(|(_, value)| value);
                 if value.is_none() && !is_heard && self.standing != Standing::Member {
-                    return Self::give_up(&purpose, Failure::Unreachable, cx);
+                    return purpose.give_up(Failure::Unreachable, cx);
                 }
                 cx.tell(Event::Locate(locate::Event::Value { ticket, value }));
             }
             // Nobody has answered who could know.
             _ if !is_heard && self.standing != Standing::Member => {
-                Self::give_up(&purpose, Failure::Unreachable, cx);
+                purpose.give_up(Failure::Unreachable, cx);
             }
             Purpose::Peers { ticket, scrape, .. } => {
                 let counts = found
@@ -392,13 +250,14 @@ impl Node {
                     .filter(|_| scrape)
                     .map(|it| (filter::estimate(&it.seeds), filter::estimate(&it.peers)));
                 let peers = found.peers.into_iter().collect();
-                cx.tell(Event::Peers { ticket, peers, announced: copies, counts });
+                cx.tell(Event::Peers { ticket, peers, announced: storing.copies, counts });
             }
             Purpose::Item { ticket, .. } => {
                 let own = self.items.get(key, cx.now).cloned();
                 cx.tell(Event::Item { ticket, item: newer(found.item, own) });
             }
             Purpose::PutItem { ticket, .. } => {
+                let Storing { copies, refused, .. } = storing;
                 cx.tell(Event::ItemStored { ticket, copies, refused });
             }
             Purpose::Samples(ticket) => {
@@ -407,80 +266,17 @@ impl Node {
             }
         }
     }
-
-    /// Tells whoever has wanted it that it cannot be done.
-    fn give_up(purpose: &Purpose, why: Failure, cx: &mut Context<'_, Self>) {
-        let ticket = match purpose {
-            Purpose::Locate { ticket, .. }
-            | Purpose::Put { ticket: Some(ticket), .. }
-            | Purpose::Get(ticket)
-            | Purpose::Peers { ticket, .. }
-            | Purpose::Item { ticket, .. }
-            | Purpose::PutItem { ticket, .. }
-            | Purpose::Samples(ticket) => *ticket,
-            // Upkeep tries again.
-            Purpose::Join | Purpose::Refresh | Purpose::Put { ticket: None, .. } => return,
-        };
-        cx.tell(Event::Locate(locate::Event::Failed { ticket, why }));
-    }
 }
 
 impl Lookup {
+    /// Those whom it has found, the nearest of each family, so many of each at most.
+    pub(super) fn holders(&self, most: usize) -> Vec<Holder> {
+        let searches = self.searches.iter().flatten();
+        searches.flat_map(|it| it.holders().into_iter().take(most)).collect()
+    }
+
     /// Whether nobody has yet to answer who is to hold something.
-    fn is_stored(&self) -> bool {
-        self.storing.as_ref().is_some_and(|it| it.left == 0)
-    }
-}
-
-impl Found {
-    /// Takes in what a node has said; true if nothing more is wanted.
-    fn add(&mut self, purpose: &Purpose, key: Key, response: Response) -> bool {
-        match purpose {
-            Purpose::Get(_) => {
-                self.value = response.value.filter(|it| it.len() <= VALUE_MAX);
-                self.value.is_some()
-            }
-            Purpose::Peers { .. } => {
-                let room = PEERS_FOUND_MAX - self.peers.len();
-                self.peers.extend(response.peers.into_iter().flatten().take(room));
-                match (&mut self.filters, response.filters) {
-                    (Some(all), Some(filters)) => {
-                        filter::unite(&mut all.seeds, &filters.seeds);
-                        filter::unite(&mut all.peers, &filters.peers);
-                    }
-                    (all @ None, filters) => *all = filters,
-                    (Some(_), None) => {}
-                }
-                false
-            }
-            Purpose::Item { salt, .. } => {
-                let Some(mut item) = response.item else { return false };
-                if let Some(signed) = &mut item.signed {
-                    signed.salt = salt[..].into();
-                }
-                let is_it = item.name() == key && item.is_genuine();
-                // What is named by its value cannot be any other; of what is signed there may be newer.
-                let is_last = is_it && item.signed.is_none();
-                self.item = newer(self.item.take(), Some(item).filter(|_| is_it));
-                is_last
-            }
-            Purpose::Samples(_) => {
-                let room = PEERS_FOUND_MAX - self.samples.len();
-                let some = response.samples.into_iter().flat_map(|it| it.some);
-                self.samples.extend(some.take(room));
-                false
-            }
-            _ => false,
-        }
-    }
-}
-
-/// The one with the higher number.
-fn newer(one: Option<Item>, other: Option<Item>) -> Option<Item> {
-    let number = |it: &Item| it.signed.as_ref().map(|it| it.number);
-    match (one, other) {
-        (Some(one), Some(other)) if number(&other) > number(&one) => Some(other),
-        (Some(one), _) => Some(one),
-        (None, other) => other,
+    pub(super) fn is_stored(&self) -> bool {
+        self.storing.as_ref().is_some_and(Storing::is_done)
     }
 }

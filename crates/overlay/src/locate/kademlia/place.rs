@@ -68,6 +68,8 @@ impl Node {
             self.table_mut(Family::of(known.contact.address)).take_over(known);
         }
         self.swarms.moved(key);
+        self.items.moved(key);
+        self.values.moved(key);
         cx.tell(Event::Moved { key, seen_at });
         self.moved(cx);
     }

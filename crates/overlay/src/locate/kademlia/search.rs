@@ -13,7 +13,7 @@ use std::time::Duration;
 use nigh_base::{Address, Key};
 use smallvec::SmallVec;
 
-use super::krpc::Token;
+use super::krpc::{Response, Token};
 use crate::locate::{Contact, Hop};
 
 /// Nodes that a path has in mind; the farthest are forgotten.
@@ -47,13 +47,32 @@ pub(super) struct Candidate {
     named_by: Option<u32>,
     /// Its place in the route, once it was asked.
     asked_as: u32,
-    token: Option<Token>,
+    told: Told,
+}
+
+/// What a node has told that counts if something is to be stored with it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Told {
+    pub(super) token: Option<Token>,
+    /// The number of the item or the value that it holds; none if it holds none that has one.
+    pub(super) number: Option<i64>,
+}
+
+impl Told {
+    pub(super) fn of(response: &Response) -> Self {
+        let signed = response.item.as_ref().and_then(|it| it.signed.as_ref());
+        let number = signed.map(|it| it.number).or(response.number);
+        // A value without a number comes before all that have one.
+        let number = number.or_else(|| response.value.as_ref().map(|_| 0));
+        Self { token: response.token.clone(), number }
+    }
 }
 
 impl Candidate {
     const fn new(key: Option<Key>, address: Address) -> Self {
         let (hops, named_by, asked_as) = (1, None, 0);
-        Self { key, address, state: State::Fresh, hops, named_by, asked_as, token: None }
+        let told = Told { token: None, number: None };
+        Self { key, address, state: State::Fresh, hops, named_by, asked_as, told }
     }
 
     /// Those whose keys are not known come behind all others.
@@ -76,7 +95,7 @@ fn cut(path: &mut Vec<Candidate>) {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Holder {
     pub(super) contact: Contact,
-    pub(super) token: Option<Token>,
+    pub(super) told: Told,
     hops: u32,
 }
 
@@ -195,7 +214,7 @@ impl Search {
         &mut self,
         from: Contact,
         round_trip: Duration,
-        token: Option<Token>,
+        told: Told,
         named: impl Iterator<Item = Contact>,
         me: Key,
     ) {
@@ -205,7 +224,7 @@ impl Search {
         // Only now is it known who is behind an address that the caller gave.
         candidate.key = Some(from.key);
         candidate.state = State::Answered;
-        candidate.token = token;
+        candidate.told = told;
         let (asked_as, hops) = (candidate.asked_as, candidate.hops);
         if let Some(hop) = self.route.as_mut().and_then(|route| route.get_mut(asked_as as usize)) {
             hop.round_trip = Some(round_trip);
@@ -259,7 +278,7 @@ impl Search {
             let answered = path.iter().filter(|it| it.state == State::Answered);
             let holder = |it: &Candidate| {
                 let contact = Contact { key: it.key?, address: it.address };
-                Some(Holder { contact, token: it.token.clone(), hops: it.hops })
+                Some(Holder { contact, told: it.told.clone(), hops: it.hops })
             };
             answered.filter_map(holder).take(self.wanted).collect()
         };
@@ -315,7 +334,8 @@ mod tests {
     /// Node `number` answers, and names those.
     fn answers(search: &mut Search, number: u8, named: &[Contact]) {
         let round_trip = Duration::from_millis(1);
-        search.answered(contact(number), round_trip, None, named.iter().copied(), Key::MAX);
+        let named = named.iter().copied();
+        search.answered(contact(number), round_trip, Told::default(), named, Key::MAX);
     }
 
     /// Asks all who are to be asked; who is none of `there` does not answer.

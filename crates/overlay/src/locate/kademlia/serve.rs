@@ -4,7 +4,9 @@ use nigh_base::{Address, Key, machine::Context};
 
 use super::{
     Family, Node,
+    host::Host,
     krpc::{Body, Error, Method, Query, Response, Transaction, Want, code},
+    values::{Taken, Version},
 };
 use crate::locate::{Contact, VALUE_MAX};
 
@@ -114,7 +116,8 @@ impl Node {
                 if !self.tokens.are_right(&token, from, now, cx.secrets) {
                     return Err(TOKEN_WRONG);
                 }
-                self.items.put(*item, cas, self.me.key, now).map_err(|code| (code, why(code)))?;
+                let put = self.items.put(*item, cas, Host::of(from), now);
+                put.map_err(|code| (code, why(code)))?;
                 bare
             }
             Method::SampleInfohashes { target } => {
@@ -123,10 +126,11 @@ impl Node {
             }
             Method::Fetch { target } => {
                 let token = Some(self.tokens.give(from, now, cx.secrets));
-                let value = self.values.get(target, now).cloned();
-                self.nodes(target, want, from, Response { token, value, ..bare })
+                let held = self.values.get(target, now);
+                let (value, number) = held.map(|it| (it.value, it.number)).unzip();
+                self.nodes(target, want, from, Response { token, value, number, ..bare })
             }
-            Method::Store { target, value, lifetime, token } => {
+            Method::Store { target, value, number, lifetime, token } => {
                 if !self.tokens.are_right(&token, from, now, cx.secrets) {
                     return Err(TOKEN_WRONG);
                 }
@@ -135,10 +139,14 @@ impl Node {
                 }
                 let lifetime = std::time::Duration::from_secs(lifetime.into());
                 let again = self.again(cx);
-                if !self.values.store(target, value, lifetime, again, now) {
-                    return Err((code::SERVER, "there is no room for more values"));
+                let version = Version { value, number, lifetime };
+                match self.values.store(target, version, Host::of(from), again, now) {
+                    Taken::Held => bare,
+                    Taken::Outdated => {
+                        return Err((code::NUMBER_TOO_LOW, why(code::NUMBER_TOO_LOW)));
+                    }
+                    Taken::Refused => return Err((code::SERVER, why(code::SERVER))),
                 }
-                bare
             }
             Method::Other { target: Some(target) } => self.nodes(target, want, from, bare),
             Method::Other { target: None } => {
@@ -180,7 +188,8 @@ impl Node {
 const fn why(refusal: i64) -> &'static str {
     match refusal {
         code::CAS_MISMATCH => "the item has another number than cas says",
-        code::NUMBER_TOO_LOW => "the item has a higher number, or this one with another value",
+        code::NUMBER_TOO_LOW => "what is held has a higher number, or this one and another value",
+        code::SERVER => "there is no room for more",
         code::SIGNATURE_WRONG => "the signature does not hold",
         code::VALUE_TOO_LONG => "the value is too long",
         _ => "it cannot be done",

@@ -7,8 +7,9 @@ use nigh_base::{Address, Key, machine::Context};
 
 use super::{
     Event, Node, Standing, Timer,
-    lookups::{LOOKUPS_MAX, Purpose},
-    values::Due,
+    lookups::LOOKUPS_MAX,
+    purpose::{Purpose, Put, Putter},
+    values::{Due, Version},
 };
 use crate::locate::{self, VIA_MAX};
 
@@ -136,15 +137,24 @@ impl Node {
 
     /// Puts again what is due: what there is no room for now has its turn later.
     fn store_again(&mut self, cx: &mut Context<'_, Self>) {
-        let published = self.values.next_published(cx.now);
-        let held = self.values.turn(cx.now);
-        for Due { key, value, lifetime } in published.into_iter().chain(held) {
-            if self.lookups.len() >= LOOKUPS_MAX / 2 {
+        let has_room = |it: &Self| it.lookups.len() < LOOKUPS_MAX / 2;
+        if has_room(self)
+            && let Some(Due { key, value, lifetime, number }) = self.values.next_published(cx.now)
+        {
+            let put = Put { by: Putter::Publisher, value, lifetime, number };
+            self.look_up(key, Purpose::Put(put), cx);
+        }
+        for key in self.values.turn(cx.now) {
+            let Some(Version { value, number, lifetime }) = self.values.get(key, cx.now) else {
+                continue;
+            };
+            if !has_room(self) {
                 return;
             }
             let at = cx.now.after(self.again(cx));
             self.values.put_off(key, at);
-            self.look_up(key, Purpose::Put { ticket: None, value, lifetime }, cx);
+            let put = Put { by: Putter::Holder, value, lifetime, number: Some(number) };
+            self.look_up(key, Purpose::Put(put), cx);
         }
     }
 }

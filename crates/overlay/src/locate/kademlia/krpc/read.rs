@@ -123,14 +123,16 @@ fn put(arguments: Dictionary<'_>) -> Result<Method, Error> {
 }
 
 fn store(target: Key, arguments: Dictionary<'_>) -> Result<Method, Error> {
-    let [value, lifetime, token] = arguments.pick(["value", "lifetime", "token"]);
+    let [value, lifetime, number, token] = arguments.pick(["value", "lifetime", "seq", "token"]);
     let token = known_token(token)?;
     let value = value.and_then(Value::bytes).ok_or_else(|| wrong("no value"))?;
     if value.len() > VALUE_MAX {
         return Err(mistake(code::VALUE_TOO_LONG, "value is longer than 1024 bytes"));
     }
-    let lifetime = number(lifetime).ok_or_else(|| wrong("lifetime is no number of seconds"))?;
-    Ok(Method::Store { target, value: Bytes::copy_from_slice(value), lifetime, token })
+    let lifetime = self::number(lifetime).filter(|&seconds| seconds > 0);
+    let lifetime = lifetime.ok_or_else(|| wrong("lifetime is no number of seconds"))?;
+    let number = number.and_then(Value::integer).unwrap_or_default();
+    Ok(Method::Store { target, value: Bytes::copy_from_slice(value), number, lifetime, token })
 }
 
 /// What is in a question's `want`; families that nobody knows do not count (BEP 32).

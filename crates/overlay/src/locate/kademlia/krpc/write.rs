@@ -108,9 +108,10 @@ fn arguments(query: &Query, entries: &mut Entries<'_, '_>) {
             entries.bytes("id", &id);
             put(item, token, entries);
         }
-        Method::Store { target, value, lifetime, token } => {
+        Method::Store { target, value, number, lifetime, token } => {
             entries.bytes("id", &id);
             entries.integer("lifetime", (*lifetime).into());
+            entries.integer("seq", *number);
             entries.bytes("target", &target.bytes());
             entries.bytes("token", token);
             entries.bytes("value", value);

@@ -38,6 +38,57 @@ fn a_value_outlives_all_who_held_it_at_first() {
     assert_eq!(get(&mut world, host, key), Some(Bytes::from_static(b"hello")));
 }
 
+/// Who holds something under `key`.
+fn holders(world: &World<Node>, key: Key) -> Vec<Contact> {
+    let all = nearest(world, key).into_iter();
+    all.filter(|it| {
+        let node = world.machine(HostId::at(it.address).unwrap()).unwrap();
+        node.values.get(key, world.now()).is_some()
+    })
+    .collect()
+}
+
+#[test]
+fn a_holder_that_missed_a_newer_value_does_not_bring_the_older_one_back() {
+    let mut world = joined(16, &settings(|_| ()), 21);
+    let key = Key::of(b"greeting");
+    put(&mut world, HostId(5), key, b"old");
+    let missing = HostId::at(nearest(&world, key)[0].address).unwrap();
+    let asker = world.hosts().find(|it| *it != missing).unwrap();
+    world.pause(missing);
+    put(&mut world, asker, key, b"new");
+    world.resume(missing);
+    let held = |world: &World<Node>, host| {
+        world.machine(host).unwrap().values.get(key, world.now()).map(|it| it.value)
+    };
+    assert_eq!(held(&world, missing), Some(Bytes::from_static(b"old")));
+    for _ in 0..18 {
+        run(&mut world, HOUR / 6);
+        for host in world.hosts().filter(|it| *it != missing) {
+            assert_ne!(held(&world, host), Some(Bytes::from_static(b"old")), "{host:?}");
+        }
+    }
+    assert_eq!(held(&world, missing), Some(Bytes::from_static(b"new")));
+}
+
+#[test]
+fn who_is_not_among_the_nearest_any_more_hands_a_value_over_and_drops_it() {
+    let mut world = joined(12, &settings(|_| ()), 22);
+    let key = Key::of(b"greeting");
+    put(&mut world, HostId(5), key, b"hello");
+    let (first, mut rng) = (holders(&world, key), Rng::new(23));
+    for number in 12..40 {
+        let host = world.add(node(number, &settings(|_| ())));
+        let via = vec![HostId(u32::try_from(rng.below(12)).unwrap()).address()];
+        order(&mut world, host, locate::Command::Join { via });
+        run(&mut world, Duration::from_secs(2));
+    }
+    run(&mut world, 3 * HOUR);
+    let right = nearest(&world, key)[..8].to_vec();
+    assert_ne!(first, right);
+    assert_eq!(holders(&world, key), right);
+}
+
 #[test]
 fn a_value_ends_with_its_lifetime_unless_its_publisher_puts_it_again() {
     for refresh in [false, true] {

@@ -231,15 +231,23 @@ fn bep_51_samples() {
 fn our_own_questions_hold_any_value() {
     let text = asked(
         "nigh_store",
-        "8:lifetimei3600e6:target20:mnopqrstuvwxyz1234565:token1:x5:value3:a\0e",
+        "8:lifetimei3600e3:seqi7e6:target20:mnopqrstuvwxyz1234565:token1:x5:value3:a\0e",
     );
     let value = Bytes::from_static(b"a\0e");
     let token = Token::from(&b"x"[..]);
-    let store = Method::Store { target: OTHER, value: value.clone(), lifetime: 3600, token };
-    assert_eq!(query(&text).method, store);
+    let store = |number| Method::Store {
+        target: OTHER,
+        value: value.clone(),
+        number,
+        lifetime: 3600,
+        token: token.clone(),
+    };
+    assert_eq!(query(&text).method, store(7));
+    assert_eq!(query(text.replace("3:seqi7e", "")).method, store(0));
     assert_eq!(read(&text).encode(), text.as_bytes());
     let text = asked("nigh_fetch", "6:target20:mnopqrstuvwxyz123456");
     assert_eq!(query(&text).method, Method::Fetch { target: OTHER });
     assert_eq!(read(&text).encode(), text.as_bytes());
-    assert_eq!(response(answered(b"5:value3:a\0e")).value, Some(value));
+    let held = response(answered(b"3:seqi7e5:value3:a\0e"));
+    assert_eq!((held.value, held.number), (Some(value), Some(7)));
 }

@@ -72,7 +72,13 @@ fn every_question_fits_with_everything_at_its_limit() {
     let (item, key, value) = (Box::new(item()), Key::MAX, vec![0xff; VALUE_MAX]);
     for method in [
         Method::Put { item, cas: Some(i64::MIN), token: token() },
-        Method::Store { target: key, value: value.into(), lifetime: u32::MAX, token: token() },
+        Method::Store {
+            target: key,
+            value: value.into(),
+            number: i64::MIN,
+            lifetime: u32::MAX,
+            token: token(),
+        },
         Method::AnnouncePeer { info_hash: key, port: None, seed: true, token: token() },
         Method::GetPeers { info_hash: key, without_seeds: true, scrape: true },
         Method::Get { target: key, newer_than: Some(i64::MIN) },

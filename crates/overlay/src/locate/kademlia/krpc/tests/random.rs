@@ -93,7 +93,8 @@ fn method(rng: &mut Rng) -> Method {
         8 => Method::Store {
             target: key(rng),
             value: bytes(rng, 300).into(),
-            lifetime: small(rng),
+            number: number(rng),
+            lifetime: small(rng).max(1),
             token: token(rng),
         },
         _ => Method::Other { target: maybe(rng, key) },

@@ -71,6 +71,7 @@ fn a_question_that_makes_no_sense_is_a_mistake_that_is_answered() {
         asked("put", "1:k2:aa3:seqi1e5:token1:x1:v0:"),
         asked("put", "3:cas1:x5:token1:x1:v0:"),
         asked("nigh_store", &format!("8:lifetimei-1e{target}5:token1:x5:value1:x")),
+        asked("nigh_store", &format!("8:lifetimei0e{target}5:token1:x5:value1:x")),
         asked("nigh_store", &format!("8:lifetimei9e{target}5:token1:x")),
         asked("nigh_store", &format!("8:lifetimei9e{target}5:value1:x")),
     ] {
