@@ -7,13 +7,20 @@
 //! Of the k nearest that have not failed, those that were not asked yet are asked, the nearest first,
 //! `parallel` at once; it ends when all of them have answered. A node that takes longer than most no
 //! longer counts among those that are being asked, but its answer is still awaited.
+//!
+//! Of a host one node counts, the first that answers (libtorrent's `restrict_search_ips`): else one machine
+//! would be all that a lookup ends with. Only an answer says that a node is there, so whoever names wrong
+//! ports of a host keeps nobody out.
 
 use std::time::Duration;
 
 use nigh_base::{Address, Key};
 use smallvec::SmallVec;
 
-use super::krpc::{Response, Token};
+use super::{
+    host::Host,
+    krpc::{Response, Token},
+};
 use crate::locate::{Contact, Hop};
 
 /// Nodes that a path has in mind; the farthest are forgotten.
@@ -30,6 +37,7 @@ enum State {
     /// Asked, and slower than most.
     Late,
     Answered,
+    /// It has not answered, or another of its host has.
     Failed,
     /// Another path has asked it.
     Taken,
@@ -184,11 +192,22 @@ impl Search {
             let (place, candidate) = nearest.find(|(_, it)| it.state == State::Fresh)?;
             let is_same =
                 |it: &Candidate| it.address == candidate.address && it.state != State::Fresh;
-            if !self.paths.iter().flatten().any(is_same) {
-                return Some(place);
-            }
-            self.paths[path][place].state = State::Taken;
+            let is_taken = self.paths.iter().flatten().any(is_same);
+            let state = match (is_taken, self.has_answer_of(candidate.address)) {
+                (true, _) => State::Taken,
+                (false, true) => State::Failed,
+                (false, false) => return Some(place),
+            };
+            self.paths[path][place].state = state;
         }
+    }
+
+    /// Whether a node of the host at that address has answered, if a host counts once.
+    fn has_answer_of(&self, address: Address) -> bool {
+        let Some(host) = Host::of_one_place(address) else { return false };
+        let of_host =
+            |it: &Candidate| it.state == State::Answered && Host::of(it.address) == host;
+        self.paths.iter().flatten().any(of_host)
     }
 
     /// Whether nobody is left whose answer would help.
@@ -219,6 +238,9 @@ impl Search {
         me: Key,
     ) {
         let Some((path, place)) = self.asked_at(from.address) else { return };
+        if self.has_answer_of(from.address) {
+            return self.failed(from.address);
+        }
         let target = self.target;
         let candidate = &mut self.paths[path][place];
         // Only now is it known who is behind an address that the caller gave.
@@ -396,5 +418,39 @@ mod tests {
         assert_eq!(search.next(), None);
         answers(&mut search, 200, &(1..9).map(contact).collect::<Vec<_>>());
         assert!(search.paths.iter().all(|path| path.iter().any(|it| it.state == State::Fresh)));
+    }
+
+    #[test]
+    fn many_ports_of_a_host_count_once_and_wrong_ones_keep_nobody_out() {
+        let port = |port: u16| Contact {
+            key: Key::from(u64::from(port)),
+            address: Address::v4([198, 51, 100, 1], port),
+        };
+        let mut search = search(1, &[address(200), address(201)]);
+        assert!(search.next().is_some() && search.next().is_some());
+        // A liar has a host with many ports, that are nearer to the key than any; and names ports of an
+        // honest one at which nobody is.
+        let mut lies: Vec<Contact> = (1..17).map(port).collect();
+        let wrong = |at: u16| address(10).with_port(at);
+        lies.extend((1..9).map(|at| Contact { key: Key::default(), address: wrong(at) }));
+        answers(&mut search, 200, &lies);
+        answers(&mut search, 201, &(10..18).map(contact).collect::<Vec<_>>());
+        while let Some((_, asked)) = search.next() {
+            let there = (1..17).map(port).chain((10..18).map(contact));
+            match there.into_iter().find(|it| it.address == asked) {
+                Some(it) => search.answered(
+                    it,
+                    Duration::from_millis(1),
+                    Told::default(),
+                    [].into_iter(),
+                    Key::MAX,
+                ),
+                None => search.failed(asked),
+            }
+        }
+        assert!(search.is_done());
+        let found = found(&search);
+        assert_eq!(found.iter().filter(|it| **it < Key::from(10)).count(), 1, "{found:?}");
+        assert_eq!(found[1..], (10..17u64).map(Key::from).collect::<Vec<_>>());
     }
 }

@@ -10,6 +10,7 @@ use std::{mem, time::Duration};
 use nigh_base::{Key, Time};
 use smallvec::SmallVec;
 
+use super::host::Host;
 use crate::locate::Contact;
 
 /// A node that was heard of so long ago may be gone (BEP 5).
@@ -113,6 +114,14 @@ impl Table {
         self.buckets.iter().map(|bucket| bucket.nodes.len()).sum()
     }
 
+    /// Another node of the host at that address, if a host may have no more than one place.
+    fn other_of_host(&self, contact: Contact) -> Option<&Known> {
+        let host = Host::of_one_place(contact.address)?;
+        let is_other =
+            |it: &&Known| it.contact != contact && Host::of(it.contact.address) == host;
+        self.nodes().find(is_other)
+    }
+
     pub(super) fn get(&self, contact: Contact) -> Option<&Known> {
         self.buckets[self.place(contact.key)].nodes.iter().find(|it| it.contact == contact)
     }
@@ -127,6 +136,14 @@ impl Table {
     ) -> Heard {
         if contact.key == self.me {
             return Heard::Spare;
+        }
+        // Many ports are one host: else one machine would fill the table.
+        if let Some(other) = self.other_of_host(contact) {
+            let (other, is_doubtful) = (other.clone(), other.is_questionable(now));
+            if !other.is_bad() {
+                return if is_doubtful { Heard::Doubt(other.contact) } else { Heard::Spare };
+            }
+            self.forget(other.contact);
         }
         loop {
             let place = self.place(contact.key);
@@ -182,6 +199,7 @@ impl Table {
             |it: &&Known| it.contact.key == contact.key || it.contact.address == contact.address;
         (is_free || bucket.nodes.iter().any(Known::is_bad))
             && bucket.nodes.iter().find(is_same).is_none()
+            && self.other_of_host(contact).is_none_or(Known::is_bad)
     }
 
     /// Takes in a node of another table of this node, which had another key then.
@@ -199,9 +217,28 @@ impl Table {
         known.tried = now;
         known.misses = known.misses.saturating_add(1);
         if known.is_bad()
-            && let Some(spare) = bucket.spares.pop()
+            && let Some(spare) = self.take_spare(place, Some(contact))
         {
-            bucket.nodes[at] = spare;
+            self.buckets[place].nodes[at] = spare;
+        }
+    }
+
+    /// The latest spare of a bucket, but for those whose host has a place, `without` that node.
+    fn take_spare(&mut self, place: usize, without: Option<Contact>) -> Option<Known> {
+        let may_be = |it: &Known| {
+            let other = self.other_of_host(it.contact);
+            other.is_none_or(|other| Some(other.contact) == without)
+        };
+        let at = self.buckets[place].spares.iter().rposition(may_be)?;
+        Some(self.buckets[place].spares.remove(at))
+    }
+
+    /// Has spares take the places that are free in a bucket.
+    fn fill(&mut self, place: usize) {
+        while self.buckets[place].nodes.len() < self.shape.bucket
+            && let Some(spare) = self.take_spare(place, None)
+        {
+            self.buckets[place].nodes.push(spare);
         }
     }
 
@@ -214,15 +251,9 @@ impl Table {
         let (deep_nodes, nodes) = nodes.into_iter().partition(shares_more);
         let (deep_spares, spares) = spares.into_iter().partition(shares_more);
         self.buckets[last] = Bucket { nodes, spares, touched };
-        let mut deeper = Bucket { nodes: deep_nodes, spares: deep_spares, touched };
-        for bucket in [&mut self.buckets[last], &mut deeper] {
-            while bucket.nodes.len() < self.shape.bucket
-                && let Some(spare) = bucket.spares.pop()
-            {
-                bucket.nodes.push(spare);
-            }
-        }
-        self.buckets.push(deeper);
+        self.buckets.push(Bucket { nodes: deep_nodes, spares: deep_spares, touched });
+        self.fill(last);
+        self.fill(last + 1);
     }
 
     /// The `count` nodes nearest to `target` that are not known to be gone, the nearest first. It sorts
@@ -304,6 +335,10 @@ impl Table {
     /// What holds at every moment.
     pub(super) fn check(&self) {
         assert!((1..=BUCKETS_MAX).contains(&self.buckets.len()), "buckets");
+        let hosts: Vec<Host> =
+            self.nodes().filter_map(|it| Host::of_one_place(it.contact.address)).collect();
+        let different: std::collections::BTreeSet<&Host> = hosts.iter().collect();
+        assert_eq!(different.len(), hosts.len(), "a host has two places");
         for (place, bucket) in self.buckets.iter().enumerate() {
             assert!(bucket.nodes.len() <= self.shape.bucket, "too many in a bucket");
             assert!(bucket.spares.len() <= self.shape.bucket, "too many spares");
@@ -341,7 +376,12 @@ impl Bucket {
     }
 
     fn spare(&mut self, known: Known, shape: &Shape) {
-        self.spares.retain(|it| it.contact != known.contact);
+        // A host is one spare of a bucket, as it would have one place.
+        let host = Host::of_one_place(known.contact.address);
+        let is_same = |it: &Known| {
+            it.contact == known.contact || host.is_some_and(|host| Host::of(it.contact.address) == host)
+        };
+        self.spares.retain(|it| !is_same(it));
         if self.spares.len() == shape.bucket {
             self.spares.remove(0);
         }
@@ -382,5 +422,67 @@ mod tests {
             assert!(table.get(first).is_none() && table.get(other).is_some());
             table.check();
         }
+    }
+
+    /// A table that has heard those nodes, who have answered one after the other.
+    fn table(heard: &[Contact]) -> Table {
+        let mut table = Table::new(Key::default(), Shape { bucket: 8, by_proximity: false });
+        for &contact in heard {
+            table.answered(contact, Duration::from_millis(1), true, Time::from_secs(1000));
+            table.check();
+        }
+        table
+    }
+
+    /// One host, at that port, with any id.
+    fn at_port(port: u16) -> Contact {
+        let address = Address::v4([198, 51, 100, 1], port);
+        Contact { key: Key::of(&port.to_be_bytes()), address }
+    }
+
+    #[test]
+    fn a_host_has_one_place_whatever_its_ports_and_ids_are() {
+        let mut table = table(&(1..200).map(at_port).collect::<Vec<_>>());
+        assert_eq!(table.nodes().map(|it| it.contact).collect::<Vec<_>>(), [at_port(1)]);
+        assert!(!table.has_place(at_port(300)));
+        // Another of it takes the place once it is gone.
+        let later = Time::from_secs(1000).after(FRESH);
+        let answered = |table: &mut Table, port| {
+            table.answered(at_port(port), Duration::from_millis(1), true, later)
+        };
+        assert_eq!(answered(&mut table, 2), Heard::Doubt(at_port(1)));
+        (0..MISSES_MAX).for_each(|_| table.missed(at_port(1), later));
+        assert!(table.has_place(at_port(2)));
+        assert_eq!(answered(&mut table, 2), Heard::Kept);
+        table.check();
+        assert_eq!(table.nodes().map(|it| it.contact).collect::<Vec<_>>(), [at_port(2)]);
+    }
+
+    #[test]
+    fn of_spares_a_host_is_one_as_well() {
+        let mut all: Vec<Contact> = (1..=200).map(contact).collect();
+        // Far from the table's own id 0, so that all belong into its first bucket.
+        all.iter_mut().chain([]).for_each(|it| it.key = Key::power(159).plus(it.key.low(159)));
+        let (nodes, spares) = all.split_at(8);
+        let mut heard = nodes.to_vec();
+        heard.extend((1..100).map(|port| {
+            let key = Key::power(159).plus(at_port(port).key.low(159));
+            Contact { key, ..at_port(port) }
+        }));
+        heard.extend(&spares[..3]);
+        let mut table = table(&heard);
+        assert_eq!(table.buckets[0].spares.len(), 4);
+        for contact in nodes {
+            (0..MISSES_MAX).for_each(|_| table.missed(*contact, Time::from_secs(1000)));
+            table.check();
+        }
+        assert_eq!(table.nodes().filter(|it| nodes.contains(&it.contact)).count(), 4);
+    }
+
+    #[test]
+    fn nodes_of_a_local_network_may_all_have_one_address() {
+        let local = |port: u16| Contact { address: Address::v4([127, 0, 0, 1], port), ..at_port(port) };
+        let table = table(&(1..200).map(local).collect::<Vec<_>>());
+        assert!(table.len() > 16, "{}", table.len());
     }
 }
