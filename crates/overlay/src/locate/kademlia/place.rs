@@ -63,10 +63,7 @@ impl Node {
         cx.secrets.fill(&mut random);
         let key = secure_id::bound(seen_at.ip(), Key::new(random));
         self.me.key = key;
-        let old = std::mem::replace(&mut self.tables, Self::tables(key, &self.settings));
-        for known in old.iter().flat_map(super::table::Table::nodes) {
-            self.table_mut(Family::of(known.contact.address)).take_over(known);
-        }
+        self.tables.iter_mut().for_each(|it| it.rekey(key));
         self.swarms.moved(key);
         self.items.moved(key);
         self.values.moved(key);

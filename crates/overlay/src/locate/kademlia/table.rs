@@ -202,9 +202,44 @@ impl Table {
             && self.other_of_host(contact).is_none_or(Known::is_bad)
     }
 
-    /// Takes in a node of another table of this node, which had another key then.
-    pub(super) fn take_over(&mut self, known: &Known) {
-        self.answered(known.contact, known.round_trip, known.fits, known.heard);
+    /// This node has another key now: all whom it knows are sorted anew, and what is known of them stays. Those
+    /// who are gone come last.
+    pub(super) fn rekey(&mut self, me: Key) {
+        let shape = self.shape.clone();
+        let old = mem::replace(self, Self::new(me, shape));
+        let (mut nodes, mut spares) = (Vec::new(), Vec::new());
+        for bucket in old.buckets {
+            nodes.extend(bucket.nodes);
+            spares.extend(bucket.spares);
+        }
+        let (gone, there): (Vec<Known>, Vec<Known>) = nodes.into_iter().partition(Known::is_bad);
+        for known in there.into_iter().chain(spares).chain(gone) {
+            self.put_back(known);
+        }
+    }
+
+    fn put_back(&mut self, known: Known) {
+        if known.contact.key == self.me {
+            return;
+        }
+        let is_one_more = self.other_of_host(known.contact).is_some();
+        loop {
+            let place = self.place(known.contact.key);
+            let is_cut = place + 1 == self.buckets.len() && self.buckets.len() < BUCKETS_MAX;
+            let bucket = &mut self.buckets[place];
+            bucket.touched = bucket.touched.max(known.heard);
+            if !is_one_more && bucket.nodes.len() < self.shape.bucket {
+                return bucket.nodes.push(known);
+            }
+            if is_one_more || !is_cut {
+                // Who is gone is no spare.
+                if !known.is_bad() {
+                    bucket.spare(known, &self.shape);
+                }
+                return;
+            }
+            self.split();
+        }
     }
 
     /// A node has not answered.
@@ -484,5 +519,23 @@ mod tests {
         let local = |port: u16| Contact { address: Address::v4([127, 0, 0, 1], port), ..at_port(port) };
         let table = table(&(1..200).map(local).collect::<Vec<_>>());
         assert!(table.len() > 16, "{}", table.len());
+    }
+
+    #[test]
+    fn with_another_key_a_table_keeps_whom_it_knows_and_what_it_knows_of_them() {
+        let mut table = table(&(1..=200).map(contact).collect::<Vec<_>>());
+        let count = |table: &Table| -> (usize, usize) {
+            (table.len(), table.buckets.iter().map(|it| it.spares.len()).sum())
+        };
+        let (missing, before) = (table.nodes().next().unwrap().contact, count(&table));
+        table.missed(missing, Time::from_secs(1000));
+        table.rekey(Key::power(159).plus(Key::from(1)));
+        table.check();
+        let after = count(&table);
+        // The half that was near is far now, and has a bucket for itself.
+        assert!(after.0 >= 8 && after.0 + after.1 > 24, "{before:?} {after:?}");
+        let is_kept = |it: &Known| it.contact == missing && it.misses == 1;
+        let mut all = table.buckets.iter().flat_map(|it| it.nodes.iter().chain(&it.spares));
+        assert!(all.any(is_kept));
     }
 }
