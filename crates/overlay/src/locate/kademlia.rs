@@ -16,6 +16,7 @@
 //! ask      questions that wait for an answer
 //! command  what the caller may ask, and is told
 //! serve    answers to others' questions
+//! fit      how long they may be
 //! upkeep   joining, refreshing, the nodes that have fallen silent
 //! place    the own id, which has to fit the address (BEP 42)
 //! token    who stores something is reached where it says
@@ -33,6 +34,7 @@
 mod ask;
 mod command;
 pub mod filter;
+mod fit;
 mod found;
 pub mod fuzz;
 mod host;

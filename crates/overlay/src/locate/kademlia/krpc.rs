@@ -16,7 +16,7 @@
 mod read;
 #[cfg(test)]
 mod tests;
-mod write;
+pub(super) mod write;
 
 use bytes::Bytes;
 use nigh_base::{
@@ -27,9 +27,8 @@ use smallvec::SmallVec;
 
 use crate::locate::Contact;
 
-/// The longest datagram that is read or sent: a value of [`ITEM_MAX`] bytes beside its signature, its
-/// token and eight nodes of either family. Few come near it, and most pass an IPv6 link (1,280 bytes)
-/// uncut.
+/// The longest datagram that is read: more than the longest that anybody sends. Of ours answers have 1,024
+/// bytes at most (BEP 32), and 1,452 with an item or a value.
 pub const MESSAGE_MAX: usize = 2048;
 /// Bytes of a transaction's name. BEP 5 has two; other programs take up to this many.
 pub const TRANSACTION_MAX: usize = 20;
@@ -45,9 +44,9 @@ pub const NODES_MAX: usize = 16;
 pub const NODES_SENT: usize = 8;
 /// Peers in an answer, as they are read.
 pub const PEERS_MAX: usize = 100;
-/// Peers in an answer of ours: so many of IPv6 fit beside the nodes and the filters.
+/// Peers in an answer of ours; fewer if they do not fit.
 pub const PEERS_SENT: usize = 36;
-/// Samples in an answer (BEP 51): so many fit.
+/// Samples in an answer (BEP 51), as they are read and sent; fewer if they do not fit.
 pub const SAMPLES_MAX: usize = 40;
 /// Bytes of an error's text that are read.
 pub const TEXT_MAX: usize = 128;
@@ -289,7 +288,8 @@ pub mod code {
 /// order. What was read, and is written, reads as the same, but for [`Body::Mistaken`]: it is written
 /// as the error that answers it.
 impl Wire for Message {
-    /// What is within the limits by which a node sends ([`NODES_SENT`], [`PEERS_SENT`]) keeps this one.
+    /// What is within the limits by which a node sends ([`NODES_SENT`], [`PEERS_SENT`]) keeps this one,
+    /// before it is made to fit.
     const MAX: usize = MESSAGE_MAX;
 
     fn write(&self, out: &mut Vec<u8>) {

@@ -73,8 +73,11 @@ impl Purpose {
                 without_seeds: announce.is_some_and(|it| it.seed),
                 scrape: *scrape,
             },
-            Self::Item { .. } | Self::PutItem { .. } => {
-                Method::Get { target: key, newer_than: None }
+            Self::Item { .. } => Method::Get { target: key, newer_than: None },
+            Self::PutItem { item, .. } => {
+                // Of interest are tokens, numbers and nodes: a value would leave no room for these.
+                let newer_than = item.signed.as_ref().map(|it| it.number);
+                Method::Get { target: key, newer_than }
             }
             Self::Samples(_) => Method::SampleInfohashes { target: key },
         }

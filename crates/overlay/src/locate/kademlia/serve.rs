@@ -4,6 +4,7 @@ use nigh_base::{Address, Key, machine::Context};
 
 use super::{
     Family, Node,
+    fit::fit,
     host::Host,
     krpc::{Body, Error, Method, Query, Response, Transaction, Want, code},
     values::{Taken, Version},
@@ -52,7 +53,9 @@ impl Node {
             Ok(response) => Body::Response(Box::new(Response { seen_at: Some(from), ..response })),
             Err((code, text)) => Body::Error(Error { code, text: text.as_bytes().into() }),
         };
-        cx.send(from, Self::message(transaction, body));
+        let mut answer = Self::message(transaction, body);
+        fit(&mut answer);
+        cx.send(from, answer);
         if !is_read_only {
             self.meet(asker, cx);
         }

@@ -9,11 +9,11 @@ use super::{Body, Item, Message, Method, Query, Response, Want};
 use crate::locate::Contact;
 
 /// Bytes of a contact over IPv4, and over IPv6.
-pub(super) const CONTACT_V4: usize = Key::BYTES + ADDRESS_V4;
-pub(super) const CONTACT_V6: usize = Key::BYTES + ADDRESS_V6;
+pub(in super::super) const CONTACT_V4: usize = Key::BYTES + ADDRESS_V4;
+pub(in super::super) const CONTACT_V6: usize = Key::BYTES + ADDRESS_V6;
 /// Bytes of an address with its port.
-pub(super) const ADDRESS_V4: usize = 4 + 2;
-pub(super) const ADDRESS_V6: usize = 16 + 2;
+pub(in super::super) const ADDRESS_V4: usize = 4 + 2;
+pub(in super::super) const ADDRESS_V6: usize = 16 + 2;
 
 /// Appends a message.
 pub(super) fn message(message: &Message, out: &mut Vec<u8>) {

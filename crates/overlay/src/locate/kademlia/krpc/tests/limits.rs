@@ -89,20 +89,3 @@ fn every_question_fits_with_everything_at_its_limit() {
     let error = Error { code: i64::MIN, text: [0xff; TEXT_MAX][..].into() };
     fits(&message(Body::Error(error)));
 }
-
-#[test]
-fn usual_answers_pass_an_ipv6_link_uncut() {
-    // Its 1,280 bytes without the headers of IPv6 and UDP. BEP 32 asks for 1,024.
-    let length = |response| {
-        let response = Response { token: Some([0xff; 8][..].into()), ..response };
-        let usual = message(Body::Response(Box::new(response)));
-        Message { transaction: [0xff; 4][..].into(), ..usual }.encode().len()
-    };
-    assert!(length(near()) <= 1024, "{}", length(near()));
-    let peers = |peer| Some(vec![peer; PEERS_SENT]);
-    let over_v4 = Response { peers: peers(Address::v4([10, 0, 0, 1], 9)), ..near() };
-    let over_v6 = Response { peers: peers(SIX), nodes: None, ..near() };
-    for length in [over_v4, over_v6].map(length) {
-        assert!(length <= 1280 - 40 - 8, "{length}");
-    }
-}
