@@ -17,6 +17,7 @@
 //! command  what the caller may ask, and is told
 //! serve    answers to others' questions
 //! fit      how long they may be
+//! handing  values that change hands
 //! upkeep   joining, refreshing, the nodes that have fallen silent
 //! place    the own id, which has to fit the address (BEP 42)
 //! token    who stores something is reached where it says
@@ -37,6 +38,7 @@ pub mod filter;
 mod fit;
 mod found;
 pub mod fuzz;
+mod handing;
 mod host;
 pub mod item;
 mod items;
@@ -65,6 +67,7 @@ use nigh_base::{
 
 use self::{
     ask::Questions,
+    handing::Handing,
     items::Items,
     krpc::{Body, Message},
     limit::Limits,
@@ -78,6 +81,7 @@ use self::{
 };
 pub use self::{
     command::{Announce, Command, Event, PEERS_FOUND_MAX},
+    handing::LEAVE_MAX,
     search::PATHS_MAX,
 };
 use super::{self as locate, Contact, Overlay};
@@ -162,6 +166,8 @@ enum Timer {
     Upkeep,
     /// The next try to join.
     Join,
+    /// The time to leave is over.
+    Leave,
 }
 
 /// A family of addresses.
@@ -197,6 +203,7 @@ pub struct Node {
     items: Items,
     values: Values,
     votes: Votes,
+    handing: Handing,
     upkeep: Upkeep,
 }
 
@@ -222,6 +229,7 @@ impl Node {
             items: Items::new(key),
             values: Values::new(key),
             votes: Votes::default(),
+            handing: Handing::default(),
             upkeep: Upkeep::default(),
         }
     }
@@ -287,6 +295,7 @@ impl Node {
                 Timer::Question(number) => self.overdue(number, cx),
                 Timer::Upkeep => self.round(cx),
                 Timer::Join => self.try_to_join(cx),
+                Timer::Leave => self.leave_overdue(cx),
             }
         }
     }
@@ -355,6 +364,7 @@ impl Machine for Node {
         self.items.hash(digest);
         self.values.hash(digest);
         self.votes.hash(digest);
+        self.handing.hash(digest);
         self.upkeep.hash(digest);
     }
 
@@ -366,6 +376,7 @@ impl Machine for Node {
         self.swarms.check();
         self.items.check();
         self.values.check();
+        self.handing.check();
         if self.standing == Standing::Member {
             assert!(self.timers.next().is_some(), "a member that has nothing to wait for");
         }

@@ -27,6 +27,10 @@ pub(super) enum For {
     Search(u64),
     /// Something is stored for that lookup.
     Store(u64),
+    /// What a newcomer holds under a key that it ought to hold a value of.
+    Offer(Key),
+    /// A newcomer is given a value.
+    Hand,
     /// Whether a node is there.
     Verify,
 }
@@ -159,6 +163,8 @@ impl Node {
         match question.what {
             For::Search(id) => self.stepped(id, contact, round_trip, response, cx),
             For::Store(id) => self.stored(id, None, cx),
+            For::Offer(key) => self.offered(contact, key, &response, cx),
+            For::Hand => self.offer_ended(cx),
             For::Verify => {}
         }
     }
@@ -174,6 +180,7 @@ impl Node {
         let table = self.table_mut(Family::of(contact.address));
         match table.answered(contact, round_trip, fits, cx.now) {
             Heard::Doubt(doubtful) => self.verify(Some(doubtful.key), doubtful.address, cx),
+            Heard::New => self.new_node(contact),
             Heard::Kept | Heard::Spare => {}
         }
     }
@@ -209,6 +216,7 @@ impl Node {
         match what {
             For::Search(id) => self.step_failed(id, address, cx),
             For::Store(id) => self.stored(id, Some(error), cx),
+            For::Offer(_) | For::Hand => self.offer_ended(cx),
             For::Verify => {}
         }
     }

@@ -19,6 +19,8 @@ use crate::locate::{self, Contact, Failure, VALUE_MAX, VIA_MAX, pending::Pending
 
 /// Lookups at once, of the caller's and of upkeep's.
 pub(super) const LOOKUPS_MAX: usize = 256;
+/// Of them, those of the caller: some are left to upkeep.
+const OF_CALLER_MAX: usize = LOOKUPS_MAX - 32;
 
 #[derive(Clone, Debug, Hash)]
 pub(super) struct Lookup {
@@ -101,15 +103,19 @@ impl Node {
         if self.standing == Standing::Outside {
             return purpose.give_up(Failure::Outside, cx);
         }
-        if self.lookups.len() >= LOOKUPS_MAX {
+        let most = if purpose.is_of_caller() { OF_CALLER_MAX } else { LOOKUPS_MAX };
+        if self.lookups.len() >= most {
             return purpose.give_up(Failure::Busy, cx);
         }
         let trace = matches!(purpose, Purpose::Locate { trace: true, .. });
         let Settings { bucket, parallel, paths, .. } = *self.settings;
         let manner = Manner { wanted: bucket, parallel, paths, trace };
         let mut searches = [None, None];
+        // Others name the one who leaves among the k nearest, and those who have left before.
+        let is_leaving = matches!(purpose, Purpose::Put(Put { by: Putter::Leaver, .. }));
+        let most = if is_leaving { 2 * bucket } else { bucket.max(paths) };
         for family in self.families() {
-            let known = self.table(family).nearest(key, bucket.max(paths));
+            let known = self.table(family).nearest(key, most);
             // Those who have let it in are asked again as long as it knows hardly anybody else.
             let via = self.upkeep.via.iter().copied().filter(|it| Family::of(*it) == family);
             let via: Vec<Address> = if known.len() < bucket { via.collect() } else { Vec::new() };
@@ -224,6 +230,9 @@ impl Node {
                     (copies, _) => locate::Event::Stored { ticket, copies },
                 };
                 cx.tell(Event::Locate(event));
+            }
+            Purpose::Put(Put { by: Putter::Leaver, .. }) => {
+                self.handed_on(storing.is_given_away(), cx);
             }
             Purpose::Put(Put { number, .. }) => {
                 let held = self.values.get(key, cx.now).map(|it| it.number);

@@ -59,6 +59,8 @@ pub(super) enum Putter {
     Publisher,
     /// This node, since it holds it.
     Holder,
+    /// The same, on its way out.
+    Leaver,
 }
 
 impl Purpose {

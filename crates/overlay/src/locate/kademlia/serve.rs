@@ -140,6 +140,9 @@ impl Node {
                 if value.len() > VALUE_MAX {
                     return Err((code::VALUE_TOO_LONG, why(code::VALUE_TOO_LONG)));
                 }
+                if self.handing.is_leaving() {
+                    return Err((code::SERVER, "this node is leaving"));
+                }
                 let lifetime = std::time::Duration::from_secs(lifetime.into());
                 let again = self.again(cx);
                 let version = Version { value, number, lifetime };

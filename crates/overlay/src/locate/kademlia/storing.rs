@@ -20,7 +20,7 @@ pub(super) struct Storing {
     left: u32,
     pub(super) copies: u8,
     pub(super) refused: Option<i64>,
-    /// Of a value that this node holds and ought not to any more: it is dropped once others have it.
+    /// Of a value that this node holds, and is not to any more once others have it.
     is_handed_over: bool,
     /// Whether another has told that it holds this value, or a newer one.
     is_held: bool,
@@ -32,7 +32,7 @@ impl Storing {
         self.left == 0
     }
 
-    /// Whether this node is to drop the value, since others hold it.
+    /// Whether this node is not to hold the value any more, and others do.
     pub(super) const fn is_given_away(&self) -> bool {
         self.is_handed_over && (self.copies > 0 || self.is_held)
     }
@@ -90,7 +90,8 @@ impl Node {
         let number = *put.number.get_or_insert(next);
         self.values.numbered(key, &put.value, number);
         storing.is_held = found.iter().any(|it| it.told.number >= Some(number));
-        let is_near = self.is_near(key, found.iter().map(|it| it.contact));
+        let is_leaving = put.by == Putter::Leaver;
+        let is_near = !is_leaving && self.is_near(key, found.iter().map(|it| it.contact));
         if is_near {
             let again = self.again(cx);
             let version = Version { value: put.value.clone(), number, lifetime: put.lifetime };
@@ -98,7 +99,7 @@ impl Node {
             let taken = self.values.store(key, version, by, again, cx.now);
             storing.copies += u8::from(taken == Taken::Held);
         } else {
-            storing.is_handed_over = put.by == Putter::Holder;
+            storing.is_handed_over = is_leaving || put.by == Putter::Holder;
         }
         is_near
     }

@@ -79,7 +79,9 @@ pub(super) struct Shape {
 /// What became of a node that was heard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Heard {
-    /// It is in the table.
+    /// It is in the table, and was not before.
+    New,
+    /// It is in the table, as it was.
     Kept,
     /// There is no place for it, but this one may be gone: it is to be asked.
     Doubt(Contact),
@@ -112,6 +114,11 @@ impl Table {
 
     pub(super) fn len(&self) -> usize {
         self.buckets.iter().map(|bucket| bucket.nodes.len()).sum()
+    }
+
+    /// How many of them are not known to be gone.
+    pub(super) fn living(&self) -> usize {
+        self.nodes().filter(|it| !it.is_bad()).count()
     }
 
     /// Another node of the host at that address, if a host may have no more than one place.
@@ -162,7 +169,7 @@ impl Table {
             if let Some(other) = bucket.nodes.iter_mut().find(|it| is_same(it)) {
                 if other.is_bad() {
                     *other = known;
-                    return Heard::Kept;
+                    return Heard::New;
                 }
                 let is_doubtful = other.is_questionable(now);
                 return if is_doubtful { Heard::Doubt(other.contact) } else { Heard::Spare };
@@ -170,7 +177,7 @@ impl Table {
             if bucket.nodes.len() < self.shape.bucket {
                 bucket.nodes.push(known);
                 bucket.spares.retain(|it| it.contact != contact);
-                return Heard::Kept;
+                return Heard::New;
             }
             if is_cut {
                 self.split();
@@ -400,7 +407,7 @@ impl Bucket {
             if !old.is_bad() {
                 self.spare(old, shape);
             }
-            return Heard::Kept;
+            return Heard::New;
         }
         self.spare(new, shape);
         let doubtful = self.nodes.iter().filter(|it| it.is_questionable(now));
@@ -453,7 +460,7 @@ mod tests {
             assert_eq!(answered(&mut table, other, later), Heard::Doubt(first));
             assert!(table.get(first).is_some());
             table.missed(first, later);
-            assert_eq!(answered(&mut table, other, later), Heard::Kept);
+            assert_eq!(answered(&mut table, other, later), Heard::New);
             assert!(table.get(first).is_none() && table.get(other).is_some());
             table.check();
         }
@@ -488,7 +495,7 @@ mod tests {
         assert_eq!(answered(&mut table, 2), Heard::Doubt(at_port(1)));
         (0..MISSES_MAX).for_each(|_| table.missed(at_port(1), later));
         assert!(table.has_place(at_port(2)));
-        assert_eq!(answered(&mut table, 2), Heard::Kept);
+        assert_eq!(answered(&mut table, 2), Heard::New);
         table.check();
         assert_eq!(table.nodes().map(|it| it.contact).collect::<Vec<_>>(), [at_port(2)]);
     }

@@ -1,4 +1,4 @@
-//! Joining, leaving, and what keeps the table true: each round a part of the key space that nobody has
+//! Joining, and what keeps the table true: each round a part of the key space that nobody has
 //! looked at for long, the node that was silent the longest, and values that are to be stored again.
 
 use std::time::Duration;
@@ -7,6 +7,7 @@ use nigh_base::{Address, Key, machine::Context};
 
 use super::{
     Event, Node, Standing, Timer,
+    handing::Handing,
     lookups::LOOKUPS_MAX,
     purpose::{Purpose, Put, Putter},
     values::{Due, Version},
@@ -39,7 +40,11 @@ impl Node {
         let begins = via.is_empty();
         self.upkeep = Upkeep { via, ..Upkeep::default() };
         self.standing = Standing::Joining;
-        self.timers.clear(Timer::Join);
+        // Who comes back does not leave any more.
+        self.handing = Handing::default();
+        for timer in [Timer::Join, Timer::Leave] {
+            self.timers.clear(timer);
+        }
         if begins {
             return self.joined(cx);
         }
@@ -74,16 +79,6 @@ impl Node {
         self.upkeep.attempts = 0;
         cx.tell(Event::Locate(locate::Event::Joined));
         self.next_round(cx);
-    }
-
-    /// Goes. What it holds others hold as well, if there are any.
-    pub(super) fn leave(&mut self, cx: &mut Context<'_, Self>) {
-        let is_alone = self.families().all(|it| self.table(it).len() == 0);
-        let untaken = if is_alone { self.values.len() } else { 0 };
-        self.standing = Standing::Outside;
-        self.timers.clear(Timer::Upkeep);
-        self.timers.clear(Timer::Join);
-        cx.tell(Event::Locate(locate::Event::Left { untaken }));
     }
 
     /// Looks for its place anew, with another id.
@@ -123,11 +118,12 @@ impl Node {
                 self.verify(Some(silent.key), silent.address, cx);
             }
         }
-        let is_alone = self.families().all(|it| self.table(it).len() == 0);
+        let is_alone = self.families().all(|it| self.table(it).living() == 0);
         if is_alone && !self.upkeep.via.is_empty() && self.lookups.len() == 0 {
             self.try_to_join(cx);
         }
         self.store_again(cx);
+        self.welcome(cx);
         if self.upkeep.rounds.is_multiple_of(EXPIRE_ROUNDS) {
             self.swarms.expire(cx.now);
             self.items.expire(cx.now);

@@ -90,6 +90,61 @@ fn who_is_not_among_the_nearest_any_more_hands_a_value_over_and_drops_it() {
 }
 
 #[test]
+fn nodes_that_leave_hand_their_values_to_others_who_lack_them() {
+    let mut world = joined(24, &settings(|_| ()), 24);
+    let key = Key::of(b"greeting");
+    put(&mut world, HostId(5), key, b"hello");
+    // All who hold it leave, one after the other, long before it would be stored again.
+    for contact in nearest(&world, key)[..8].to_vec() {
+        let host = HostId::at(contact.address).unwrap();
+        let left = told(&mut world, host, Command::Locate(locate::Command::Leave));
+        assert_eq!(left, [Event::Locate(locate::Event::Left { untaken: 0 })]);
+        world.crash(host);
+    }
+    let host = world.hosts().find(|it| world.is_up(*it)).unwrap();
+    assert_eq!(get(&mut world, host, key), Some(Bytes::from_static(b"hello")));
+    let held = holders(&world, key);
+    assert!(nearest(&world, key)[..8].iter().all(|it| held.contains(it)), "{held:?}");
+}
+
+#[test]
+fn the_last_node_to_leave_says_how_many_values_nobody_has_taken() {
+    let mut world = joined(2, &settings(|_| ()), 25);
+    for number in 0..20 {
+        put(&mut world, HostId(0), Key::of(&[number]), b"hello");
+    }
+    // The other has died, and nobody has noticed.
+    world.crash(HostId(1));
+    let left = told(&mut world, HostId(0), Command::Locate(locate::Command::Leave));
+    assert_eq!(left, [Event::Locate(locate::Event::Left { untaken: 20 })]);
+    assert!(!world.machine(HostId(0)).unwrap().is_member());
+}
+
+#[test]
+fn a_newcomer_is_given_what_it_ought_to_hold() {
+    let mut world = joined(24, &settings(|_| ()), 26);
+    let keys: Vec<Key> = (0..40u8).map(|number| Key::of(&[number])).collect();
+    for (number, &key) in (0..).zip(&keys) {
+        put(&mut world, HostId(number % 24), key, b"hello");
+    }
+    let host = world.add(node(24, &settings(|_| ())));
+    let me = world.machine(host).unwrap().contact();
+    order(&mut world, host, locate::Command::Join { via: vec![HostId(3).address()] });
+    run(&mut world, Duration::from_secs(60));
+    let is_its = |key: &&Key| nearest(&world, **key)[..8].contains(&me);
+    let its: Vec<Key> = keys.iter().filter(is_its).copied().collect();
+    let held = |world: &World<Node>, key: &Key| holders(world, *key).contains(&me);
+    assert!(its.len() > 5, "{}", its.len());
+    // A nearest holder whose bucket is full does not learn of it: it has the value within the hour.
+    let given = its.iter().filter(|it| held(&world, it)).count();
+    assert!(its.len() - given <= 1, "{given} of {}", its.len());
+    let all = world.machine(host).unwrap().held();
+    assert!(all <= its.len() + 3, "{all}: who gives knows not all nodes, but most that are near");
+    run(&mut world, 2 * HOUR);
+    assert!(its.iter().all(|it| held(&world, it)));
+}
+
+#[test]
 fn a_value_ends_with_its_lifetime_unless_its_publisher_puts_it_again() {
     for refresh in [false, true] {
         let mut world = joined(10, &settings(|_| ()), 3);

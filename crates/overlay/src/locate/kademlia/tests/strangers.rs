@@ -6,7 +6,12 @@ use nigh_base::{
 };
 
 use super::*;
-use crate::locate::kademlia::krpc::{Body, Error, Message, Method, Query, Response, Transaction};
+use crate::locate::kademlia::{
+    LEAVE_MAX,
+    host::Host,
+    krpc::{Body, Error, Message, Method, Query, Response, Transaction},
+    values::{Taken, Version},
+};
 
 /// A node; the others are whoever the test lets speak.
 struct Alone {
@@ -190,4 +195,66 @@ fn questions_that_cannot_be_answered_have_an_error_and_answers_have_none() {
     let body = Body::Error(Error { code: 201, text: b"no"[..].into() });
     let message = Message { transaction: Transaction::from_slice(b"zzzz"), version: None, body };
     assert!(alone.input(Input::Message { from: address(5), message }).is_empty());
+}
+
+/// Has a node hold a value under a key, as if somebody had stored it there.
+fn holds(alone: &mut Alone, key: Key) {
+    let value = bytes::Bytes::from_static(b"value");
+    let version = Version { value, number: 1, lifetime: Duration::from_secs(86_400) };
+    let (by, again) = (Host::of(address(200)), Duration::from_secs(3600));
+    assert_eq!(alone.node.values.store(key, version, by, again, alone.now), Taken::Held);
+}
+
+/// What is asked, to whom, under which keys.
+fn fetched(sent: &Sent) -> Vec<(Address, Key)> {
+    let fetched = |(to, message): &(Address, Message)| match &message.body {
+        Body::Query(Query { method: Method::Fetch { target }, .. }) => Some((*to, *target)),
+        _ => None,
+    };
+    sent.iter().filter_map(fetched).collect()
+}
+
+#[test]
+fn a_newcomer_is_offered_values_by_the_nearest_holder_alone() {
+    let mut alone = Alone::new(|_| ());
+    alone.knows(1..4);
+    let beside = |key: Key| key.xor(Key::from(1));
+    let (mine, others) = (beside(alone.node.contact().key), beside(key(2)));
+    holds(&mut alone, mine);
+    holds(&mut alone, others);
+    assert!(fetched(&alone.waits(Duration::from_secs(10))).is_empty(), "nobody is new");
+    alone.knows(50..51);
+    let sent = alone.waits(Duration::from_secs(10));
+    assert_eq!(fetched(&sent), [(address(50), mine)]);
+    // It is given what it has not.
+    let (_, asked) = sent.into_iter().find(|it| !fetched(&vec![it.clone()]).is_empty()).unwrap();
+    let given = alone.answers(50, &asked, |it| it.token = Some(b"token"[..].into()));
+    let is_it = |it: &(Address, Message)| match &it.1.body {
+        Body::Query(Query { method: Method::Store { target, number: 1, .. }, .. }) => {
+            *target == mine
+        }
+        _ => false,
+    };
+    assert!(given.iter().any(is_it), "{given:?}");
+}
+
+#[test]
+fn a_node_leaves_in_time_though_nobody_answers_and_takes_nothing_in_meanwhile() {
+    let mut alone = Alone::new(|_| ());
+    alone.knows(1..9);
+    let asked = alone.asked(1, Method::Fetch { target: key(7) });
+    let Body::Response(response) = &asked[0].1.body else { panic!("{asked:?}") };
+    let token = response.token.clone().unwrap();
+    for number in 0..100 {
+        holds(&mut alone, key(number));
+    }
+    alone.told.clear();
+    alone.input(Input::Command(Command::Locate(locate::Command::Leave)));
+    let value = bytes::Bytes::from_static(b"late");
+    let store = Method::Store { target: key(101), value, number: 1, lifetime: 60, token };
+    assert!(matches!(&alone.asked(1, store)[0].1.body, Body::Error(it) if it.code == 202));
+    assert!(alone.told.is_empty());
+    alone.waits(LEAVE_MAX);
+    assert_eq!(alone.told, [Event::Locate(locate::Event::Left { untaken: 100 })]);
+    assert!(!alone.node.is_member());
 }
