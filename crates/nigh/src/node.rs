@@ -23,7 +23,8 @@ use nigh_overlay::locate::{
     Command, Event, Failure, Overlay, VIA_MAX,
     chord::{self, Several},
     circle::{self, Repair},
-    kademlia, node, pastry,
+    kademlia::{self, secure_id},
+    node, pastry,
 };
 use serde_json::{Value, json};
 use tokio::{
@@ -43,28 +44,34 @@ type Ours<T> = Shared<Coded<T>>;
 pub(crate) fn run(flags: &cli::Node) -> anyhow::Result<()> {
     check(flags);
     match flags.overlay {
-        cli::Overlay::Chord => run_overlay(flags, chord),
-        cli::Overlay::Kademlia => run_overlay(flags, kademlia),
-        cli::Overlay::Pastry => run_overlay(flags, pastry),
+        cli::Overlay::Chord => run_overlay(flags, chord, |_| None),
+        cli::Overlay::Kademlia => run_overlay(flags, kademlia, moved),
+        cli::Overlay::Pastry => run_overlay(flags, pastry, |_| None),
     }
 }
 
-/// `make` makes the machine of a node that is reached at an address.
+/// What is said of an event that only one kind of overlay has: for scripts, and for people.
+type Told = Option<(Value, String)>;
+
+/// `make` makes the machine of a node that is reached at an address; `tells` says what is said of its own
+/// events.
 fn run_overlay<T: Overlay>(
     flags: &cli::Node,
     make: fn(&cli::Node, Address) -> T,
+    tells: fn(&T::Event) -> Told,
 ) -> anyhow::Result<()> {
     if let Some(path) = &flags.recording.replay {
         let machine = Coded::new(make(flags, advertised(flags, flags.listen)));
         return replay::run(path, machine, flags.json);
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(serve(flags, make))
+    runtime.block_on(serve(flags, make, tells))
 }
 
 async fn serve<T: Overlay>(
     flags: &cli::Node,
     make: fn(&cli::Node, Address) -> T,
+    tells: fn(&T::Event) -> Told,
 ) -> anyhow::Result<()> {
     // Signals are heard from before anyone is told that the node is there.
     let signals = Signals::new()?;
@@ -74,7 +81,7 @@ async fn serve<T: Overlay>(
     if let Some(path) = &flags.recording.record {
         driver.record(path)?;
     }
-    let node = Node { flags, machine: driver.machine().clone(), handle, signals };
+    let node = Node { flags, machine: driver.machine().clone(), handle, signals, tells };
     // The node ends first, and the driver because the node's handle is gone.
     let (_, lived) = tokio::join!(driver.run(), node.live());
     lived
@@ -86,11 +93,12 @@ struct Node<'a, T: Overlay> {
     machine: Ours<T>,
     handle: HandleOf<Ours<T>>,
     signals: Signals,
+    tells: fn(&T::Event) -> Told,
 }
 
 impl<T: Overlay> Node<'_, T> {
     async fn live(mut self) -> anyhow::Result<()> {
-        self.say_where()?;
+        self.say_where();
         self.command(Command::Join { via: self.flags.join.clone() }).await;
         let lived = self.until_told_to_end().await;
         match self.leaves().await {
@@ -116,14 +124,20 @@ impl<T: Overlay> Node<'_, T> {
         let (mut has_joined, mut has_complained) = (false, false);
         loop {
             select! {
-                event = self.handle.events.recv() => match T::told(event.expect(DRIVEN)) {
-                    Some(Event::Joined) => {
-                        has_joined = true;
-                        self.say("joined", "joined");
+                event = self.handle.events.recv() => {
+                    let event = event.expect(DRIVEN);
+                    if let Some((fields, text)) = (self.tells)(&event) {
+                        self.print(&fields, &text);
                     }
-                    Some(Event::JoinFailed(why)) => return Err(self.cannot_join(why)),
-                    other => debug!(?other, "nobody asked for this"),
-                },
+                    match T::told(event) {
+                        Some(Event::Joined) => {
+                            has_joined = true;
+                            self.say("joined", "joined");
+                        }
+                        Some(Event::JoinFailed(why)) => return Err(self.cannot_join(why)),
+                        other => debug!(?other, "nobody asked for this"),
+                    }
+                }
                 () = sleep_until(patience), if !has_joined && !has_complained => {
                     has_complained = true;
                     let ways = list(&self.flags.join);
@@ -159,7 +173,7 @@ impl<T: Overlay> Node<'_, T> {
         self.handle.commands.send(command.into()).await.expect(DRIVEN);
     }
 
-    fn say_where(&self) -> anyhow::Result<()> {
+    fn say_where(&self) {
         let nodes = self.machine.look().machine().contacts();
         let keys: Vec<String> = nodes.iter().map(|it| it.key.to_string()).collect();
         let (bound, address) = (self.handle.address, nodes[0].address);
@@ -171,13 +185,17 @@ impl<T: Overlay> Node<'_, T> {
         let text = format!("listening on {bound}{reached} as {}", keys.join(" "));
         let fields = json!({ "what": "listening", "listen": bound.to_string(),
             "address": address.to_string(), "keys": keys });
-        Ok(print(self.flags.json, &fields, &text)?)
+        self.print(&fields, &text);
     }
 
     fn say(&self, what: &str, text: &str) {
-        if let Err(error) = print(self.flags.json, &json!({ "what": what }), text) {
+        self.print(&json!({ "what": what }), text);
+    }
+
+    fn print(&self, fields: &Value, text: &str) {
+        if let Err(error) = print(self.flags.json, fields, text) {
             // Who has stopped reading does not stop the node.
-            debug!(%error, what, "nobody was told");
+            debug!(%error, text, "nobody was told");
         }
     }
 
@@ -220,11 +238,9 @@ impl<T: Overlay> Node<'_, T> {
 
     fn is_a_node_there(&self) -> String {
         let first = self.flags.join.first().map(|via| format!(" --via {via}"));
+        let first = first.unwrap_or_default();
         let overlay = self.flags.overlay.flag();
-        format!(
-            "is a node there? ask it: `nigh locate anything{overlay}{}`",
-            first.unwrap_or_default()
-        )
+        format!("is a node there? ask it: `nigh locate anything{overlay}{first}`")
     }
 }
 
@@ -280,9 +296,39 @@ fn check(flags: &cli::Node) {
     if join.contains(&advertised(flags, *listen)) {
         wrong("a node cannot join through itself: leave --join out to begin a ring".to_owned());
     }
+    if let Some(message) = other_family(*listen, *advertise, join) {
+        wrong(message);
+    }
     if flags.recording.replay.is_some() && listen.port() == 0 && advertise.is_none() {
         wrong("the recorded node had got a port: say which, with --listen".to_owned());
     }
+}
+
+/// Whether a socket that is bound there has datagrams of both families.
+fn speaks_both(listen: SocketAddr) -> bool {
+    listen.is_ipv6() && listen.ip().is_unspecified()
+}
+
+/// What is wrong with addresses that a socket at `listen` does not reach, or is not reached at.
+fn other_family(
+    listen: SocketAddr,
+    advertise: Option<Address>,
+    join: &[Address],
+) -> Option<String> {
+    let family = |is_v6: bool| if is_v6 { "IPv6" } else { "IPv4" };
+    let is_other =
+        |it: &Address| !speaks_both(listen) && it.as_v4().is_none() != listen.is_ipv6();
+    let advertise = advertise.map(|it| ("--advertise", it));
+    let (flag, address) = advertise
+        .into_iter()
+        .chain(join.iter().map(|&it| ("--join", it)))
+        .find(|(_, address)| is_other(address))?;
+    let (theirs, ours) = (family(address.as_v4().is_none()), family(listen.is_ipv6()));
+    Some(format!(
+        "{flag} {address} is an {theirs} address, and a node that listens on {listen} has {ours} alone: \
+         give it one of {ours}, or listen on [::]:{} to have both",
+        listen.port()
+    ))
 }
 
 /// Where others reach the node, if it listens at `bound`.
@@ -316,8 +362,8 @@ fn kademlia(flags: &cli::Node, address: Address) -> kademlia::Node {
         bucket: dht.bucket.into(),
         parallel: dht.parallel.into(),
         paths: dht.paths.into(),
-        v4: !v6 || flags.listen.is_ipv6() && flags.listen.ip().is_unspecified(),
-        v6,
+        v4: !v6 || speaks_both(flags.listen),
+        v6: v6 || speaks_both(flags.listen),
         read_only: dht.read_only,
         // An id that was given stays.
         fits_address: flags.place.id.is_none(),
@@ -325,7 +371,8 @@ fn kademlia(flags: &cli::Node, address: Address) -> kademlia::Node {
         upkeep_every: flags.upkeep,
         ..kademlia::Settings::default()
     };
-    kademlia::Node::new(key(flags, address), address, Arc::new(settings))
+    let key = flags.place.id.unwrap_or_else(|| id_at(address));
+    kademlia::Node::new(key, address, Arc::new(settings))
 }
 
 /// What nodes are told in each overlay in which a key has one owner.
@@ -353,6 +400,21 @@ fn pastry(flags: &cli::Node, address: Address) -> pastry::Node {
     let digit_bits = flags.others.digit_bits.into();
     let settings = pastry::Settings { circle: circle(flags), digit_bits, locality: true };
     pastry::Node::new(key(flags, address), address, Arc::new(settings))
+}
+
+/// An id that fits the address (BEP 42): SHA-1 of it, with the beginning that it has to have there.
+fn id_at(address: Address) -> Key {
+    let key = Key::of(address.to_string().as_bytes());
+    let ip = address.ip();
+    if secure_id::fits(key, ip) { key } else { secure_id::bound(ip, key) }
+}
+
+/// What is said of a node that has another id now.
+fn moved(event: &kademlia::Event) -> Told {
+    let kademlia::Event::Moved { key, seen_at } = event else { return None };
+    let fields =
+        json!({ "what": "moved", "key": key.to_string(), "seen_at": seen_at.to_string() });
+    Some((fields, format!("moved to {key}, which fits {}", seen_at.ip())))
 }
 
 /// Addresses as people write them one behind the other.
@@ -390,3 +452,51 @@ const PATIENCE: Duration = Duration::from_secs(3);
 const REPORT_EVERY: Duration = Duration::from_secs(60);
 /// How long leaving may take: as long as the machine gives itself, and a little to say so.
 const LEAVE_TIME: Duration = chord::LEAVE_MAX.saturating_add(Duration::from_secs(1));
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(text: &str) -> Address {
+        text.parse::<SocketAddr>().unwrap().into()
+    }
+
+    #[test]
+    fn a_node_has_an_id_that_fits_where_it_says_that_it_is_reached() {
+        for public in ["198.51.100.7:6881", "[2001:db8::7]:6881"].map(address) {
+            assert!(secure_id::fits(id_at(public), public.ip()), "{public}");
+            assert_ne!(id_at(public), id_at(public.with_port(6882)), "{public}");
+        }
+        // In a local network it is the SHA-1, as in other overlays.
+        let local = address("127.0.0.1:4000");
+        assert_eq!(id_at(local), Key::of(b"127.0.0.1:4000"));
+    }
+
+    #[test]
+    fn another_id_is_said_in_words_and_for_scripts() {
+        let (key, seen_at) = (Key::from(7), address("198.51.100.7:6881"));
+        let (fields, text) = moved(&kademlia::Event::Moved { key, seen_at }).unwrap();
+        assert_eq!(text, format!("moved to {key}, which fits 198.51.100.7"));
+        let key = key.to_string();
+        assert_eq!(fields, json!({ "what": "moved", "key": key, "seen_at": "198.51.100.7:6881" }));
+    }
+
+    #[test]
+    fn addresses_are_of_the_family_that_the_node_listens_on() {
+        let wrong = |listen: &str, advertise: Option<&str>, join: &[&str]| {
+            let join: Vec<Address> = join.iter().map(|it| address(it)).collect();
+            other_family(listen.parse().unwrap(), advertise.map(address), &join)
+        };
+        let (four, six) = ("192.0.2.7:4000", "[2001:db8::7]:4000");
+        for (listen, advertise, join) in
+            [("127.0.0.1:4000", Some(four), [four]), (six, Some(six), [six]), ("[::]:1", Some(six), [four])]
+        {
+            assert_eq!(wrong(listen, advertise, &join), None);
+        }
+        let said = wrong("127.0.0.1:4000", None, &[four, six]).unwrap();
+        assert!(said.starts_with("--join [2001:db8::7]:4000 is an IPv6 address"), "{said}");
+        assert!(said.ends_with("give it one of IPv4, or listen on [::]:4000 to have both"), "{said}");
+        let said = wrong("[::1]:4000", Some(four), &[six]).unwrap();
+        assert!(said.starts_with("--advertise 192.0.2.7:4000 is an IPv4 address"), "{said}");
+    }
+}
