@@ -25,6 +25,29 @@ use crate::cli;
 
 /// Prints who is responsible for a key.
 pub(crate) fn run(flags: &cli::Locate) -> anyhow::Result<()> {
+    unless_closed(print_holders(flags))
+}
+
+/// Has a value held.
+pub(crate) fn put(flags: &cli::Put) -> anyhow::Result<()> {
+    unless_closed(print_put(flags))
+}
+
+/// Prints the value that is held under a key.
+pub(crate) fn fetch(flags: &cli::Fetch) -> anyhow::Result<()> {
+    unless_closed(print_value(flags))
+}
+
+/// Whoever reads the answer and closes the pipe wants no more of it: that is no failure.
+fn unless_closed(printed: anyhow::Result<()>) -> anyhow::Result<()> {
+    let is_closed = |error: &anyhow::Error| {
+        let error = error.downcast_ref::<std::io::Error>();
+        error.is_some_and(|it| it.kind() == std::io::ErrorKind::BrokenPipe)
+    };
+    printed.or_else(|error| if is_closed(&error) { Ok(()) } else { Err(error) })
+}
+
+fn print_holders(flags: &cli::Locate) -> anyhow::Result<()> {
     let key = flags.sought.key();
     let command = Command::Locate { ticket: TICKET, key, trace: true };
     let answer =
@@ -53,8 +76,7 @@ pub(crate) fn run(flags: &cli::Locate) -> anyhow::Result<()> {
     Ok(out.flush()?)
 }
 
-/// Has a value held.
-pub(crate) fn put(flags: &cli::Put) -> anyhow::Result<()> {
+fn print_put(flags: &cli::Put) -> anyhow::Result<()> {
     let key = flags.sought.key();
     let value = value(&flags.value)?;
     let (length, lifetime) = (value.len(), flags.lifetime);
@@ -78,8 +100,7 @@ pub(crate) fn put(flags: &cli::Put) -> anyhow::Result<()> {
     Ok(out.flush()?)
 }
 
-/// Prints the value that is held under a key.
-pub(crate) fn fetch(flags: &cli::Fetch) -> anyhow::Result<()> {
+fn print_value(flags: &cli::Fetch) -> anyhow::Result<()> {
     let key = flags.sought.key();
     let command = Command::Get { ticket: TICKET, key };
     let answer =
@@ -163,8 +184,9 @@ fn contact(contact: &Contact) -> Value {
     json!({ "key": contact.key.to_string(), "address": contact.address.to_string() })
 }
 
+/// To the microsecond.
 fn milliseconds(time: Duration) -> f64 {
-    time.as_secs_f64() * 1e3
+    (time.as_secs_f64() * 1e6).round() / 1e3
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -174,4 +196,23 @@ fn hex(bytes: &[u8]) -> String {
 /// The machine answers each command in its way; another answer is our mistake.
 fn another_answer(event: &Event) -> anyhow::Error {
     anyhow!("the answer is none to the question: {event:?}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_closed_pipe_is_no_failure_and_anything_else_is() {
+        let error = |kind| -> anyhow::Result<()> { Err(std::io::Error::from(kind).into()) };
+        assert!(unless_closed(error(std::io::ErrorKind::BrokenPipe)).is_ok());
+        assert!(unless_closed(error(std::io::ErrorKind::StorageFull)).is_err());
+        assert!(unless_closed(Err(anyhow!("nothing is held"))).is_err());
+        assert!(unless_closed(Ok(())).is_ok());
+    }
+
+    #[test]
+    fn a_time_has_no_more_digits_than_were_measured() {
+        assert_eq!(milliseconds(Duration::from_nanos(12_345_678)).to_string(), "12.346");
+    }
 }

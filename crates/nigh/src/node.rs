@@ -316,8 +316,7 @@ fn other_family(
     join: &[Address],
 ) -> Option<String> {
     let family = |is_v6: bool| if is_v6 { "IPv6" } else { "IPv4" };
-    let is_other =
-        |it: &Address| !speaks_both(listen) && it.as_v4().is_none() != listen.is_ipv6();
+    let is_other = |it: &Address| !speaks_both(listen) && it.as_v4().is_none() != listen.is_ipv6();
     let advertise = advertise.map(|it| ("--advertise", it));
     let (flag, address) = advertise
         .into_iter()
@@ -412,8 +411,7 @@ fn id_at(address: Address) -> Key {
 /// What is said of a node that has another id now.
 fn moved(event: &kademlia::Event) -> Told {
     let kademlia::Event::Moved { key, seen_at } = event else { return None };
-    let fields =
-        json!({ "what": "moved", "key": key.to_string(), "seen_at": seen_at.to_string() });
+    let fields = json!({ "what": "moved", "key": key.to_string(), "seen_at": seen_at.to_string() });
     Some((fields, format!("moved to {key}, which fits {}", seen_at.ip())))
 }
 
@@ -488,14 +486,19 @@ mod tests {
             other_family(listen.parse().unwrap(), advertise.map(address), &join)
         };
         let (four, six) = ("192.0.2.7:4000", "[2001:db8::7]:4000");
-        for (listen, advertise, join) in
-            [("127.0.0.1:4000", Some(four), [four]), (six, Some(six), [six]), ("[::]:1", Some(six), [four])]
-        {
+        for (listen, advertise, join) in [
+            ("127.0.0.1:4000", Some(four), [four]),
+            (six, Some(six), [six]),
+            ("[::]:1", Some(six), [four]),
+        ] {
             assert_eq!(wrong(listen, advertise, &join), None);
         }
         let said = wrong("127.0.0.1:4000", None, &[four, six]).unwrap();
         assert!(said.starts_with("--join [2001:db8::7]:4000 is an IPv6 address"), "{said}");
-        assert!(said.ends_with("give it one of IPv4, or listen on [::]:4000 to have both"), "{said}");
+        assert!(
+            said.ends_with("give it one of IPv4, or listen on [::]:4000 to have both"),
+            "{said}"
+        );
         let said = wrong("[::1]:4000", Some(four), &[six]).unwrap();
         assert!(said.starts_with("--advertise 192.0.2.7:4000 is an IPv4 address"), "{said}");
     }

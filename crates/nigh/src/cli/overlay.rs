@@ -17,14 +17,15 @@ use super::duration;
 /// Take part in an overlay: hold a share of its keys and show others the way.
 ///
 /// Without --join it begins a new one. It says on standard output when it listens, has joined and has
-/// left. Ctrl-C and SIGTERM make it leave in order: what it holds goes to those who own it then; in a DHT
-/// others hold it already, if there were others when it was put.
+/// left. Ctrl-C and SIGTERM make it leave in order, for 8s at most: what it holds goes to those who hold it
+/// then, and who lack it.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   nigh node                                           begins a ring on 127.0.0.1:4000
   nigh node --listen 127.0.0.1:4001 --join 127.0.0.1:4000
   nigh node --listen 0.0.0.0:4000 --advertise 192.0.2.1:4000 --join 192.0.2.7:4000
+  nigh node --overlay kademlia                        begins a DHT on 127.0.0.1:4000
   nigh put greeting hello                             through 127.0.0.1:4000
   nigh fetch greeting --via 127.0.0.1:4001            any node will do
   nigh locate greeting --trace                        who holds it, and the way there
@@ -218,6 +219,7 @@ Examples:
   nigh locate greeting                     the key is SHA-1 of the text
   nigh locate 2aae6c35c94fcfb415dbe95f408b9ce91ee846ed
   nigh locate greeting --trace             with every node on the way, and why it was chosen
+  nigh locate greeting --overlay kademlia  through a node of a DHT
   nigh locate greeting --via 192.0.2.7:4000 --via 192.0.2.8:4000 --json")]
 pub(crate) struct Locate {
     #[command(flatten)]

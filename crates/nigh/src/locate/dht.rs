@@ -19,19 +19,19 @@ use nigh_overlay::locate::kademlia::{
 use serde_json::{Value, json};
 
 use super::{
-    given, hex, milliseconds,
+    given, hex, milliseconds, unless_closed,
     visitor::{TICKET, ask_dht},
 };
 use crate::cli;
 
 /// Does what a verb says.
 pub(crate) fn run(flags: &cli::Dht) -> anyhow::Result<()> {
-    match &flags.verb {
+    unless_closed(match &flags.verb {
         cli::DhtVerb::Peers(flags) => peers(flags),
         cli::DhtVerb::Get(flags) => get(flags),
         cli::DhtVerb::Put(flags) => put(flags),
         cli::DhtVerb::Sample(flags) => sample(flags),
-    }
+    })
 }
 
 /// Prints who is in a swarm.
@@ -50,7 +50,7 @@ fn peers(flags: &cli::Peers) -> anyhow::Result<()> {
         let addresses: Vec<String> = peers.iter().map(ToString::to_string).collect();
         let line = json!({ "info_hash": info_hash.to_string(), "peers": addresses,
             "announced": announce.map(|_| announced),
-            "seeds": counts.map(|it| it.0), "others": counts.map(|it| it.1),
+            "seeds": counts.map(|it| whole(it.0)), "others": counts.map(|it| whole(it.1)),
             "milliseconds": milliseconds(took) });
         writeln!(out, "{line}")?;
     } else {
@@ -61,7 +61,8 @@ fn peers(flags: &cli::Peers) -> anyhow::Result<()> {
             writeln!(out, "announced to {}", nodes(announced))?;
         }
         if let Some((seeds, others)) = counts {
-            writeln!(out, "about {seeds:.0} seeds and {others:.0} other peers")?;
+            let (seeds, others) = (whole(seeds), whole(others));
+            writeln!(out, "about {seeds} seeds and {others} other peers")?;
         }
     }
     out.flush()?;
@@ -130,7 +131,8 @@ fn put(flags: &cli::PutItem) -> anyhow::Result<()> {
     match refused {
         _ if copies > 0 => Ok(()),
         Some(code::CAS_MISMATCH) => Err(anyhow!(
-            "the held item has another number than --cas says; `nigh dht get {name} --json` shows it"
+            "the held item has another number than --cas says; `nigh dht get {name} --json{}` shows it",
+            flags.visit.via.first().map(|via| format!(" --via {via}")).unwrap_or_default()
         )),
         Some(code::NUMBER_TOO_LOW) => Err(anyhow!(
             "the held item has a higher number, or this one with another value; leave --number out \
@@ -236,6 +238,12 @@ fn described(name: Key, item: Option<&Item>) -> Value {
 /// The byte string, if it is one.
 fn text(value: &[u8]) -> Option<&[u8]> {
     bencode::Value::decode(value).ok()?.bytes()
+}
+
+/// A count that was estimated (BEP 33): there are no parts of peers.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 7,800")]
+fn whole(count: f64) -> u64 {
+    count.round() as u64
 }
 
 fn nodes(count: u8) -> String {

@@ -89,7 +89,8 @@ fn failed(
         (Some(Failure::Busy | Failure::Full), _) => "try again later".to_owned(),
         (Some(Failure::ValueTooLong), _) => "shorten it".to_owned(),
         (_, overlay) => format!(
-            "is a node there? `nigh node{}` starts one, and --via names another",
+            "is a node there? `nigh node{}` starts one, --via names another, and --overlay says of which kind \
+             they are",
             overlay.flag()
         ),
     };

@@ -15,8 +15,10 @@ use crate::locate::{Contact, pending::Pending};
 
 /// Questions at once; what would be asked beyond that is not.
 const QUESTIONS_MAX: usize = 1024;
-/// Of them, those that ask whether somebody is there: others' questions may cause any number.
-const VERIFIED_MAX: usize = 64;
+/// Of them, those that upkeep alone may ask: neither lookups nor strangers keep the table from being true.
+const RESERVED: usize = 64;
+/// Of them, those that ask whether somebody is there who has asked or answered: strangers may cause any number.
+const MET_MAX: usize = 64;
 /// `v`: the program, and its version in two bytes.
 const VERSION: [u8; 4] = [b'N', b'g', 0, 1];
 
@@ -31,8 +33,16 @@ pub(super) enum For {
     Offer(Key),
     /// A newcomer is given a value.
     Hand,
-    /// Whether a node is there.
+    /// Whether a node is there of which others gave cause to ask.
+    Meet,
+    /// Whether a node is there that was silent for long.
     Verify,
+}
+
+impl For {
+    const fn asks_who_is_there(&self) -> bool {
+        matches!(self, Self::Meet | Self::Verify)
+    }
 }
 
 #[derive(Clone, Debug, Hash)]
@@ -49,14 +59,18 @@ pub(super) struct Question {
 pub(super) type Questions = Pending<Question>;
 
 impl Questions {
-    /// Whether that address is being asked.
+    /// Whether that address is being asked whether somebody is there.
     fn verifies(&self, address: Address) -> bool {
-        self.iter().any(|it| it.address == address && matches!(it.what, For::Verify))
+        self.iter().any(|it| it.address == address && it.what.asks_who_is_there())
     }
 
     fn have_room(&self, what: &For) -> bool {
-        let verified = || self.iter().filter(|it| matches!(it.what, For::Verify)).count();
-        self.len() < QUESTIONS_MAX && (!matches!(what, For::Verify) || verified() < VERIFIED_MAX)
+        let met = || self.iter().filter(|it| matches!(it.what, For::Meet)).count();
+        match what {
+            For::Verify => self.len() < QUESTIONS_MAX,
+            For::Meet => self.len() < QUESTIONS_MAX - RESERVED && met() < MET_MAX,
+            _ => self.len() < QUESTIONS_MAX - RESERVED,
+        }
     }
 
     pub(super) fn check(&self) {
@@ -108,14 +122,9 @@ impl Node {
     }
 
     /// Asks a node whether it is there, unless it is being asked.
-    pub(super) fn verify(
-        &mut self,
-        key: Option<Key>,
-        address: Address,
-        cx: &mut Context<'_, Self>,
-    ) {
-        if !self.questions.verifies(address) {
-            self.ask(key, address, For::Verify, Method::Ping, cx);
+    pub(super) fn verify(&mut self, node: Contact, what: For, cx: &mut Context<'_, Self>) {
+        if !self.questions.verifies(node.address) {
+            self.ask(Some(node.key), node.address, what, Method::Ping, cx);
         }
     }
 
@@ -135,12 +144,16 @@ impl Node {
         let question = *question;
         self.timers.clear(Timer::Question(number));
         let round_trip = cx.now.since(question.sent);
-        self.rtt.measured(round_trip);
+        // One who takes its time makes nobody wait much longer: it counts as what was waited for.
+        self.rtt.measured(round_trip.min(self.rtt.wait(0)));
         let asked = question.key.map(|key| Contact { key, address: from });
         let response = match answer {
             Ok(response) => response,
             Err(error) => {
-                if let (For::Verify, Some(asked)) = (&question.what, asked) {
+                if let Some(seen_at) = error.seen_at {
+                    self.seen_at(seen_at, from, cx);
+                }
+                if let Some(asked) = asked.filter(|_| question.what.asks_who_is_there()) {
                     // Who has only errors for others is of no use.
                     self.table_mut(Family::of(from)).missed(asked, cx.now);
                 }
@@ -165,7 +178,7 @@ impl Node {
             For::Store(id) => self.stored(id, None, cx),
             For::Offer(key) => self.offered(contact, key, &response, cx),
             For::Hand => self.offer_ended(cx),
-            For::Verify => {}
+            For::Meet | For::Verify => {}
         }
     }
 
@@ -179,7 +192,7 @@ impl Node {
         let fits = secure_id::fits(contact.key, contact.address.ip());
         let table = self.table_mut(Family::of(contact.address));
         match table.answered(contact, round_trip, fits, cx.now) {
-            Heard::Doubt(doubtful) => self.verify(Some(doubtful.key), doubtful.address, cx),
+            Heard::Doubt(doubtful) => self.verify(doubtful, For::Meet, cx),
             Heard::New => self.new_node(contact),
             Heard::Kept | Heard::Spare => {}
         }
@@ -217,7 +230,7 @@ impl Node {
             For::Search(id) => self.step_failed(id, address, cx),
             For::Store(id) => self.stored(id, Some(error), cx),
             For::Offer(_) | For::Hand => self.offer_ended(cx),
-            For::Verify => {}
+            For::Meet | For::Verify => {}
         }
     }
 }

@@ -37,14 +37,15 @@ pub fn unite(filter: &mut [u8; FILTER_BYTES], other: &[u8; FILTER_BYTES]) {
     filter.iter_mut().zip(other).for_each(|(byte, other)| *byte |= other);
 }
 
-/// How many addresses are likely to be in a filter, from 0.5 (none) to some 7,800 (all bits are set).
-/// BEP 33 has nodes put in no more than 6,000.
+/// How many addresses are likely to be in a filter, from 0 to some 7,800 (all bits are set). BEP 33 has nodes
+/// put in no more than 6,000.
 pub fn estimate(filter: &[u8; FILTER_BYTES]) -> f64 {
     let zeros: u32 = filter.iter().map(|byte| byte.count_zeros()).sum();
     let bits = BITS as f64;
-    // The BEP's upper bound; and a lower one, since no zero at all would be infinitely many.
-    let zeros = f64::from(zeros).clamp(1.0, bits - 1.0);
-    libm::log(zeros / bits) / (2.0 * libm::log(1.0 - 1.0 / bits))
+    // No zero at all would be infinitely many. The BEP has an upper bound as well, by which half an address
+    // would be in an empty filter.
+    let zeros = f64::from(zeros).max(1.0);
+    libm::log(bits / zeros) / (-2.0 * libm::log(1.0 - 1.0 / bits))
 }
 
 #[cfg(test)]
@@ -115,7 +116,7 @@ mod tests {
     #[test]
     fn an_estimate_has_its_bounds() {
         let (none, full) = (estimate(&[0; FILTER_BYTES]), estimate(&[0xff; FILTER_BYTES]));
-        assert!((none - 0.5).abs() < 0.01, "{none}");
+        assert!(none.abs() < f64::EPSILON, "{none}");
         assert!((full - 7_806.0).abs() < 1.0, "{full}");
     }
 }

@@ -136,7 +136,7 @@ mod tests {
             let (length, response) = fitted(message);
             assert!((ANSWER_MAX - 50..=ANSWER_MAX).contains(&length), "{length}");
             let left = response.peers.as_ref().map(Vec::len);
-            let left = left.or(response.samples.as_ref().map(|it| it.some.len()));
+            let left = left.or_else(|| response.samples.as_ref().map(|it| it.some.len()));
             assert!(left.is_some_and(|it| it >= 5), "{response:?}");
             assert!(response.nodes6.is_some_and(|it| it.len() >= 3));
         }

@@ -125,8 +125,7 @@ impl Node {
         {
             let method = Method::Fetch { target: key };
             let is_held = self.values.get(key, cx.now).is_some();
-            if is_held
-                && self.ask(Some(contact.key), contact.address, For::Offer(key), method, cx)
+            if is_held && self.ask(Some(contact.key), contact.address, For::Offer(key), method, cx)
             {
                 self.handing.under_way += 1;
                 self.handing.allowed -= 1;

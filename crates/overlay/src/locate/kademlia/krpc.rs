@@ -260,6 +260,8 @@ pub struct Error {
     pub code: i64,
     /// For people; at most [`TEXT_MAX`] bytes.
     pub text: SmallVec<[u8; 32]>,
+    /// `ip` (BEP 42): where the asker is seen.
+    pub seen_at: Option<Address>,
 }
 
 /// Kinds of errors (BEP 5, BEP 44).

@@ -367,7 +367,8 @@ mod tests {
         let mut known = Known::new();
         known.announced(1, peer(1), false);
         let port = |port| Address::v4([198, 51, 100, 1], port);
-        let six = |last| Address::v6([0x20, 1, 0xd, 0xb8, 0, 0, 0, 7, last, 0, 0, 0, 0, 0, 0, 1], 9);
+        let six =
+            |last| Address::v6([0x20, 1, 0xd, 0xb8, 0, 0, 0, 7, last, 0, 0, 0, 0, 0, 0, 1], 9);
         for number in 1..=1000 {
             known.now = known.now.after(Duration::from_millis(1));
             known.announced(1, port(number), false);

@@ -105,9 +105,20 @@ impl Purpose {
                 Some(Method::AnnouncePeer { info_hash: key, port, seed, token })
             }
             Self::PutItem { item, cas, .. } => {
-                Some(Method::Put { item: item.clone(), cas: *cas, token })
+                // Where there is nothing yet, nothing is compared.
+                let cas = cas.filter(|_| told.number.is_some());
+                Some(Method::Put { item: item.clone(), cas, token })
             }
             _ => None,
+        }
+    }
+
+    /// Whether the caller has asked for it.
+    pub(super) const fn is_of_caller(&self) -> bool {
+        match self {
+            Self::Join | Self::Refresh => false,
+            Self::Put(put) => matches!(put.by, Putter::Caller(_)),
+            _ => true,
         }
     }
 

@@ -205,8 +205,7 @@ impl Search {
     /// Whether a node of the host at that address has answered, if a host counts once.
     fn has_answer_of(&self, address: Address) -> bool {
         let Some(host) = Host::of_one_place(address) else { return false };
-        let of_host =
-            |it: &Candidate| it.state == State::Answered && Host::of(it.address) == host;
+        let of_host = |it: &Candidate| it.state == State::Answered && Host::of(it.address) == host;
         self.paths.iter().flatten().any(of_host)
     }
 

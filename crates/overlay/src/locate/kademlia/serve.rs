@@ -4,6 +4,7 @@ use nigh_base::{Address, Key, machine::Context};
 
 use super::{
     Family, Node,
+    ask::For,
     fit::fit,
     host::Host,
     krpc::{Body, Error, Method, Query, Response, Transaction, Want, code},
@@ -51,7 +52,9 @@ impl Node {
         let is_read_only = query.read_only;
         let body = match self.answer(from, query, cx) {
             Ok(response) => Body::Response(Box::new(Response { seen_at: Some(from), ..response })),
-            Err((code, text)) => Body::Error(Error { code, text: text.as_bytes().into() }),
+            Err((code, text)) => {
+                Body::Error(Error { code, text: text.as_bytes().into(), seen_at: Some(from) })
+            }
         };
         let mut answer = Self::message(transaction, body);
         fit(&mut answer);
@@ -70,6 +73,7 @@ impl Node {
         cx: &mut Context<'_, Self>,
     ) {
         if !self.is_read_only() && self.limits.allow(from, cx.now, cx.secrets) {
+            let error = Error { seen_at: Some(from), ..error };
             cx.send(from, Self::message(transaction, Body::Error(error)));
         }
     }
@@ -186,7 +190,7 @@ impl Node {
         if table.get(asker).is_some() {
             table.asked(asker, now);
         } else if table.has_place(asker) {
-            self.verify(Some(asker.key), asker.address, cx);
+            self.verify(asker, For::Meet, cx);
         }
     }
 }

@@ -124,8 +124,7 @@ impl Table {
     /// Another node of the host at that address, if a host may have no more than one place.
     fn other_of_host(&self, contact: Contact) -> Option<&Known> {
         let host = Host::of_one_place(contact.address)?;
-        let is_other =
-            |it: &&Known| it.contact != contact && Host::of(it.contact.address) == host;
+        let is_other = |it: &&Known| it.contact != contact && Host::of(it.contact.address) == host;
         self.nodes().find(is_other)
     }
 
@@ -150,8 +149,16 @@ impl Table {
             if !other.is_bad() {
                 return if is_doubtful { Heard::Doubt(other.contact) } else { Heard::Spare };
             }
-            self.forget(other.contact);
+            self.remove(other.contact);
+            let heard = self.admit(contact, round_trip, fits, now);
+            self.fill(self.place(other.contact.key));
+            return heard;
         }
+        self.admit(contact, round_trip, fits, now)
+    }
+
+    /// The same, where no other of its host has a place.
+    fn admit(&mut self, contact: Contact, round_trip: Duration, fits: bool, now: Time) -> Heard {
         loop {
             let place = self.place(contact.key);
             let is_cut = place + 1 == self.buckets.len() && self.buckets.len() < BUCKETS_MAX;
@@ -366,8 +373,13 @@ impl Table {
         self.buckets.len()
     }
 
-    /// Forgets a node at once.
+    /// Forgets a node at once: a spare takes its place.
     pub(super) fn forget(&mut self, contact: Contact) {
+        self.remove(contact);
+        self.fill(self.place(contact.key));
+    }
+
+    fn remove(&mut self, contact: Contact) {
         let place = self.place(contact.key);
         let bucket = &mut self.buckets[place];
         bucket.nodes.retain(|it| it.contact != contact);
@@ -421,7 +433,8 @@ impl Bucket {
         // A host is one spare of a bucket, as it would have one place.
         let host = Host::of_one_place(known.contact.address);
         let is_same = |it: &Known| {
-            it.contact == known.contact || host.is_some_and(|host| Host::of(it.contact.address) == host)
+            it.contact == known.contact
+                || host.is_some_and(|host| Host::of(it.contact.address) == host)
         };
         self.spares.retain(|it| !is_same(it));
         if self.spares.len() == shape.bucket {
@@ -523,7 +536,8 @@ mod tests {
 
     #[test]
     fn nodes_of_a_local_network_may_all_have_one_address() {
-        let local = |port: u16| Contact { address: Address::v4([127, 0, 0, 1], port), ..at_port(port) };
+        let local =
+            |port: u16| Contact { address: Address::v4([127, 0, 0, 1], port), ..at_port(port) };
         let table = table(&(1..200).map(local).collect::<Vec<_>>());
         assert!(table.len() > 16, "{}", table.len());
     }
@@ -544,5 +558,26 @@ mod tests {
         let is_kept = |it: &Known| it.contact == missing && it.misses == 1;
         let mut all = table.buckets.iter().flat_map(|it| it.nodes.iter().chain(&it.spares));
         assert!(all.any(is_kept));
+    }
+
+    #[test]
+    fn a_spare_takes_the_place_of_one_that_is_forgotten() {
+        let mut table = table(&(1..=200).map(contact).collect::<Vec<_>>());
+        let before = table.len();
+        let forgotten = table.buckets[0].nodes[3].contact;
+        table.forget(forgotten);
+        table.check();
+        assert!(table.get(forgotten).is_none());
+        assert_eq!((table.len(), table.buckets[0].spares.len()), (before, 7));
+    }
+
+    #[test]
+    fn whoever_is_gone_does_not_count() {
+        let mut table = table(&(1..=4).map(contact).collect::<Vec<_>>());
+        for number in 1..=4 {
+            assert_eq!(table.living(), 5 - usize::from(number));
+            (0..MISSES_MAX).for_each(|_| table.missed(contact(number), Time::from_secs(1000)));
+        }
+        assert_eq!((table.living(), table.len()), (0, 4));
     }
 }

@@ -7,6 +7,7 @@ use nigh_base::{Address, Key, machine::Context};
 
 use super::{
     Event, Node, Standing, Timer,
+    ask::For,
     handing::Handing,
     lookups::LOOKUPS_MAX,
     purpose::{Purpose, Put, Putter},
@@ -115,7 +116,7 @@ impl Node {
                 self.look_up(key, Purpose::Refresh, cx);
             }
             if let Some(silent) = silent {
-                self.verify(Some(silent.key), silent.address, cx);
+                self.verify(silent, For::Verify, cx);
             }
         }
         let is_alone = self.families().all(|it| self.table(it).living() == 0);

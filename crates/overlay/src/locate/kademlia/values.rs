@@ -273,8 +273,7 @@ mod tests {
     fn one_address_does_not_fill_a_node() {
         let mut values = Values::new(Key::default());
         let mut store = |key: u64, by| {
-            let version =
-                Version { value: Bytes::from_static(b"v"), number: 1, lifetime: 7 * DAY };
+            let version = Version { value: Bytes::from_static(b"v"), number: 1, lifetime: 7 * DAY };
             values.store(Key::from(key), version, host(by), DAY, Time::START)
         };
         for number in 0..20_000 {

@@ -40,7 +40,7 @@ pub(super) fn message(reader: &mut Reader<'_>) -> Result<Message, WireError> {
             Err(error) => Body::Mistaken(error),
         },
         Some(b"r") => Body::Response(Box::new(response(results, seen_at)?)),
-        Some(b"e") => Body::Error(self::error(error)),
+        Some(b"e") => Body::Error(self::error(error, seen_at)),
         _ => return Err(WireError::Impossible { what: "message that is of no kind" }),
     };
     let transaction = transaction.into();
@@ -196,11 +196,12 @@ fn signed(
 }
 
 /// An error; one that does not say which is a general one.
-fn error(value: Option<Value<'_>>) -> Error {
+fn error(value: Option<Value<'_>>, seen_at: Option<Value<'_>>) -> Error {
     let mut list = value.and_then(Value::list).into_iter().flatten();
     let code = list.next().and_then(Value::integer).unwrap_or(code::GENERIC);
     let text = list.next().and_then(Value::bytes).unwrap_or_default();
-    Error { code, text: text[..text.len().min(TEXT_MAX)].into() }
+    let seen_at = seen_at.and_then(Value::bytes).and_then(address);
+    Error { code, text: text[..text.len().min(TEXT_MAX)].into(), seen_at }
 }
 
 /// Contacts of `N` bytes each. What is left behind the last is none.
@@ -257,5 +258,5 @@ fn wrong(text: &str) -> Error {
 }
 
 fn mistake(code: i64, text: &str) -> Error {
-    Error { code, text: text.as_bytes().into() }
+    Error { code, text: text.as_bytes().into(), seen_at: None }
 }

@@ -39,6 +39,9 @@ pub(super) fn message(message: &Message, out: &mut Vec<u8>) {
                     write_integer(error.code, out);
                     write_bytes(&error.text, out);
                 });
+                if let Some(address) = error.seen_at {
+                    compact(address, top.key("ip"));
+                }
                 "e"
             }
         };

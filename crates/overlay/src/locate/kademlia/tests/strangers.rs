@@ -7,9 +7,11 @@ use nigh_base::{
 
 use super::*;
 use crate::locate::kademlia::{
-    LEAVE_MAX,
+    Family, LEAVE_MAX,
+    ask::For,
     host::Host,
-    krpc::{Body, Error, Message, Method, Query, Response, Transaction},
+    krpc::{Body, Error, Item, Message, Method, Query, Response, Transaction},
+    lookups::LOOKUPS_MAX,
     values::{Taken, Version},
 };
 
@@ -95,6 +97,10 @@ fn key(number: u8) -> Key {
 
 fn address(number: u8) -> Address {
     Address::v4([192, 0, 2, number], 6881)
+}
+
+fn contact(number: u8) -> Contact {
+    Contact { key: key(number), address: address(number) }
 }
 
 #[test]
@@ -189,17 +195,18 @@ fn the_id_is_changed_once_most_others_see_the_node_at_one_address() {
 fn questions_that_cannot_be_answered_have_an_error_and_answers_have_none() {
     let mut alone = Alone::new(|_| ());
     let unknown = alone.asked(1, Method::Other { target: None });
-    assert!(matches!(&unknown[0].1.body, Body::Error(it) if it.code == 204));
+    let said = |it: &Error| (it.code, it.seen_at) == (204, Some(address(1)));
+    assert!(matches!(&unknown[0].1.body, Body::Error(it) if said(it)), "{unknown:?}");
     let forward = alone.asked(1, Method::Other { target: Some(key(3)) });
     assert!(matches!(&forward[0].1.body, Body::Response(it) if it.nodes.is_some()));
-    let body = Body::Error(Error { code: 201, text: b"no"[..].into() });
+    let body = Body::Error(Error { code: 201, text: b"no"[..].into(), seen_at: None });
     let message = Message { transaction: Transaction::from_slice(b"zzzz"), version: None, body };
     assert!(alone.input(Input::Message { from: address(5), message }).is_empty());
 }
 
 /// Has a node hold a value under a key, as if somebody had stored it there.
 fn holds(alone: &mut Alone, key: Key) {
-    let value = bytes::Bytes::from_static(b"value");
+    let value = Bytes::from_static(b"value");
     let version = Version { value, number: 1, lifetime: Duration::from_secs(86_400) };
     let (by, again) = (Host::of(address(200)), Duration::from_secs(3600));
     assert_eq!(alone.node.values.store(key, version, by, again, alone.now), Taken::Held);
@@ -224,10 +231,13 @@ fn a_newcomer_is_offered_values_by_the_nearest_holder_alone() {
     holds(&mut alone, others);
     assert!(fetched(&alone.waits(Duration::from_secs(10))).is_empty(), "nobody is new");
     alone.knows(50..51);
-    let sent = alone.waits(Duration::from_secs(10));
+    let mut sent = Vec::new();
+    while fetched(&sent).is_empty() {
+        sent = alone.waits(Duration::from_millis(100));
+    }
     assert_eq!(fetched(&sent), [(address(50), mine)]);
     // It is given what it has not.
-    let (_, asked) = sent.into_iter().find(|it| !fetched(&vec![it.clone()]).is_empty()).unwrap();
+    let (_, asked) = sent.into_iter().find(|it| it.0 == address(50)).unwrap();
     let given = alone.answers(50, &asked, |it| it.token = Some(b"token"[..].into()));
     let is_it = |it: &(Address, Message)| match &it.1.body {
         Body::Query(Query { method: Method::Store { target, number: 1, .. }, .. }) => {
@@ -250,11 +260,81 @@ fn a_node_leaves_in_time_though_nobody_answers_and_takes_nothing_in_meanwhile() 
     }
     alone.told.clear();
     alone.input(Input::Command(Command::Locate(locate::Command::Leave)));
-    let value = bytes::Bytes::from_static(b"late");
+    let value = Bytes::from_static(b"late");
     let store = Method::Store { target: key(101), value, number: 1, lifetime: 60, token };
     assert!(matches!(&alone.asked(1, store)[0].1.body, Body::Error(it) if it.code == 202));
     assert!(alone.told.is_empty());
     alone.waits(LEAVE_MAX);
     assert_eq!(alone.told, [Event::Locate(locate::Event::Left { untaken: 100 })]);
     assert!(!alone.node.is_member());
+}
+
+#[test]
+fn one_who_takes_its_time_makes_nobody_wait_for_others_much_longer() {
+    let mut alone = Alone::new(|_| ());
+    alone.knows(1..4);
+    let before = alone.node.rtt.wait(0);
+    let sent = alone.asked(50, Method::Ping);
+    // As late as it may be.
+    alone.waits(before * 5 / 2);
+    alone.answers(50, &sent[1].1, |_| ());
+    assert_eq!(
+        alone.node.table(Family::V4).get(contact(50)).map(|it| it.contact),
+        Some(contact(50))
+    );
+    let after = alone.node.rtt.wait(0);
+    assert!(after < before * 3 / 2, "{before:?}, then {after:?}");
+}
+
+#[test]
+fn what_an_item_must_be_is_said_to_those_alone_who_hold_one() {
+    let mut alone = Alone::new(|_| ());
+    alone.knows(1..3);
+    let item = Item::sign(&[7; 32], b"", 4, Bytes::from_static(b"i4e"));
+    let put = Command::PutItem { ticket: Ticket(1), item: Box::new(item), cas: Some(3) };
+    let mut sent = alone.input(Input::Command(put));
+    assert_eq!(sent.len(), 2);
+    let mut puts = Vec::new();
+    while let Some((to, asked)) = sent.pop() {
+        let Body::Query(Query { method, .. }) = &asked.body else { panic!("{asked:?}") };
+        match method {
+            Method::Put { cas, .. } => puts.push((to, *cas)),
+            Method::Get { newer_than: Some(4), .. } => {
+                let number = if to == address(1) { 1 } else { 2 };
+                sent.extend(alone.answers(number, &asked, |it| {
+                    it.token = Some(b"token"[..].into());
+                    it.number = Some(3).filter(|_| number == 1);
+                }));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    puts.sort_unstable();
+    assert_eq!(puts, [(address(1), Some(3)), (address(2), None)]);
+}
+
+#[test]
+fn neither_the_caller_nor_strangers_keep_upkeep_from_asking() {
+    let mut alone = Alone::new(|_| ());
+    alone.knows(1..20);
+    let busy = |alone: &Alone| {
+        let is_busy = |it: &&Event| {
+            matches!(it, Event::Locate(locate::Event::Failed { why: locate::Failure::Busy, .. }))
+        };
+        alone.told.iter().filter(is_busy).count()
+    };
+    for number in 0..300 {
+        let key = Key::of(&u64::to_be_bytes(number));
+        let locate = locate::Command::Locate { ticket: Ticket(number), key, trace: false };
+        alone.input(Input::Command(Command::Locate(locate)));
+    }
+    assert!(busy(&alone) > 0, "the caller asks for too much");
+    (100..200).for_each(|number| drop(alone.asked(number, Method::Ping)));
+    assert!(alone.node.lookups.len() < LOOKUPS_MAX);
+    let silent = alone.node.table(Family::V4).nodes().next().unwrap().contact;
+    let (now, mut rng, mut secrets) = (alone.now, Rng::new(3), Rng::new(4));
+    let mut outbox = Vec::new();
+    let cx = &mut Context::new(now, &mut rng, &mut secrets, &mut outbox);
+    alone.node.verify(silent, For::Verify, cx);
+    assert_eq!(outbox.len(), 1, "{outbox:?}");
 }

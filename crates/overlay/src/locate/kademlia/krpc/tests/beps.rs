@@ -21,7 +21,11 @@ fn answer(response: Response) -> Body {
 fn the_examples_of_bep_5_are_read_and_written_byte_for_byte() {
     holds(
         "d1:eli201e23:A Generic Error Ocurrede1:t2:aa1:y1:ee",
-        Body::Error(Error { code: code::GENERIC, text: b"A Generic Error Ocurred"[..].into() }),
+        Body::Error(Error {
+            code: code::GENERIC,
+            text: b"A Generic Error Ocurred"[..].into(),
+            seen_at: None,
+        }),
     );
     holds("d1:ad2:id20:abcdefghij0123456789e1:q4:ping1:t2:aa1:y1:qe", ask(Method::Ping));
     holds("d1:rd2:id20:mnopqrstuvwxyz123456e1:t2:aa1:y1:re", answer(empty(OTHER)));

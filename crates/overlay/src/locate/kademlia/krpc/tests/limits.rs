@@ -86,6 +86,6 @@ fn every_question_fits_with_everything_at_its_limit() {
         let want = Some(Want { v4: true, v6: true });
         fits(&message(Body::Query(Query { id: key, read_only: true, want, method })));
     }
-    let error = Error { code: i64::MIN, text: [0xff; TEXT_MAX][..].into() };
+    let error = Error { code: i64::MIN, text: [0xff; TEXT_MAX][..].into(), seen_at: Some(SIX) };
     fits(&message(Body::Error(error)));
 }

@@ -138,7 +138,11 @@ fn message(rng: &mut Rng) -> Message {
             method: method(rng),
         }),
         3..=5 => Body::Response(Box::new(response(rng))),
-        _ => Body::Error(Error { code: number(rng), text: bytes(rng, TEXT_MAX).into() }),
+        _ => Body::Error(Error {
+            code: number(rng),
+            text: bytes(rng, TEXT_MAX).into(),
+            seen_at: maybe(rng, |rng| if rng.one_in(2) { four(rng) } else { six(rng) }),
+        }),
     };
     let transaction = bytes(rng, TRANSACTION_MAX).into();
     Message { transaction, version: maybe(rng, array), body }

@@ -79,7 +79,7 @@ fn a_question_that_makes_no_sense_is_a_mistake_that_is_answered() {
     }
     // It is written as the error that answers it.
     let Body::Error(told) = read(read("d1:t2:aa1:y1:qe").encode()).body else { panic!() };
-    assert_eq!(told, Error { code: code::PROTOCOL, text: b"no method"[..].into() });
+    assert_eq!(told, Error { code: code::PROTOCOL, text: b"no method"[..].into(), seen_at: None });
 }
 
 #[test]
@@ -135,7 +135,7 @@ fn optional_fields_that_make_no_sense_are_not_there() {
     assert_eq!(read("d1:t2:aa1:v4:NH011:y1:ee").version, Some(*b"NH01"));
     // An error that does not say which.
     for text in ["d1:t2:aa1:y1:ee", "d1:ele1:t2:aa1:y1:ee", "d1:e1:x1:t2:aa1:y1:ee"] {
-        let general = Error { code: code::GENERIC, text: [][..].into() };
+        let general = Error { code: code::GENERIC, text: [][..].into(), seen_at: None };
         assert_eq!(read(text).body, Body::Error(general));
     }
 }
