@@ -49,29 +49,6 @@ fn holders(world: &World<Node>, key: Key) -> Vec<Contact> {
 }
 
 #[test]
-fn a_holder_that_missed_a_newer_value_does_not_bring_the_older_one_back() {
-    let mut world = joined(16, &settings(|_| ()), 21);
-    let key = Key::of(b"greeting");
-    put(&mut world, HostId(5), key, b"old");
-    let missing = HostId::at(nearest(&world, key)[0].address).unwrap();
-    let asker = world.hosts().find(|it| *it != missing).unwrap();
-    world.pause(missing);
-    put(&mut world, asker, key, b"new");
-    world.resume(missing);
-    let held = |world: &World<Node>, host| {
-        world.machine(host).unwrap().values.get(key, world.now()).map(|it| it.value)
-    };
-    assert_eq!(held(&world, missing), Some(Bytes::from_static(b"old")));
-    for _ in 0..18 {
-        run(&mut world, HOUR / 6);
-        for host in world.hosts().filter(|it| *it != missing) {
-            assert_ne!(held(&world, host), Some(Bytes::from_static(b"old")), "{host:?}");
-        }
-    }
-    assert_eq!(held(&world, missing), Some(Bytes::from_static(b"new")));
-}
-
-#[test]
 fn who_is_not_among_the_nearest_any_more_hands_a_value_over_and_drops_it() {
     let mut world = joined(12, &settings(|_| ()), 22);
     let key = Key::of(b"greeting");

@@ -231,10 +231,8 @@ fn a_newcomer_is_offered_values_by_the_nearest_holder_alone() {
     holds(&mut alone, others);
     assert!(fetched(&alone.waits(Duration::from_secs(10))).is_empty(), "nobody is new");
     alone.knows(50..51);
-    let mut sent = Vec::new();
-    while fetched(&sent).is_empty() {
-        sent = alone.waits(Duration::from_millis(100));
-    }
+    let mut steps = (0..100).map(|_| alone.waits(Duration::from_millis(100)));
+    let sent = steps.find(|sent| !fetched(sent).is_empty()).expect("a round comes within 8 s");
     assert_eq!(fetched(&sent), [(address(50), mine)]);
     // It is given what it has not.
     let (_, asked) = sent.into_iter().find(|it| it.0 == address(50)).unwrap();
@@ -337,4 +335,28 @@ fn neither_the_caller_nor_strangers_keep_upkeep_from_asking() {
     let cx = &mut Context::new(now, &mut rng, &mut secrets, &mut outbox);
     alone.node.verify(silent, For::Verify, cx);
     assert_eq!(outbox.len(), 1, "{outbox:?}");
+}
+
+#[test]
+fn an_older_value_is_refused_and_the_newer_one_stays() {
+    let mut alone = Alone::new(|_| ());
+    let told = |alone: &mut Alone| {
+        let sent = alone.asked(1, Method::Fetch { target: key(7) });
+        let Body::Response(response) = sent[0].1.body.clone() else { panic!("{sent:?}") };
+        *response
+    };
+    let token = told(&mut alone).token.unwrap();
+    let store = |alone: &mut Alone, value: &'static [u8], number| {
+        let (value, token) = (Bytes::from_static(value), token.clone());
+        let store = Method::Store { target: key(7), value, number, lifetime: 60, token };
+        match &alone.asked(1, store)[0].1.body {
+            Body::Response(_) => None,
+            Body::Error(error) => Some(error.code),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(store(&mut alone, b"new", 2), None);
+    assert_eq!(store(&mut alone, b"old", 1), Some(302));
+    let told = told(&mut alone);
+    assert_eq!((told.value.as_deref(), told.number), (Some(&b"new"[..]), Some(2)));
 }
