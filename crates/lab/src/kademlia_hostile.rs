@@ -18,7 +18,7 @@ use nigh_overlay::locate::{
 };
 use nigh_sim::{HostId, Latency, Network, World};
 
-use self::liar::{Order, Player};
+use self::liar::{Gang, Lie, Order, Player};
 use crate::{
     Axis, Chart, Error, Experiment, Options, Progress, Report, Scale, Series, Style,
     claim::{Claim, Verdict},
@@ -47,8 +47,15 @@ const VALUES: u32 = 200;
 const PUT_EVERY: Duration = Duration::from_millis(500);
 /// Longer than all of it takes.
 const LIFETIME: Duration = Duration::from_secs(86_400);
-/// Parts of the nodes that lie.
-const LIARS: [f64; 4] = [0.0, 0.1, 0.2, 0.3];
+/// Parts of the nodes that lie, and how.
+const LIARS: [(f64, Lie); 6] = [
+    (0.0, Lie::EachOther),
+    (0.1, Lie::EachOther),
+    (0.2, Lie::EachOther),
+    (0.3, Lie::EachOther),
+    (0.2, Lie::Honest),
+    (0.2, Lie::Nobody),
+];
 /// Disjoint paths. A node has one of these numbers, so that all are measured in one network.
 const PATHS: [usize; 4] = [1, 2, 4, 8];
 /// Nodes come one behind the other.
@@ -67,8 +74,28 @@ const CHANCE: f64 = 0.02;
 #[derive(Clone, Debug)]
 struct Found {
     liars: f64,
+    lie: Lie,
     /// For each number of paths.
     kinds: Vec<Kind>,
+}
+
+impl Found {
+    const fn they_name(&self) -> &'static str {
+        match self.lie {
+            Lie::EachOther => "each other",
+            Lie::Honest => "honest nodes",
+            Lie::Nobody => "nobody",
+        }
+    }
+
+    /// What a claim of it is about.
+    fn named(&self, paths: usize) -> String {
+        let (liars, they_name) = (self.liars * 100.0, self.they_name());
+        match self.lie {
+            Lie::EachOther => format!("{liars:.0} % liars, paths: {paths}"),
+            _ => format!("{liars:.0} % liars that name {they_name}, paths: {paths}"),
+        }
+    }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -96,7 +123,10 @@ fn run(options: &Options, told: &mut dyn FnMut(Progress)) -> Result<Report, Erro
     let rng = Rng::new(options.seed);
     let found = parallel::map(
         LIARS.len(),
-        |place| look_up(few, LIARS[place], rng.fork(1)),
+        |place| {
+            let (liars, lie) = LIARS[place];
+            look_up(few, liars, lie, rng.fork(1))
+        },
         |done| {
             let text = format!("{done} of {} networks", LIARS.len());
             #[expect(clippy::cast_precision_loss, reason = "a handful")]
@@ -109,7 +139,7 @@ fn run(options: &Options, told: &mut dyn FnMut(Progress)) -> Result<Report, Erro
     Ok(report)
 }
 
-fn look_up(nodes: u32, liars: f64, mut rng: Rng) -> Found {
+fn look_up(nodes: u32, liars: f64, lie: Lie, mut rng: Rng) -> Found {
     let mut world = World::new(rng.next_u64(), Network::new(Latency::Constant(ONE_WAY)));
     let settings: Vec<Arc<Settings>> = PATHS.iter().map(|&paths| Arc::new(of(paths))).collect();
     let contacts: Vec<Contact> = (0..nodes).map(contact).collect();
@@ -130,12 +160,14 @@ fn look_up(nodes: u32, liars: f64, mut rng: Rng) -> Found {
     rng.shuffle(&mut drawn);
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a part of them")]
     let (lying, honest) = drawn.split_at((f64::from(nodes) * liars) as usize);
-    let gang: Arc<[Contact]> = lying.iter().map(|&it| contacts[it as usize]).collect();
+    let named = if lie == Lie::Honest { honest } else { lying };
+    let named = named.iter().map(|&it| contacts[it as usize]).collect();
+    let gang = Arc::new(Gang { lie, named });
     for &it in lying {
         world.command(HostId(it), Order::Lie(Arc::clone(&gang)));
     }
     let kinds = ask(&mut world, honest, &contacts, &mut rng);
-    Found { liars, kinds }
+    Found { liars, lie, kinds }
 }
 
 /// Under which key a value lies.
@@ -246,7 +278,8 @@ fn setup(nodes: u64) -> String {
         "{} nodes with k = 8 join one behind the other, each through one that is drawn, have {} minutes to \
          look into their buckets, and put {VALUES} values. Then a part of them begins to lie: whatever a \
          liar is asked, it has no value and names eight of its kind under ids that it makes up next to what \
-         is looked for, and each of them answers to that id. For each number of paths honest nodes ask for \
+         is looked for, and each of them answers to that id. In two more networks it names honest nodes \
+         under such ids, and addresses where nobody is. For each number of paths honest nodes ask for \
          {} of the values and look up as many random keys, with 3 questions at once, or one for each path. A \
          value is had as soon as one of the eight that hold it is asked, if it is honest. The nearest is \
          named if the honest node that is nearest to the key is among the eight that the lookup ends with, \
@@ -262,6 +295,7 @@ fn setup(nodes: u64) -> String {
 fn table(found: &[Found]) -> Table {
     let mut table = Table::new(vec![
         Column::new("liars", "%"),
+        Column::new("they name", ""),
         Column::new("paths", ""),
         Column::new("values had", "%"),
         Column::new("nearest named", "%"),
@@ -274,6 +308,7 @@ fn table(found: &[Found]) -> Table {
             let expected = closed_form(&found[0].kinds[place].hops, found_with.liars, PATHS[place]);
             table.row(vec![
                 Cell::number(found_with.liars * 100.0, 0),
+                Cell::text(found_with.they_name()),
                 Cell::count(PATHS[place] as u64),
                 Cell::number(share(kind.had) * 100.0, 1),
                 Cell::number(share(kind.named) * 100.0, 1),
@@ -289,8 +324,8 @@ fn table(found: &[Found]) -> Table {
 fn charts(found: &[Found]) -> Vec<Chart> {
     let chart = |title: &str, of: fn(&Kind) -> u64| {
         let line = |place: usize| {
-            let points =
-                found.iter().map(|it| (it.liars * 100.0, share(of(&it.kinds[place])) * 100.0));
+            let found = found.iter().filter(|it| it.lie == Lie::EachOther);
+            let points = found.map(|it| (it.liars * 100.0, share(of(&it.kinds[place])) * 100.0));
             let paths = if PATHS[place] == 1 { "path" } else { "paths" };
             Series::new(format!("{} {paths}", PATHS[place]), Style::Line, points.collect())
         };
@@ -319,7 +354,7 @@ fn claims(found: &[Found]) -> Vec<Claim> {
             let expected = closed_form(&found[0].kinds[place].hops, found_with.liars, PATHS[place]);
             let had = share(kind.had);
             claims.push(Claim::stated(
-                format!("{:.0} % liars, paths: {}", found_with.liars * 100.0, PATHS[place]),
+                found_with.named(PATHS[place]),
                 format!("at least {:.1} % of the values are had (closed form)", expected * 100.0),
                 format!("{:.1} %", had * 100.0),
                 Verdict::of(had >= expected - CHANCE),
@@ -343,13 +378,26 @@ mod tests {
 
     #[test]
     fn paths_bring_lookups_past_liars_and_without_liars_all_come_through() {
-        let [none, some] = [0.0, 0.2].map(|liars| look_up(200, liars, Rng::new(1)));
+        let [none, some] = [0.0, 0.2].map(|liars| look_up(200, liars, Lie::EachOther, Rng::new(1)));
         assert!(none.kinds.iter().all(|it| (it.named, it.had) == (LOOKUPS, LOOKUPS)));
         let of = |of: fn(&Kind) -> u64| -> Vec<f64> {
             some.kinds.iter().map(|it| share(of(it))).collect()
         };
         for shares in [of(|it| it.named), of(|it| it.had)] {
             assert!(shares[0] < 1.0 && shares[3] > shares[0], "{shares:?}");
+        }
+    }
+
+    #[test]
+    fn wrong_ids_and_addresses_of_nobody_keep_out_no_more_than_liars_that_are_there() {
+        let of = |lie| look_up(200, 0.2, lie, Rng::new(1)).kinds;
+        let there = of(Lie::EachOther);
+        for lie in [Lie::Honest, Lie::Nobody] {
+            for (kind, there) in of(lie).iter().zip(&there) {
+                let (had, least) = (share(kind.had), share(there.had) - CHANCE);
+                assert!(had >= least, "{lie:?}: {had}, {least}");
+                assert!(share(kind.named) >= share(there.named) - CHANCE, "{lie:?}");
+            }
         }
     }
 }

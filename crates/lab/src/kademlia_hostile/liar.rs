@@ -1,5 +1,5 @@
-//! A node that is honest until it is told to lie: then it names, whatever it is asked, others of its kind
-//! under ids next to what is looked for.
+//! A node that is honest until it is told to lie: then it names, whatever it is asked, nodes under ids next to
+//! what is looked for.
 
 use std::sync::Arc;
 
@@ -19,8 +19,8 @@ use nigh_overlay::locate::{
 #[derive(Debug)]
 pub(super) struct Player {
     node: Node,
-    /// All who lie, once it does.
-    gang: Option<Arc<[Contact]>>,
+    /// How it lies, once it does.
+    gang: Option<Arc<Gang>>,
     outbox: Outbox<Node>,
 }
 
@@ -29,8 +29,27 @@ pub(super) struct Player {
 pub(super) enum Order {
     /// What it does as an honest one.
     Honest(Command),
-    /// It lies from now on, together with these.
-    Lie(Arc<[Contact]>),
+    /// It lies from now on, as one of these.
+    Lie(Arc<Gang>),
+}
+
+/// Whom liars name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lie {
+    /// Each other, and each answers to the id that was made up for it.
+    EachOther,
+    /// Honest nodes, under ids that are not theirs.
+    Honest,
+    /// Nobody: there is no node at the address.
+    Nobody,
+}
+
+/// Nodes that lie together.
+#[derive(Debug)]
+pub(super) struct Gang {
+    pub(super) lie: Lie,
+    /// The nodes whose addresses they name; of nobody, the first serve to make some up.
+    pub(super) named: Vec<Contact>,
 }
 
 impl Player {
@@ -39,7 +58,7 @@ impl Player {
     }
 
     /// A liar's answer.
-    fn lie(me: Contact, gang: &[Contact], method: &Method) -> Response {
+    fn lie(me: Contact, gang: &Gang, method: &Method) -> Response {
         let target = match method {
             Method::FindNode { target }
             | Method::Get { target, .. }
@@ -49,13 +68,15 @@ impl Player {
             _ => return Response::of(me.key),
         };
         // Others for each key.
-        let first = target.top() % gang.len() as u64;
+        let Gang { lie, named } = gang;
+        let first = target.top() % named.len() as u64;
         let first = usize::try_from(first).expect("less than a length");
         let made_up = |number: usize| {
-            let Contact { address, .. } = gang[(first + number) % gang.len()];
+            let Contact { address, .. } = named[(first + number) % named.len()];
+            let address = if *lie == Lie::Nobody { empty(me.address, address) } else { address };
             Contact { key: beside(target, address), address }
         };
-        let nodes: Vec<Contact> = (0..NODES_SENT.min(gang.len())).map(made_up).collect();
+        let nodes: Vec<Contact> = (0..NODES_SENT.min(named.len())).map(made_up).collect();
         // Who is named by the others under an id that is made up answers to that one.
         let named = nodes.iter().find(|it| it.address == me.address);
         let id = named.map_or(me.key, |it| it.key);
@@ -67,6 +88,14 @@ impl Player {
 fn beside(target: Key, address: Address) -> Key {
     let low = Key::of(address.to_string().as_bytes()).low(100);
     target.minus(target.low(100)).plus(low)
+}
+
+/// An address at which no node is, another for each liar and each of those whose place it takes.
+fn empty(liar: Address, instead_of: Address) -> Address {
+    let name = format!("{liar} {instead_of}");
+    let [a, b, c, ..] = Key::of(name.as_bytes()).bytes();
+    // Hosts of the simulator are in 10.0.0.0/8; this is 172.16.0.0/12.
+    Address::v4([172, 16 + a % 16, b, c], instead_of.port())
 }
 
 impl Machine for Player {
