@@ -155,6 +155,27 @@ pub trait Shortcuts: fmt::Debug + Hash + Send + Sized {
     /// One round of upkeep.
     fn round(node: &mut Node<Circle<Self>>, cx: &mut Cx<'_, Circle<Self>>);
 
+    /// As [`Geometry::located`].
+    fn located(
+        _: &mut Node<Circle<Self>>,
+        _place: Key,
+        _owner: Contact,
+        _: &mut Cx<'_, Circle<Self>>,
+    ) {
+    }
+
+    /// A node that was asked for its leaves on such an errand has named them. False if leaves are no
+    /// answer to it.
+    fn leaves_are(
+        _: &mut Node<Circle<Self>>,
+        _: &Self::Errand,
+        _by: Contact,
+        _leaves: &[Contact],
+        _: &mut Cx<'_, Circle<Self>>,
+    ) -> bool {
+        false
+    }
+
     /// As [`Geometry::asked`].
     fn asked(
         node: &mut Node<Circle<Self>>,
@@ -301,6 +322,10 @@ impl<S: Shortcuts> Geometry for Circle<S> {
         S::round(node, cx);
     }
 
+    fn located(node: &mut Node<Self>, place: Key, owner: Contact, cx: &mut Cx<'_, Self>) {
+        S::located(node, place, owner, cx);
+    }
+
     fn would_take(node: &Node<Self>, key: Key) -> bool {
         node.geometry.leaves.would_take(key) || S::would_take(node, key)
     }
@@ -356,6 +381,9 @@ impl<S: Shortcuts> Geometry for Circle<S> {
             }
             (Errand::Far(errand), Words::Far(words)) => {
                 return S::answered(node, errand, by, words, cx);
+            }
+            (Errand::Far(errand), Words::LeavesAre { contacts, .. }) => {
+                return S::leaves_are(node, errand, by, &contacts, cx);
             }
             _ => return false,
         }

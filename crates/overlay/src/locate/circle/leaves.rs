@@ -17,6 +17,24 @@ pub(crate) fn nearness(key: Key, target: Key) -> (Key, Key) {
     (distance(key, target), key)
 }
 
+/// The nodes of `known` that are not among `named`, the leaf set of `by`, though they lie nearer to it
+/// than the farthest of it.
+pub(crate) fn missing(
+    known: impl Iterator<Item = Contact>,
+    by: Contact,
+    named: &[Contact],
+) -> Vec<Contact> {
+    let half = named.len() / 2;
+    let is_near = |key: Key, distance: &dyn Fn(Key) -> Key| {
+        named.iter().filter(|it| distance(it.key) < distance(key)).count() < half
+    };
+    let should_be = |it: &Contact| {
+        is_near(it.key, &|key| key.minus(by.key)) || is_near(it.key, &|key| by.key.minus(key))
+    };
+    let is_named = |it: &Contact| *it == by || named.iter().any(|other| other.key == it.key);
+    known.filter(|it| !is_named(it) && should_be(it)).collect()
+}
+
 /// The nearest nodes on each side, the nearest first. In a network of fewer nodes than it has places
 /// a node may stand on both sides.
 #[derive(Clone, Debug, Hash)]
@@ -42,6 +60,16 @@ impl Leaves {
 
     pub(crate) fn contacts(&self) -> impl Iterator<Item = Contact> {
         self.iter().map(|peer| peer.contact)
+    }
+
+    /// Those behind this node, clockwise, the nearest first.
+    pub(crate) fn above(&self) -> impl DoubleEndedIterator<Item = Contact> {
+        self.above.iter().map(|peer| peer.contact)
+    }
+
+    /// Those before this node, the nearest first.
+    pub(crate) fn below(&self) -> impl DoubleEndedIterator<Item = Contact> {
+        self.below.iter().map(|peer| peer.contact)
     }
 
     pub(crate) fn get(&self, key: Key) -> Option<&Peer> {
@@ -84,20 +112,6 @@ impl Leaves {
             && self.get(key).is_none()
             && (on(&self.above, &|it| it.minus(self.me))
                 || on(&self.below, &|it| self.me.minus(it)))
-    }
-
-    /// The leaves that are not among `named`, the leaf set of `by`, though they lie nearer to it than
-    /// the farthest of it.
-    pub(crate) fn missing(&self, by: Contact, named: &[Contact]) -> Vec<Contact> {
-        let half = named.len() / 2;
-        let is_near = |key: Key, distance: &dyn Fn(Key) -> Key| {
-            named.iter().filter(|it| distance(it.key) < distance(key)).count() < half
-        };
-        let should_be = |it: &Contact| {
-            is_near(it.key, &|key| key.minus(by.key)) || is_near(it.key, &|key| by.key.minus(key))
-        };
-        let is_named = |it: &Contact| *it == by || named.iter().any(|other| other.key == it.key);
-        self.contacts().filter(|it| !is_named(it) && should_be(it)).collect()
     }
 
     /// Takes a node in where it is among the nearest; says whether it was new.
@@ -202,7 +216,7 @@ mod tests {
         }
         let missing = |named: &[u64]| {
             let named: Vec<Contact> = named.iter().map(|&key| contact(key)).collect();
-            let missing = leaves.missing(contact(110), &named);
+            let missing = missing(leaves.contacts(), contact(110), &named);
             missing.into_iter().map(|it| it.key).collect::<Vec<_>>()
         };
         // 70 lies beyond what 110 knows below itself.

@@ -8,7 +8,7 @@
 use nigh_base::Address;
 
 use super::{
-    Circle, Repair, Shortcuts,
+    Circle, Repair, Shortcuts, leaves,
     message::{Errand, Words},
 };
 use crate::locate::{
@@ -35,7 +35,7 @@ impl<S: Shortcuts> Node<Circle<S>> {
         }
     }
 
-    pub(super) fn ask_leaves(
+    pub(in crate::locate) fn ask_leaves(
         &mut self,
         of: Contact,
         errand: Errand<S::Errand>,
@@ -58,7 +58,7 @@ impl<S: Shortcuts> Node<Circle<S>> {
         contacts: &[Contact],
         cx: &mut Cx<'_, Circle<S>>,
     ) {
-        let missing = self.geometry.leaves.missing(by, contacts);
+        let missing = leaves::missing(self.geometry.leaves.contacts(), by, contacts);
         missing.into_iter().for_each(|it| self.suspect(it, cx));
         contacts.iter().for_each(|&it| self.consider(it, cx));
     }

@@ -171,6 +171,9 @@ pub trait Geometry: fmt::Debug + Hash + Send + Sized {
         contacts.iter().for_each(|&it| node.consider(it, cx));
     }
 
+    /// Who is responsible for `place` is known: the node itself has looked for it.
+    fn located(_: &mut Node<Self>, _place: Key, _owner: Contact, _: &mut Cx<'_, Self>) {}
+
     /// Whether there is a place for a node with that key, which is not known yet.
     fn would_take(node: &Node<Self>, key: Key) -> bool;
 

@@ -51,6 +51,8 @@ pub(super) enum Purpose {
     Get(Ticket),
     /// A value whose owner does not seem to hold it.
     Mend,
+    /// A place near which the geometry wants links.
+    Place,
 }
 
 #[derive(Clone, Debug, Hash)]
@@ -114,6 +116,12 @@ impl<G: Geometry> Node<G> {
         if let Some(id) = self.begin(self.me.key, Purpose::Audit, walk, cx) {
             self.step(id, cx);
         }
+    }
+
+    /// Looks up who is responsible for a place near which the geometry wants links:
+    /// [`Geometry::located`] follows, unless nobody on the way answers.
+    pub(in crate::locate) fn look_for(&mut self, place: Key, cx: &mut Cx<'_, G>) {
+        self.look_up(place, Purpose::Place, false, cx);
     }
 
     fn begin(
@@ -380,6 +388,7 @@ impl<G: Geometry> Node<G> {
             Purpose::Join => self.join_found(contacts[0], walk.passed(), cx),
             Purpose::Audit => G::seen_near(self, &contacts, cx),
             Purpose::Mend => self.mend(key, contacts[0], cx),
+            Purpose::Place => G::located(self, key, contacts[0], cx),
             Purpose::Put(_) | Purpose::Get(_) => unreachable!("they go on above"),
         }
     }
@@ -461,7 +470,7 @@ impl<G: Geometry> Node<G> {
             Purpose::Put(putting) => putting.ticket,
             Purpose::Join => return self.join_again(cx),
             // A later round tries again.
-            Purpose::Audit | Purpose::Mend => None,
+            Purpose::Audit | Purpose::Mend | Purpose::Place => None,
         };
         if let Some(ticket) = ticket {
             cx.tell(Event::Failed { ticket, why });

@@ -279,7 +279,7 @@ impl<G: Geometry> Node<G> {
     }
 
     /// Whether `address` is being asked anything that shows whether it is there.
-    pub(super) fn is_asking(&self, address: Address) -> bool {
+    pub(in crate::locate) fn is_asking(&self, address: Address) -> bool {
         self.requests.iter().any(|it| it.address == address && !it.what.is_for_others())
     }
 
