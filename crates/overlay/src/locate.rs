@@ -9,12 +9,15 @@ use nigh_base::{
     wire::{Reader, Wire, WireError, write_bytes},
 };
 
+#[cfg(test)]
+mod alone;
 pub mod chord;
 pub mod circle;
 pub mod codec;
 pub mod fuzz;
 pub mod holdings;
 pub mod kademlia;
+pub mod koorde;
 pub mod node;
 pub mod pastry;
 mod pending;
