@@ -26,6 +26,7 @@ mod chord_load;
 mod chord_path;
 mod claim;
 mod clusters;
+mod constant_degree;
 mod distribution;
 mod geometry;
 mod hashing;
@@ -94,7 +95,7 @@ pub struct Progress {
 /// All experiments, in the order of the page that shows them. A further one is a file with an
 /// `EXPERIMENT`, and a line here.
 pub fn experiments() -> &'static [Experiment] {
-    static ALL: [Experiment; 15] = [
+    static ALL: [Experiment; 16] = [
         chord_load::EXPERIMENT,
         chord_path::EXPERIMENT,
         chord_failures::EXPERIMENT,
@@ -107,6 +108,7 @@ pub fn experiments() -> &'static [Experiment] {
         pastry_path::EXPERIMENT,
         pastry_repair::EXPERIMENT,
         pastry_locality::EXPERIMENT,
+        constant_degree::EXPERIMENT,
         hashing::EXPERIMENT,
         swim_detection::EXPERIMENT,
         swim_faults::EXPERIMENT,
