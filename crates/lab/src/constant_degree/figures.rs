@@ -13,19 +13,21 @@ pub(super) fn setup(nodes: u32) -> String {
     let [ways, ways_failing, nodes] =
         [WAYS_MOST, ways_failing(nodes), nodes.into()].map(|it| Cell::count(it).to_string());
     format!(
-        "Networks of 100 to {} nodes at the SHA-1 of their addresses, with the links that they have when all \
-         has settled; {ways} ways in each (five for each node, if these are fewer), from a node that is drawn to a key that is drawn. Koorde has one \
-         successor and the pointers from the predecessor of k times a node's key on; a way begins at the \
-         imaginary node with the fewest digits left. Viceroy has its seven links and as many levels as N has \
-         whole doublings. A hop is a node to which the question is passed on, the owner among them. log N is \
-         taken to the nearest power of two. Then {nodes} nodes, of which some are dead and nothing is mended: \
-         {ways_failing} ways between the living, the dead drawn {DRAWS} times. B backups are, in Koorde, B \
-         successors, and B nodes before the first pointer (with 1, one successor and no backup); in Viceroy B \
-         nodes on each side of the circle, and with more than 1 the owner is found among them, and a way that \
-         finds no link up or down goes to the farthest of those ahead and begins anew, or on about on the \
-         last three levels. A way of more than 1,000 hops has failed. Growth may be off the \
-         closed form by 10 %: with k = 16 three standard errors, of which two thirds are how 10,000 nodes lie; a share of failed ways by \
-         {within:.2}: four standard errors.",
+        "Networks of 100 to {} nodes at the SHA-1 of their addresses, with the links that they \
+         have when all has settled; {ways} ways in each (five for each node, if these are fewer), \
+         from a node that is drawn to a key that is drawn. Koorde has one successor and the \
+         pointers from the predecessor of k times a node's key on; a way begins at the imaginary \
+         node with the fewest digits left. Viceroy has its seven links and as many levels as N \
+         has whole doublings. A hop is a node to which the question is passed on, the owner among \
+         them. log N is taken to the nearest power of two. Then {nodes} nodes, of which some are \
+         dead and nothing is mended: {ways_failing} ways between the living, the dead drawn \
+         {DRAWS} times. B backups are, in Koorde, B successors, and B nodes before the first \
+         pointer (with 1, one successor and no backup); in Viceroy B nodes on each side of the \
+         circle, and with more than 1 the owner is found among them, and a way that finds no link \
+         up or down goes to the farthest of those ahead and begins anew, or on about on the last \
+         three levels. A way of more than 1,000 hops has failed. Growth may be off the closed \
+         form by 10 %: with k = 16 three standard errors, of which two thirds are how 10,000 \
+         nodes lie; a share of failed ways by {within:.2}: four standard errors.",
         Cell::count(SIZES[SIZES.len() - 1].into()),
     )
 }
