@@ -106,6 +106,8 @@ enum Timer {
     Lookup(u64),
     /// The next round of upkeep.
     Round,
+    /// What the overlay wants to be woken for.
+    Own,
     /// The next try to join.
     Join,
     /// The next round over what is held.
@@ -206,6 +208,11 @@ impl<G: Geometry> Node<G> {
         self.rounds
     }
 
+    /// The overlay wants to be woken then, and not when it wanted before.
+    pub(in crate::locate) fn wake_own(&mut self, at: Time) {
+        self.timers.set(Timer::Own, at);
+    }
+
     fn common(&self) -> &Settings {
         (*self.settings).as_ref()
     }
@@ -281,6 +288,7 @@ impl<G: Geometry> Node<G> {
                 Timer::Request(nonce) => self.unanswered(nonce, cx),
                 Timer::Lookup(lookup) => self.lookup_overdue(lookup, cx),
                 Timer::Round => self.round(cx),
+                Timer::Own => G::due(self, cx),
                 Timer::Join => self.try_to_join(cx),
                 Timer::Hold => self.keep_up(cx),
                 Timer::Leave => self.leave_overdue(cx),

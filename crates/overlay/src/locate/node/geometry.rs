@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! next_hop, nearest, is_its    the way to a key, who holds what lies there, who owns it now
-//! joining, let_in, round       how a node comes in, and what it does about those who go
+//! alone, joining, let_in       how a node comes in
+//! round, due, parting          what it does about those who go, and when it goes itself
 //! would_take, take, remove     whom it knows
 //! asked, answered, unanswered  what such nodes say to each other, and no others do
 //! ```
@@ -156,6 +157,9 @@ pub trait Geometry: fmt::Debug + Hash + Send + Sized {
     /// Whom it knows, in a few words for its operator.
     fn acquaintances(&self) -> String;
 
+    /// This node begins an overlay: it is alone.
+    fn alone(_: &mut Node<Self>) {}
+
     /// The node that is responsible for this one's key is known, and those who were asked on the way:
     /// what else is to be asked before this one is let in?
     fn joining(node: &mut Node<Self>, owner: Contact, way: Vec<Contact>, cx: &mut Cx<'_, Self>);
@@ -166,7 +170,13 @@ pub trait Geometry: fmt::Debug + Hash + Send + Sized {
     /// One round of upkeep.
     fn round(node: &mut Node<Self>, cx: &mut Cx<'_, Self>);
 
-    /// Others see these near this node.
+    /// The time has come that the overlay wanted to be woken at.
+    fn due(_: &mut Node<Self>, _: &mut Cx<'_, Self>) {}
+
+    /// This node goes, and has handed on what it held: last words to its neighbours.
+    fn parting(_: &mut Node<Self>, _: &mut Cx<'_, Self>) {}
+
+    /// Others see these near this node, or near a place that it has asked for.
     fn seen_near(node: &mut Node<Self>, contacts: &[Contact], cx: &mut Cx<'_, Self>) {
         contacts.iter().for_each(|&it| node.consider(it, cx));
     }

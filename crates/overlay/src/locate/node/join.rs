@@ -33,6 +33,7 @@ impl<G: Geometry> Node<G> {
         }
         self.timers.clear(Timer::Farewell);
         if via.is_empty() {
+            G::alone(self);
             return self.joined(cx);
         }
         via.truncate(VIA_MAX);
@@ -134,12 +135,13 @@ impl<G: Geometry> Node<G> {
 
     /// Tells its neighbours that it is gone; those who ask hear that there is no member here.
     pub(super) fn depart(&mut self, untaken: usize, cx: &mut Cx<'_, G>) {
+        G::parting(self, cx);
         let neighbours = self.geometry.neighbours();
         neighbours.iter().for_each(|it| self.say(it.address, Body::Leaving, cx));
         self.standing = Standing::Outside;
         self.forget_all();
         self.untaken = untaken;
-        for timer in [Timer::Round, Timer::Leave, Timer::Hold] {
+        for timer in [Timer::Round, Timer::Own, Timer::Leave, Timer::Hold] {
             self.timers.clear(timer);
         }
         self.timers.set(Timer::Farewell, cx.now.after(FAREWELL));

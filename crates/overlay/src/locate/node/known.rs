@@ -83,7 +83,7 @@ impl<G: Geometry> Node<G> {
     }
 
     /// Whether a node that another names may be there, as far as this one knows.
-    fn may_be(&self, contact: Contact, cx: &Context<'_, Self>) -> bool {
+    pub(in crate::locate) fn may_be(&self, contact: Contact, cx: &Context<'_, Self>) -> bool {
         let is_me = contact.key == self.me.key || contact.address == self.me.address;
         self.is_member() && !is_me && !self.lost.is_gone(contact, cx.now)
     }

@@ -45,7 +45,7 @@ pub(super) enum Purpose {
     Caller(Ticket),
     /// The node nearest to this one, which is no member yet.
     Join,
-    /// The same, as seen from elsewhere.
+    /// The same as seen from elsewhere, or who is near another place.
     Audit,
     Put(Box<Putting>),
     Get(Ticket),
@@ -107,8 +107,13 @@ impl<G: Geometry> Node<G> {
         self.step(id, cx);
     }
 
+    /// Looks up who is responsible for `key` but for this node; the overlay is told who it is.
+    pub(in crate::locate) fn look_near(&mut self, key: Key, cx: &mut Cx<'_, G>) {
+        self.look_up(key, Purpose::Audit, false, cx);
+    }
+
     /// Looks up the node nearest to this one as another sees it.
-    pub(super) fn look_from(&mut self, other: Contact, cx: &mut Cx<'_, G>) {
+    pub(in crate::locate) fn look_from(&mut self, other: Contact, cx: &mut Cx<'_, G>) {
         let mut walk = Walk::new(false);
         walk.restarts = RESTARTS;
         walk.begin(vec![Candidate::next(Step { contact: other, carry: G::Carry::default() })]);
