@@ -11,6 +11,7 @@ use nigh_base::{
 
 #[cfg(test)]
 mod alone;
+pub mod can;
 pub mod chord;
 pub mod circle;
 pub mod codec;

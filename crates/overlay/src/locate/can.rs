@@ -1,0 +1,307 @@
+//! CAN: keys are points of a torus, each node has a zone of it, and a question goes from neighbour to
+//! neighbour towards its point.
+//!
+//! Ratnasamy, Francis, Handley, Karp, Shenker, "A scalable content-addressable network", SIGCOMM 2001. What
+//! was changed, and every timer and limit: docs/can.md. The rest of a node is every [node](super::node)'s.
+//!
+//! ```text
+//! zone     pieces of the torus: halves, neighbours, distances
+//! claims   whose is which zone, as far as a node knows, and who comes after its owner
+//! route    the next node on the way to a key
+//! place    zones that change hands: splitting, giving, taking
+//! upkeep   neighbours that tell each other how they stand; zones of nodes that are gone
+//! relief   who has several zones finds others for them
+//! message  what is said about zones
+//! settled  a space as it is when all has settled, for simulations
+//! ```
+
+mod claims;
+pub mod fuzz;
+pub mod message;
+mod place;
+mod relief;
+mod route;
+pub mod settled;
+mod upkeep;
+pub mod zone;
+
+use std::{collections::BTreeMap, time::Duration};
+
+use nigh_base::{Address, Key};
+
+use self::{
+    claims::Neighbour,
+    message::{Errand, Way, Words},
+    place::Promise,
+    upkeep::{Gap, Vacancy},
+    zone::{DIMENSIONS_MAX, Space, Zone},
+};
+use super::{
+    Contact,
+    node::{
+        self,
+        geometry::{self, Cx, Peer, Step},
+    },
+};
+
+/// The most zones of one node: more are left to others.
+pub const ZONES_MAX: usize = 16;
+/// The most neighbours of one node: more are not known.
+const NEIGHBOURS_MAX: usize = 96;
+
+/// How a node behaves. All nodes of an overlay have the same `dimensions`; the rest is each node's own.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Settings {
+    /// What every overlay is told.
+    pub node: node::Settings,
+    /// The paper's d, 1 to 10. More make ways shorter and give nodes more neighbours.
+    pub dimensions: usize,
+    /// Whether a question goes to the neighbour by which it comes nearest to its point for each second of the
+    /// round trip; else to the one that is nearest. Section 3.3 of the paper.
+    pub weighted: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { node: node::Settings::default(), dimensions: 4, weighted: false }
+    }
+}
+
+impl AsRef<node::Settings> for Settings {
+    fn as_ref(&self) -> &node::Settings {
+        &self.node
+    }
+}
+
+/// What a node of CAN has of its own.
+#[derive(Debug, Hash)]
+pub struct Can {
+    me: Contact,
+    space: Space,
+    /// Those of this node, in order, no two of them halves of one.
+    zones: Vec<Zone>,
+    neighbours: BTreeMap<Key, Neighbour>,
+    /// Zones of nodes that are gone.
+    vacancies: Vec<Vacancy>,
+    /// What is beside the zones of this node and nobody's, as far as it knows.
+    gaps: Vec<Gap>,
+    /// The zone that somebody may take now.
+    offered: Option<Promise>,
+    /// Zones that somebody has taken, and has not been heard of with them.
+    given: Vec<Promise>,
+    /// Zones that a node has said are to be this one's, with its key.
+    promised: Vec<(Key, Zone)>,
+    /// Nodes that are asked whether they are neighbours.
+    meetings: usize,
+    /// Rounds without a zone.
+    homeless: u32,
+}
+
+/// What a node of CAN has of its own.
+pub type Geometry = Can;
+
+/// One node of CAN, as a machine.
+pub type Node = node::Node<Can>;
+
+impl Node {
+    /// Its zones: mostly one.
+    pub fn zones(&self) -> &[Zone] {
+        &self.geometry.zones
+    }
+}
+
+impl geometry::Geometry for Can {
+    const NAME: &'static str = "CAN";
+
+    type Settings = Settings;
+    type Carry = Way;
+    type Words = Words;
+    type Errand = Errand;
+
+    fn new(me: Contact, settings: &Settings) -> Self {
+        assert!((1..=DIMENSIONS_MAX).contains(&settings.dimensions), "1 to 10 dimensions");
+        Self {
+            me,
+            space: Space::new(settings.dimensions),
+            zones: Vec::new(),
+            neighbours: BTreeMap::new(),
+            vacancies: Vec::new(),
+            gaps: Vec::new(),
+            offered: None,
+            given: Vec::new(),
+            promised: Vec::new(),
+            meetings: 0,
+            homeless: 0,
+        }
+    }
+
+    fn next_hop(node: &Node, key: Key, way: Way, without: &[Key]) -> Option<Step<Way>> {
+        node.geometry.next_on_way(key, way, without, node.settings().weighted)
+    }
+
+    fn nearest(node: &Node, key: Key, count: usize) -> Vec<Contact> {
+        node.geometry.stand_ins(key, count)
+    }
+
+    /// Its zones have the key, and those of this node have not any more.
+    fn is_its(node: &Node, key: Key, other: Contact) -> bool {
+        let can = &node.geometry;
+        !can.has(key) && can.owner_of(key).is_some_and(|it| it.peer.contact == other)
+    }
+
+    /// Where a node's zone lies does not follow from its key.
+    fn gap(_: Key, _: Key) -> Option<Key> {
+        None
+    }
+
+    fn peer(&self, key: Key) -> Option<&Peer> {
+        self.neighbours.get(&key).map(|it| &it.peer)
+    }
+
+    fn neighbours(&self) -> Vec<Contact> {
+        self.neighbours.values().map(|it| it.peer.contact).collect()
+    }
+
+    fn far(&self) -> Vec<Contact> {
+        Vec::new()
+    }
+
+    fn acquaintances(&self) -> String {
+        let part: u64 = self.zones.iter().map(|it| it.volume()).sum();
+        let percent = part.saturating_mul(100) as f64 / zone::VOLUME as f64;
+        format!(
+            "{} zones with {percent:.3} %, {} neighbours",
+            self.zones.len(),
+            self.neighbours.len()
+        )
+    }
+
+    fn alone(node: &mut Node) {
+        node.geometry.zones = vec![Zone::WHOLE];
+    }
+
+    fn joining(node: &mut Node, owner: Contact, _: Vec<Contact>, cx: &mut Cx<'_, Self>) {
+        node.geometry.zones.clear();
+        if !node.ask_for_zone(owner, false, cx) {
+            node.join_again(cx);
+        }
+    }
+
+    fn let_in(node: &mut Node, others: &[Contact], cx: &mut Cx<'_, Self>) {
+        others.iter().for_each(|&it| node.get_to_know(it, cx));
+        if node.geometry.zones.is_empty() {
+            others.iter().take(1).for_each(|&it| {
+                node.ask_for_zone(it, false, cx);
+            });
+        }
+    }
+
+    fn round(node: &mut Node, cx: &mut Cx<'_, Self>) {
+        node.look_after_zones(cx);
+    }
+
+    fn due(node: &mut Node, cx: &mut Cx<'_, Self>) {
+        node.take_over(cx);
+    }
+
+    fn parting(node: &mut Node, cx: &mut Cx<'_, Self>) {
+        node.bequeath(cx);
+    }
+
+    fn seen_near(node: &mut Node, contacts: &[Contact], cx: &mut Cx<'_, Self>) {
+        let Some(&owner) = contacts.first() else { return };
+        if node.geometry.zones.is_empty() {
+            node.ask_for_zone(owner, false, cx);
+        } else {
+            node.get_to_know(owner, cx);
+        }
+    }
+
+    /// Only those are taken in who have said which zones they have.
+    fn would_take(_: &Node, _: Key) -> bool {
+        false
+    }
+
+    fn take(_: &mut Node, _: Peer, _: &mut Cx<'_, Self>) {}
+
+    fn measured(&mut self, contact: Contact, round_trip: Duration) {
+        let known = self.neighbours.get_mut(&contact.key).filter(|it| it.peer.contact == contact);
+        known.into_iter().for_each(|it| it.peer.rtt.measured(round_trip));
+    }
+
+    fn remove(node: &mut Node, contact: Contact, cx: &mut Cx<'_, Self>) -> bool {
+        node.lose_neighbour(contact, cx)
+    }
+
+    fn asked(
+        node: &mut Node,
+        from: Address,
+        sender: Option<Contact>,
+        words: Words,
+        cx: &mut Cx<'_, Self>,
+    ) {
+        match words {
+            Words::State { nonce, zones } => node.tell_state(from, sender, nonce, &zones, cx),
+            Words::Split { nonce, key, whole } => {
+                node.offer(Contact { key, address: from }, nonce, whole, cx);
+            }
+            Words::Take { nonce, token } => node.hand_over(from, nonce, token, cx),
+            Words::Give(gift) => node.is_given(from, gift, cx),
+            Words::Gone(key) => {
+                let known = node.geometry.neighbours.get(&key).map(|it| it.peer.contact);
+                known.into_iter().for_each(|it| node.suspect(it, cx));
+            }
+            Words::Relieve => sender.into_iter().for_each(|it| node.relieve_another(it, cx)),
+            Words::StateIs { .. } | Words::Offer { .. } | Words::Yours { .. } => {}
+        }
+    }
+
+    fn answered(
+        node: &mut Node,
+        errand: &Errand,
+        by: Contact,
+        words: Words,
+        cx: &mut Cx<'_, Self>,
+    ) -> bool {
+        match (errand, words) {
+            (Errand::State(at), Words::StateIs { zones, named, .. }) => {
+                node.state_is(by, *at, zones, named, cx);
+            }
+            (Errand::Meet(at), Words::StateIs { zones, named, .. }) => {
+                node.geometry.meetings = node.geometry.meetings.saturating_sub(1);
+                node.state_is(by, *at, zones, named, cx);
+            }
+            (Errand::Split, Words::Offer { gift, named, .. }) => {
+                node.is_offered(by, gift, named, cx);
+            }
+            (Errand::Take(zone, named), Words::Yours { zone: Some(yours), .. })
+                if yours == *zone =>
+            {
+                node.has_taken(by, *zone, named, cx);
+            }
+            (Errand::Search(inside, left), Words::StateIs { zones, named, .. }) => {
+                node.search_on(*inside, *left, by, &zones, named, cx);
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    fn unanswered(node: &mut Node, errand: Errand, cx: &mut Cx<'_, Self>) {
+        match errand {
+            Errand::Meet(_) => {
+                node.geometry.meetings = node.geometry.meetings.saturating_sub(1);
+            }
+            Errand::Split | Errand::Take(..) => node.join_again(cx),
+            // Another round asks again.
+            Errand::State(_) | Errand::Search(..) => {}
+        }
+    }
+
+    fn check(node: &Node) {
+        node.geometry.check();
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,174 @@
+//! Whose is which zone, as far as a node knows.
+//!
+//! Nodes say themselves which zones they have. Where the words of two contradict each other, because one of
+//! them does not know yet that the other has taken over, or because it lies, the zone is that of the one
+//! whose key is nearer to it by XOR: all who hear both decide alike, without asking anybody else. The paper
+//! leaves open what happens then.
+
+use std::collections::BTreeMap;
+
+use nigh_base::{Key, Time};
+
+use super::{
+    Can, NEIGHBOURS_MAX, ZONES_MAX,
+    message::Named,
+    place, upkeep,
+    zone::{self, Zone},
+};
+use crate::locate::{Contact, node::geometry::Peer};
+
+/// A node with a zone beside one of this node's, and what it has said last.
+#[derive(Clone, Debug, Hash)]
+pub(super) struct Neighbour {
+    pub(super) peer: Peer,
+    /// Its zones, as it says.
+    pub(super) zones: Vec<Zone>,
+    /// Of them, those to which nobody has a better claim.
+    pub(super) right: Vec<Zone>,
+    /// Who is around them, as it says.
+    pub(super) others: Vec<Named>,
+    /// When it was asked for that.
+    pub(super) asked: Time,
+}
+
+/// Whether `one` has a better claim to what the two zones have in common than `other`.
+pub(super) fn is_better(one: (Key, Zone), other: (Key, Zone)) -> bool {
+    let common = if one.1.includes(other.1) { other.1 } else { one.1 };
+    one.0.xor(common.first()) < other.0.xor(common.first())
+}
+
+impl Can {
+    /// Whether `key` lies in a zone of this node, or in one that it has just given away.
+    pub(super) fn has(&self, key: Key) -> bool {
+        self.zones.iter().any(|it| it.has(key)) || self.given.iter().any(|it| it.zone.has(key))
+    }
+
+    /// The neighbour in whose zone `key` lies.
+    pub(super) fn owner_of(&self, key: Key) -> Option<&Neighbour> {
+        self.neighbours.values().find(|it| it.right.iter().any(|zone| zone.has(key)))
+    }
+
+    /// All zones that are somebody's.
+    pub(super) fn claims(&self) -> impl Iterator<Item = Zone> {
+        let given = self.given.iter().map(|it| it.zone);
+        let others = self.neighbours.values().flat_map(|it| &it.right).copied();
+        self.zones.iter().copied().chain(given).chain(others)
+    }
+
+    /// Whether a zone is beside one of this node's, or contradicts it. To a node without a zone all are.
+    pub(super) fn touches(&self, zone: Zone) -> bool {
+        self.zones.is_empty() || self.zones.iter().any(|&mine| self.meet(mine, zone))
+    }
+
+    /// Whether two zones are neighbours or have something in common.
+    pub(super) fn meet(&self, a: Zone, b: Zone) -> bool {
+        a.overlaps(b) || self.space.are_neighbours(&self.space.sides(a), &self.space.sides(b))
+    }
+
+    /// Works out which claims are right, after any of them has changed: first those that are better than all
+    /// that contradict them, then those that only worse ones contradict, and so on. Of its own zones this
+    /// node keeps what is right.
+    fn judge(&mut self) {
+        loop {
+            let me = self.me.key;
+            let mut open: Vec<(Key, Zone)> = self.zones.iter().map(|&zone| (me, zone)).collect();
+            for (&key, it) in &self.neighbours {
+                open.extend(it.zones.iter().map(|&zone| (key, zone)));
+            }
+            let clash = |a: (Key, Zone), b: (Key, Zone)| a.0 != b.0 && a.1.overlaps(b.1);
+            let mut right: Vec<(Key, Zone)> = Vec::new();
+            loop {
+                let is_best = |it: &(Key, Zone)| {
+                    open.iter().all(|&other| !clash(*it, other) || is_better(*it, other))
+                };
+                let (best, rest): (Vec<_>, Vec<_>) = open.iter().partition(|&it| is_best(it));
+                if best.is_empty() {
+                    break;
+                }
+                right.extend(best);
+                open = rest;
+                open.retain(|&it| !right.iter().any(|&other| clash(it, other)));
+            }
+            for (&key, it) in &mut self.neighbours {
+                it.right = it.zones.clone();
+                it.right.retain(|&zone| right.contains(&(key, zone)));
+            }
+            let of_others = right.iter().filter(|it| it.0 != me).map(|it| it.1);
+            let mut kept = Vec::new();
+            for &mine in &self.zones {
+                kept.extend(zone::rest(mine, of_others.clone()));
+            }
+            zone::merge(&mut kept);
+            if kept == self.zones {
+                return;
+            }
+            self.zones = kept;
+        }
+    }
+
+    /// Zones have changed: each is seen to be whose it is, and those who are no neighbours any more are forgotten.
+    pub(super) fn settle(&mut self) {
+        zone::merge(&mut self.zones);
+        self.judge();
+        if self.zones.len() > ZONES_MAX {
+            self.zones.sort_by_key(|it| it.depth());
+            self.zones.truncate(ZONES_MAX);
+            self.zones.sort_unstable();
+        }
+        let mut neighbours = std::mem::take(&mut self.neighbours);
+        neighbours.retain(|_, it| it.zones.iter().any(|&zone| self.touches(zone)));
+        self.neighbours = neighbours;
+    }
+
+    /// Those who come after the owner of `zone`, the first first: who can put it together with its own zone to
+    /// one, then who has the least; of several the one with the lowest key. `named` says who is
+    /// around it, as its owner has told; if that is this node, its neighbours are.
+    pub(super) fn heirs(&self, zone: Zone, owner: Contact, named: &[Named]) -> Vec<Contact> {
+        let mut around: BTreeMap<Key, (Contact, Vec<Zone>)> = BTreeMap::new();
+        for it in named {
+            let (_, zones) = around.entry(it.contact.key).or_insert((it.contact, Vec::new()));
+            zones.push(it.zone);
+        }
+        // What this node knows itself is newer.
+        for it in self.neighbours.values() {
+            around.insert(it.peer.contact.key, (it.peer.contact, it.right.clone()));
+        }
+        around.insert(self.me.key, (self.me, self.zones.clone()));
+        around.remove(&owner.key);
+        let is_beside = |zones: &[Zone]| zones.iter().any(|&it| self.meet(it, zone));
+        let rank = |zones: &[Zone]| {
+            let is_half = zones.len() == 1 && zones.first().copied() == zone.sibling();
+            let volume: u64 = zones.iter().map(|it| it.volume()).sum();
+            (!is_half, volume)
+        };
+        let mut heirs: Vec<_> = around
+            .into_values()
+            .filter(|(_, zones)| is_beside(zones))
+            .map(|(contact, zones)| (rank(&zones), contact))
+            .collect();
+        heirs.sort_unstable();
+        heirs.into_iter().map(|(_, contact)| contact).collect()
+    }
+
+    pub(super) fn check(&self) {
+        assert!(self.zones.len() <= ZONES_MAX, "too many zones");
+        let are_apart = self.zones.windows(2).all(|it| !it[0].overlaps(it[1]));
+        assert!(self.zones.is_sorted() && are_apart, "zones that overlap: {:?}", self.zones);
+        let are_merged = self.zones.windows(2).all(|it| it[0].sibling() != Some(it[1]));
+        assert!(are_merged, "halves that belong together: {:?}", self.zones);
+        assert!(self.neighbours.len() <= NEIGHBOURS_MAX, "too many neighbours");
+        for (key, it) in &self.neighbours {
+            assert_eq!(*key, it.peer.contact.key);
+            assert!(*key != self.me.key, "a neighbour of itself");
+            assert!(it.zones.iter().any(|&zone| self.touches(zone)), "no neighbour: {it:?}");
+        }
+        let mut right: Vec<Zone> = self.claims().collect();
+        right.sort_unstable();
+        let given: Vec<Zone> = self.given.iter().map(|it| it.zone).collect();
+        let is_clash =
+            |it: &&[Zone]| it[0].overlaps(it[1]) && !given.iter().any(|gift| gift.overlaps(it[1]));
+        assert_eq!(right.windows(2).find(is_clash), None, "two are right about one zone");
+        place::check(self);
+        upkeep::check(self);
+    }
+}

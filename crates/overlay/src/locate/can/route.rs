@@ -1,0 +1,152 @@
+//! The next node on the way to a key, and who holds what lies there.
+//!
+//! ```text
+//! in a neighbour's zone       that one; if it is silent, whoever comes after it
+//! some neighbour is nearer    the nearest (section 2.1), or the one by which a second of waiting brings the
+//!                             most (section 3.3)
+//! none is                     a neighbour that is not nearer, a few times at most
+//! ```
+
+use nigh_base::Key;
+
+use super::{
+    Can,
+    claims::Neighbour,
+    message::{DETOURS_MAX, Named, Way},
+    zone::{Point, Zone},
+};
+use crate::locate::{Contact, codec::CONTACTS_MAX, node::geometry::Step};
+
+/// Round trips below that, or that are not known, count as so long, in seconds.
+const ROUND_TRIP_MIN: f64 = 1e-4;
+
+/// By which a node is known to the one that a detour leads to.
+fn mark(key: Key) -> u32 {
+    let [a, b, c, d, ..] = key.bytes();
+    u32::from_be_bytes([a, b, c, d])
+}
+
+/// The distance whose square that is.
+#[expect(clippy::cast_precision_loss, reason = "it is compared with others that are far from it")]
+fn root(square: u128) -> f64 {
+    libm::sqrt(square as f64)
+}
+
+impl Can {
+    pub(super) fn next_on_way(
+        &self,
+        key: Key,
+        way: Way,
+        without: &[Key],
+        weighted: bool,
+    ) -> Option<Step<Way>> {
+        if self.has(key) {
+            return None;
+        }
+        if let Some((owner, zone, named)) = self.last_owner(key) {
+            if self.neighbours.contains_key(&owner.key) && !without.contains(&owner.key) {
+                return Some(Step { contact: owner, carry: way });
+            }
+            return match way.stands_in {
+                true => None,
+                false => self.stand_in(zone, owner, named, way, without),
+            };
+        }
+        self.step_to(key, way, without, weighted)
+    }
+
+    /// Whoever has the zone in which `key` lies, or had it before it was gone.
+    fn last_owner(&self, key: Key) -> Option<(Contact, Zone, &[Named])> {
+        let of = |zones: &[Zone]| zones.iter().copied().find(|it| it.has(key));
+        let owned = self.owner_of(key).and_then(|it| {
+            let zone = of(&it.right)?;
+            Some((it.peer.contact, zone, &it.others[..]))
+        });
+        owned.or_else(|| {
+            let vacancy = self.vacancies.iter().find(|it| it.zone.has(key))?;
+            Some((vacancy.of?, vacancy.zone, &vacancy.named[..]))
+        })
+    }
+
+    /// The first of those who come after a silent owner, if that is not this node itself.
+    fn stand_in(
+        &self,
+        zone: Zone,
+        owner: Contact,
+        named: &[Named],
+        way: Way,
+        without: &[Key],
+    ) -> Option<Step<Way>> {
+        let heirs = self.heirs(zone, owner, named);
+        let first = heirs.into_iter().find(|it| !without.contains(&it.key))?;
+        let carry = Way { stands_in: true, ..way };
+        (first != self.me).then_some(Step { contact: first, carry })
+    }
+
+    /// Towards a point that lies further away.
+    fn step_to(&self, key: Key, way: Way, without: &[Key], weighted: bool) -> Option<Step<Way>> {
+        let point = self.space.point(key);
+        let mine = self.distance(&self.zones, &point);
+        // Who has sent it on a detour is stuck itself.
+        let is_out = |it: &Neighbour| {
+            let key = it.peer.contact.key;
+            without.contains(&key) || (way.detours > 0 && mark(key) == way.from)
+        };
+        let others = self.neighbours.values().filter(|it| !is_out(it) && !it.right.is_empty());
+        let mut others: Vec<(u128, &Neighbour)> =
+            others.map(|it| (self.distance(&it.right, &point), it)).collect();
+        others.sort_by_key(|(distance, it)| (*distance, it.peer.contact.key));
+        let nearer = others.partition_point(|(distance, _)| *distance < mine);
+        let (_, first) = others.first()?;
+        if nearer == 0 {
+            let carry = Way { detours: way.detours + 1, from: mark(self.me.key), ..way };
+            let contact = first.peer.contact;
+            return (way.detours < DETOURS_MAX).then_some(Step { contact, carry });
+        }
+        let gain = |(distance, it): &(u128, &Neighbour)| {
+            let seconds = it.peer.rtt.estimate().map_or(0.0, |it| it.as_secs_f64());
+            (root(mine) - root(*distance)) / seconds.max(ROUND_TRIP_MIN)
+        };
+        let best = match weighted && !self.zones.is_empty() {
+            true => others[..nearer].iter().rev().max_by(|a, b| gain(a).total_cmp(&gain(b)))?.1,
+            false => first,
+        };
+        Some(Step { contact: best.peer.contact, carry: way })
+    }
+
+    fn distance(&self, zones: &[Zone], point: &Point) -> u128 {
+        let all = zones.iter().map(|&it| self.space.distance(&self.space.sides(it), point));
+        all.min().unwrap_or(u128::MAX)
+    }
+
+    /// The owner, and those who come after it; of a zone further away whoever is near.
+    pub(super) fn stand_ins(&self, key: Key, count: usize) -> Vec<Contact> {
+        let mine = self.zones.iter().copied().find(|it| it.has(key));
+        let mut all = if let Some(zone) = mine {
+            let mut all = self.heirs(zone, self.me, &[]);
+            all.insert(0, self.me);
+            all
+        } else if let Some((owner, zone, named)) = self.last_owner(key) {
+            let mut all = self.heirs(zone, owner, named);
+            if self.neighbours.contains_key(&owner.key) {
+                all.insert(0, owner);
+            }
+            all
+        } else {
+            let point = self.space.point(key);
+            let mut all: Vec<_> = self
+                .neighbours
+                .values()
+                .map(|it| (self.distance(&it.right, &point), it.peer.contact))
+                .collect();
+            all.sort_unstable();
+            let mut all: Vec<Contact> = all.into_iter().map(|(_, contact)| contact).collect();
+            if all.is_empty() {
+                all.push(self.me);
+            }
+            all
+        };
+        all.truncate(count.min(CONTACTS_MAX));
+        all
+    }
+}

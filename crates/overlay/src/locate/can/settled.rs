@@ -1,0 +1,125 @@
+//! A space as it is when all has settled: what joins lead to, worked out at once.
+//!
+//! Simulations of many nodes begin here: 10^5 joins would only repeat what a hundred show.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use nigh_base::{Key, Time};
+
+use super::{
+    Node, Settings,
+    claims::Neighbour,
+    message::{NAMED_MAX, Named},
+    zone::{Space, Zone},
+};
+use crate::locate::Contact;
+
+/// All nodes of an overlay, each with one zone.
+#[derive(Clone, Debug)]
+pub struct Settled {
+    settings: Arc<Settings>,
+    /// In the order of their zones.
+    owners: Vec<(Zone, Contact)>,
+    places: BTreeMap<Key, usize>,
+}
+
+/// The zones of nodes that join one after the other, each by the zone in which its key lies: the half in which
+/// the key lies is its own.
+///
+/// # Panics
+/// If a zone would have to be halved that is as small as zones get.
+pub fn zones(keys: impl Iterator<Item = Key>) -> Vec<(Zone, usize)> {
+    let mut owners: BTreeMap<Zone, usize> = BTreeMap::new();
+    for (number, key) in keys.enumerate() {
+        if number == 0 {
+            owners.insert(Zone::WHOLE, 0);
+            continue;
+        }
+        let (zone, owner) = at(&owners, key);
+        owners.remove(&zone);
+        let [lower, upper] = zone.halves().expect("zones are larger than that");
+        let (own, others) = if lower.has(key) { (lower, upper) } else { (upper, lower) };
+        owners.insert(own, number);
+        owners.insert(others, owner);
+    }
+    owners.into_iter().collect()
+}
+
+fn at(owners: &BTreeMap<Zone, usize>, key: Key) -> (Zone, usize) {
+    let point = Zone::around(key, super::zone::DEPTH_MAX);
+    let (&zone, &owner) = owners.range(..=point).next_back().expect("all is owned");
+    (zone, owner)
+}
+
+impl Settled {
+    /// The overlay of these nodes, which joined in this order.
+    ///
+    /// # Panics
+    /// If two have one key, or there is none.
+    pub fn new(settings: Arc<Settings>, contacts: &[Contact]) -> Self {
+        assert!(!contacts.is_empty(), "an overlay has a node");
+        let zones = zones(contacts.iter().map(|it| it.key));
+        let owners: Vec<(Zone, Contact)> =
+            zones.into_iter().map(|(zone, number)| (zone, contacts[number])).collect();
+        let places: BTreeMap<Key, usize> =
+            owners.iter().enumerate().map(|(place, (_, it))| (it.key, place)).collect();
+        assert_eq!(places.len(), contacts.len(), "two nodes have one key");
+        Self { settings, owners, places }
+    }
+
+    /// Its nodes and their zones, in the order of these.
+    pub fn owners(&self) -> &[(Zone, Contact)] {
+        &self.owners
+    }
+
+    /// Who has the zone in which `key` lies.
+    pub fn owner(&self, key: Key) -> Contact {
+        self.owners[place(&self.owners, key)].1
+    }
+
+    /// The machine of one of its nodes, whose first round comes at `first_round`.
+    ///
+    /// # Panics
+    /// If `me` is no node of the overlay.
+    pub fn node(&self, me: Contact, first_round: Time) -> Node {
+        let mut node = Node::settled(me, Arc::clone(&self.settings), first_round);
+        let space = Space::new(self.settings.dimensions);
+        let at = *self.places.get(&me.key).expect("a node of this overlay");
+        node.geometry.zones = vec![self.owners[at].0];
+        for place in beside(space, &self.owners, at) {
+            let (zone, contact) = self.owners[place];
+            let mut it = Neighbour::new(contact);
+            it.zones = vec![zone];
+            let others = beside(space, &self.owners, place).into_iter().take(NAMED_MAX);
+            it.others = others
+                .map(|other| Named { contact: self.owners[other].1, zone: self.owners[other].0 })
+                .collect();
+            node.geometry.neighbours.insert(contact.key, it);
+        }
+        node.geometry.settle();
+        node
+    }
+}
+
+/// The place of the zone in which `key` lies, among all in their order.
+pub fn place<T>(owners: &[(Zone, T)], key: Key) -> usize {
+    let point = Zone::around(key, super::zone::DEPTH_MAX);
+    owners.partition_point(|(zone, _)| *zone <= point) - 1
+}
+
+/// The places of the neighbours of a zone, among all zones of a space in their order.
+pub fn beside<T>(space: Space, owners: &[(Zone, T)], at: usize) -> Vec<usize> {
+    let mut found = Vec::new();
+    space.around(owners[at].0, |piece| {
+        let place = place(owners, piece.first());
+        let owner = owners[place].0;
+        if owner.includes(piece) {
+            found.push(place);
+            return false;
+        }
+        true
+    });
+    found.sort_unstable();
+    found.dedup();
+    found
+}
