@@ -54,7 +54,8 @@ const NEIGHBOURS_MAX: usize = 96;
 pub struct Settings {
     /// What every overlay is told.
     pub node: node::Settings,
-    /// The paper's d, 1 to 10. More make ways shorter and give nodes more neighbours.
+    /// The paper's d, 1 to 10. More make ways shorter and give nodes more neighbours; with one alone a node has
+    /// two, and neighbours that fail together may cut the overlay.
     pub dimensions: usize,
     /// Whether a question goes to the neighbour by which it comes nearest to its point for each second of the
     /// round trip; else to the one that is nearest. Section 3.3 of the paper.
