@@ -66,7 +66,7 @@ impl Node {
     pub(super) fn offer(&mut self, to: Contact, nonce: Nonce, whole: bool, cx: &mut Cx<'_, Can>) {
         let me = self.contact();
         let known = self.geometry.neighbours.get(&to.key).map(|it| it.peer.contact);
-        let twin = known.filter(|it| *it != to).or((to.key == me.key).then_some(me));
+        let twin = known.filter(|it| *it != to).or_else(|| (to.key == me.key).then_some(me));
         let named = match twin {
             Some(contact) => vec![Named { contact, zone: Zone::WHOLE }],
             None => Vec::new(),
