@@ -17,6 +17,7 @@
 //! assert!(report.files().iter().any(|file| file.name == "chord-load.svg"));
 //! ```
 
+mod can_path;
 mod chart;
 mod chord_churn;
 mod chord_failures;
@@ -95,7 +96,7 @@ pub struct Progress {
 /// All experiments, in the order of the page that shows them. A further one is a file with an
 /// `EXPERIMENT`, and a line here.
 pub fn experiments() -> &'static [Experiment] {
-    static ALL: [Experiment; 16] = [
+    static ALL: [Experiment; 17] = [
         chord_load::EXPERIMENT,
         chord_path::EXPERIMENT,
         chord_failures::EXPERIMENT,
@@ -109,6 +110,7 @@ pub fn experiments() -> &'static [Experiment] {
         pastry_repair::EXPERIMENT,
         pastry_locality::EXPERIMENT,
         constant_degree::EXPERIMENT,
+        can_path::EXPERIMENT,
         hashing::EXPERIMENT,
         swim_detection::EXPERIMENT,
         swim_faults::EXPERIMENT,
