@@ -227,6 +227,11 @@ impl Holdings {
         has_room
     }
 
+    /// What this node puts again under that key.
+    pub(crate) fn published(&self, key: Key) -> Option<Bytes> {
+        self.published.get(&key).map(|it| it.value.clone())
+    }
+
     /// What was published and is to be put again.
     pub(crate) fn due(&mut self, now: Time) -> Vec<(Key, Putting)> {
         let due = self.published.iter_mut().filter(|(_, it)| it.due <= now).take(BATCH);

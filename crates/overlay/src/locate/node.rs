@@ -222,6 +222,9 @@ impl<G: Geometry> Node<G> {
         if let Body::Found { lookup, hops, contacts } = body {
             return self.found(lookup, hops, contacts, cx);
         }
+        if let Body::FoundHolders { lookup, hops, contacts } = body {
+            return self.found_holders(lookup, hops, contacts, cx);
+        }
         if body.answers().is_some() {
             return self.answered(from, key, body, cx);
         }
@@ -253,7 +256,7 @@ impl<G: Geometry> Node<G> {
             }
             Body::Store { nonce, copies, offer } => self.store(from, nonce, *offer, copies, cx),
             Body::Fetch { nonce, key } => {
-                let value = self.held_value(key, cx.now);
+                let value = self.served_value(key, cx.now);
                 self.say(from, Body::Value { nonce, value }, cx);
             }
             Body::Own(words) => G::asked(self, from, sender, words, cx),

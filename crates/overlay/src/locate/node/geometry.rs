@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! next_hop, nearest, is_its    the way to a key, who holds what lies there, who owns it now
+//! begin_get, pointed, holds    holders of a value that are known on the way to its owner
 //! alone, joining, let_in       how a node comes in
 //! round, due, parting          what it does about those who go, and when it goes itself
 //! would_take, take, remove     whom it knows
@@ -11,7 +12,7 @@
 use std::{fmt, hash::Hash, time::Duration};
 
 use nigh_base::{
-    Address, Key, Rtt,
+    Address, Key, Rtt, Time,
     machine::Context,
     wire::{Reader, Wire, WireError},
 };
@@ -120,6 +121,10 @@ pub trait Geometry: fmt::Debug + Hash + Send + Sized {
     /// What its own questions are for.
     type Errand: Errand;
 
+    /// Whether a member that puts a value again by itself gives it to those who ask for it, as its
+    /// holders do.
+    const PUBLISHERS_SERVE: bool = false;
+
     /// The state of a node that knows nobody.
     ///
     /// # Panics
@@ -138,6 +143,24 @@ pub trait Geometry: fmt::Debug + Hash + Send + Sized {
     /// Up to `count` nodes, this one perhaps among them, in the order in which they stand in for each
     /// other as holders of `key`.
     fn nearest(node: &Node<Self>, key: Key, count: usize) -> Vec<Contact>;
+
+    /// What a lookup for a value begins with: by it a node on the way sees that holders will do.
+    fn begin_get() -> Self::Carry {
+        Self::Carry::default()
+    }
+
+    /// Who holds a value under `key`, as this node knows though it does not own the key, the best first.
+    /// A lookup that carries that it is for a value ends with them; and goes on to the owner if
+    /// they have none.
+    fn pointed(node: &Node<Self>, key: Key, carry: Self::Carry, now: Time) -> Vec<Contact> {
+        let _ = (node, key, carry, now);
+        Vec::new()
+    }
+
+    /// This node has taken a value in, or publishes one.
+    fn holds(node: &mut Node<Self>, key: Key, cx: &mut Cx<'_, Self>) {
+        let _ = (node, key, cx);
+    }
 
     /// Whether `key`, which this node owned so far, belongs to `other`, which it has just met.
     fn is_its(node: &Node<Self>, key: Key, other: Contact) -> bool;

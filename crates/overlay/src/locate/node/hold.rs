@@ -40,6 +40,9 @@ impl<G: Geometry> Node<G> {
                 return cx.tell(Event::Failed { ticket, why: Failure::Busy });
             }
             self.keep_holdings(cx.now);
+            if G::PUBLISHERS_SERVE && self.is_member() {
+                G::holds(self, key, cx);
+            }
         }
         let putting = Putting { ticket: Some(ticket), value, lifetime };
         self.look_up(key, Purpose::Put(Box::new(putting)), false, cx);
@@ -68,6 +71,7 @@ impl<G: Geometry> Node<G> {
             Taken::Refused => return self.say(from, Body::Full { nonce }, cx),
         }
         self.keep_holdings(cx.now);
+        G::holds(self, key, cx);
         // Who asks may know less of this overlay than its nodes: a visitor has no settings of it.
         let copies = copies.min(self.common().copies);
         self.copy(key, copies, nonce, Asker::Peer(from), cx);
@@ -81,6 +85,7 @@ impl<G: Geometry> Node<G> {
             return self.not_stored(id, cx);
         }
         self.keep_holdings(cx.now);
+        G::holds(self, key, cx);
         let (copies, nonce) = (self.common().copies, cx.secrets.number());
         self.copy(key, copies, nonce, Asker::Own(id), cx);
     }
@@ -150,6 +155,12 @@ impl<G: Geometry> Node<G> {
 
     pub(in crate::locate) fn held_value(&self, key: Key, now: Time) -> Option<Bytes> {
         Some(self.holdings.offer(key, now)?.value)
+    }
+
+    /// What this node gives to those who ask for a value: what it holds, or publishes.
+    pub(in crate::locate) fn served_value(&self, key: Key, now: Time) -> Option<Bytes> {
+        let published = || self.holdings.published(key).filter(|_| G::PUBLISHERS_SERVE);
+        self.held_value(key, now).or_else(published)
     }
 
     /// Sees to it that what is held is gone through.

@@ -5,7 +5,8 @@
 //! iterative   n -> a: Next   a -> n: Closer   n -> b: Next   b -> n: Owner
 //! ```
 //! A node that does not take a question in time is gone round at once. Only the owner itself says
-//! that it is the owner.
+//! that it is the owner. A lookup for a value may end on its way with holders that a node there knows
+//! ([`Geometry::pointed`]): if none of them has it, the asker goes on to the owner.
 
 use std::time::Duration;
 
@@ -59,10 +60,14 @@ pub(super) enum Purpose {
 pub(super) struct Lookup<C> {
     key: Key,
     purpose: Purpose,
+    /// What its way begins with.
+    begin: C,
     /// How the asker itself goes; none unless it does.
     walk: Option<Box<Walk<C>>>,
     /// Once the owner is known: those to be asked for the value, the next last.
     holders: Vec<Contact>,
+    /// Whether the owner was not asked: these were named on the way.
+    are_pointed: bool,
     heard: bool,
 }
 
@@ -93,14 +98,22 @@ impl<G: Geometry> Node<G> {
         let passed_on =
             self.is_member() && self.common().routing == Routing::Recursive && !trace && !is_own;
         let walk = (!passed_on).then(|| Box::new(Walk::new(trace)));
-        let Some(id) = self.begin(key, purpose, walk, cx) else { return };
+        let carry = match purpose {
+            Purpose::Get(_) => G::begin_get(),
+            _ => G::Carry::default(),
+        };
+        let Some(id) = self.begin(key, purpose, carry, walk, cx) else { return };
         if self.is_member() && !is_own && self.owns(key) {
             return self.complete(id, self.holders(key), 0, cx);
+        }
+        let pointed = G::pointed(self, key, carry, cx.now);
+        if self.is_member() && !pointed.is_empty() {
+            return self.try_holders(id, pointed, 0, cx);
         }
         if passed_on {
             let wait = self.rtt.wait(0) * RECURSIVE_WAITS;
             self.timers.set(Timer::Lookup(id), cx.now.after(wait.max(RECURSIVE_MIN)));
-            let (carry, origin, tried) = (G::Carry::default(), None, Vec::new());
+            let (origin, tried) = (None, Vec::new());
             return self.pass_on(Passing { lookup: id, key, carry, origin, hops: 0, tried }, cx);
         }
         self.seed(id);
@@ -117,8 +130,8 @@ impl<G: Geometry> Node<G> {
         let mut walk = Walk::new(false);
         walk.restarts = RESTARTS;
         walk.begin(vec![Candidate::next(Step { contact: other, carry: G::Carry::default() })]);
-        let walk = Some(Box::new(walk));
-        if let Some(id) = self.begin(self.me.key, Purpose::Audit, walk, cx) {
+        let (walk, carry) = (Some(Box::new(walk)), G::Carry::default());
+        if let Some(id) = self.begin(self.me.key, Purpose::Audit, carry, walk, cx) {
             self.step(id, cx);
         }
     }
@@ -133,6 +146,7 @@ impl<G: Geometry> Node<G> {
         &mut self,
         key: Key,
         purpose: Purpose,
+        begin: G::Carry,
         mut walk: Option<Box<Walk<G::Carry>>>,
         cx: &mut Cx<'_, G>,
     ) -> Option<u64> {
@@ -144,7 +158,8 @@ impl<G: Geometry> Node<G> {
             walk.without.push(self.me.key);
         }
         let id = cx.secrets.number();
-        let lookup = Lookup { key, purpose, walk, holders: Vec::new(), heard: false };
+        let (holders, are_pointed, heard) = (Vec::new(), false, false);
+        let lookup = Lookup { key, purpose, begin, walk, holders, are_pointed, heard };
         self.lookups.push(id, Box::new(lookup));
         Some(id)
     }
@@ -153,14 +168,14 @@ impl<G: Geometry> Node<G> {
     fn seed(&mut self, id: u64) {
         let Some(lookup) = self.lookups.get(id) else { return };
         let without = lookup.walk.as_ref().map_or(&[][..], |walk| &walk.without);
-        let begin = G::Carry::default();
+        let begin = lookup.begin;
         let hops = match self.is_member() {
             true => self.next_hops(lookup.key, begin, without),
             false => Vec::new(),
         };
         let mut known: Vec<Candidate<G::Carry>> = hops.into_iter().map(Candidate::next).collect();
         if known.is_empty() {
-            known = self.via.iter().map(|&address| Candidate::at(address)).collect();
+            known = self.via.iter().map(|&address| Candidate::at(address, begin)).collect();
         }
         known.reverse();
         if let Some(lookup) = self.lookups.get_mut(id) {
@@ -300,7 +315,10 @@ impl<G: Geometry> Node<G> {
         cx: &mut Cx<'_, G>,
     ) {
         let steps = self.next_hops(key, carry, without);
-        let body = if steps.is_empty() {
+        let pointed = G::pointed(self, key, carry, cx.now);
+        let body = if !pointed.is_empty() {
+            Body::Holders { nonce, contacts: pointed }
+        } else if steps.is_empty() {
             Body::Owner { nonce, contacts: self.holders_without(key, without) }
         } else {
             Body::Closer { nonce, steps }
@@ -329,6 +347,13 @@ impl<G: Geometry> Node<G> {
     /// Passes a lookup on, or answers it.
     fn pass_on(&mut self, mut passing: Passing<G::Carry>, cx: &mut Cx<'_, G>) {
         let Passing { lookup, key, carry, origin, hops, .. } = passing;
+        let contacts = G::pointed(self, key, carry, cx.now);
+        if !contacts.is_empty() {
+            return match origin {
+                Some(origin) => self.say(origin, Body::FoundHolders { lookup, hops, contacts }, cx),
+                None => self.try_holders(lookup, contacts, 0, cx),
+            };
+        }
         let Some(next) = self.next_hop(key, carry, &passing.tried) else {
             let contacts = self.holders_without(key, &passing.tried);
             match origin {
@@ -358,10 +383,75 @@ impl<G: Geometry> Node<G> {
 
     /// The answer to a recursive lookup.
     pub(super) fn found(&mut self, id: u64, hops: u8, contacts: Vec<Contact>, cx: &mut Cx<'_, G>) {
-        let waits = |it: &Lookup<G::Carry>| it.walk.is_none() && it.holders.is_empty() && !it.heard;
-        if self.lookups.get(id).is_some_and(waits) && !contacts.is_empty() {
+        if self.waits_for_found(id) && !contacts.is_empty() {
             self.complete(id, contacts, hops.into(), cx);
         }
+    }
+
+    /// A node on the way of a recursive lookup has named holders.
+    pub(super) fn found_holders(
+        &mut self,
+        id: u64,
+        hops: u8,
+        contacts: Vec<Contact>,
+        cx: &mut Cx<'_, G>,
+    ) {
+        if self.waits_for_found(id) && self.wants_holders(id) && !contacts.is_empty() {
+            self.try_holders(id, contacts, hops.into(), cx);
+        }
+    }
+
+    fn waits_for_found(&self, id: u64) -> bool {
+        let waits = |it: &Lookup<G::Carry>| it.walk.is_none() && it.holders.is_empty() && !it.heard;
+        self.lookups.get(id).is_some_and(waits)
+    }
+
+    /// Whether a lookup may end with others than the owner.
+    fn wants_holders(&self, id: u64) -> bool {
+        let wants = |it: &Lookup<G::Carry>| it.begin != G::Carry::default();
+        self.lookups.get(id).is_some_and(wants)
+    }
+
+    /// A node that was asked on the way has named holders.
+    pub(super) fn stepped_on_holders(
+        &mut self,
+        id: u64,
+        by: Contact,
+        round_trip: Duration,
+        contacts: Vec<Contact>,
+        cx: &mut Cx<'_, G>,
+    ) {
+        let wants = self.wants_holders(id);
+        let Some(lookup) = self.lookups.get_mut(id) else { return };
+        let walk = lookup.walk.get_or_insert_default();
+        walk.answered(by, round_trip);
+        let hops = walk.hops;
+        if !wants || contacts.is_empty() {
+            return self.step(id, cx);
+        }
+        self.try_holders(id, contacts, hops, cx);
+    }
+
+    /// Holders are known that may have what is looked for, and may not.
+    fn try_holders(&mut self, id: u64, contacts: Vec<Contact>, hops: u32, cx: &mut Cx<'_, G>) {
+        if let Some(lookup) = self.lookups.get_mut(id) {
+            lookup.are_pointed = true;
+            self.complete(id, contacts, hops, cx);
+        }
+    }
+
+    /// None of the holders that were named on the way has it: the owner is asked after all.
+    fn go_on_to_owner(&mut self, id: u64, cx: &mut Cx<'_, G>) {
+        let Some(lookup) = self.lookups.get_mut(id) else { return };
+        (lookup.are_pointed, lookup.heard) = (false, false);
+        lookup.begin = G::Carry::default();
+        lookup.walk = Some(Box::new(Walk::new(false)));
+        let key = lookup.key;
+        if self.is_member() && self.owns(key) {
+            return self.complete(id, self.holders(key), 0, cx);
+        }
+        self.seed(id);
+        self.step(id, cx);
     }
 
     /// A recursive lookup has not been answered: this node goes itself.
@@ -403,6 +493,9 @@ impl<G: Geometry> Node<G> {
         let Some(lookup) = self.lookups.get_mut(id) else { return };
         let key = lookup.key;
         let Some(holder) = lookup.holders.pop() else {
+            if lookup.are_pointed {
+                return self.go_on_to_owner(id, cx);
+            }
             let heard = lookup.heard;
             let Some(lookup) = self.lookups.take(id) else { return };
             return match (lookup.purpose, heard) {
@@ -422,7 +515,7 @@ impl<G: Geometry> Node<G> {
                 self.ask(holder, For::Store(id), body, cx)
             }
             _ if own => {
-                let value = self.held_value(key, cx.now);
+                let value = self.served_value(key, cx.now);
                 return self.fetched(id, value, cx);
             }
             _ => self.ask(holder, For::Fetch(id), |nonce| Body::Fetch { nonce, key }, cx),

@@ -78,6 +78,10 @@ pub enum Body<C, W> {
     Value { nonce: Nonce, value: Option<Bytes> },
     /// What only nodes of one overlay say.
     Own(W),
+    /// I am not responsible, but know that these hold what is looked for.
+    Holders { nonce: Nonce, contacts: Vec<Contact> },
+    /// The same as the answer to a recursive lookup.
+    FoundHolders { lookup: u64, hops: u8, contacts: Vec<Contact> },
 }
 
 impl<C, W: Words> Body<C, W> {
@@ -86,6 +90,7 @@ impl<C, W: Words> Body<C, W> {
         match self {
             Self::Closer { nonce, .. }
             | Self::Owner { nonce, .. }
+            | Self::Holders { nonce, .. }
             | Self::Pong { nonce }
             | Self::Stranger { nonce }
             | Self::Taken { nonce }
@@ -207,6 +212,15 @@ impl<C: Wire, W: Words> Wire for Body<C, W> {
                 out.push(OWN);
                 words.write(out);
             }
+            Self::Holders { nonce, contacts } => {
+                numbered(17, *nonce);
+                write_list(contacts, out);
+            }
+            Self::FoundHolders { lookup, hops, contacts } => {
+                numbered(18, *lookup);
+                out.push(*hops);
+                write_list(contacts, out);
+            }
         }
     }
 
@@ -215,7 +229,7 @@ impl<C: Wire, W: Words> Wire for Body<C, W> {
         match tag {
             LEAVING => return Ok(Self::Leaving),
             OWN => return W::read(reader).map(Self::Own),
-            1..OWN => {}
+            1..OWN | 17 | 18 => {}
             _ => return Err(WireError::Unknown { what: "message", tag }),
         }
         let nonce = reader.u64()?;
@@ -247,6 +261,12 @@ impl<C: Wire, W: Words> Wire for Body<C, W> {
             12 => Self::Stored { nonce, copies: reader.u8()? },
             13 => Self::Full { nonce },
             14 => Self::Fetch { nonce, key: Key::read(reader)? },
+            17 => Self::Holders { nonce, contacts: contacts(reader)? },
+            18 => Self::FoundHolders {
+                lookup: nonce,
+                hops: reader.u8()?,
+                contacts: contacts(reader)?,
+            },
             _ => Self::Value {
                 nonce,
                 value: maybe(reader, |reader| reader.bytes("value", VALUE_MAX))?,
@@ -283,7 +303,9 @@ pub(in crate::locate) mod tests {
             Body::Leaving,
             Body::Route { nonce, lookup: 9, key, carry, origin, hops: 3 },
             Body::Taken { nonce },
-            Body::Found { lookup: 9, hops: 4, contacts },
+            Body::Found { lookup: 9, hops: 4, contacts: contacts.clone() },
+            Body::Holders { nonce, contacts: contacts.clone() },
+            Body::FoundHolders { lookup: 9, hops: 4, contacts },
             Body::Store { nonce, copies: 2, offer: Box::new(offer) },
             Body::Stored { nonce, copies: 2 },
             Body::Full { nonce },

@@ -214,6 +214,9 @@ impl<G: Geometry> Node<G> {
             (For::Lookup(id), Body::Owner { contacts, .. }) => {
                 self.arrived(id, by, round_trip, contacts, cx);
             }
+            (For::Lookup(id), Body::Holders { contacts, .. }) => {
+                self.stepped_on_holders(id, by, round_trip, contacts, cx);
+            }
             (For::Twin(contacts), Body::Pong { .. }) => self.twin_found(key, &contacts, cx),
             // Perhaps on the other side of a cut that is healed: whoever is nearest over there may belong
             // here.

@@ -39,8 +39,8 @@ struct Namer<C> {
 
 impl<C: Copy + Default> Candidate<C> {
     /// Whoever is at an address, where a way begins.
-    pub(super) fn at(address: Address) -> Self {
-        Self { key: None, address, carry: C::default(), namer: None }
+    pub(super) const fn at(address: Address, carry: C) -> Self {
+        Self { key: None, address, carry, namer: None }
     }
 
     /// The next on a way.
