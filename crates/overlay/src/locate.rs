@@ -25,6 +25,7 @@ mod pending;
 #[cfg(test)]
 mod suite;
 pub mod viceroy;
+pub mod tapestry;
 
 /// A node of an overlay: its name, and where it is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
