@@ -229,6 +229,7 @@ impl geometry::Geometry for Geometry {
     }
 
     fn round(node: &mut Node, cx: &mut Cx<'_, Self>) {
+        node.introduce_again(cx);
         node.look_for_nearer(cx);
         node.exchange_rows(cx);
         node.check_some(cx);

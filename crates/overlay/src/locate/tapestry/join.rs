@@ -29,12 +29,15 @@ const HEARD_MAX: usize = 512;
 const SPREAD_MAX: usize = 512;
 /// So many of them at once.
 const AT_ONCE: usize = 8;
+/// So often a new node introduces itself, once in a round, until it knows somebody.
+const INTRODUCTIONS: u32 = 8;
 
 /// What a node that joins, or has just joined, has yet to do.
 #[derive(Debug, Default, Hash)]
 pub(super) struct Joining {
-    /// Whom it has heard of.
+    /// Whom it has heard of, until it knows one of them as a member.
     heard: Vec<Contact>,
+    introductions: u32,
     /// So many digits it shares with its root: nobody shared more.
     level: u32,
     /// Who is to be asked for which row.
@@ -95,7 +98,7 @@ impl Node {
         match row.checked_sub(1) {
             Some(row) => self.ask_copy(root, row, cx),
             None => {
-                let heard = std::mem::take(&mut self.geometry.joining.heard);
+                let heard = self.geometry.joining.heard.clone();
                 self.take_place(heard, cx);
             }
         }
@@ -116,10 +119,21 @@ impl Node {
             others.copied().partition(|it| cells.insert(cell(it)));
         let all: Vec<Contact> = first.into_iter().chain(rest).collect();
         let Some(level) = all.iter().map(|it| table.row_of(it.key)).max() else { return };
-        self.geometry.joining = Joining { level, ..Joining::default() };
+        let introductions = self.geometry.joining.introductions + 1;
+        let heard = if introductions < INTRODUCTIONS { all.clone() } else { Vec::new() };
+        self.geometry.joining = Joining { heard, introductions, level, ..Joining::default() };
         self.spread_to(&all, cx);
         all.into_iter().for_each(|it| self.consider(it, cx));
         self.spread_on(cx);
+    }
+
+    /// This node knows nobody yet whom it has heard of: what it has sent may have been lost. Others that join
+    /// through it would make a network of their own.
+    pub(super) fn introduce_again(&mut self, cx: &mut Cx<'_, Geometry>) {
+        if self.geometry.joining.under_way == 0 {
+            let heard = std::mem::take(&mut self.geometry.joining.heard);
+            self.introduce(&heard, cx);
+        }
     }
 
     /// Of these, those who may have a hole that this node fills are to be asked.
@@ -161,6 +175,12 @@ impl Node {
         cx: &mut Cx<'_, Geometry>,
     ) {
         let digits = self.geometry.digits;
+        if self.geometry.table.get(by.key).is_some() {
+            self.geometry.joining.heard.clear();
+        } else {
+            // It was asked twice, so that nobody knows how far away it is.
+            self.consider(by, cx);
+        }
         self.spread_to(&contacts, cx);
         let deeper = contacts.iter().map(|it| digits.shared(by.key, it.key));
         if let Some(deeper) = deeper.filter(|&shared| shared > row && shared < digits.count()).min()

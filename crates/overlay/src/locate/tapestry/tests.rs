@@ -30,3 +30,23 @@ fn settings(change: impl FnOnce(&mut Settings)) -> Arc<Settings> {
     change(&mut settings);
     Arc::new(settings)
 }
+
+/// Cells that are empty though somebody belongs there: the node, and one whom it should know.
+fn holes(world: &World<Node>) -> Vec<(Contact, Contact)> {
+    let all = members(world);
+    let digits = settings(|_| {}).digits();
+    let mut holes = Vec::new();
+    for &me in &all {
+        let node = world.machine(host(me)).unwrap();
+        let mut cells = std::collections::BTreeSet::new();
+        for &other in all.iter().filter(|it| **it != me) {
+            let row = digits.shared(me.key, other.key);
+            if node.cell(other.key).iter().all(|it| !all.contains(it))
+                && cells.insert((row, digits.at(other.key, row)))
+            {
+                holes.push((me, other));
+            }
+        }
+    }
+    holes
+}
