@@ -43,10 +43,6 @@ impl Table {
         self.peers.len()
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Peer> {
-        self.peers.iter()
-    }
-
     pub(super) fn contacts(&self) -> impl Iterator<Item = Contact> {
         self.peers.iter().map(|peer| peer.contact)
     }

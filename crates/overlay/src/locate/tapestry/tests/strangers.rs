@@ -1,0 +1,294 @@
+//! One node, and what strangers may send it: whose addresses are forged, and who answer as they like.
+
+use bytes::Bytes;
+use nigh_base::{
+    Address, Machine as _,
+    machine::{Context, Input, Output},
+};
+
+use super::*;
+use crate::locate::{
+    Ticket,
+    holdings::Offer,
+    node::{
+        Routing,
+        geometry::{Geometry as _, Step},
+        message,
+    },
+    tapestry::message::{Level, Words},
+};
+
+type Message = message::Message<Geometry>;
+type Body = message::Body<Level, Words>;
+
+/// A node of a settled overlay. The others are whoever the test lets speak.
+struct Alone {
+    node: Node,
+    others: Vec<Contact>,
+    now: Time,
+    rng: Rng,
+    secrets: Rng,
+    told: Vec<Event>,
+}
+
+type Sent = Vec<(Address, Body)>;
+
+impl Alone {
+    fn new(settings: &Arc<Settings>) -> Self {
+        Self::among(40, settings)
+    }
+
+    fn among(count: u32, settings: &Arc<Settings>) -> Self {
+        let contacts = contacts(count, settings);
+        let all = Settled::new(Arc::clone(settings), contacts.clone());
+        let node = all.node(contacts[0], Time::from_secs(5), |_| ());
+        let (rng, secrets) = (Rng::new(1), Rng::new(2));
+        let others = contacts[1..].to_vec();
+        Self { node, others, now: Time::START, rng, secrets, told: Vec::new() }
+    }
+
+    fn input(&mut self, input: Input<Message, Command>) -> Sent {
+        let mut outbox = Vec::new();
+        let (rng, secrets) = (&mut self.rng, &mut self.secrets);
+        self.node.handle(input, &mut Context::new(self.now, rng, secrets, &mut outbox));
+        self.node.check();
+        let mut sent = Vec::new();
+        for output in outbox {
+            match output {
+                Output::Message { to, message } => sent.push((to, message.body)),
+                Output::Event(event) => self.told.push(event),
+                other => panic!("{other:?}"),
+            }
+        }
+        sent
+    }
+
+    /// What it sends when the member `from` says `body`.
+    fn hears(&mut self, from: Contact, body: Body) -> Sent {
+        let message = Message { from: Some(from.key), body };
+        self.input(Input::Message { from: from.address, message })
+    }
+
+    /// What it sends within `span`, while nobody answers.
+    fn waits(&mut self, span: Duration) -> Sent {
+        let end = self.now.after(span);
+        let mut sent = Vec::new();
+        while let Some(at) = self.node.wake_at().filter(|at| *at <= end) {
+            self.now = at.max(self.now);
+            sent.extend(self.input(Input::Wake));
+        }
+        self.now = end;
+        sent
+    }
+}
+
+fn stranger() -> Contact {
+    Contact { key: Key::of(b"stranger"), address: Address::v4([192, 0, 2, 1], 4000) }
+}
+
+/// A key that another node owns.
+fn key() -> Key {
+    Key::of(b"what others own")
+}
+
+fn own(words: Words) -> Body {
+    Body::Own(words)
+}
+
+fn get(alone: &mut Alone) -> Sent {
+    alone.input(Input::Command(Command::Get { ticket: Ticket(7), key: key() }))
+}
+
+/// Whom a question for the value ends with, as this node answers.
+fn pointed(alone: &mut Alone) -> Option<Vec<Contact>> {
+    let carry = Level { level: 0, wants_holders: true };
+    let next = Body::Next { nonce: 1, key: key(), carry, without: vec![] };
+    match alone.hears(alone.others[3], next)[0].1.clone() {
+        Body::Holders { contacts, .. } => Some(contacts),
+        _ => None,
+    }
+}
+
+/// Publishes as `who`; the number of the question whether it has the value, if it is asked.
+fn publish(alone: &mut Alone, who: Contact) -> Option<u64> {
+    let sent = alone.hears(who, own(Words::Publish { nonce: 5, key: key(), level: 0 }));
+    assert!(matches!(sent[0].1, Body::Own(Words::Onward { nonce: 5, step: Some(_) })), "{sent:?}");
+    let has = |(to, body): &(Address, Body)| match body {
+        Body::Own(Words::Has { nonce, .. }) if *to == who.address => Some(*nonce),
+        _ => None,
+    };
+    sent.iter().find_map(has)
+}
+
+#[test]
+fn a_pointer_is_left_only_by_a_holder_that_says_itself_that_it_has_the_value() {
+    let mut alone = Alone::new(&settings(|_| {}));
+    let who = stranger();
+    let nonce = publish(&mut alone, who).unwrap();
+    assert_eq!(pointed(&mut alone), None);
+    // Neither a wrong number nor another's address nor a no will do.
+    alone.hears(who, own(Words::Holds { nonce: nonce + 1, is_so: true }));
+    let forged = Contact { address: alone.others[0].address, ..who };
+    alone.hears(forged, own(Words::Holds { nonce, is_so: true }));
+    assert_eq!(pointed(&mut alone), None);
+    alone.hears(who, own(Words::Holds { nonce, is_so: false }));
+    assert_eq!((pointed(&mut alone), alone.node.pointers()), (None, 0));
+    let nonce = publish(&mut alone, who).unwrap();
+    alone.hears(who, own(Words::Holds { nonce, is_so: true }));
+    assert_eq!(pointed(&mut alone), Some(vec![who]));
+    // Who publishes again is not asked again for a while; and is forgotten if it does not.
+    assert_eq!(publish(&mut alone, who), None);
+    let locate = Body::Next { nonce: 1, key: key(), carry: Level::default(), without: vec![] };
+    let sent = alone.hears(alone.others[3], locate);
+    assert!(matches!(sent[0].1, Body::Closer { .. }), "who locates goes to the root: {sent:?}");
+    alone.waits(Duration::from_secs(620));
+    assert_eq!(alone.node.pointers(), 0);
+}
+
+#[test]
+fn pointers_of_one_key_and_questions_about_them_have_a_limit() {
+    let mut alone = Alone::new(&settings(|_| {}));
+    let who = |number: u8| Contact {
+        key: Key::of(&[number, 1]),
+        address: Address::v4([192, 0, 2, number], 4000),
+    };
+    let asked: Vec<(u8, u64)> = (0..100)
+        .filter_map(|number| publish(&mut alone, who(number)).map(|nonce| (number, nonce)))
+        .collect();
+    assert_eq!(asked.len(), 32);
+    // The later the answer, the farther the holder.
+    for &(number, nonce) in &asked {
+        alone.now = alone.now.after(Duration::from_millis(1));
+        alone.hears(who(number), own(Words::Holds { nonce, is_so: true }));
+    }
+    let nearest: Vec<Contact> = asked[..4].iter().map(|(number, _)| who(*number)).collect();
+    assert_eq!(pointed(&mut alone), Some(nearest));
+}
+
+#[test]
+fn bogus_holders_delay_a_get_and_hide_nothing() {
+    let mut alone = Alone::new(&settings(|it| it.node.routing = Routing::Iterative));
+    let sent = get(&mut alone);
+    let [(to, Body::Next { nonce, carry, .. })] = sent[..] else { panic!("{sent:?}") };
+    assert!(carry.wants_holders);
+    let liar = alone.others.iter().find(|it| it.address == to).copied().unwrap();
+    let many = (0..20).map(|number| Contact {
+        key: Key::of(&[number]),
+        address: Address::v4([192, 0, 2, number], 4000),
+    });
+    let many: Vec<Contact> = many.collect();
+    let mut sent = alone.hears(liar, Body::Holders { nonce, contacts: many.clone() });
+    let mut asked = 0;
+    while let [(to, Body::Fetch { nonce, .. })] = sent[..] {
+        asked += 1;
+        let who = many.iter().find(|it| it.address == to).copied().unwrap();
+        sent = alone.hears(who, Body::Value { nonce, value: None });
+    }
+    assert_eq!(asked, 4);
+    // To the root, past whoever points.
+    let [(_, Body::Next { nonce, carry, .. })] = sent[..] else { panic!("{sent:?}") };
+    assert_eq!(carry, Level { level: carry.level, wants_holders: false });
+    let holders = Body::Holders { nonce, contacts: many };
+    let sent = alone.hears(liar, holders);
+    let [(to, Body::Next { nonce, .. })] = sent[..] else { panic!("not heard again: {sent:?}") };
+    let owner = alone.others.iter().find(|it| it.address == to).copied().unwrap();
+    let sent = alone.hears(owner, Body::Owner { nonce, contacts: vec![owner] });
+    let [(_, Body::Fetch { nonce, .. })] = sent[..] else { panic!("{sent:?}") };
+    let value = Some(Bytes::from_static(b"value"));
+    alone.hears(owner, Body::Value { nonce, value: value.clone() });
+    assert_eq!(alone.told, [Event::Value { ticket: Ticket(7), value }]);
+}
+
+#[test]
+fn who_locates_does_not_hear_of_holders() {
+    let mut alone = Alone::new(&settings(|_| {}));
+    let locate = Command::Locate { ticket: Ticket(1), key: key(), trace: false };
+    let sent = alone.input(Input::Command(locate));
+    let [(_, Body::Route { lookup, carry, .. })] = sent[..] else { panic!("{sent:?}") };
+    assert!(!carry.wants_holders);
+    let contacts = vec![stranger()];
+    let holders = Body::FoundHolders { lookup, hops: 1, contacts };
+    assert_eq!(alone.hears(stranger(), holders), []);
+    assert_eq!(alone.told, []);
+}
+
+#[test]
+fn who_has_not_said_that_it_points_here_is_not_told_when_a_node_goes() {
+    let mut alone = Alone::among(200, &settings(|_| {}));
+    // Its cell is full.
+    let fits = |who: &Contact| !Geometry::would_take(&alone.node, who.key);
+    let full =
+        (0..1000u32).map(|number| Contact { key: Key::of(&number.to_be_bytes()), ..stranger() });
+    let who = full.into_iter().find(fits).unwrap();
+    let row = own(Words::Row { nonce: 4, row: 0 });
+    let sent = alone.hears(who, row.clone());
+    let [(_, Body::Own(Words::RowIs { .. })), (to, Body::Own(Words::Points { nonce }))] = sent[..]
+    else {
+        panic!("{sent:?}")
+    };
+    assert_eq!(to, who.address);
+    assert!(!alone.node.geometry.neighbours().contains(&who));
+    alone.hears(who, own(Words::DoesPoint { nonce, is_so: true }));
+    assert!(alone.node.geometry.neighbours().contains(&who));
+    // It is not asked again, and told in the end.
+    assert_eq!(alone.hears(who, row).len(), 1);
+    let sent = alone.input(Input::Command(Command::Leave));
+    assert!(sent.contains(&(who.address, Body::Leaving)));
+    // One who is no member is told the row, and that is all.
+    let mut alone = Alone::new(&settings(|_| {}));
+    let message = Message { from: None, body: own(Words::Row { nonce: 4, row: 0 }) };
+    assert_eq!(alone.input(Input::Message { from: who.address, message }).len(), 1);
+}
+
+#[test]
+fn made_up_nodes_of_a_row_are_met_a_few_at_a_time_and_not_taken_in() {
+    let mut alone = Alone::new(&settings(|_| {}));
+    let before = alone.node.known();
+    let sent = alone.waits(Duration::from_secs(6));
+    let asked = sent.iter().find_map(|(to, body)| match body {
+        Body::Own(Words::Row { nonce, .. }) => Some((*to, *nonce)),
+        _ => None,
+    });
+    let (to, nonce) = asked.unwrap();
+    let by = alone.others.iter().find(|it| it.address == to).copied().unwrap();
+    let made_up = |number: u8| Contact {
+        key: alone.node.contact().key.plus(Key::from(u64::from(number) + 1)),
+        address: Address::v4([192, 0, 2, number], 4000),
+    };
+    let contacts: Vec<Contact> = (0..32).map(made_up).collect();
+    let sent = alone.hears(by, own(Words::RowIs { nonce, contacts }));
+    let pings = sent.iter().filter(|(_, body)| matches!(body, Body::Ping { .. })).count();
+    assert!((1..=32).contains(&pings), "{pings}");
+    assert!(alone.node.known() <= before);
+}
+
+#[test]
+fn who_publishes_goes_from_node_to_node_and_not_in_a_circle() {
+    let mut alone = Alone::new(&settings(|it| it.node.copies = 1));
+    let offer = Offer {
+        key: key(),
+        stamp: 1,
+        lifetime: Duration::from_secs(60),
+        value: Bytes::from_static(b"value"),
+    };
+    let sent = alone.hears(stranger(), Body::Store { nonce: 1, copies: 0, offer: Box::new(offer) });
+    let publish = |sent: &Sent| {
+        sent.iter().find_map(|(to, body)| match body {
+            Body::Own(Words::Publish { nonce, level, .. }) => Some((*to, *nonce, *level)),
+            _ => None,
+        })
+    };
+    let (to, nonce, level) = publish(&sent).unwrap();
+    let by = alone.others.iter().find(|it| it.address == to).copied().unwrap();
+    let step =
+        |level| Some(Step { contact: stranger(), carry: Level { level, wants_holders: false } });
+    let sent = alone.hears(by, own(Words::Onward { nonce, step: step(level + 1) }));
+    let (to, nonce, _) = publish(&sent).unwrap();
+    assert_eq!(to, stranger().address);
+    // As many digits as before are no way on.
+    let sent = alone.hears(stranger(), own(Words::Onward { nonce, step: step(level + 1) }));
+    assert_eq!(publish(&sent), None);
+    // It says that it has it.
+    let sent = alone.hears(by, own(Words::Has { nonce: 3, key: key() }));
+    assert_eq!(sent, [(by.address, own(Words::Holds { nonce: 3, is_so: true }))]);
+}

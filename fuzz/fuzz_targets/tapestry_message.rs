@@ -1,0 +1,6 @@
+//! A datagram of Tapestry: what reads is written as the same bytes.
+#![no_main]
+
+use nigh_overlay::locate::{fuzz, node::message::Message, tapestry::Geometry};
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| fuzz::message::<Message<Geometry>>(bytes));
