@@ -142,7 +142,7 @@ fn the_owner_and_those_who_stand_in_for_it_agree_on_who_they_are() {
     for count in [30, 60, 120, 300] {
         let all = Settled::new(Arc::clone(&settings), contacts(count, &settings));
         let mut rng = Rng::new(2);
-        for number in 0..500u32 {
+        for number in 0..150u32 {
             let key = Key::of(&number.to_be_bytes());
             let right = all.nearest(key, 3);
             for &holder in &right {
