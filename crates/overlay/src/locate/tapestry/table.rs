@@ -21,6 +21,8 @@ pub(crate) struct Table {
     has_locality: bool,
     /// By row and digit, in each cell the nearest first.
     peers: Vec<Peer>,
+    /// Where each of them is.
+    places: Vec<Place>,
 }
 
 /// Row and digit.
@@ -36,7 +38,15 @@ impl Table {
     pub(super) fn new(me: Key, digits: Digits, settings: &Settings) -> Self {
         let Settings { cell, locality, .. } = *settings;
         let copies = settings.node.copies.into();
-        Self { me, digits, cell, copies, has_locality: locality, peers: Vec::new() }
+        Self {
+            me,
+            digits,
+            cell,
+            copies,
+            has_locality: locality,
+            peers: Vec::new(),
+            places: Vec::new(),
+        }
     }
 
     pub(super) const fn len(&self) -> usize {
@@ -59,10 +69,9 @@ impl Table {
     }
 
     fn range(&self, place: Place) -> Range<usize> {
-        let place = Some(place);
-        let first = self.peers.partition_point(|it| self.place(it.contact.key) < place);
-        let rest = &self.peers[first..];
-        first..first + rest.partition_point(|it| self.place(it.contact.key) == place)
+        let first = self.places.partition_point(|it| *it < place);
+        let rest = &self.places[first..];
+        first..first + rest.partition_point(|it| *it == place)
     }
 
     /// The nodes in the cell in which `key` belongs: they share one digit more with it than this one.
@@ -76,27 +85,29 @@ impl Table {
 
     /// All nodes that share at least so many digits with this one.
     pub(super) fn from_row(&self, row: u32) -> &[Peer] {
-        let first = self.peers.partition_point(|it| self.row_of(it.contact.key) < row);
+        let first = self.places.partition_point(|(it, _)| *it < row);
         &self.peers[first..]
     }
 
     /// All nodes of a row.
     pub(super) fn row(&self, row: u32) -> impl Iterator<Item = &Peer> {
-        self.from_row(row).iter().take_while(move |it| self.row_of(it.contact.key) == row)
+        let first = self.places.partition_point(|(it, _)| *it < row);
+        let end = self.places.partition_point(|(it, _)| *it <= row);
+        self.peers[first..end].iter()
     }
 
     /// The rows that have a node.
     pub(super) fn rows(&self) -> Vec<u32> {
-        let mut rows: Vec<u32> = self.peers.iter().map(|it| self.row_of(it.contact.key)).collect();
+        let mut rows: Vec<u32> = self.places.iter().map(|(row, _)| *row).collect();
         rows.dedup();
         rows
     }
 
     /// The next node on the way to `key` if `level` digits are resolved, and how many are then; none if
-    /// this node is the root. JSAC 2004, figure 3 (NextHop): from the row of the next digit the cell of
+    /// this node is the root. JSAC 2004, section III (NextHop): from the row of the next digit the cell of
     /// that digit, or the next that has a node; where that is this node itself, the next row.
     pub(super) fn next_hop(&self, key: Key, level: u32, without: &[Key]) -> Option<(Contact, u32)> {
-        let deepest = self.peers.last().map(|it| self.row_of(it.contact.key))?;
+        let (deepest, _) = *self.places.last()?;
         let width = u16::from(u8::MAX >> (8 - Key::BITS / self.digits.count())) + 1;
         for row in level..=deepest {
             let wanted = self.digits.at(key, row);
@@ -138,8 +149,10 @@ impl Table {
             return false;
         }
         self.peers.insert(range.start + place_in_cell, peer);
+        self.places.insert(range.start, place);
         let full = range.start + (range.len() + 1).min(capacity);
         self.peers.drain(full..=range.end);
+        self.places.drain(full..=range.end);
         true
     }
 
@@ -153,9 +166,10 @@ impl Table {
 
     /// Takes a node out; says whether it was there.
     pub(super) fn remove(&mut self, contact: Contact) -> bool {
-        let before = self.peers.len();
-        self.peers.retain(|it| it.contact != contact);
-        self.peers.len() < before
+        let Some(at) = self.peers.iter().position(|it| it.contact == contact) else { return false };
+        self.peers.remove(at);
+        self.places.remove(at);
+        true
     }
 
     /// An answer of a node took so long: its place among those of its cell may be another.
@@ -198,12 +212,14 @@ impl Table {
 
     /// Panics if a node is in the wrong place or doubled, or a cell has too many.
     pub(super) fn check(&self) {
-        let is_sorted =
-            self.peers.is_sorted_by(|a, b| self.place(a.contact.key) <= self.place(b.contact.key));
-        assert!(is_sorted, "cells out of order");
-        let cells =
-            self.peers.chunk_by(|a, b| self.place(a.contact.key) == self.place(b.contact.key));
-        for cell in cells {
+        let places = self.peers.iter().filter_map(|it| self.place(it.contact.key));
+        assert!(places.eq(self.places.iter().copied()), "a node in the wrong place");
+        assert!(self.places.is_sorted(), "cells out of order");
+        let lengths = self.places.chunk_by(|a, b| a == b).map(<[Place]>::len);
+        let mut rest = &self.peers[..];
+        for length in lengths {
+            let (cell, others) = rest.split_at(length);
+            rest = others;
             assert!(cell.len() <= CELL_MAX, "a cell has too many");
             assert!(!self.has_locality || cell.is_sorted_by_key(nearness), "the nearest is first");
             let is_doubled = |it: &Peer| {

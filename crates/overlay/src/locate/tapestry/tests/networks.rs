@@ -131,7 +131,7 @@ fn with_locality_the_first_of_each_cell_is_near() {
     assert!(near * 3 < far * 2, "{near:?} and {far:?}");
 }
 
-/// JSAC 2004, figure 4: who asks near a server finds it near, and does not go to the root.
+/// JSAC 2004, section III: who asks near a server finds it near, and does not go to the root.
 #[test]
 fn a_value_is_got_sooner_by_a_pointer_near_its_publisher_than_from_the_owner() {
     let mean = |pointers| {

@@ -42,7 +42,7 @@ fn way(nodes: &[Node], from: Contact, key: Key) -> Vec<(Contact, u8)> {
     way
 }
 
-/// JSAC 2004, figure 2: a message from 5230 for 42AD, a digit a hop.
+/// The example of JSAC 2004, section III: a message from 5230 for 42AD, a digit a hop.
 #[test]
 fn the_way_from_5230_to_42ad_resolves_one_digit_after_the_other() {
     let all = of("5230 400F 4227 42A2 42AD", &settings(|_| {}));
@@ -54,8 +54,8 @@ fn the_way_from_5230_to_42ad_resolves_one_digit_after_the_other() {
     assert_eq!(keys, right.into_iter().zip(0..).collect::<Vec<_>>());
 }
 
-/// JSAC 2004, figures 3 and 4: the object 4378, whose root is 4377, with the servers 4228 and AA93. That
-/// the others are those of the figure is not claimed.
+/// The example of JSAC 2004, section III: the object 4378, whose root is 4377, with the servers 4228 and AA93. That
+/// the others are those of the paper is not claimed.
 #[test]
 fn the_root_of_4378_is_4377_wherever_the_way_begins() {
     let names = "4377 4228 AA93 43FE 4361 4664 4B4F 4A6D 57EC 39AA E791";
