@@ -11,9 +11,10 @@ mod verdicts;
 
 use nigh_base::Rng;
 
-use self::life::{Counts, Lifetimes};
+use self::life::Counts;
 use crate::{
     Axis, Chart, Choice, Error, Experiment, Options, Progress, Report, Scale, Series, Style,
+    lives::Lifetimes,
     parallel,
     sample::Interval,
     table::{Cell, Column, Table},

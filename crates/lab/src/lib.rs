@@ -32,6 +32,7 @@ mod distribution;
 mod geometry;
 mod hashing;
 mod kademlia_hostile;
+mod lives;
 mod options;
 mod overlay_hostile;
 mod page;

@@ -13,7 +13,7 @@ use nigh_overlay::locate::{
 };
 use nigh_sim::{HostId, Latency, Network, World, churn::Lifetime};
 
-use crate::rings;
+use crate::{lives::Lifetimes, rings};
 
 /// The mean time between two rounds of upkeep; each looks up all fingers.
 pub(super) const UPKEEP: Duration = Duration::from_secs(30);
@@ -28,15 +28,6 @@ const SPAN: Duration = Duration::from_secs(2 * 3600);
 const BEFORE: Duration = Duration::from_secs(120);
 /// Who was not let in for so long asks somebody else.
 const JOIN_PATIENCE: Duration = Duration::from_secs(20);
-
-/// When nodes fail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Lifetimes {
-    /// Each at any instant alike: failures are a Poisson process, as in the paper.
-    Exponential,
-    /// Who has stayed long stays longer.
-    Weibull,
-}
 
 /// What became of the lookups of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,15 +47,6 @@ pub(super) struct Counts {
     pub(super) wrong_with_retries: u64,
     /// Of those, lookups that were given up.
     pub(super) unanswered: u64,
-}
-
-impl Lifetimes {
-    pub(super) const fn name(self) -> &'static str {
-        match self {
-            Self::Exponential => "exponential",
-            Self::Weibull => "Weibull",
-        }
-    }
 }
 
 /// Runs a ring of `nodes` nodes, of which `rate` fail a second and as many join.
@@ -100,7 +82,8 @@ struct Life {
     lifetimes: Lifetimes,
     /// Between two joins, and between two failures.
     gap: Lifetime,
-    lifetime: Lifetime,
+    /// How long nodes live on average.
+    mean_life: Duration,
     rng: Rng,
     /// The members that are there: the ring as it should be.
     members: BTreeMap<Key, HostId>,
@@ -141,7 +124,7 @@ impl Life {
             settings,
             lifetimes,
             gap: Lifetime::Exponential { mean: Duration::from_secs_f64(1.0 / rate) },
-            lifetime: Lifetime::weibull(mean, SHAPE),
+            mean_life: mean,
             rng: rng.fork(2),
             members: contacts.iter().map(|&it| (it.key, rings::host(it))).collect(),
             joining: VecDeque::new(),
@@ -158,7 +141,7 @@ impl Life {
         if lifetimes == Lifetimes::Weibull {
             life.next_failure = Time::from_nanos(u64::MAX);
             for host in 0..nodes {
-                let left = left_of_weibull(mean, &mut life.rng);
+                let left = lifetimes.left(mean, &mut life.rng);
                 life.ends.insert(Time::START.after(left), HostId(host));
             }
         }
@@ -218,7 +201,8 @@ impl Life {
         let Contact { key, address } = rings::contact(host.0);
         self.world.add(Node::new(key, address, Arc::clone(&self.settings)));
         if self.lifetimes == Lifetimes::Weibull {
-            let end = self.world.now().after(self.lifetime.draw(&mut self.rng));
+            let life = self.lifetimes.draw(self.mean_life, &mut self.rng);
+            let end = self.world.now().after(life);
             self.ends.insert(end, host);
         }
         self.join_through_anyone(host);
@@ -308,32 +292,3 @@ impl Life {
 
 /// Stands for whoever is drawn.
 const NOBODY: HostId = HostId(u32::MAX);
-
-/// Between the shapes that were measured, and one whose tail can be drawn exactly.
-const SHAPE: f64 = 0.5;
-
-/// How long a node goes on to live that is found alive at some instant. Who lives longer is found
-/// more often, and at any point of its life alike: of a lifetime whose density is weighted with its
-/// length, an even part is left. With shape 1/2 a lifetime is half of the mean, times the square of
-/// an exponential variable; weighted, of a gamma variable of shape 3, the sum of three of those.
-fn left_of_weibull(mean: Duration, rng: &mut Rng) -> Duration {
-    let exponential = Lifetime::Exponential { mean: Duration::from_secs(1) };
-    let gamma: f64 = (0..3).map(|_| exponential.draw(rng).as_secs_f64()).sum();
-    mean.mul_f64(0.5 * gamma * gamma * rng.unit())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_left_of_a_life_is_longer_than_a_life() {
-        // The mean of what is left is half of the mean square over the mean: 3 means, if the shape is
-        // 1/2 (the fourth moment of an exponential variable is 24, and the second 2).
-        let mut rng = Rng::new(1);
-        let mean = Duration::from_secs(1000);
-        let sum: Duration = (0..100_000).map(|_| left_of_weibull(mean, &mut rng)).sum();
-        let left = sum.as_secs_f64() / 100_000.0 / 1000.0;
-        assert!((left - 3.0).abs() < 0.1, "{left}");
-    }
-}
