@@ -32,9 +32,11 @@ mod distribution;
 mod geometry;
 mod hashing;
 mod kademlia_hostile;
+mod kademlia_latency;
 mod lives;
 mod options;
 mod overlay_hostile;
+mod overlay_churn;
 mod page;
 mod parallel;
 mod pastry_locality;
@@ -97,7 +99,7 @@ pub struct Progress {
 /// All experiments, in the order of the page that shows them. A further one is a file with an
 /// `EXPERIMENT`, and a line here.
 pub fn experiments() -> &'static [Experiment] {
-    static ALL: [Experiment; 17] = [
+    static ALL: [Experiment; 19] = [
         chord_load::EXPERIMENT,
         chord_path::EXPERIMENT,
         chord_failures::EXPERIMENT,
@@ -112,6 +114,8 @@ pub fn experiments() -> &'static [Experiment] {
         pastry_locality::EXPERIMENT,
         constant_degree::EXPERIMENT,
         can_path::EXPERIMENT,
+        kademlia_latency::EXPERIMENT,
+        overlay_churn::EXPERIMENT,
         hashing::EXPERIMENT,
         swim_detection::EXPERIMENT,
         swim_faults::EXPERIMENT,
