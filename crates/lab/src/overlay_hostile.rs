@@ -10,9 +10,9 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use nigh_base::{Key, Rng, Time};
 use nigh_overlay::locate::{
-    Command, Contact, Event, Ticket, chord,
+    Command, Contact, Event, Ticket, can, chord, koorde,
     node::{self, geometry::Geometry},
-    pastry,
+    pastry, tapestry, viceroy,
 };
 use nigh_sim::{HostId, Latency, Network, World};
 
@@ -62,9 +62,13 @@ struct Kind {
     find: fn(u32, f64, Rng) -> Found,
 }
 
-const KINDS: [Kind; 2] = [
+const KINDS: [Kind; 6] = [
     Kind { name: "Chord", find: |nodes, liars, rng| find(nodes, liars, rng, chord) },
     Kind { name: "Pastry", find: of::<pastry::Geometry> },
+    Kind { name: "Tapestry", find: of::<tapestry::Geometry> },
+    Kind { name: "CAN", find: of::<can::Geometry> },
+    Kind { name: "Koorde", find: of::<koorde::Geometry> },
+    Kind { name: "Viceroy", find: of::<viceroy::Geometry> },
 ];
 
 /// What was found with one part of liars.

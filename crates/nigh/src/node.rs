@@ -20,11 +20,11 @@ use nigh_net::{
     entropy,
 };
 use nigh_overlay::locate::{
-    Command, Event, Failure, Overlay, VIA_MAX,
+    Command, Event, Failure, Overlay, VIA_MAX, can,
     chord::{self, Several},
     circle::{self, Repair},
     kademlia::{self, secure_id},
-    node, pastry,
+    koorde, node, pastry, tapestry, viceroy,
 };
 use serde_json::{Value, json};
 use tokio::{
@@ -47,6 +47,10 @@ pub(crate) fn run(flags: &cli::Node) -> anyhow::Result<()> {
         cli::Overlay::Chord => run_overlay(flags, chord, |_| None),
         cli::Overlay::Kademlia => run_overlay(flags, kademlia, moved),
         cli::Overlay::Pastry => run_overlay(flags, pastry, |_| None),
+        cli::Overlay::Tapestry => run_overlay(flags, tapestry, |_| None),
+        cli::Overlay::Can => run_overlay(flags, can, |_| None),
+        cli::Overlay::Koorde => run_overlay(flags, koorde, |_| None),
+        cli::Overlay::Viceroy => run_overlay(flags, viceroy, |_| None),
     }
 }
 
@@ -269,9 +273,14 @@ fn check(flags: &cli::Node) {
     }
     let others_with_copies = match overlay {
         cli::Overlay::Chord => Some((ring.successors, "successors", "--successors", 1)),
-        cli::Overlay::Pastry => Some((others.leaves / 2, "leaves on a side", "--leaves", 2)),
-        cli::Overlay::Kademlia => None,
+        cli::Overlay::Pastry | cli::Overlay::Koorde | cli::Overlay::Viceroy => {
+            Some((others.leaves / 2, "leaves on a side", "--leaves", 2))
+        }
+        cli::Overlay::Kademlia | cli::Overlay::Tapestry | cli::Overlay::Can => None,
     };
+    if *overlay == cli::Overlay::Tapestry && usize::from(*copies) > tapestry::CELL_MAX {
+        wrong(format!("in Tapestry a value has {} copies at most", tapestry::CELL_MAX));
+    }
     if let Some((count, what, flag, sides)) = others_with_copies
         && *copies > count + 1
     {
@@ -399,6 +408,39 @@ fn pastry(flags: &cli::Node, address: Address) -> pastry::Node {
     let digit_bits = flags.others.digit_bits.into();
     let settings = pastry::Settings { circle: circle(flags), digit_bits, locality: true };
     pastry::Node::new(key(flags, address), address, Arc::new(settings))
+}
+
+/// The node of Tapestry at that address, before its first input.
+fn tapestry(flags: &cli::Node, address: Address) -> tapestry::Node {
+    let plain = tapestry::Settings::default();
+    let settings = tapestry::Settings {
+        node: common(flags),
+        digit_bits: flags.others.digit_bits.into(),
+        cell: plain.cell.max(flags.copies.into()),
+        ..plain
+    };
+    tapestry::Node::new(key(flags, address), address, Arc::new(settings))
+}
+
+/// The node of CAN at that address, before its first input.
+fn can(flags: &cli::Node, address: Address) -> can::Node {
+    let dimensions = flags.others.dimensions.into();
+    let settings = can::Settings { node: common(flags), dimensions, weighted: true };
+    can::Node::new(key(flags, address), address, Arc::new(settings))
+}
+
+/// The node of Koorde at that address, before its first input.
+fn koorde(flags: &cli::Node, address: Address) -> koorde::Node {
+    let degree_bits = flags.others.degree_bits.into();
+    let settings =
+        koorde::Settings { circle: circle(flags), degree_bits, ..koorde::Settings::default() };
+    koorde::Node::new(key(flags, address), address, Arc::new(settings))
+}
+
+/// The node of Viceroy at that address, before its first input.
+fn viceroy(flags: &cli::Node, address: Address) -> viceroy::Node {
+    let settings = viceroy::Settings { circle: circle(flags) };
+    viceroy::Node::new(key(flags, address), address, Arc::new(settings))
 }
 
 /// An id that fits the address (BEP 42): SHA-1 of it, with the beginning that it has to have there.

@@ -24,8 +24,8 @@ pub mod pastry;
 mod pending;
 #[cfg(test)]
 mod suite;
-pub mod viceroy;
 pub mod tapestry;
+pub mod viceroy;
 
 /// A node of an overlay: its name, and where it is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use clap::{Args, ValueEnum};
 use nigh_base::{Address, Key};
 use nigh_overlay::locate::{
-    LIFETIME_MAX,
+    LIFETIME_MAX, can,
     chord::{self, PLACES_MAX},
     codec::CONTACTS_MAX,
     kademlia::{self, krpc},
@@ -132,15 +132,23 @@ pub(crate) struct DhtFlags {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "The other overlays")]
 pub(crate) struct OtherFlags {
-    /// Leaves that a node of Pastry knows, half of them on each side.
+    /// Leaves that a node of Pastry, Koorde or Viceroy knows, half of them on each side.
     #[arg(long, value_name = "L", default_value_t = 16, value_parser = leaves)]
     pub(crate) leaves: u8,
-    /// Bits of a digit in Pastry: more make ways shorter and tables longer. All nodes have the same.
+    /// Bits of a digit in Pastry and Tapestry: more make ways shorter and tables longer. All nodes have the
+    /// same.
     #[arg(long, value_name = "B", default_value_t = 4, value_parser = digit_bits)]
     pub(crate) digit_bits: u8,
     /// Mend a leaf set when a node is found gone, as Pastry did at first, instead of with the next round.
     #[arg(long)]
     pub(crate) reactive: bool,
+    /// Dimensions of CAN's torus: more make ways shorter and neighbours more. All nodes have the same.
+    #[arg(long, value_name = "D", default_value_t = 4,
+          value_parser = clap::value_parser!(u8).range(1..=can::DIMENSIONS_MAX as i64))]
+    pub(crate) dimensions: u8,
+    /// Bits of the key that one step of Koorde resolves; two to the power of it pointers are known.
+    #[arg(long, value_name = "B", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=4))]
+    pub(crate) degree_bits: u8,
 }
 
 /// What a node did, written down.
@@ -168,6 +176,15 @@ pub(crate) enum Overlay {
     /// Keys as strings of digits on a circle; each belongs to the numerically nearest node. With Bamboo's
     /// upkeep.
     Pastry,
+    /// The same digits without a circle; a key's root is found by resolving them, and holders leave pointers
+    /// on the way to it.
+    Tapestry,
+    /// Keys as points of a torus; each node has a zone of it.
+    Can,
+    /// A circle with a de Bruijn graph: few links, short ways.
+    Koorde,
+    /// A circle with a butterfly: seven links a node, however many nodes there are.
+    Viceroy,
 }
 
 impl Overlay {

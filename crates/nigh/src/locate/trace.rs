@@ -48,8 +48,10 @@ impl Step {
 /// What the node that is responsible for a key is to it.
 const fn owner_of(overlay: Overlay) -> &'static str {
     match overlay {
-        Overlay::Chord => "the key's successor",
+        Overlay::Chord | Overlay::Koorde | Overlay::Viceroy => "the key's successor",
         Overlay::Kademlia | Overlay::Pastry => "the nearest to the key",
+        Overlay::Tapestry => "the key's root",
+        Overlay::Can => "the one whose zone has the key",
     }
 }
 

@@ -14,9 +14,9 @@ use nigh_net::{
     entropy,
 };
 use nigh_overlay::locate::{
-    Command, Contact, Event, Failure, Overlay, Ticket, VIA_MAX, chord, kademlia,
+    Command, Contact, Event, Failure, Overlay, Ticket, VIA_MAX, can, chord, kademlia, koorde,
     node::{self, geometry::Geometry},
-    pastry,
+    pastry, tapestry, viceroy,
 };
 use tokio::time::timeout;
 
@@ -41,6 +41,10 @@ pub(super) fn ask(
             answered(visit, make, [visiting, command], chord::Several::told)
         }
         cli::Overlay::Pastry => visit_node::<pastry::Geometry>(visit, [visiting, command]),
+        cli::Overlay::Tapestry => visit_node::<tapestry::Geometry>(visit, [visiting, command]),
+        cli::Overlay::Can => visit_node::<can::Geometry>(visit, [visiting, command]),
+        cli::Overlay::Koorde => visit_node::<koorde::Geometry>(visit, [visiting, command]),
+        cli::Overlay::Viceroy => visit_node::<viceroy::Geometry>(visit, [visiting, command]),
         cli::Overlay::Kademlia => {
             let commands = [visiting.into(), command.into()];
             answered(visit, dht_node, commands, kademlia::Node::told)

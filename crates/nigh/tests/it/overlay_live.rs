@@ -13,9 +13,9 @@ use std::{
 use bytes::Bytes;
 use nigh_base::{Key, Rng};
 use nigh_overlay::locate::{
-    Command, Contact, Event, circle,
+    Command, Contact, Event, can, circle, koorde,
     node::{self, geometry::Geometry},
-    pastry,
+    pastry, tapestry, viceroy,
 };
 use tokio::task::LocalSet;
 
@@ -97,6 +97,7 @@ async fn put_values<G: Geometry + 'static>(nodes: &mut Vec<Node<G>>) -> BTreeMap
 }
 
 /// `NODES` nodes join, `KILLED` die at once; lookups that are lost are counted, and values got.
+#[expect(clippy::print_stdout, reason = "figures for whoever runs it without capture")]
 fn a_third_dies<G: Geometry + 'static>(settings: G::Settings) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     LocalSet::new().block_on(&runtime, async {
@@ -142,8 +143,36 @@ fn a_third_dies<G: Geometry + 'static>(settings: G::Settings) {
     });
 }
 
+/// The same with a leaf set.
+fn circle() -> circle::Settings {
+    circle::Settings { node: common(), ..circle::Settings::default() }
+}
+
 #[test]
 fn a_third_of_64_nodes_of_pastry_dies_at_once_and_lookups_find_what_is_left() {
-    let circle = circle::Settings { node: common(), ..circle::Settings::default() };
-    a_third_dies::<pastry::Geometry>(pastry::Settings { circle, ..pastry::Settings::default() });
+    let settings = pastry::Settings { circle: circle(), ..pastry::Settings::default() };
+    a_third_dies::<pastry::Geometry>(settings);
+}
+
+#[test]
+fn a_third_of_64_nodes_of_tapestry_dies_at_once_and_lookups_find_what_is_left() {
+    let settings = tapestry::Settings { node: common(), ..tapestry::Settings::default() };
+    a_third_dies::<tapestry::Geometry>(settings);
+}
+
+#[test]
+fn a_third_of_64_nodes_of_can_dies_at_once_and_lookups_find_what_is_left() {
+    let settings = can::Settings { node: common(), ..can::Settings::default() };
+    a_third_dies::<can::Geometry>(settings);
+}
+
+#[test]
+fn a_third_of_64_nodes_of_koorde_dies_at_once_and_lookups_find_what_is_left() {
+    let settings = koorde::Settings { circle: circle(), ..koorde::Settings::default() };
+    a_third_dies::<koorde::Geometry>(settings);
+}
+
+#[test]
+fn a_third_of_64_nodes_of_viceroy_dies_at_once_and_lookups_find_what_is_left() {
+    a_third_dies::<viceroy::Geometry>(viceroy::Settings { circle: circle() });
 }
