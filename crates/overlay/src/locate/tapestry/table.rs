@@ -84,7 +84,7 @@ impl Table {
     }
 
     /// All nodes that share at least so many digits with this one.
-    pub(super) fn from_row(&self, row: u32) -> &[Peer] {
+    pub(super) fn rows_from(&self, row: u32) -> &[Peer] {
         let first = self.places.partition_point(|(it, _)| *it < row);
         &self.peers[first..]
     }
@@ -128,7 +128,7 @@ impl Table {
     /// How many nodes a cell of that row may have. Where those are who stand in for this node, it knows all
     /// of them: the root has to name the same as they themselves.
     pub(super) fn capacity(&self, row: u32) -> usize {
-        if self.from_row(row + 1).len() < self.copies { CELL_MAX } else { self.cell }
+        if self.rows_from(row + 1).len() < self.copies { CELL_MAX } else { self.cell }
     }
 
     /// Whether there is a place for a node with that key, which is not known yet.
@@ -199,7 +199,7 @@ impl Table {
             }
             last = place;
         }
-        let deeper = self.from_row(row + 1);
+        let deeper = self.rows_from(row + 1);
         if let Some(one) = deeper.first() {
             named.push(one.contact);
             rest.extend(deeper[1..].iter().map(|it| it.contact));

@@ -93,7 +93,7 @@ impl Node {
         if !self.settings().locality {
             return;
         }
-        let mut alike = self.geometry.table.from_row(row).to_vec();
+        let mut alike = self.geometry.table.rows_from(row).to_vec();
         alike.sort_by_key(|it| it.rtt.estimate().unwrap_or(Duration::MAX));
         for peer in alike.into_iter().take(NEAREST) {
             self.ask_row(peer.contact, row, Errand::Row, cx);
@@ -117,7 +117,7 @@ impl Node {
             return;
         }
         let row = table.row_of(gone.key);
-        let mates = table.from_row(row);
+        let mates = table.rows_from(row);
         if !mates.is_empty() {
             let mate = mates[cx.rng.index(mates.len())].contact;
             self.ask_row(mate, row, Errand::Row, cx);
