@@ -147,23 +147,24 @@ fn kademlia() -> Vec<Variant> {
 }
 
 fn pastry() -> Vec<Variant> {
-    type Combination = fn(node::Settings) -> pastry::Settings;
-    let combinations: [(&'static str, Combination); 6] = [
-        (MANY_CELLS, |node| of_pastry(node, 4, 16)),
-        ("b 4, L 16, iterative", |node| of_pastry(iterative(node), 4, 16)),
-        (FEW_CELLS, |node| of_pastry(node, 1, 16)),
-        ("b 4, L 8, recursive", |node| of_pastry(node, 4, 8)),
-        ("b 4, L 16, recursive, any cells", |node| pastry::Settings {
-            locality: false,
-            ..of_pastry(node, 4, 16)
-        }),
-        ("b 4, L 16, recursive, reactive", |node| {
-            let mut settings = of_pastry(node, 4, 16);
-            settings.circle.repair = Repair::Reactive;
-            settings
-        }),
-    ];
-    nodes::<pastry::Geometry>(Some(Owner::Circle(Rule::Nearest)), combinations)
+    nodes::<pastry::Geometry>(
+        Some(Owner::Circle(Rule::Nearest)),
+        &[
+            (MANY_CELLS, |node| of_pastry(node, 4, 16)),
+            ("b 4, L 16, iterative", |node| of_pastry(iterative(node), 4, 16)),
+            (FEW_CELLS, |node| of_pastry(node, 1, 16)),
+            ("b 4, L 8, recursive", |node| of_pastry(node, 4, 8)),
+            ("b 4, L 16, recursive, any cells", |node| pastry::Settings {
+                locality: false,
+                ..of_pastry(node, 4, 16)
+            }),
+            ("b 4, L 16, recursive, reactive", |node| {
+                let mut settings = of_pastry(node, 4, 16);
+                settings.circle.repair = Repair::Reactive;
+                settings
+            }),
+        ],
+    )
 }
 
 fn of_pastry(node: node::Settings, digit_bits: u32, leaves: usize) -> pastry::Settings {
@@ -175,16 +176,16 @@ fn iterative(node: node::Settings) -> node::Settings {
     node::Settings { routing: Routing::Iterative, ..node }
 }
 
+/// The settings of an overlay with these for what every overlay is told.
+type With<G> = fn(node::Settings) -> <G as Geometry>::Settings;
+
 /// An overlay of [`Node`]s. What every overlay is told is recursive routing and the interval; each
-/// combination adds what is its geometry's.
-fn nodes<G>(
-    owner: Option<Owner>,
-    combinations: impl IntoIterator<Item = (&'static str, fn(node::Settings) -> G::Settings)>,
-) -> Vec<Variant>
+/// combination adds what is its geometry's. Without a rule for owners, any member is taken for one.
+fn nodes<G>(owner: Option<Owner>, combinations: &[(&'static str, With<G>)]) -> Vec<Variant>
 where
     G: Geometry + 'static,
 {
-    let variants = combinations.into_iter().flat_map(|(parameters, with)| {
+    let variants = combinations.iter().flat_map(|&(parameters, with)| {
         let make = move |me: Contact, upkeep_every| {
             let node = node::Settings { upkeep_every, ..node::Settings::default() };
             Node::<G>::new(me.key, me.address, Arc::new(with(node)))
