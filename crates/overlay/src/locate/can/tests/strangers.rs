@@ -140,8 +140,8 @@ fn nobody_is_a_neighbour_who_has_not_answered() {
     alone.hears(who, words(nonce));
     assert!(alone.neighbours().contains(&who));
     // Who has nothing beside this node's zone is not even asked.
-    let far = alone.all.owners().iter().map(|it| it.0);
-    let far = far.filter(|&it| !alone.node.geometry.touches(it)).next().unwrap();
+    let mut far = alone.all.owners().iter().map(|it| it.0);
+    let far = far.find(|&it| !alone.node.geometry.touches(it)).unwrap();
     let other = Contact { key: Key::of(b"other"), address: Address::v4([192, 0, 2, 9], 4000) };
     assert_eq!(alone.hears(other, Words::State { nonce: 9, zones: vec![far] }).len(), 1);
 }
