@@ -173,7 +173,7 @@ fn wasteful(points: &[Point]) -> Option<Claim> {
         .because(
             "a lookup ends here when all of the k nearest have answered, and waits for each that is gone \
              and that nobody has found out yet. What finds that out is upkeep more than lookups, of which \
-             each node has one in ten minutes. The paper says of none of its lookups that they wait for k",
+             each node has one in ten minutes",
         )
     })
 }
