@@ -1,6 +1,6 @@
 //! A datagram of Pastry: what reads is written as the same bytes.
 #![no_main]
 
-use nigh_overlay::locate::{fuzz, pastry::message::Message};
+use nigh_overlay::locate::{fuzz, node::message::Message, pastry::Geometry};
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| fuzz::message::<Message>(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| fuzz::message::<Message<Geometry>>(bytes));

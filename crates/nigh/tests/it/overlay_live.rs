@@ -13,7 +13,7 @@ use std::{
 use bytes::Bytes;
 use nigh_base::{Key, Rng};
 use nigh_overlay::locate::{
-    Command, Contact, Event, can, circle, koorde,
+    Command, Contact, Event, circle, koorde,
     node::{self, geometry::Geometry},
     pastry, tapestry, viceroy,
 };
@@ -158,12 +158,6 @@ fn a_third_of_64_nodes_of_pastry_dies_at_once_and_lookups_find_what_is_left() {
 fn a_third_of_64_nodes_of_tapestry_dies_at_once_and_lookups_find_what_is_left() {
     let settings = tapestry::Settings { node: common(), ..tapestry::Settings::default() };
     a_third_dies::<tapestry::Geometry>(settings);
-}
-
-#[test]
-fn a_third_of_64_nodes_of_can_dies_at_once_and_lookups_find_what_is_left() {
-    let settings = can::Settings { node: common(), ..can::Settings::default() };
-    a_third_dies::<can::Geometry>(settings);
 }
 
 #[test]
