@@ -17,7 +17,7 @@ fn next_hop(node: &Node, key: Key, without: &[Key]) -> Option<Contact> {
     Geometry::next_hop(node, key, Way::default(), without).map(|step| step.contact)
 }
 
-/// The key of a point in the plane; coordinates in 256ths. `number` tells keys of one point apart.
+/// The key of a point in the plane; coordinates from 0 to 255. `number` tells keys of one point apart.
 fn at(x: u8, y: u8, number: u8) -> Key {
     let mut bytes = [0; Key::BYTES];
     for bit in 0..8 {
@@ -48,7 +48,7 @@ fn neighbours(all: &Settled, number: u8) -> Vec<u8> {
     numbers
 }
 
-/// Where a zone lies in the plane: from and to, in 256ths.
+/// Where a zone lies in the plane: from and to, of 256.
 fn square(zone: Zone) -> [u32; 4] {
     let (mut sides, mut corner) = ([256u32; 2], [0u32; 2]);
     for bit in 0..zone.depth() as usize {
