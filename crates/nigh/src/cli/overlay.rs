@@ -144,7 +144,7 @@ pub(crate) struct OtherFlags {
     pub(crate) reactive: bool,
     /// Dimensions of CAN's torus: more make ways shorter and neighbours more. All nodes have the same.
     #[arg(long, value_name = "D", default_value_t = 4,
-          value_parser = clap::value_parser!(u8).range(1..=can::DIMENSIONS_MAX as i64))]
+          value_parser = clap::value_parser!(u8).range(1..=can::zone::DIMENSIONS_MAX as i64))]
     pub(crate) dimensions: u8,
     /// Bits of the key that one step of Koorde resolves; two to the power of it pointers are known.
     #[arg(long, value_name = "B", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=4))]
