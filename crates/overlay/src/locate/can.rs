@@ -2,7 +2,7 @@
 //! neighbour towards its point.
 //!
 //! Ratnasamy, Francis, Handley, Karp, Shenker, "A scalable content-addressable network", SIGCOMM 2001. What
-//! was changed, and every timer and limit: docs/can.md. The rest of a node is every [node](super::node)'s.
+//! was changed, and every timer and limit: docs/can.md. The rest of a node is every [node]'s.
 //!
 //! ```text
 //! zone     pieces of the torus: halves, neighbours, distances

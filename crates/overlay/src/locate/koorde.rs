@@ -2,8 +2,8 @@
 //! way has about log2 N of them, with k about log2 N / log2 k.
 //!
 //! Kaashoek, Karger, "Koorde: a simple degree-optimal distributed hash table", IPTPS 2003. What was changed,
-//! and every timer and limit: docs/koorde.md. The leaf set is the [circle](super::circle)'s, the rest of a
-//! node every [node](super::node)'s.
+//! and every timer and limit: docs/koorde.md. The leaf set is the [circle]'s, the rest of a
+//! node every [node]'s.
 //!
 //! ```text
 //! imaginary  the imaginary node that a lookup follows through the de Bruijn graph

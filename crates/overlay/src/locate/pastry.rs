@@ -4,8 +4,8 @@
 //! Rowstron, Druschel, "Pastry: scalable, decentralized object location, and routing for large-scale
 //! peer-to-peer systems", Middleware 2001; with Bamboo's upkeep: Rhea, Geels, Roscoe, Kubiatowicz,
 //! "Handling churn in a DHT", USENIX 2004. What was changed, and every timer and limit:
-//! docs/pastry.md. The leaf set is the [circle](super::circle)'s, the rest of a node every
-//! [node](super::node)'s.
+//! docs/pastry.md. The leaf set is the [circle]'s, the rest of a node every
+//! [node]'s.
 //!
 //! ```text
 //! table    the routing table: far nodes by shared digits

@@ -5,7 +5,7 @@
 //! Zhao, Huang, Stribling, Rhea, Joseph, Kubiatowicz, "Tapestry: a resilient global-scale overlay for
 //! service deployment", IEEE JSAC 22(1), 2004; how nodes come in: Hildrum, Kubiatowicz, Rao, Zhao,
 //! "Distributed object location in a dynamic network", SPAA 2002. What was changed, and every timer and
-//! limit: docs/tapestry.md. What is not here is every [node](super::node)'s.
+//! limit: docs/tapestry.md. What is not here is every [node]'s.
 //!
 //! ```text
 //! table    the routing table: by shared digits, several nodes a cell

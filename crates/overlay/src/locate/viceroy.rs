@@ -2,8 +2,8 @@
 //! and five that depend on its level.
 //!
 //! Malkhi, Naor, Ratajczak, "Viceroy: a scalable and dynamic emulation of the butterfly", PODC 2002. What
-//! was changed, and every timer and limit: docs/viceroy.md. The leaf set is the [circle](super::circle)'s, the
-//! rest of a node every [node](super::node)'s.
+//! was changed, and every timer and limit: docs/viceroy.md. The leaf set is the [circle]'s, the
+//! rest of a node every [node]'s.
 //!
 //! ```text
 //! links    the five links of a node, its level, and what it knows of others' levels
