@@ -2,13 +2,8 @@
 //!
 //! Their keys are fixed, so it is the same DHT and the same deaths in every run.
 
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 
-use bytes::Bytes;
 use nigh_base::{Key, Rng};
 use nigh_overlay::locate::{
     Command, Contact, Event,
@@ -18,18 +13,15 @@ use tokio::task::LocalSet;
 
 use crate::support::{
     PATIENCE,
-    driven::{Driven, TICKET, ask_all},
+    driven::{
+        Driven, EARLY, KILLED, LOOKUPS, NODES, TICKET, UPKEEP, VALUES, ask_all, keys, kill,
+        put_values,
+    },
 };
 
-const NODES: usize = 64;
-const KILLED: usize = 21;
 const BUCKET: usize = 8;
-const VALUES: usize = 100;
-const LOOKUPS: usize = 300;
-/// Of them, those that are begun while nobody has noticed anything: one a node.
-const EARLY: usize = NODES - KILLED;
-/// Short, since the test waits for some rounds of it.
-const UPKEEP: Duration = Duration::from_millis(150);
+/// A value is held by those of a bucket, and by the one that puts it if that is one of the nearest.
+const COPIES: [u8; 2] = [8, 9];
 
 type Node = Driven<Kademlia>;
 
@@ -54,11 +46,6 @@ fn nearest(nodes: &[Contact], key: Key) -> Vec<Contact> {
 
 fn contacts(nodes: &[Node]) -> Vec<Contact> {
     nodes.iter().map(|it| it.contact).collect()
-}
-
-fn keys(seed: u64, count: usize) -> Vec<Key> {
-    let mut rng = Rng::new(seed);
-    (0..count).map(|_| Key::of(&rng.next_u64().to_be_bytes())).collect()
 }
 
 /// Of lookups of `keys`, each of which ends: how many do not name the nearest node first, and how many not
@@ -102,24 +89,6 @@ async fn joined() -> Vec<Node> {
     nodes
 }
 
-/// Values of all kinds of lengths, put through all nodes.
-async fn put_values(nodes: &mut Vec<Node>) -> BTreeMap<Key, Bytes> {
-    let values: BTreeMap<Key, Bytes> = (0..VALUES)
-        .map(|number| (Key::of(format!("key {number}").as_bytes()), vec![b'x'; number].into()))
-        .collect();
-    let lifetime = Duration::from_secs(3600);
-    let put = |(&key, value): (&Key, &Bytes)| {
-        let value = value.clone();
-        Command::Put { ticket: TICKET, key, value, lifetime, refresh: false }
-    };
-    for answer in ask_all(nodes, values.iter().map(put).collect()).await {
-        let Event::Stored { copies, .. } = answer else { panic!("{answer:?}") };
-        // Who asks may be one more of the nearest.
-        assert!((BUCKET..=BUCKET + 1).contains(&copies.into()), "{copies} copies");
-    }
-    values
-}
-
 #[test]
 fn a_third_of_64_nodes_dies_at_once_and_lookups_find_what_is_left() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -128,13 +97,10 @@ fn a_third_of_64_nodes_dies_at_once_and_lookups_find_what_is_left() {
         let mut nodes = joined().await;
         println!("{NODES} nodes join and find each other after {:.2?}", begun.elapsed());
         let all = contacts(&nodes);
-        let values = put_values(&mut nodes).await;
+        let values = put_values(&mut nodes, &COPIES).await;
 
         let mut rng = Rng::new(1);
-        for _ in 0..KILLED {
-            let victim = rng.index(nodes.len());
-            drop(nodes.swap_remove(victim));
-        }
+        kill(&mut nodes, &mut rng);
         let killed = Instant::now();
         println!("{KILLED} of them die at once");
         let (first, whole) = lost(&mut nodes, &keys(2, EARLY)).await;

@@ -4,13 +4,8 @@
 //! Their keys are fixed, so it is the same overlay and the same deaths in every run. Chord has its own
 //! (`ring`), and so has Kademlia (`dht_live`).
 
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 
-use bytes::Bytes;
 use nigh_base::{Key, Rng};
 use nigh_overlay::locate::{
     Command, Contact, Event, circle, koorde,
@@ -21,18 +16,13 @@ use tokio::task::LocalSet;
 
 use crate::support::{
     PATIENCE,
-    driven::{Driven, TICKET, ask_all},
+    driven::{
+        Driven, EARLY, KILLED, LOOKUPS, NODES, TICKET, UPKEEP, VALUES, ask_all, keys, kill,
+        put_values,
+    },
 };
 
-const NODES: usize = 64;
-const KILLED: usize = 21;
 const COPIES: u8 = 3;
-const VALUES: usize = 100;
-const LOOKUPS: usize = 300;
-/// Of them, those that are begun while nobody has noticed anything: one a node.
-const EARLY: usize = NODES - KILLED;
-/// Short, since the test waits for some rounds of it.
-const UPKEEP: Duration = Duration::from_millis(150);
 
 type Node<G> = Driven<node::Node<G>>;
 
@@ -44,11 +34,6 @@ fn common() -> node::Settings {
 fn start<G: Geometry + 'static>(number: usize, settings: &Arc<G::Settings>) -> Node<G> {
     let key = Key::of(format!("node {number}").as_bytes());
     Node::start(|bound| node::Node::new(key, bound.into(), Arc::clone(settings)))
-}
-
-fn keys(seed: u64, count: usize) -> Vec<Key> {
-    let mut rng = Rng::new(seed);
-    (0..count).map(|_| Key::of(&rng.next_u64().to_be_bytes())).collect()
 }
 
 /// Of lookups of `keys` by two nodes each, how many name nobody, somebody who is dead, or not the same one.
@@ -81,21 +66,6 @@ async fn until_right<G: Geometry + 'static>(nodes: &mut Vec<Node<G>>) {
     }
 }
 
-async fn put_values<G: Geometry + 'static>(nodes: &mut Vec<Node<G>>) -> BTreeMap<Key, Bytes> {
-    let values: BTreeMap<Key, Bytes> = (0..VALUES)
-        .map(|number| (Key::of(format!("key {number}").as_bytes()), vec![b'x'; number].into()))
-        .collect();
-    let lifetime = Duration::from_secs(3600);
-    let put = |(&key, value): (&Key, &Bytes)| {
-        let value = value.clone();
-        Command::Put { ticket: TICKET, key, value, lifetime, refresh: false }
-    };
-    for answer in ask_all(nodes, values.iter().map(put).collect()).await {
-        assert_eq!(answer, Event::Stored { ticket: TICKET, copies: COPIES });
-    }
-    values
-}
-
 /// `NODES` nodes join, `KILLED` die at once; lookups that are lost are counted, and values got.
 #[expect(clippy::print_stdout, reason = "figures for whoever runs it without capture")]
 fn a_third_dies<G: Geometry + 'static>(settings: G::Settings) {
@@ -112,12 +82,9 @@ fn a_third_dies<G: Geometry + 'static>(settings: G::Settings) {
         }
         until_right(&mut nodes).await;
         println!("{}: {NODES} nodes find each other after {:.2?}", G::NAME, begun.elapsed());
-        let values = put_values(&mut nodes).await;
+        let values = put_values(&mut nodes, &[COPIES]).await;
 
-        for _ in 0..KILLED {
-            let victim = rng.index(nodes.len());
-            drop(nodes.swap_remove(victim));
-        }
+        kill(&mut nodes, &mut rng);
         let killed = Instant::now();
         let early = lost(&mut nodes, &keys(2, EARLY)).await;
         println!(
@@ -132,7 +99,7 @@ fn a_third_dies<G: Geometry + 'static>(settings: G::Settings) {
 
         let get = |&key| Command::Get { ticket: TICKET, key };
         let got = ask_all(&mut nodes, values.keys().map(get).collect()).await;
-        let is_got = |(value, got): &(&Bytes, Event)| match got {
+        let is_got = |(value, got): &(&bytes::Bytes, Event)| match got {
             Event::Value { value: Some(it), .. } => it == *value,
             _ => false,
         };

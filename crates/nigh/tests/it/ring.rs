@@ -4,13 +4,11 @@
 //! ring is whole. Their keys are fixed, so it is the same ring and the same deaths in every run.
 
 use std::{
-    collections::BTreeMap,
     net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use nigh_base::{Key, Rng, wire::Wire};
 use nigh_overlay::locate::{
     Command, Contact, Event,
@@ -24,20 +22,13 @@ use tokio::{net::UdpSocket, task::LocalSet, time::timeout};
 
 use crate::support::{
     PATIENCE,
-    driven::{Driven, TICKET, ask_all},
+    driven::{
+        Driven, EARLY, KILLED, LOOKUPS, NODES, TICKET, UPKEEP, VALUES, ask_all, kill, put_values,
+    },
 };
 
-const NODES: usize = 64;
-const KILLED: usize = 21;
 const SUCCESSORS: usize = 8;
 const COPIES: u8 = 3;
-const VALUES: usize = 100;
-const LOOKUPS: usize = 300;
-/// Of them, those that are begun while nobody has noticed anything: one a node, since most wait for
-/// nodes that are dead.
-const EARLY: usize = NODES - KILLED;
-/// Short, since the test waits for some rounds of it.
-const UPKEEP: Duration = Duration::from_millis(150);
 /// An answer over loopback takes microseconds; so long after a question it is asked again.
 const ANSWER_TIME: Duration = Duration::from_millis(500);
 
@@ -161,22 +152,6 @@ async fn joined(witness: &mut Witness) -> Vec<Node> {
     nodes
 }
 
-/// Values of all kinds of lengths, put through all nodes.
-async fn put_values(nodes: &mut Vec<Node>) -> BTreeMap<Key, Bytes> {
-    let values: BTreeMap<Key, Bytes> = (0..VALUES)
-        .map(|number| (Key::of(format!("key {number}").as_bytes()), vec![b'x'; number].into()))
-        .collect();
-    let lifetime = Duration::from_secs(3600);
-    let put = |(&key, value): (&Key, &Bytes)| {
-        let value = value.clone();
-        Command::Put { ticket: TICKET, key, value, lifetime, refresh: false }
-    };
-    for answer in ask_all(nodes, values.iter().map(put).collect()).await {
-        assert_eq!(answer, Event::Stored { ticket: TICKET, copies: COPIES });
-    }
-    values
-}
-
 #[test]
 fn a_third_of_64_nodes_dies_at_once_and_no_lookup_is_lost() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -186,13 +161,10 @@ fn a_third_of_64_nodes_dies_at_once_and_no_lookup_is_lost() {
         let mut nodes = joined(&mut witness).await;
         println!("{NODES} nodes join, and the ring is whole after {:.2?}", begun.elapsed());
         let ring = ring_of(&nodes);
-        let values = put_values(&mut nodes).await;
+        let values = put_values(&mut nodes, &[COPIES]).await;
 
         let mut rng = Rng::new(1);
-        for _ in 0..KILLED {
-            let victim = rng.index(nodes.len());
-            drop(nodes.swap_remove(victim));
-        }
+        kill(&mut nodes, &mut rng);
         let killed = Instant::now();
         let left = ring_of(&nodes);
         let keys: Vec<Key> = (0..LOOKUPS).map(|number| Key::of(&number.to_be_bytes())).collect();

@@ -1,9 +1,10 @@
 //! Nodes of an overlay in this process: drivers on one thread, each with its own sockets; they share
 //! nothing.
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
-use nigh_base::machine::Coded;
+use bytes::Bytes;
+use nigh_base::{Key, Rng, machine::Coded};
 use nigh_net::{
     driver::{self, Driver, HandleOf},
     entropy,
@@ -15,6 +16,17 @@ use tokio::{
 };
 
 use super::PATIENCE;
+
+/// What every overlay is put through: so many nodes, of which so many die at once.
+pub(crate) const NODES: usize = 64;
+pub(crate) const KILLED: usize = 21;
+pub(crate) const VALUES: usize = 100;
+pub(crate) const LOOKUPS: usize = 300;
+/// Of them, those that are begun while nobody has noticed anything: one a node, since most wait for
+/// nodes that are dead.
+pub(crate) const EARLY: usize = NODES - KILLED;
+/// Between two rounds; short, since tests wait for some of them.
+pub(crate) const UPKEEP: Duration = Duration::from_millis(150);
 
 /// One question at a time is asked of a node, so all have one ticket.
 pub(crate) const TICKET: Ticket = Ticket(1);
@@ -88,4 +100,39 @@ pub(crate) async fn ask_all<T: Overlay + 'static>(
         answers.extend(some);
     }
     answers.into_values().collect()
+}
+
+/// Keys as good as those of any content.
+pub(crate) fn keys(seed: u64, count: usize) -> Vec<Key> {
+    let mut rng = Rng::new(seed);
+    (0..count).map(|_| Key::of(&rng.next_u64().to_be_bytes())).collect()
+}
+
+/// Has [`VALUES`] of all kinds of lengths put through all nodes; how many copies there are of each must be one
+/// of `copies`.
+pub(crate) async fn put_values<T: Overlay + 'static>(
+    nodes: &mut Vec<Driven<T>>,
+    copies: &[u8],
+) -> BTreeMap<Key, Bytes> {
+    let values: BTreeMap<Key, Bytes> = (0..VALUES)
+        .map(|number| (Key::of(format!("key {number}").as_bytes()), vec![b'x'; number].into()))
+        .collect();
+    let lifetime = Duration::from_secs(3600);
+    let put = |(&key, value): (&Key, &Bytes)| {
+        let value = value.clone();
+        Command::Put { ticket: TICKET, key, value, lifetime, refresh: false }
+    };
+    for answer in ask_all(nodes, values.iter().map(put).collect()).await {
+        let Event::Stored { copies: made, .. } = answer else { panic!("{answer:?}") };
+        assert!(copies.contains(&made), "{made} copies");
+    }
+    values
+}
+
+/// Has [`KILLED`] nodes die, which `rng` draws.
+pub(crate) fn kill<T: Overlay>(nodes: &mut Vec<Driven<T>>, rng: &mut Rng) {
+    for _ in 0..KILLED {
+        let victim = rng.index(nodes.len());
+        drop(nodes.swap_remove(victim));
+    }
 }
