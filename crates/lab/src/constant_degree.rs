@@ -117,9 +117,7 @@ struct Failing {
 }
 
 fn run(options: &Options, told: &mut dyn FnMut(Progress)) -> Result<Report, Error> {
-    let [smallest, .., largest] = SIZES.map(u64::from);
-    let most = options.nodes_within(largest, smallest, largest)?;
-    let sizes: Vec<u32> = SIZES.into_iter().filter(|&size| u64::from(size) <= most).collect();
+    let sizes = options.sizes(&SIZES)?;
     let rng = Rng::new(options.seed);
     let mut found = Vec::new();
     for &nodes in &sizes {

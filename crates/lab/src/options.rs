@@ -88,6 +88,14 @@ impl Options {
         }
     }
 
+    /// Networks of how many nodes: those of the paper, in ascending order, up to as many as were asked for.
+    pub(crate) fn sizes(&self, paper: &[u32]) -> Result<Vec<u32>, Error> {
+        let at = |place: Option<&u32>| u64::from(*place.expect("a paper has a network"));
+        let (least, most) = (at(paper.first()), at(paper.last()));
+        let most = self.nodes_within(most, least, most)?;
+        Ok(paper.iter().copied().filter(|&size| u64::from(size) <= most).collect())
+    }
+
     /// The seeds of an experiment that makes `count` runs if nothing else is asked for.
     pub(crate) fn seeds_or(&self, count: u64) -> Result<Vec<u64>, Error> {
         let own = self.seed..=self.seed.saturating_add(count - 1);
