@@ -18,10 +18,11 @@ use nigh_overlay::locate::{
 };
 use nigh_sim::{HostId, Latency, Network, World};
 
-use self::liar::{Gang, Lie, Order, Player};
+use self::liar::{Gang, Lie};
 use crate::{
     Axis, Chart, Error, Experiment, Options, Progress, Report, Scale, Series, Style,
     claim::{Claim, Verdict},
+    liars::{Order, Player},
     parallel,
     rings::{contact, random_key},
     table::{Cell, Column, Table},
@@ -164,7 +165,7 @@ fn look_up(nodes: u32, liars: f64, lie: Lie, mut rng: Rng) -> Found {
     let named = named.iter().map(|&it| contacts[it as usize]).collect();
     let gang = Arc::new(Gang { lie, named });
     for &it in lying {
-        world.command(HostId(it), Order::Lie(Arc::clone(&gang)));
+        world.command(HostId(it), Order::Lie(Some(Arc::clone(&gang))));
     }
     let kinds = ask(&mut world, honest, &contacts, &mut rng);
     Found { liars, lie, kinds }
@@ -176,7 +177,7 @@ fn key_of(value: u32) -> Key {
 }
 
 /// Has values put by nodes that are drawn.
-fn put(world: &mut World<Player>, nodes: u32, rng: &mut Rng) {
+fn put(world: &mut World<Player<Node>>, nodes: u32, rng: &mut Rng) {
     for value in 0..VALUES {
         let by = HostId(u32::try_from(rng.below(nodes.into())).expect("a node's number"));
         let put = locate::Command::Put {
@@ -195,7 +196,7 @@ fn put(world: &mut World<Player>, nodes: u32, rng: &mut Rng) {
 
 /// Has honest nodes ask for values, and look random keys up.
 fn ask(
-    world: &mut World<Player>,
+    world: &mut World<Player<Node>>,
     honest: &[u32],
     contacts: &[Contact],
     rng: &mut Rng,

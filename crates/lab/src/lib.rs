@@ -33,6 +33,7 @@ mod geometry;
 mod hashing;
 mod kademlia_hostile;
 mod kademlia_latency;
+mod liars;
 mod lives;
 mod options;
 mod overlay_churn;

@@ -1,41 +1,21 @@
-//! A node that is honest until it is told to lie: then it names, whatever it is asked, nodes under ids next to
-//! what is looked for.
+//! What a liar names, whatever it is asked: nodes under ids next to what is looked for.
 
 use std::sync::Arc;
 
-use nigh_base::{
-    Address, Digest, Key, Machine, Time,
-    machine::{Context, Input, Outbox},
-};
+use nigh_base::{Address, Key};
 use nigh_overlay::locate::{
     Contact,
     kademlia::{
-        Command, Event, Node,
+        Node,
         krpc::{Body, Message, Method, NODES_SENT, Query, Response},
     },
 };
 
-/// A node of the experiment.
-#[derive(Debug)]
-pub(super) struct Player {
-    node: Node,
-    /// How it lies, once it does.
-    gang: Option<Arc<Gang>>,
-    outbox: Outbox<Node>,
-}
-
-/// What a node is told.
-#[derive(Debug)]
-pub(super) enum Order {
-    /// What it does as an honest one.
-    Honest(Command),
-    /// It lies from now on, as one of these.
-    Lie(Arc<Gang>),
-}
+use crate::liars::Liar;
 
 /// Whom liars name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Lie {
+pub(crate) enum Lie {
     /// Each other, and each answers to the id that was made up for it.
     EachOther,
     /// Honest nodes, under ids that are not theirs.
@@ -46,19 +26,15 @@ pub(super) enum Lie {
 
 /// Nodes that lie together.
 #[derive(Debug)]
-pub(super) struct Gang {
+pub(crate) struct Gang {
     pub(super) lie: Lie,
     /// The nodes whose addresses they name; of nobody, the first serve to make some up.
     pub(super) named: Vec<Contact>,
 }
 
-impl Player {
-    pub(super) const fn honest(node: Node) -> Self {
-        Self { node, gang: None, outbox: Vec::new() }
-    }
-
+impl Gang {
     /// A liar's answer.
-    fn lie(me: Contact, gang: &Gang, method: &Method) -> Response {
+    fn answer(&self, me: Contact, method: &Method) -> Response {
         let target = match method {
             Method::FindNode { target }
             | Method::Get { target, .. }
@@ -68,7 +44,7 @@ impl Player {
             _ => return Response::of(me.key),
         };
         // Others for each key.
-        let Gang { lie, named } = gang;
+        let Self { lie, named } = self;
         let first = target.top() % named.len() as u64;
         let first = usize::try_from(first).expect("less than a length");
         let made_up = |number: usize| {
@@ -98,43 +74,18 @@ fn empty(liar: Address, instead_of: Address) -> Address {
     Address::v4([172, 16 + a % 16, b, c], instead_of.port())
 }
 
-impl Machine for Player {
-    type Message = Message;
-    type Command = Order;
-    type Event = Event;
+impl Liar for Node {
+    type Lie = Arc<Gang>;
 
-    fn handle(&mut self, input: Input<Message, Order>, cx: &mut Context<'_, Self>) {
-        let input = match input {
-            Input::Command(Order::Lie(gang)) => {
-                self.gang = Some(gang);
-                return;
-            }
-            Input::Command(Order::Honest(command)) => Input::Command(command),
-            Input::Message { from, message } => {
-                if let (Some(gang), Body::Query(Query { method, .. })) = (&self.gang, &message.body)
-                {
-                    let response = Self::lie(self.node.contact(), gang, method);
-                    let body = Body::Response(Box::new(response));
-                    let transaction = message.transaction;
-                    return cx.send(from, Message { transaction, version: None, body });
-                }
-                Input::Message { from, message }
-            }
-            Input::Wake => Input::Wake,
-            // Nodes have neither links nor a disk.
-            _ => return,
-        };
-        self.node.handle(input, &mut cx.part(&mut self.outbox));
-        for output in self.outbox.drain(..) {
-            cx.emit(output);
-        }
-    }
-
-    fn wake_at(&self) -> Option<Time> {
-        self.node.wake_at()
-    }
-
-    fn digest(&self, digest: &mut Digest) {
-        self.node.digest(digest);
+    fn lie(
+        &self,
+        gang: &Arc<Gang>,
+        from: Address,
+        message: &Message,
+    ) -> Option<Vec<(Address, Message)>> {
+        let Body::Query(Query { method, .. }) = &message.body else { return None };
+        let body = Body::Response(Box::new(gang.answer(self.contact(), method)));
+        let transaction = message.transaction.clone();
+        Some(vec![(from, Message { transaction, version: None, body })])
     }
 }
