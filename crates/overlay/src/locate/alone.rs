@@ -17,24 +17,32 @@ use super::{
 };
 
 type Says<G> = Body<<G as Geometry>::Carry, <G as Geometry>::Words>;
-type Sent<G> = Vec<(Address, Says<G>)>;
+/// What a node sends, each to whom.
+pub(in crate::locate) type Sent<G> = Vec<(Address, Says<G>)>;
 
 /// A node of which the others are whoever the test lets speak.
 pub(in crate::locate) struct Alone<G: Geometry> {
     pub(in crate::locate) node: Node<G>,
+    /// Whom it may know, as far as the test needs them.
+    pub(in crate::locate) others: Vec<Contact>,
     pub(in crate::locate) told: Vec<Event>,
-    now: Time,
-    rng: Rng,
-    secrets: Rng,
+    pub(in crate::locate) now: Time,
+    pub(in crate::locate) rng: Rng,
+    pub(in crate::locate) secrets: Rng,
 }
 
 impl<G: Geometry> Alone<G> {
     pub(in crate::locate) fn new(node: Node<G>) -> Self {
         let (rng, secrets) = (Rng::new(1), Rng::new(2));
-        Self { node, told: Vec::new(), now: Time::START, rng, secrets }
+        let (others, told) = (Vec::new(), Vec::new());
+        Self { node, others, told, now: Time::START, rng, secrets }
     }
 
-    fn input(&mut self, input: Input<Datagram<G::Carry, G::Words>, Command>) -> Sent<G> {
+    /// What it sends when that happens to it.
+    pub(in crate::locate) fn input(
+        &mut self,
+        input: Input<Datagram<G::Carry, G::Words>, Command>,
+    ) -> Sent<G> {
         let mut outbox = Vec::new();
         let (rng, secrets) = (&mut self.rng, &mut self.secrets);
         self.node.handle(input, &mut Context::new(self.now, rng, secrets, &mut outbox));
@@ -48,6 +56,11 @@ impl<G: Geometry> Alone<G> {
             }
         }
         sent
+    }
+
+    /// A key just behind its own.
+    pub(in crate::locate) fn own_key(&self, number: u64) -> Key {
+        self.node.contact().key.plus(Key::from(number + 1))
     }
 
     /// What it sends when the member `from` says `body`.

@@ -1,13 +1,12 @@
 //! One node, and what strangers may send it: whose addresses are forged, and who answer as they like.
 
-use nigh_base::{
-    Address, Machine as _, Rng, Time,
-    machine::{Context, Input, Output},
-};
+use std::ops::{Deref, DerefMut};
+
+use nigh_base::{Address, Time, machine::Input};
 
 use super::*;
 use crate::locate::{
-    Command, Event,
+    alone,
     can::{
         message::{Gift, Named, Way, Words},
         settled::Settled,
@@ -18,15 +17,26 @@ use crate::locate::{
 
 type Message = message::Message<Geometry>;
 type Body = message::Body<Way, Words>;
-type Sent = Vec<(Address, Body)>;
+type Sent = alone::Sent<Geometry>;
 
-/// A node of a settled overlay. The others are whoever the test lets speak.
+/// A node of a settled overlay, and who owns what of it.
 struct Alone {
-    node: Node,
+    alone: alone::Alone<Geometry>,
     all: Settled,
-    now: Time,
-    rng: Rng,
-    secrets: Rng,
+}
+
+impl Deref for Alone {
+    type Target = alone::Alone<Geometry>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.alone
+    }
+}
+
+impl DerefMut for Alone {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.alone
+    }
 }
 
 impl Alone {
@@ -38,38 +48,12 @@ impl Alone {
         let contacts: Vec<Contact> = (1..=count).map(contact).collect();
         let all = Settled::new(settings(|it| it.dimensions = 2), &contacts);
         let node = all.node(contacts[0], Time::from_secs(1_000));
-        Self { node, all, now: Time::START, rng: Rng::new(1), secrets: Rng::new(2) }
-    }
-
-    fn input(&mut self, input: Input<Message, Command>) -> Sent {
-        let mut outbox = Vec::new();
-        let (rng, secrets) = (&mut self.rng, &mut self.secrets);
-        self.node.handle(input, &mut Context::new(self.now, rng, secrets, &mut outbox));
-        self.node.check();
-        let sent = outbox.into_iter().filter_map(|output| match output {
-            Output::Message { to, message } => Some((to, message.body)),
-            Output::Event(Event::Left { .. }) => None,
-            other => panic!("{other:?}"),
-        });
-        sent.collect()
+        Self { alone: alone::Alone::new(node), all }
     }
 
     /// What it sends when the member `from` says `words`.
     fn hears(&mut self, from: Contact, words: Words) -> Sent {
-        let message = Message { from: Some(from.key), body: Body::Own(words) };
-        self.input(Input::Message { from: from.address, message })
-    }
-
-    /// What it sends within `span`, while nobody answers.
-    fn waits(&mut self, span: Duration) -> Sent {
-        let end = self.now.after(span);
-        let mut sent = Vec::new();
-        while let Some(at) = self.node.wake_at().filter(|at| *at <= end) {
-            self.now = at.max(self.now);
-            sent.extend(self.input(Input::Wake));
-        }
-        self.now = end;
-        sent
+        self.alone.hears(from, Body::Own(words))
     }
 
     fn zone(&self) -> Zone {

@@ -8,6 +8,7 @@ use nigh_base::{
 
 use super::*;
 use crate::locate::{
+    LEAVE_MAX, alone,
     circle::message::Words,
     holdings::Offer,
     node::{geometry::Bare, message},
@@ -19,67 +20,13 @@ type Body = message::Body<Bare, Words<pastry::message::Words>>;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// A node of a settled overlay. The others are whoever the test lets speak.
-struct Alone {
-    node: Node,
-    others: Vec<Contact>,
-    now: Time,
-    rng: Rng,
-    secrets: Rng,
-    told: Vec<Event>,
-}
-
-type Sent = Vec<(Address, Body)>;
-
-impl Alone {
-    fn new(settings: &Arc<Settings>) -> Self {
-        let contacts: Vec<Contact> =
-            (0..40).map(|number| node(number, settings).contact()).collect();
-        let all = Settled::new(Arc::clone(settings), contacts.clone());
-        let node = all.node(contacts[0], Time::from_secs(5), |_| 0);
-        let (rng, secrets) = (Rng::new(1), Rng::new(2));
-        let others = contacts[1..].to_vec();
-        Self { node, others, now: Time::START, rng, secrets, told: Vec::new() }
-    }
-
-    fn input(&mut self, input: Input<Message, Command>) -> Sent {
-        let mut outbox = Vec::new();
-        let (rng, secrets) = (&mut self.rng, &mut self.secrets);
-        self.node.handle(input, &mut Context::new(self.now, rng, secrets, &mut outbox));
-        self.node.check();
-        let mut sent = Vec::new();
-        for output in outbox {
-            match output {
-                Output::Message { to, message } => sent.push((to, message.body)),
-                Output::Event(event) => self.told.push(event),
-                other => panic!("{other:?}"),
-            }
-        }
-        sent
-    }
-
-    /// What it sends when the member `from` says `body`.
-    fn hears(&mut self, from: Contact, body: Body) -> Sent {
-        let message = Message { from: Some(from.key), body };
-        self.input(Input::Message { from: from.address, message })
-    }
-
-    /// What it sends within `span`, while nobody answers.
-    fn waits(&mut self, span: Duration) -> Sent {
-        let end = self.now.after(span);
-        let mut sent = Vec::new();
-        while let Some(at) = self.node.wake_at().filter(|at| *at <= end) {
-            self.now = at.max(self.now);
-            sent.extend(self.input(Input::Wake));
-        }
-        self.now = end;
-        sent
-    }
-
-    /// A key that this node owns.
-    fn own_key(&self, number: u64) -> Key {
-        self.node.contact().key.plus(Key::from(number + 1))
-    }
+/// A node of a settled overlay, and the others of it.
+fn alone(settings: &Arc<Settings>) -> alone::Alone<Geometry> {
+    let contacts: Vec<Contact> = (0..40).map(|number| node(number, settings).contact()).collect();
+    let all = Settled::new(Arc::clone(settings), contacts.clone());
+    let mut alone = alone::Alone::new(all.node(contacts[0], Time::from_secs(5), |_| 0));
+    alone.others = contacts[1..].to_vec();
+    alone
 }
 
 fn stranger() -> Contact {
@@ -93,7 +40,7 @@ fn store(nonce: u64, key: Key, copies: u8, stamp: u64) -> Body {
 
 #[test]
 fn nobody_is_taken_in_who_has_not_answered() {
-    let mut alone = Alone::new(&settings(|_| {}));
+    let mut alone = alone(&settings(|_| {}));
     // Nearer than any leaf, as it says.
     let who = Contact { key: alone.own_key(1), ..stranger() };
     let sent = alone.hears(who, Body::Ping { nonce: 9 });
@@ -112,7 +59,7 @@ fn nobody_is_taken_in_who_has_not_answered() {
 
 #[test]
 fn a_forged_leave_makes_a_node_ask_and_changes_nothing() {
-    let mut alone = Alone::new(&settings(|_| {}));
+    let mut alone = alone(&settings(|_| {}));
     let before = alone.node.leaves();
     let sent = alone.hears(before[3], Body::Leaving);
     let [(to, Body::Ping { nonce })] = sent[..] else { panic!("{sent:?}") };
@@ -125,7 +72,7 @@ fn a_forged_leave_makes_a_node_ask_and_changes_nothing() {
 
 #[test]
 fn a_leaf_that_is_another_now_or_none_is_gone_at_once() {
-    let mut alone = Alone::new(&settings(|_| {}));
+    let mut alone = alone(&settings(|_| {}));
     let (first, second) = (alone.node.leaves()[3], alone.node.leaves()[4]);
     for leaf in [first, second] {
         let sent = alone.hears(leaf, Body::Leaving);
@@ -142,7 +89,7 @@ fn a_leaf_that_is_another_now_or_none_is_gone_at_once() {
 
 #[test]
 fn whoever_says_that_it_is_a_leaf_at_another_address_makes_a_node_ask_the_leaf() {
-    let mut alone = Alone::new(&settings(|_| {}));
+    let mut alone = alone(&settings(|_| {}));
     let leaf = alone.node.leaves()[3];
     let sent = alone.hears(
         Contact { address: stranger().address, ..leaf },
@@ -154,7 +101,7 @@ fn whoever_says_that_it_is_a_leaf_at_another_address_makes_a_node_ask_the_leaf()
 
 #[test]
 fn what_strangers_ask_for_leaves_room_for_upkeep() {
-    let mut alone = Alone::new(&settings(|_| {}));
+    let mut alone = alone(&settings(|_| {}));
     let mut asked = 0;
     for number in 0..1000 {
         // Each value is to be copied to two who do not answer, each lookup passed on.
@@ -177,7 +124,7 @@ fn what_strangers_ask_for_leaves_room_for_upkeep() {
 
 #[test]
 fn made_up_nodes_are_met_a_few_at_a_time_and_not_taken_in() {
-    let mut alone = Alone::new(&settings(|_| {}));
+    let mut alone = alone(&settings(|_| {}));
     let before = alone.node.leaves();
     let mut met = 0;
     for number in 0..1000u32 {
@@ -193,7 +140,7 @@ fn made_up_nodes_are_met_a_few_at_a_time_and_not_taken_in() {
 
 #[test]
 fn no_stamp_of_a_stranger_stops_the_count_or_overflows_it() {
-    let mut alone = Alone::new(&settings(|it| it.circle.node.copies = 1));
+    let mut alone = alone(&settings(|it| it.circle.node.copies = 1));
     let key = alone.own_key(1);
     let mut answer = |body| alone.hears(stranger(), body)[0].1.clone();
     assert_eq!(answer(store(1, key, 0, u64::MAX)), Body::Full { nonce: 1 });
@@ -206,7 +153,7 @@ fn no_stamp_of_a_stranger_stops_the_count_or_overflows_it() {
 
 #[test]
 fn a_new_leaf_is_given_what_it_owns_once_it_has_answered() {
-    let mut alone = Alone::new(&settings(|it| it.circle.node.copies = 1));
+    let mut alone = alone(&settings(|it| it.circle.node.copies = 1));
     for number in 0..100 {
         alone.hears(stranger(), store(number, alone.own_key(number), 1, 0));
     }
@@ -230,7 +177,7 @@ fn a_new_leaf_is_given_what_it_owns_once_it_has_answered() {
 #[test]
 fn who_leaves_waits_until_values_are_taken_and_says_how_many_nobody_took() {
     for answers in [true, false] {
-        let mut alone = Alone::new(&settings(|it| it.circle.node.copies = 1));
+        let mut alone = alone(&settings(|it| it.circle.node.copies = 1));
         for number in 0..100 {
             alone.hears(stranger(), store(number, alone.own_key(number), 1, 0));
         }
@@ -249,7 +196,7 @@ fn who_leaves_waits_until_values_are_taken_and_says_how_many_nobody_took() {
             };
             on_the_way.extend(alone.hears(leaf, body));
         }
-        alone.waits(common::LEAVE_MAX + Duration::from_secs(2));
+        alone.waits(LEAVE_MAX + Duration::from_secs(2));
         let untaken = if answers { 0 } else { 100 };
         assert_eq!(alone.told, [Event::Left { untaken }]);
         // Those who ask hear that it is gone.
@@ -260,7 +207,7 @@ fn who_leaves_waits_until_values_are_taken_and_says_how_many_nobody_took() {
 
 #[test]
 fn who_calls_by_a_stream_is_hung_up_on() {
-    let mut alone = Alone::new(&settings(|_| {}));
+    let mut alone = alone(&settings(|_| {}));
     let mut outbox = Vec::new();
     let (link, peer) = (Link(2), stranger().address);
     let mut cx = Context::new(alone.now, &mut alone.rng, &mut alone.secrets, &mut outbox);

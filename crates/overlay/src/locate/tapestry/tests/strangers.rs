@@ -1,14 +1,11 @@
 //! One node, and what strangers may send it: whose addresses are forged, and who answer as they like.
 
 use bytes::Bytes;
-use nigh_base::{
-    Address, Machine as _,
-    machine::{Context, Input, Output},
-};
+use nigh_base::{Address, machine::Input};
 
 use super::*;
 use crate::locate::{
-    Ticket,
+    Ticket, alone,
     holdings::Offer,
     node::{
         Routing,
@@ -21,65 +18,20 @@ use crate::locate::{
 type Message = message::Message<Geometry>;
 type Body = message::Body<Level, Words>;
 
-/// A node of a settled overlay. The others are whoever the test lets speak.
-struct Alone {
-    node: Node,
-    others: Vec<Contact>,
-    now: Time,
-    rng: Rng,
-    secrets: Rng,
-    told: Vec<Event>,
+type Alone = alone::Alone<Geometry>;
+type Sent = alone::Sent<Geometry>;
+
+/// A node of a settled overlay, and the others of it.
+fn alone(settings: &Arc<Settings>) -> Alone {
+    among(40, settings)
 }
 
-type Sent = Vec<(Address, Body)>;
-
-impl Alone {
-    fn new(settings: &Arc<Settings>) -> Self {
-        Self::among(40, settings)
-    }
-
-    fn among(count: u32, settings: &Arc<Settings>) -> Self {
-        let contacts = contacts(count, settings);
-        let all = Settled::new(Arc::clone(settings), contacts.clone());
-        let node = all.node(contacts[0], Time::from_secs(5), |_| ());
-        let (rng, secrets) = (Rng::new(1), Rng::new(2));
-        let others = contacts[1..].to_vec();
-        Self { node, others, now: Time::START, rng, secrets, told: Vec::new() }
-    }
-
-    fn input(&mut self, input: Input<Message, Command>) -> Sent {
-        let mut outbox = Vec::new();
-        let (rng, secrets) = (&mut self.rng, &mut self.secrets);
-        self.node.handle(input, &mut Context::new(self.now, rng, secrets, &mut outbox));
-        self.node.check();
-        let mut sent = Vec::new();
-        for output in outbox {
-            match output {
-                Output::Message { to, message } => sent.push((to, message.body)),
-                Output::Event(event) => self.told.push(event),
-                other => panic!("{other:?}"),
-            }
-        }
-        sent
-    }
-
-    /// What it sends when the member `from` says `body`.
-    fn hears(&mut self, from: Contact, body: Body) -> Sent {
-        let message = Message { from: Some(from.key), body };
-        self.input(Input::Message { from: from.address, message })
-    }
-
-    /// What it sends within `span`, while nobody answers.
-    fn waits(&mut self, span: Duration) -> Sent {
-        let end = self.now.after(span);
-        let mut sent = Vec::new();
-        while let Some(at) = self.node.wake_at().filter(|at| *at <= end) {
-            self.now = at.max(self.now);
-            sent.extend(self.input(Input::Wake));
-        }
-        self.now = end;
-        sent
-    }
+fn among(count: u32, settings: &Arc<Settings>) -> Alone {
+    let contacts = contacts(count, settings);
+    let all = Settled::new(Arc::clone(settings), contacts.clone());
+    let mut alone = Alone::new(all.node(contacts[0], Time::from_secs(5), |_| ()));
+    alone.others = contacts[1..].to_vec();
+    alone
 }
 
 fn stranger() -> Contact {
@@ -122,7 +74,7 @@ fn publish(alone: &mut Alone, who: Contact) -> Option<u64> {
 
 #[test]
 fn a_pointer_is_left_only_by_a_holder_that_says_itself_that_it_has_the_value() {
-    let mut alone = Alone::new(&settings(|_| {}));
+    let mut alone = alone(&settings(|_| {}));
     let who = stranger();
     let nonce = publish(&mut alone, who).unwrap();
     assert_eq!(pointed(&mut alone), None);
@@ -147,7 +99,7 @@ fn a_pointer_is_left_only_by_a_holder_that_says_itself_that_it_has_the_value() {
 
 #[test]
 fn pointers_of_one_key_and_questions_about_them_have_a_limit() {
-    let mut alone = Alone::new(&settings(|_| {}));
+    let mut alone = alone(&settings(|_| {}));
     let who = |number: u8| Contact {
         key: Key::of(&[number, 1]),
         address: Address::v4([192, 0, 2, number], 4000),
@@ -167,7 +119,7 @@ fn pointers_of_one_key_and_questions_about_them_have_a_limit() {
 
 #[test]
 fn bogus_holders_delay_a_get_and_hide_nothing() {
-    let mut alone = Alone::new(&settings(|it| it.node.routing = Routing::Iterative));
+    let mut alone = alone(&settings(|it| it.node.routing = Routing::Iterative));
     let sent = get(&mut alone);
     let [(to, Body::Next { nonce, carry, .. })] = sent[..] else { panic!("{sent:?}") };
     assert!(carry.wants_holders);
@@ -202,7 +154,7 @@ fn bogus_holders_delay_a_get_and_hide_nothing() {
 
 #[test]
 fn who_locates_does_not_hear_of_holders() {
-    let mut alone = Alone::new(&settings(|_| {}));
+    let mut alone = alone(&settings(|_| {}));
     let locate = Command::Locate { ticket: Ticket(1), key: key(), trace: false };
     let sent = alone.input(Input::Command(locate));
     let [(_, Body::Route { lookup, carry, .. })] = sent[..] else { panic!("{sent:?}") };
@@ -215,7 +167,7 @@ fn who_locates_does_not_hear_of_holders() {
 
 #[test]
 fn who_has_not_said_that_it_points_here_is_not_told_when_a_node_goes() {
-    let mut alone = Alone::among(200, &settings(|it| it.locality = false));
+    let mut alone = among(200, &settings(|it| it.locality = false));
     // Its cell is full.
     let fits = |who: &Contact| !Geometry::would_take(&alone.node, who.key);
     let full =
@@ -236,14 +188,14 @@ fn who_has_not_said_that_it_points_here_is_not_told_when_a_node_goes() {
     let sent = alone.input(Input::Command(Command::Leave));
     assert!(sent.contains(&(who.address, Body::Leaving)));
     // One who is no member is told the row, and that is all.
-    let mut alone = Alone::new(&settings(|_| {}));
+    let mut alone = among(40, &settings(|_| {}));
     let message = Message { from: None, body: own(Words::Row { nonce: 4, row: 0 }) };
     assert_eq!(alone.input(Input::Message { from: who.address, message }).len(), 1);
 }
 
 #[test]
 fn made_up_nodes_of_a_row_are_met_a_few_at_a_time_and_not_taken_in() {
-    let mut alone = Alone::new(&settings(|_| {}));
+    let mut alone = alone(&settings(|_| {}));
     let before = alone.node.known();
     let sent = alone.waits(Duration::from_secs(5));
     let asked = sent.iter().find_map(|(to, body)| match body {
@@ -265,7 +217,7 @@ fn made_up_nodes_of_a_row_are_met_a_few_at_a_time_and_not_taken_in() {
 
 #[test]
 fn who_publishes_goes_from_node_to_node_and_not_in_a_circle() {
-    let mut alone = Alone::new(&settings(|it| it.node.copies = 1));
+    let mut alone = alone(&settings(|it| it.node.copies = 1));
     let offer = Offer {
         key: key(),
         stamp: 1,
