@@ -20,7 +20,7 @@ use nigh_net::{
     entropy,
 };
 use nigh_overlay::locate::{
-    Command, Event, Failure, Overlay, VIA_MAX, can,
+    Command, Event, Failure, LEAVE_MAX, Overlay, VIA_MAX, can,
     chord::{self, Several},
     circle::{self, Repair},
     kademlia::{self, secure_id},
@@ -491,7 +491,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// How often the log says how the node is.
 const REPORT_EVERY: Duration = Duration::from_secs(60);
 /// How long leaving may take: as long as the machine gives itself, and a little to say so.
-const LEAVE_TIME: Duration = chord::LEAVE_MAX.saturating_add(Duration::from_secs(1));
+const LEAVE_TIME: Duration = LEAVE_MAX.saturating_add(Duration::from_secs(1));
 
 #[cfg(test)]
 mod tests {

@@ -79,6 +79,8 @@ pub struct Ticket(pub u64);
 pub const VALUE_MAX: usize = 1024;
 /// The longest time that a value is held without being put again.
 pub const LIFETIME_MAX: Duration = Duration::from_secs(7 * 86_400);
+/// How long a node that leaves hands on what it holds. Whoever supervises it mostly waits 10 s.
+pub const LEAVE_MAX: Duration = Duration::from_secs(8);
 /// As many addresses are tried for a way in.
 pub const VIA_MAX: usize = 16;
 

@@ -54,7 +54,6 @@ use self::{
 };
 use super::{Command, Contact, Event, codec::CONTACTS_MAX, holdings::Holdings};
 
-pub use handover::LEAVE_MAX;
 pub use several::{PLACES_MAX, Several};
 
 /// How a node of a ring behaves. All nodes of a ring have the same `circle`; the rest is each

@@ -81,7 +81,6 @@ use self::{
 };
 pub use self::{
     command::{Announce, Command, Event, PEERS_FOUND_MAX},
-    handing::LEAVE_MAX,
     search::PATHS_MAX,
 };
 use super::{self as locate, Contact, Overlay};

@@ -47,7 +47,6 @@ use self::{
 };
 use super::{Command, Contact, Event, Overlay, VIA_MAX, holdings::Holdings, pending::Pending};
 
-pub use self::handing::LEAVE_MAX;
 pub(in crate::locate) use self::request::For;
 
 /// What every overlay can be told about its nodes' behaviour.

@@ -8,8 +8,8 @@ use nigh_base::{Key, Rng, machine::Coded};
 use nigh_sim::{HostId, Latency, Network, World};
 
 use super::{
-    Command, Contact, Event, Failure, Overlay as _, Ticket, VALUE_MAX,
-    node::{self, LEAVE_MAX, Node, Routing, geometry::Geometry},
+    Command, Contact, Event, Failure, LEAVE_MAX, Overlay as _, Ticket, VALUE_MAX,
+    node::{self, Node, Routing, geometry::Geometry},
 };
 
 /// An overlay that is put to these tests.

@@ -16,15 +16,13 @@ use super::{
     message::{Body, Message},
     request::For,
 };
-use crate::locate::{Contact, Event};
+use crate::locate::{Contact, Event, LEAVE_MAX};
 
 /// Values on their way to one node: with 1 KB each, what a network takes in its stride.
 const WINDOW: usize = 16;
 /// New predecessors that are given values at once. What others own by now they are given when
 /// nobody renews it.
 const PASSAGES_MAX: usize = 4;
-/// How long a node that leaves hands on what it holds. Whoever supervises it mostly waits 10 s.
-pub const LEAVE_MAX: Duration = Duration::from_secs(8);
 /// For so long at most a node that has left answers those who ask whether it has.
 const FAREWELL_MAX: Duration = Duration::from_millis(500);
 

@@ -4,7 +4,7 @@
 //! one of the k nearest, but only if no other that is known is nearer to the key, since all who hold them
 //! learn of it. It is asked first, as for others it may be an old one.
 
-use std::{collections::VecDeque, time::Duration};
+use std::collections::VecDeque;
 
 use nigh_base::{Key, machine::Context};
 
@@ -17,10 +17,8 @@ use super::{
     search::Told,
     values::Version,
 };
-use crate::locate::{self, Contact};
+use crate::locate::{self, Contact, LEAVE_MAX};
 
-/// How long a node that leaves hands on what it holds. Whoever supervises it mostly waits 10 s.
-pub const LEAVE_MAX: Duration = Duration::from_secs(8);
 /// Values on their way at once: with 1 KB each, what a network takes in its stride.
 const WINDOW: usize = 16;
 /// Values that a node hands on when it leaves, those nearest to it. Its neighbours are asked for each, and answer

@@ -3,10 +3,7 @@
 //! A value is on its way until its new holder has said that it has it, and only a few are at once. A
 //! node that has come in has answered before it is given anything.
 
-use std::{
-    collections::{BTreeSet, VecDeque},
-    time::Duration,
-};
+use std::collections::{BTreeSet, VecDeque};
 
 use nigh_base::{Address, Key};
 
@@ -15,14 +12,12 @@ use super::{
     geometry::{Cx, Geometry},
     request::For,
 };
-use crate::locate::Contact;
+use crate::locate::{Contact, LEAVE_MAX};
 
 /// Values on their way at once: with 1 KB each, what a network takes in its stride.
 const WINDOW: usize = 16;
 /// Nodes that a value is offered to.
 const OFFERS_MAX: u8 = 4;
-/// How long a node that leaves hands on what it holds. Whoever supervises it mostly waits 10 s.
-pub const LEAVE_MAX: Duration = Duration::from_secs(8);
 
 /// A value for which a holder is looked for: so many nodes had no room for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -240,7 +240,7 @@ fn who_leaves_says_how_much_nobody_has_taken_in_time() {
         alone.hears(alone.ring[1].address, Body::Stored { nonce, copies: 1 });
     }
     // Nobody else answers.
-    alone.waits(super::super::LEAVE_MAX + Duration::from_secs(2));
+    alone.waits(crate::locate::LEAVE_MAX + Duration::from_secs(2));
     assert_eq!(alone.told, [Event::Left { untaken: 998 }]);
 }
 

@@ -6,13 +6,16 @@ use nigh_base::{
 };
 
 use super::*;
-use crate::locate::kademlia::{
-    Family, LEAVE_MAX,
-    ask::For,
-    host::Host,
-    krpc::{Body, Error, Item, Message, Method, Query, Response, Transaction},
-    lookups::LOOKUPS_MAX,
-    values::{Taken, Version},
+use crate::locate::{
+    LEAVE_MAX,
+    kademlia::{
+        Family,
+        ask::For,
+        host::Host,
+        krpc::{Body, Error, Item, Message, Method, Query, Response, Transaction},
+        lookups::LOOKUPS_MAX,
+        values::{Taken, Version},
+    },
 };
 
 /// A node; the others are whoever the test lets speak.
