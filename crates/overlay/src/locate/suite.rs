@@ -40,6 +40,7 @@ macro_rules! suite {
             nodes_that_join_at_once_find_every_owner
             one_node_alone_owns_every_key
             when_a_third_die_at_once_the_others_find_every_owner
+            rounds_shorter_than_the_waits_for_answers_hide_nobody_who_is_gone
             datagrams_that_are_lost_delay_lookups_and_lose_few
             who_leaves_is_missed_by_nobody
             one_seed_is_one_run_in_types_or_in_bytes
@@ -256,6 +257,18 @@ fn when_a_third_die_at_once_the_others_find_every_owner<G>() {
         run(&mut world, G::SETTLES);
         assert_eq!(look_up_everywhere(&mut world, 7, false).0, NONE, "{routing:?}");
     }
+}
+
+fn rounds_shorter_than_the_waits_for_answers_hide_nobody_who_is_gone<G>() {
+    let upkeep_every = Duration::from_millis(100);
+    let settings = settings::<G>(|it| it.upkeep_every = upkeep_every);
+    let mut world = joined::<G>(24, &settings, network(), 5);
+    run(&mut world, upkeep_every * 100);
+    let mut hosts: Vec<HostId> = world.hosts().collect();
+    Rng::new(3).shuffle(&mut hosts);
+    hosts[..8].iter().for_each(|&host| world.crash(host));
+    run(&mut world, Duration::from_secs(20));
+    assert_eq!(look_up_everywhere(&mut world, 7, false).0, NONE);
 }
 
 fn datagrams_that_are_lost_delay_lookups_and_lose_few<G>() {

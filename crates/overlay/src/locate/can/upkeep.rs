@@ -84,7 +84,7 @@ impl Node {
         } else {
             can.homeless = 0;
         }
-        self.tell_all(cx);
+        self.ask_all(cx);
         self.look_after_gaps(cx);
         self.relieve(cx);
     }
@@ -100,7 +100,15 @@ impl Node {
         self.look_near(self.contact().key, cx);
     }
 
-    /// Asks all neighbours how they stand, and tells them how this node does.
+    /// Asks all neighbours how they stand. Whoever has not answered the last time yet is not asked again: an answer
+    /// may take longer than a round.
+    fn ask_all(&mut self, cx: &mut Cx<'_, Can>) {
+        let all = self.geometry.neighbours.values().map(|it| it.peer.contact);
+        let all: Vec<Contact> = all.filter(|it| !self.is_asking(it.address)).collect();
+        all.into_iter().for_each(|it| self.ask_state(it, Errand::State(cx.now), cx));
+    }
+
+    /// Tells all neighbours how this node stands now, and asks how they do.
     pub(super) fn tell_all(&mut self, cx: &mut Cx<'_, Can>) {
         let all: Vec<Contact> =
             self.geometry.neighbours.values().map(|it| it.peer.contact).collect();
