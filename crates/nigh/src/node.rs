@@ -424,8 +424,12 @@ fn tapestry(flags: &cli::Node, address: Address) -> tapestry::Node {
 
 /// The node of CAN at that address, before its first input.
 fn can(flags: &cli::Node, address: Address) -> can::Node {
-    let dimensions = flags.others.dimensions.into();
-    let settings = can::Settings { node: common(flags), dimensions, weighted: true };
+    let settings = can::Settings {
+        node: common(flags),
+        dimensions: flags.others.dimensions.into(),
+        realities: flags.others.realities,
+        weighted: true,
+    };
     can::Node::new(key(flags, address), address, Arc::new(settings))
 }
 

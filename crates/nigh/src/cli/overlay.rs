@@ -146,6 +146,11 @@ pub(crate) struct OtherFlags {
     #[arg(long, value_name = "D", default_value_t = 4,
           value_parser = clap::value_parser!(u8).range(1..=can::zone::DIMENSIONS_MAX as i64))]
     pub(crate) dimensions: u8,
+    /// Spaces of CAN in each of which a node has a zone, and a value lies: more bring whoever asks sooner to
+    /// one who holds it, and outlive more failures. All nodes have the same.
+    #[arg(long, value_name = "R", default_value_t = 1,
+          value_parser = clap::value_parser!(u8).range(1..=can::zone::REALITIES_MAX as i64))]
+    pub(crate) realities: u8,
     /// Bits of the key that one step of Koorde resolves; two to the power of it pointers are known.
     #[arg(long, value_name = "B", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=4))]
     pub(crate) degree_bits: u8,

@@ -27,14 +27,14 @@ pub mod zone;
 
 use std::{collections::BTreeMap, time::Duration};
 
-use nigh_base::{Address, Key};
+use nigh_base::{Address, Key, Time};
 
 use self::{
     claims::Neighbour,
     message::{Errand, Way, Words},
     place::Promise,
     upkeep::{Gap, Vacancy},
-    zone::{DIMENSIONS_MAX, Space, Zone},
+    zone::{DIMENSIONS_MAX, REALITIES_MAX, Space, Zone},
 };
 use super::{
     Contact,
@@ -49,7 +49,8 @@ pub const ZONES_MAX: usize = 16;
 /// The most neighbours of one node: more are not known.
 const NEIGHBOURS_MAX: usize = 96;
 
-/// How a node behaves. All nodes of an overlay have the same `dimensions`; the rest is each node's own.
+/// How a node behaves. All nodes of an overlay have the same `dimensions` and `realities`; the rest is each node's
+/// own.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Settings {
     /// What every overlay is told.
@@ -57,6 +58,9 @@ pub struct Settings {
     /// The paper's d, 1 to 10. More make ways shorter and give nodes more neighbours; with one alone a node has
     /// two, and neighbours that fail together may cut the overlay.
     pub dimensions: usize,
+    /// In how many spaces each node has a zone, 1 to 4; all nodes of an overlay have the same. A value lies in each of
+    /// them, and who asks for it goes through all at once. Section 3.2 of the paper.
+    pub realities: u8,
     /// Whether a question goes to the neighbour by which it comes nearest to its point for each second of the
     /// round trip; else to the one that is nearest. Section 3.3 of the paper.
     pub weighted: bool,
@@ -64,7 +68,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { node: node::Settings::default(), dimensions: 4, weighted: false }
+        Self { node: node::Settings::default(), dimensions: 4, realities: 1, weighted: false }
     }
 }
 
@@ -79,6 +83,7 @@ impl AsRef<node::Settings> for Settings {
 pub struct Can {
     me: Contact,
     space: Space,
+    realities: u8,
     /// Those of this node, in order, no two of them halves of one.
     zones: Vec<Zone>,
     neighbours: BTreeMap<Key, Neighbour>,
@@ -94,7 +99,7 @@ pub struct Can {
     promised: Vec<(Key, Zone)>,
     /// Nodes that are asked whether they are neighbours.
     meetings: usize,
-    /// Rounds without a zone.
+    /// Rounds without a zone in some reality.
     homeless: u32,
 }
 
@@ -105,7 +110,7 @@ pub type Geometry = Can;
 pub type Node = node::Node<Can>;
 
 impl Node {
-    /// Its zones: mostly one.
+    /// Its zones: mostly one in each reality.
     pub fn zones(&self) -> &[Zone] {
         &self.geometry.zones
     }
@@ -121,9 +126,11 @@ impl geometry::Geometry for Can {
 
     fn new(me: Contact, settings: &Settings) -> Self {
         assert!((1..=DIMENSIONS_MAX).contains(&settings.dimensions), "1 to 10 dimensions");
+        assert!((1..=REALITIES_MAX).contains(&settings.realities), "1 to 4 realities");
         Self {
             me,
             space: Space::new(settings.dimensions),
+            realities: settings.realities,
             zones: Vec::new(),
             neighbours: BTreeMap::new(),
             vacancies: Vec::new(),
@@ -144,10 +151,31 @@ impl geometry::Geometry for Can {
         node.geometry.stand_ins(key, count)
     }
 
-    /// Its zones have the key, and those of this node have not any more.
+    /// A value lies in all realities.
+    fn begin_get() -> Way {
+        Way::to_any()
+    }
+
+    /// This node, if it owns the key in a further reality and holds what is looked for.
+    fn pointed(node: &Node, key: Key, way: Way, now: Time) -> Vec<Contact> {
+        let is_at_end = way.reality == message::ANY_REALITY && node.geometry.has_in_any(key);
+        let holds = is_at_end && node.held_value(key, now).is_some();
+        holds.then(|| node.contact()).into_iter().collect()
+    }
+
+    /// Who is responsible gives a value to the owners in the other realities.
+    fn renews(node: &mut Node, key: Key, cx: &mut Cx<'_, Self>) {
+        for reality in 1..node.geometry.realities {
+            node.take_to(key, Way { reality, ..Way::default() }, cx);
+        }
+    }
+
+    /// It has the key in a reality in which this node has not.
     fn is_its(node: &Node, key: Key, other: Contact) -> bool {
         let can = &node.geometry;
-        !can.has(key) && can.owner_of(key).is_some_and(|it| it.peer.contact == other)
+        let neighbour = can.neighbours.get(&other.key).filter(|it| it.peer.contact == other);
+        let is_its = |zone: &Zone| zone.has(key) && !can.has(key, zone.reality());
+        neighbour.is_some_and(|it| it.right.iter().any(is_its))
     }
 
     /// Where a node's zone lies does not follow from its key.
@@ -168,8 +196,9 @@ impl geometry::Geometry for Can {
     }
 
     fn acquaintances(&self) -> String {
-        let part: u64 = self.zones.iter().map(|it| it.volume()).sum();
-        let percent = part.saturating_mul(100) as f64 / zone::VOLUME as f64;
+        let part: u64 = (0..self.realities).map(|it| self.volume(it)).sum();
+        let all = zone::VOLUME as f64 * f64::from(self.realities);
+        let percent = part as f64 * 100.0 / all;
         format!(
             "{} zones with {percent:.3} %, {} neighbours",
             self.zones.len(),
@@ -178,12 +207,12 @@ impl geometry::Geometry for Can {
     }
 
     fn alone(node: &mut Node) {
-        node.geometry.zones = vec![Zone::WHOLE];
+        node.geometry.begin_alone();
     }
 
     fn joining(node: &mut Node, owner: Contact, _: Vec<Contact>, cx: &mut Cx<'_, Self>) {
         node.geometry.zones.clear();
-        if !node.ask_for_zone(owner, false, cx) {
+        if !node.ask_for_zone(owner, 0, false, cx) {
             node.join_again(cx);
         }
     }
@@ -192,8 +221,10 @@ impl geometry::Geometry for Can {
         others.iter().for_each(|&it| node.get_to_know(it, cx));
         if node.geometry.zones.is_empty() {
             others.iter().take(1).for_each(|&it| {
-                node.ask_for_zone(it, false, cx);
+                node.ask_for_zone(it, 0, false, cx);
             });
+        } else {
+            node.seek_zone(cx);
         }
     }
 
@@ -211,10 +242,11 @@ impl geometry::Geometry for Can {
 
     fn seen_near(node: &mut Node, contacts: &[Contact], cx: &mut Cx<'_, Self>) {
         let Some(&owner) = contacts.first() else { return };
-        if node.geometry.zones.is_empty() {
-            node.ask_for_zone(owner, false, cx);
-        } else {
-            node.get_to_know(owner, cx);
+        match node.geometry.homeless_in() {
+            Some(reality) => {
+                node.ask_for_zone(owner, reality, false, cx);
+            }
+            None => node.get_to_know(owner, cx),
         }
     }
 
@@ -243,8 +275,8 @@ impl geometry::Geometry for Can {
     ) {
         match words {
             Words::State { nonce, zones } => node.tell_state(from, sender, nonce, &zones, cx),
-            Words::Split { nonce, key, whole } => {
-                node.offer(Contact { key, address: from }, nonce, whole, cx);
+            Words::Split { nonce, key, reality, whole } => {
+                node.offer(Contact { key, address: from }, nonce, reality, whole, cx);
             }
             Words::Take { nonce, token } => node.hand_over(from, nonce, token, cx),
             Words::Give(gift) => node.is_given(from, gift, cx),
@@ -252,7 +284,9 @@ impl geometry::Geometry for Can {
                 let known = node.geometry.neighbours.get(&key).map(|it| it.peer.contact);
                 known.into_iter().for_each(|it| node.suspect(it, cx));
             }
-            Words::Relieve => sender.into_iter().for_each(|it| node.relieve_another(it, cx)),
+            Words::Relieve { reality } => {
+                sender.into_iter().for_each(|it| node.relieve_another(it, reality, cx));
+            }
             Words::StateIs { .. } | Words::Offer { .. } | Words::Yours { .. } => {}
         }
     }

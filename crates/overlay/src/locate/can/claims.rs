@@ -2,7 +2,7 @@
 //!
 //! Nodes say themselves which zones they have. Where the words of two contradict each other, because one of
 //! them does not know yet that the other has taken over, or because it lies, the zone is that of the one
-//! whose key is nearer to it by XOR: all who hear both decide alike, without asking anybody else. The paper
+//! whose point of entry, in the first reality its key, is nearer to it by XOR: all who hear both decide alike, without asking anybody else. The paper
 //! leaves open what happens then.
 
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ use super::{
     Can, NEIGHBOURS_MAX, ZONES_MAX,
     message::Named,
     place, upkeep,
-    zone::{self, Zone},
+    zone::{self, Zone, entry},
 };
 use crate::locate::{Contact, node::geometry::Peer};
 
@@ -34,18 +34,44 @@ pub(super) struct Neighbour {
 /// Whether `one` has a better claim to what the two zones have in common than `other`.
 pub(super) fn is_better(one: (Key, Zone), other: (Key, Zone)) -> bool {
     let common = if one.1.includes(other.1) { other.1 } else { one.1 };
-    one.0.xor(common.first()) < other.0.xor(common.first())
+    let distance = |key: Key| entry(key, common.reality()).xor(common.first());
+    distance(one.0) < distance(other.0)
+}
+
+/// What these zones are of the space of a reality.
+fn volume(zones: &[Zone], reality: u8) -> u64 {
+    zones.iter().filter(|it| it.reality() == reality).map(|it| it.volume()).sum()
 }
 
 impl Can {
-    /// Whether `key` lies in a zone of this node, or in one that it has just given away.
-    pub(super) fn has(&self, key: Key) -> bool {
-        self.zones.iter().any(|it| it.has(key)) || self.given.iter().any(|it| it.zone.has(key))
+    /// Whether `key` lies in a zone of this node in that reality, or in one that it has just given away.
+    pub(super) fn has(&self, key: Key, reality: u8) -> bool {
+        let given = self.given.iter().map(|it| it.zone);
+        self.zones.iter().copied().chain(given).any(|it| it.reality() == reality && it.has(key))
     }
 
-    /// The neighbour in whose zone `key` lies.
-    pub(super) fn owner_of(&self, key: Key) -> Option<&Neighbour> {
-        self.neighbours.values().find(|it| it.right.iter().any(|zone| zone.has(key)))
+    /// The same in whichever reality.
+    pub(super) fn has_in_any(&self, key: Key) -> bool {
+        (0..self.realities).any(|it| self.has(key, it))
+    }
+
+    /// A reality in which this node has no zone.
+    pub(super) fn homeless_in(&self) -> Option<u8> {
+        (0..self.realities).find(|&reality| !self.is_at_home(reality))
+    }
+
+    /// All of every reality is its own: it knows nobody.
+    pub(super) fn begin_alone(&mut self) {
+        self.zones = (0..self.realities).map(|it| Zone::WHOLE.in_reality(it)).collect();
+    }
+
+    fn is_at_home(&self, reality: u8) -> bool {
+        self.zones.iter().any(|it| it.reality() == reality)
+    }
+
+    /// Its part of the space of that reality, of [`zone::VOLUME`].
+    pub(super) fn volume(&self, reality: u8) -> u64 {
+        volume(&self.zones, reality)
     }
 
     /// All zones that are somebody's.
@@ -55,14 +81,17 @@ impl Can {
         self.zones.iter().copied().chain(given).chain(others)
     }
 
-    /// Whether a zone is beside one of this node's, or contradicts it. To a node without a zone all are.
+    /// Whether a zone is beside one of this node's, or contradicts it. To a node without a zone in that reality
+    /// all are.
     pub(super) fn touches(&self, zone: Zone) -> bool {
-        self.zones.is_empty() || self.zones.iter().any(|&mine| self.meet(mine, zone))
+        let is_homeless = zone.reality() < self.realities && !self.is_at_home(zone.reality());
+        is_homeless || self.zones.iter().any(|&mine| self.meet(mine, zone))
     }
 
     /// Whether two zones are neighbours or have something in common.
     pub(super) fn meet(&self, a: Zone, b: Zone) -> bool {
-        a.overlaps(b) || self.space.are_neighbours(&self.space.sides(a), &self.space.sides(b))
+        let are_beside = || self.space.are_neighbours(&self.space.sides(a), &self.space.sides(b));
+        a.reality() == b.reality() && (a.overlaps(b) || are_beside())
     }
 
     /// Works out which claims are right, after any of them has changed: first those that are better than all
@@ -137,9 +166,9 @@ impl Can {
         around.remove(&owner.key);
         let is_beside = |zones: &[Zone]| zones.iter().any(|&it| self.meet(it, zone));
         let rank = |zones: &[Zone]| {
-            let is_half = zones.len() == 1 && zones.first().copied() == zone.sibling();
-            let volume: u64 = zones.iter().map(|it| it.volume()).sum();
-            (!is_half, volume)
+            let mut near = zones.iter().filter(|it| it.reality() == zone.reality());
+            let is_half = near.next().copied() == zone.sibling() && near.next().is_none();
+            (!is_half, volume(zones, zone.reality()))
         };
         let mut heirs: Vec<_> = around
             .into_values()

@@ -21,7 +21,8 @@ pub fn node(bytes: &[u8]) {
         address: Address::v4([10, 0, 0, number], 4000),
     };
     let contacts: Vec<Contact> = (0..24).map(contact).collect();
-    let all = Settled::new(Arc::new(Settings::default()), &contacts);
+    let settings = Settings { realities: 2, ..Settings::default() };
+    let all = Settled::new(Arc::new(settings), &contacts);
     let node = all.node(contacts[0], Time::from_secs(1));
     fuzz::node(node, &contacts, OUTPUTS_MAX, bytes);
 }

@@ -5,7 +5,10 @@ use nigh_base::{
     wire::{Reader, Wire, WireError, write_list},
 };
 
-use super::{ZONES_MAX, zone::Zone};
+use super::{
+    ZONES_MAX,
+    zone::{REALITIES_MAX, Zone},
+};
 use crate::locate::{
     Contact,
     codec::{Nonce, maybe, option},
@@ -62,9 +65,15 @@ impl Wire for Gift {
     }
 }
 
-/// What a lookup carries while greed alone does not lead on.
+/// To a lookup with that instead of a reality all are alike.
+pub(super) const ANY_REALITY: u8 = REALITIES_MAX;
+
+/// What a lookup carries: where it may end, and what it needs while greed alone does not lead on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Way {
+    /// It ends at the owner of its key in that reality: the first is that of whoever is responsible. With
+    /// [`REALITIES_MAX`] it goes through all, and ends where the value is held.
+    pub reality: u8,
     /// Whether whoever is asked stands in for an owner that was silent.
     pub stands_in: bool,
     /// How often it went on to a node that was not nearer.
@@ -74,20 +83,25 @@ pub struct Way {
 }
 
 impl Wire for Way {
-    const MAX: usize = 6;
+    const MAX: usize = 7;
 
     fn write(&self, out: &mut Vec<u8>) {
+        out.push(self.reality);
         out.push(self.stands_in.into());
         out.push(self.detours);
         out.extend_from_slice(&self.from.to_be_bytes());
     }
 
     fn read(reader: &mut Reader<'_>) -> Result<Self, WireError> {
+        let reality = reader.u8()?;
         let (stands_in, detours, from) = (flag(reader)?, reader.u8()?, reader.u32()?);
+        if reality > ANY_REALITY {
+            return Err(WireError::Impossible { what: "reality" });
+        }
         if detours > DETOURS_MAX {
             return Err(WireError::Impossible { what: "detours" });
         }
-        Ok(Self { stands_in, detours, from })
+        Ok(Self { reality, stands_in, detours, from })
     }
 }
 
@@ -99,8 +113,8 @@ pub enum Words {
     State { nonce: Nonce, zones: Vec<Zone> },
     /// These, and these.
     StateIs { nonce: Nonce, zones: Vec<Zone>, named: Vec<Named> },
-    /// Let the node of that key, which asks, have half of a zone; or only a whole one, of several.
-    Split { nonce: Nonce, key: Key, whole: bool },
+    /// Let the node of that key, which asks, have half of a zone in that reality; or only a whole one, of several.
+    Split { nonce: Nonce, key: Key, reality: u8, whole: bool },
     /// This may be yours, and these are around it; nothing if not now.
     Offer { nonce: Nonce, gift: Option<Gift>, named: Vec<Named> },
     /// I take what you have offered.
@@ -111,8 +125,8 @@ pub enum Words {
     Give(Gift),
     /// The node of that key seems to be gone.
     Gone(Key),
-    /// I have too many zones: ask me for one, if you can hand yours to another.
-    Relieve,
+    /// I have too many zones in that reality: ask me for one, if you can hand yours to another.
+    Relieve { reality: u8 },
 }
 
 /// What questions about zones are for.
@@ -174,6 +188,14 @@ impl geometry::Words for Words {
     }
 }
 
+fn reality(reader: &mut Reader<'_>) -> Result<u8, WireError> {
+    let reality = reader.u8()?;
+    match reality < REALITIES_MAX {
+        true => Ok(reality),
+        false => Err(WireError::Impossible { what: "reality" }),
+    }
+}
+
 const GIVE: u8 = 7;
 const GONE: u8 = 8;
 const RELIEVE: u8 = 9;
@@ -196,9 +218,10 @@ impl Wire for Words {
                 write_list(zones, out);
                 write_list(named, out);
             }
-            Self::Split { nonce, key, whole } => {
+            Self::Split { nonce, key, reality, whole } => {
                 numbered(3, *nonce);
                 key.write(out);
+                out.push(*reality);
                 out.push((*whole).into());
             }
             Self::Offer { nonce, gift, named } => {
@@ -222,7 +245,7 @@ impl Wire for Words {
                 out.push(GONE);
                 key.write(out);
             }
-            Self::Relieve => out.push(RELIEVE),
+            Self::Relieve { reality } => out.extend([RELIEVE, *reality]),
         }
     }
 
@@ -231,7 +254,7 @@ impl Wire for Words {
         match tag {
             GIVE => return Gift::read(reader).map(Self::Give),
             GONE => return Key::read(reader).map(Self::Gone),
-            RELIEVE => return Ok(Self::Relieve),
+            RELIEVE => return Ok(Self::Relieve { reality: reality(reader)? }),
             1..GIVE => {}
             _ => return Err(WireError::Unknown { what: "words of CAN", tag }),
         }
@@ -243,7 +266,10 @@ impl Wire for Words {
                 zones: reader.list("zones", ZONES_MAX)?,
                 named: reader.list("neighbours", NAMED_MAX)?,
             },
-            3 => Self::Split { nonce, key: Key::read(reader)?, whole: flag(reader)? },
+            3 => {
+                let (key, reality) = (Key::read(reader)?, reality(reader)?);
+                Self::Split { nonce, key, reality, whole: flag(reader)? }
+            }
             4 => Self::Offer {
                 nonce,
                 gift: maybe(reader, Gift::read)?,
@@ -268,17 +294,17 @@ pub(super) mod tests {
     };
 
     pub(in crate::locate::can) fn all() -> Vec<Message<can::Geometry>> {
-        let zones = vec![Zone::WHOLE, Zone::around(Key::MAX, 7)];
+        let zones = vec![Zone::WHOLE, Zone::around(Key::MAX, 7).in_reality(3)];
         let named: Vec<Named> = (0u32..5)
             .map(|it| Named { contact: contact(it.into()), zone: Zone::around(Key::of(b"z"), it) })
             .collect();
         let gift = Gift { token: 5, zone: zones[1] };
         let (nonce, key) = (7, Key::of(b"k"));
-        let way = Way { stands_in: true, detours: 2, from: 9 };
+        let way = Way { reality: ANY_REALITY, stands_in: true, detours: 2, from: 9 };
         let words = vec![
             Words::State { nonce, zones: zones.clone() },
             Words::StateIs { nonce, zones, named: named.clone() },
-            Words::Split { nonce, key, whole: true },
+            Words::Split { nonce, key, reality: 3, whole: true },
             Words::Offer { nonce, gift: Some(gift), named },
             Words::Offer { nonce, gift: None, named: vec![] },
             Words::Take { nonce, token: 5 },
@@ -286,7 +312,7 @@ pub(super) mod tests {
             Words::Yours { nonce, zone: None },
             Words::Give(gift),
             Words::Gone(key),
-            Words::Relieve,
+            Words::Relieve { reality: 1 },
         ];
         examples(way, words)
     }

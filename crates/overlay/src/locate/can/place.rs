@@ -16,7 +16,7 @@ use nigh_base::{Address, Key, Time};
 use super::{
     Can, Node, ZONES_MAX,
     message::{Errand, Gift, NAMED_MAX, Named, Words},
-    zone::Zone,
+    zone::{Zone, entry},
 };
 use crate::locate::{
     Contact,
@@ -55,15 +55,28 @@ pub(super) fn check(can: &Can) {
 }
 
 impl Node {
-    /// Asks a node for a zone: half of its own, or only a whole one, of several.
-    pub(super) fn ask_for_zone(&mut self, of: Contact, whole: bool, cx: &mut Cx<'_, Can>) -> bool {
+    /// Asks a node for a zone in that reality: half of its own, or only a whole one, of several.
+    pub(super) fn ask_for_zone(
+        &mut self,
+        of: Contact,
+        reality: u8,
+        whole: bool,
+        cx: &mut Cx<'_, Can>,
+    ) -> bool {
         let key = self.contact().key;
-        let body = |nonce| Body::Own(Words::Split { nonce, key, whole });
+        let body = |nonce| Body::Own(Words::Split { nonce, key, reality, whole });
         self.ask(of, For::Own(Errand::Split), body, cx)
     }
 
-    /// A node wants a zone.
-    pub(super) fn offer(&mut self, to: Contact, nonce: Nonce, whole: bool, cx: &mut Cx<'_, Can>) {
+    /// A node wants a zone in that reality.
+    pub(super) fn offer(
+        &mut self,
+        to: Contact,
+        nonce: Nonce,
+        reality: u8,
+        whole: bool,
+        cx: &mut Cx<'_, Can>,
+    ) {
         let me = self.contact();
         let known = self.geometry.neighbours.get(&to.key).map(|it| it.peer.contact);
         let twin = known.filter(|it| *it != to).or_else(|| (to.key == me.key).then_some(me));
@@ -76,27 +89,34 @@ impl Node {
                 self.suspect(twin, cx);
                 None
             }
-            None => self.promise(to, whole, cx),
+            None => self.promise(to, reality, whole, cx),
         };
         let named = gift.map_or(named, |gift| self.geometry.around(gift.zone));
         self.say(to.address, Body::Own(Words::Offer { nonce, gift, named }), cx);
     }
 
     /// What a node may have, if anything.
-    fn promise(&mut self, to: Contact, whole: bool, cx: &mut Cx<'_, Can>) -> Option<Gift> {
+    fn promise(
+        &mut self,
+        to: Contact,
+        reality: u8,
+        whole: bool,
+        cx: &mut Cx<'_, Can>,
+    ) -> Option<Gift> {
         let can = &mut self.geometry;
         let gift = |it: &Promise| Gift { token: it.token, zone: it.zone };
-        if let Some(again) = can.given.iter().find(|it| it.to == to) {
+        let is_its = |it: &&Promise| it.to == to && it.zone.reality() == reality;
+        if let Some(again) = can.given.iter().find(is_its) {
             return Some(gift(again));
         }
-        if let Some(promise) = can.offered.as_mut().filter(|it| it.is_open(cx.now)) {
-            let is_again = promise.to == to && can.zones.iter().any(|it| it.includes(promise.zone));
-            return is_again.then(|| gift(promise));
+        if let Some(promise) = can.offered.as_ref().filter(|it| it.is_open(cx.now)) {
+            let is_still = can.zones.iter().any(|it| it.includes(promise.zone));
+            return (is_its(&promise) && is_still).then(|| gift(promise));
         }
         if can.given.len() == GIVEN_MAX {
             return None;
         }
-        let zone = can.to_spare(to.key, whole)?;
+        let zone = can.to_spare(to.key, reality, whole)?;
         let token = cx.secrets.number();
         let promise = Promise { to, zone, token, until: cx.now.after(OFFER) };
         can.offered = Some(promise);
@@ -180,6 +200,7 @@ impl Node {
         if self.is_member() {
             self.tell_all(cx);
             others.into_iter().for_each(|it| self.get_to_know(it, cx));
+            self.seek_zone(cx);
         } else {
             self.take_place(others, cx);
         }
@@ -242,13 +263,16 @@ impl Node {
 }
 
 impl Can {
-    /// The smallest of several zones; or the half of the only one that is nearer to `key`.
-    fn to_spare(&self, key: Key, whole: bool) -> Option<Zone> {
-        if self.zones.len() > 1 {
-            return self.zones.iter().copied().max_by_key(|it| it.depth());
+    /// Of a reality, the smallest of several zones; or the half of the only one that is nearer to where the node of
+    /// that key comes in.
+    fn to_spare(&self, key: Key, reality: u8, whole: bool) -> Option<Zone> {
+        let zones: Vec<Zone> =
+            self.zones.iter().copied().filter(|it| it.reality() == reality).collect();
+        if zones.len() > 1 {
+            return zones.into_iter().max_by_key(|it| it.depth());
         }
-        let halves = self.zones.first().filter(|_| !whole)?.halves()?;
-        halves.into_iter().min_by_key(|it| it.first().xor(key))
+        let halves = zones.first().filter(|_| !whole)?.halves()?;
+        halves.into_iter().min_by_key(|it| it.first().xor(entry(key, reality)))
     }
 
     /// Takes `zone` out of the zones of this node; false if it does not lie in them.

@@ -6,13 +6,15 @@
 //!                             most (section 3.3)
 //! none is                     a neighbour that is not nearer, a few times at most
 //! ```
+//! In one reality, or in all at once (section 3.2): then whoever is nearest in any of them is next. Where such a
+//! way ends without the value that is looked for, it goes on in the first reality.
 
 use nigh_base::Key;
 
 use super::{
     Can,
     claims::Neighbour,
-    message::{DETOURS_MAX, Named, Way},
+    message::{ANY_REALITY, DETOURS_MAX, Named, Way},
     zone::{Point, Zone},
 };
 use crate::locate::{Contact, codec::CONTACTS_MAX, node::geometry::Step};
@@ -32,6 +34,23 @@ fn root(square: u128) -> f64 {
     libm::sqrt(square as f64)
 }
 
+impl Way {
+    /// One that ends wherever the value lies.
+    pub(super) fn to_any() -> Self {
+        Self { reality: ANY_REALITY, ..Self::default() }
+    }
+
+    /// Whether it leads through the reality of that zone.
+    fn leads_through(self, zone: Zone) -> bool {
+        self.reality == ANY_REALITY || self.reality == zone.reality()
+    }
+
+    /// The same in the first reality.
+    fn to_responsible(self) -> Self {
+        Self { reality: 0, ..self }
+    }
+}
+
 impl Can {
     pub(super) fn next_on_way(
         &self,
@@ -40,12 +59,19 @@ impl Can {
         without: &[Key],
         weighted: bool,
     ) -> Option<Step<Way>> {
-        if self.has(key) {
+        let is_any = way.reality == ANY_REALITY;
+        if is_any && self.has_in_any(key) {
+            return self.next_on_way(key, way.to_responsible(), without, weighted);
+        }
+        if self.has(key, way.reality) {
             return None;
         }
-        if let Some((owner, zone, named)) = self.last_owner(key) {
+        if let Some((owner, zone, named)) = self.last_owner(key, way) {
             if self.neighbours.contains_key(&owner.key) && !without.contains(&owner.key) {
                 return Some(Step { contact: owner, carry: way });
+            }
+            if is_any {
+                return self.next_on_way(key, way.to_responsible(), without, weighted);
             }
             return match way.stands_in {
                 true => None,
@@ -56,14 +82,14 @@ impl Can {
     }
 
     /// Whoever has the zone in which `key` lies, or had it before it was gone.
-    fn last_owner(&self, key: Key) -> Option<(Contact, Zone, &[Named])> {
-        let of = |zones: &[Zone]| zones.iter().copied().find(|it| it.has(key));
-        let owned = self.owner_of(key).and_then(|it| {
-            let zone = of(&it.right)?;
-            Some((it.peer.contact, zone, &it.others[..]))
+    fn last_owner(&self, key: Key, way: Way) -> Option<(Contact, Zone, &[Named])> {
+        let is_it = |it: &&Zone| way.leads_through(**it) && it.has(key);
+        let owned = self.neighbours.values().find_map(|it| {
+            let zone = it.right.iter().find(is_it)?;
+            Some((it.peer.contact, *zone, &it.others[..]))
         });
         owned.or_else(|| {
-            let vacancy = self.vacancies.iter().find(|it| it.zone.has(key))?;
+            let vacancy = self.vacancies.iter().find(|it| is_it(&&it.zone))?;
             Some((vacancy.of?, vacancy.zone, &vacancy.named[..]))
         })
     }
@@ -86,7 +112,7 @@ impl Can {
     /// Towards a point that lies further away.
     fn step_to(&self, key: Key, way: Way, without: &[Key], weighted: bool) -> Option<Step<Way>> {
         let point = self.space.point(key);
-        let mine = self.distance(&self.zones, &point);
+        let mine = self.distance(&self.zones, &point, way);
         // Who has sent it on a detour is stuck itself.
         let is_out = |it: &Neighbour| {
             let key = it.peer.contact.key;
@@ -94,7 +120,7 @@ impl Can {
         };
         let others = self.neighbours.values().filter(|it| !is_out(it) && !it.right.is_empty());
         let mut others: Vec<(u128, &Neighbour)> =
-            others.map(|it| (self.distance(&it.right, &point), it)).collect();
+            others.map(|it| (self.distance(&it.right, &point, way), it)).collect();
         others.sort_by_key(|(distance, it)| (*distance, it.peer.contact.key));
         let nearer = others.partition_point(|(distance, _)| *distance < mine);
         let (_, first) = others.first()?;
@@ -107,26 +133,30 @@ impl Can {
             let seconds = it.peer.rtt.estimate().map_or(0.0, |it| it.as_secs_f64());
             (root(mine) - root(*distance)) / seconds.max(ROUND_TRIP_MIN)
         };
-        let best = match weighted && !self.zones.is_empty() {
+        let best = match weighted && mine < u128::MAX {
             true => others[..nearer].iter().rev().max_by(|a, b| gain(a).total_cmp(&gain(b)))?.1,
             false => first,
         };
         Some(Step { contact: best.peer.contact, carry: way })
     }
 
-    fn distance(&self, zones: &[Zone], point: &Point) -> u128 {
-        let all = zones.iter().map(|&it| self.space.distance(&self.space.sides(it), point));
+    fn distance(&self, zones: &[Zone], point: &Point, way: Way) -> u128 {
+        let through = zones.iter().filter(|it| way.leads_through(**it));
+        let all = through.map(|&it| self.space.distance(&self.space.sides(it), point));
         all.min().unwrap_or(u128::MAX)
     }
 
-    /// The owner, and those who come after it; of a zone further away whoever is near.
+    /// The owner, and those who come after it, in the first reality in which any of them is known; of a zone
+    /// further away whoever is near.
     pub(super) fn stand_ins(&self, key: Key, count: usize) -> Vec<Contact> {
         let mine = self.zones.iter().copied().find(|it| it.has(key));
+        let last =
+            || self.last_owner(key, Way::default()).or_else(|| self.last_owner(key, Way::to_any()));
         let mut all = if let Some(zone) = mine {
             let mut all = self.heirs(zone, self.me, &[]);
             all.insert(0, self.me);
             all
-        } else if let Some((owner, zone, named)) = self.last_owner(key) {
+        } else if let Some((owner, zone, named)) = last() {
             let mut all = self.heirs(zone, owner, named);
             if self.neighbours.contains_key(&owner.key) {
                 all.insert(0, owner);
@@ -137,7 +167,7 @@ impl Can {
             let mut all: Vec<_> = self
                 .neighbours
                 .values()
-                .map(|it| (self.distance(&it.right, &point), it.peer.contact))
+                .map(|it| (self.distance(&it.right, &point, Way::default()), it.peer.contact))
                 .collect();
             all.sort_unstable();
             let mut all: Vec<Contact> = all.into_iter().map(|(_, contact)| contact).collect();

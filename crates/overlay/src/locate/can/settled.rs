@@ -10,21 +10,21 @@ use super::{
     Node, Settings,
     claims::Neighbour,
     message::{NAMED_MAX, Named},
-    zone::{Space, Zone},
+    zone::{DEPTH_MAX, Space, Zone, entry},
 };
 use crate::locate::Contact;
 
-/// All nodes of an overlay, each with one zone.
+/// All nodes of an overlay, each with one zone in each reality.
 #[derive(Clone, Debug)]
 pub struct Settled {
     settings: Arc<Settings>,
     /// In the order of their zones.
     owners: Vec<(Zone, Contact)>,
-    places: BTreeMap<Key, usize>,
+    places: BTreeMap<Key, Vec<usize>>,
 }
 
 /// The zones of nodes that join one after the other, each by the zone in which its key lies: the half in which
-/// the key lies is its own.
+/// the key lies is its own. In the first reality.
 ///
 /// # Panics
 /// If a zone would have to be halved that is as small as zones get.
@@ -46,7 +46,7 @@ pub fn zones(keys: impl Iterator<Item = Key>) -> Vec<(Zone, usize)> {
 }
 
 fn at(owners: &BTreeMap<Zone, usize>, key: Key) -> (Zone, usize) {
-    let point = Zone::around(key, super::zone::DEPTH_MAX);
+    let point = Zone::around(key, DEPTH_MAX);
     let (&zone, &owner) = owners.range(..=point).next_back().expect("all is owned");
     (zone, owner)
 }
@@ -58,11 +58,17 @@ impl Settled {
     /// If two have one key, or there is none.
     pub fn new(settings: Arc<Settings>, contacts: &[Contact]) -> Self {
         assert!(!contacts.is_empty(), "an overlay has a node");
-        let zones = zones(contacts.iter().map(|it| it.key));
-        let owners: Vec<(Zone, Contact)> =
-            zones.into_iter().map(|(zone, number)| (zone, contacts[number])).collect();
-        let places: BTreeMap<Key, usize> =
-            owners.iter().enumerate().map(|(place, (_, it))| (it.key, place)).collect();
+        let mut owners: Vec<(Zone, Contact)> = Vec::new();
+        for reality in 0..settings.realities {
+            let zones = zones(contacts.iter().map(|it| entry(it.key, reality)));
+            let owned =
+                |(zone, number): (Zone, usize)| (zone.in_reality(reality), contacts[number]);
+            owners.extend(zones.into_iter().map(owned));
+        }
+        let mut places: BTreeMap<Key, Vec<usize>> = BTreeMap::new();
+        for (place, (_, it)) in owners.iter().enumerate() {
+            places.entry(it.key).or_default().push(place);
+        }
         assert_eq!(places.len(), contacts.len(), "two nodes have one key");
         Self { settings, owners, places }
     }
@@ -72,9 +78,14 @@ impl Settled {
         &self.owners
     }
 
-    /// Who has the zone in which `key` lies.
+    /// Who has the zone in which `key` lies, in the first reality.
     pub fn owner(&self, key: Key) -> Contact {
-        self.owners[place(&self.owners, key)].1
+        self.owners[place(&self.owners, Zone::around(key, DEPTH_MAX))].1
+    }
+
+    fn named(&self, place: usize) -> Named {
+        let (zone, contact) = self.owners[place];
+        Named { contact, zone }
     }
 
     /// The machine of one of its nodes, whose first round comes at `first_round`.
@@ -84,16 +95,18 @@ impl Settled {
     pub fn node(&self, me: Contact, first_round: Time) -> Node {
         let mut node = Node::settled(me, Arc::clone(&self.settings), first_round);
         let space = Space::new(self.settings.dimensions);
-        let at = *self.places.get(&me.key).expect("a node of this overlay");
-        node.geometry.zones = vec![self.owners[at].0];
-        for place in beside(space, &self.owners, at) {
-            let (zone, contact) = self.owners[place];
+        let zones_of = |key: &Key| self.places.get(key).expect("a node of this overlay");
+        let around = |key: &Key| {
+            let all = zones_of(key).iter();
+            let all = all.flat_map(|&at| beside(space, &self.owners, at));
+            all.map(|place| self.named(place)).collect::<Vec<_>>()
+        };
+        node.geometry.zones = zones_of(&me.key).iter().map(|&at| self.owners[at].0).collect();
+        for Named { contact, .. } in around(&me.key) {
             let mut it = Neighbour::new(contact);
-            it.zones = vec![zone];
-            let others = beside(space, &self.owners, place).into_iter().take(NAMED_MAX);
-            it.others = others
-                .map(|other| Named { contact: self.owners[other].1, zone: self.owners[other].0 })
-                .collect();
+            it.zones = zones_of(&contact.key).iter().map(|&at| self.owners[at].0).collect();
+            it.others = around(&contact.key);
+            it.others.truncate(NAMED_MAX);
             node.geometry.neighbours.insert(contact.key, it);
         }
         node.geometry.settle();
@@ -101,17 +114,17 @@ impl Settled {
     }
 }
 
-/// The place of the zone in which `key` lies, among all in their order.
-pub fn place<T>(owners: &[(Zone, T)], key: Key) -> usize {
-    let point = Zone::around(key, super::zone::DEPTH_MAX);
+/// The place of the zone that includes `point`, one of the smallest there are, among all in their order.
+fn place<T>(owners: &[(Zone, T)], point: Zone) -> usize {
     owners.partition_point(|(zone, _)| *zone <= point) - 1
 }
 
-/// The places of the neighbours of a zone, among all zones of a space in their order.
+/// The places of the neighbours of a zone, among all zones of all spaces in their order.
 pub fn beside<T>(space: Space, owners: &[(Zone, T)], at: usize) -> Vec<usize> {
     let mut found = Vec::new();
     space.around(owners[at].0, |piece| {
-        let place = place(owners, piece.first());
+        let point = Zone::around(piece.first(), DEPTH_MAX).in_reality(piece.reality());
+        let place = place(owners, point);
         let owner = owners[place].0;
         if owner.includes(piece) {
             found.push(place);

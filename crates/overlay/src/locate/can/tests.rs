@@ -26,7 +26,7 @@ impl Subject for Geometry {
     fn owner(world: &World<Node>, key: Key) -> Contact {
         let has_it = |it: &&Contact| {
             let node = world.machine(suite::host(**it)).unwrap();
-            node.zones().iter().any(|zone| zone.has(key))
+            node.zones().iter().any(|zone| zone.reality() == 0 && zone.has(key))
         };
         let owner = members(world).iter().find(has_it).copied();
         owner.unwrap_or(Contact { key, address: nigh_sim::HostId(9_999).address() })

@@ -13,8 +13,8 @@ use nigh_base::{Address, Time};
 use super::{
     Can, NEIGHBOURS_MAX, Node, ZONES_MAX,
     claims::Neighbour,
-    message::{Errand, NAMED_MAX, Named, Words},
-    zone::{self, Zone},
+    message::{Errand, NAMED_MAX, Named, Way, Words},
+    zone::{self, Zone, entry},
 };
 use crate::locate::{
     Contact,
@@ -79,25 +79,23 @@ impl Node {
         let neighbours = &can.neighbours;
         can.promised
             .retain(|(key, zone)| neighbours.get(key).is_some_and(|it| it.right.contains(zone)));
-        if can.zones.is_empty() {
-            self.seek_zone(cx);
-        } else {
-            can.homeless = 0;
+        can.homeless = if can.homeless_in().is_some() { can.homeless + 1 } else { 0 };
+        if can.neighbours.is_empty() && can.homeless > HOMELESS_ROUNDS {
+            can.begin_alone();
         }
+        self.seek_zone(cx);
         self.ask_all(cx);
         self.look_after_gaps(cx);
         self.relieve(cx);
     }
 
-    /// Without a zone: whoever has the one in which this node's key lies may give it half.
-    fn seek_zone(&mut self, cx: &mut Cx<'_, Can>) {
-        let can = &mut self.geometry;
-        can.homeless += 1;
-        if can.neighbours.is_empty() && can.homeless > HOMELESS_ROUNDS {
-            can.zones = vec![Zone::WHOLE];
-            return;
+    /// If there is a reality in which this node has no zone: whoever has the one in which it comes in may give it
+    /// half.
+    pub(super) fn seek_zone(&mut self, cx: &mut Cx<'_, Can>) {
+        if let Some(reality) = self.geometry.homeless_in() {
+            let way = Way { reality, ..Way::default() };
+            self.look_near(entry(self.contact().key, reality), way, cx);
         }
-        self.look_near(self.contact().key, cx);
     }
 
     /// Asks all neighbours how they stand. Whoever has not answered the last time yet is not asked again: an answer
@@ -217,7 +215,7 @@ impl Node {
         let can = &self.geometry;
         let after = old_right(can, by);
         let gained = after.iter().any(|it| !zone::rest(*it, before.iter().copied()).is_empty());
-        let (lost, is_homeless) = (can.zones != mine, can.zones.is_empty());
+        let (lost, homeless_in) = (can.zones != mine, can.homeless_in());
         if gained {
             self.give_its_own(by, cx);
         }
@@ -235,8 +233,8 @@ impl Node {
         if lost {
             self.tell_all(cx);
         }
-        if lost && is_homeless {
-            self.ask_for_zone(by, false, cx);
+        if lost && let Some(reality) = homeless_in {
+            self.ask_for_zone(by, reality, false, cx);
         }
     }
 
@@ -291,8 +289,8 @@ impl Node {
             let left = zone::rest(vacancy.zone, claims.into_iter());
             let before = can.zones.len();
             for piece in left {
-                let has_place = !can.zones.is_empty() && can.zones.len() < ZONES_MAX;
-                if has_place && can.touches(piece) {
+                let is_beside = can.zones.iter().any(|&mine| can.meet(mine, piece));
+                if is_beside && can.zones.len() < ZONES_MAX {
                     can.zones.push(piece);
                 }
             }
@@ -326,7 +324,10 @@ impl Node {
             };
             match named.find(is_it).map(|it| it.contact) {
                 Some(contact) if self.may_be(contact, cx) => self.get_to_know(contact, cx),
-                _ => self.look_near(zone.first(), cx),
+                _ => {
+                    let way = Way { reality: zone.reality(), ..Way::default() };
+                    self.look_near(zone.first(), way, cx);
+                }
             }
         }
         self.take_over(cx);
@@ -359,7 +360,7 @@ impl Can {
 
     /// How long this node waits before it takes a zone: the longer, the more it has itself.
     fn wait_for(&self, zone: Zone) -> Duration {
-        let mine: u64 = self.zones.iter().map(|it| it.volume()).sum();
+        let mine = self.volume(zone.reality());
         let part = u128::from(mine) * 1000 / u128::from(zone.volume());
         let most = u128::from(TAKE_OVER_MOST) * 1000;
         let thousandths = part.clamp(1000 / u128::from(TAKE_OVER_LEAST), most);

@@ -7,6 +7,8 @@
 //! ```text
 //! d = 2   key 0110...   x = 01.. = 0 1   y = 1 0 ..      zone 011: x in [1/4, 1/2), y in [1/2, 1)
 //! ```
+//! There may be several such spaces, the paper's realities (section 3.2): a zone lies in one of them, a key has
+//! the same point in all, and a node another place in each.
 
 use nigh_base::{
     Key,
@@ -19,12 +21,16 @@ pub const DIMENSIONS_MAX: usize = 10;
 pub const DEPTH_MAX: u32 = 60;
 /// Bits of a coordinate: so many that the squares of ten of them have a sum below 2^128.
 const COORDINATE: u32 = 60;
+/// The most realities.
+pub const REALITIES_MAX: u8 = 4;
 /// The volume of the whole space.
 pub const VOLUME: u64 = 1 << DEPTH_MAX;
 
-/// A zone: all keys that begin with these bits. `Ord` is the order of their first keys.
+/// A zone: all keys that begin with these bits, in one reality. `Ord` is the order of their first keys, one
+/// reality after the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Zone {
+    reality: u8,
     /// The bits, from above; the rest is zero.
     bits: u64,
     depth: u8,
@@ -35,20 +41,36 @@ const fn mask(depth: u32) -> u64 {
 }
 
 impl Zone {
-    /// The whole space.
-    pub const WHOLE: Self = Self { bits: 0, depth: 0 };
+    /// The whole space of the first reality.
+    pub const WHOLE: Self = Self { reality: 0, bits: 0, depth: 0 };
 
-    /// The zone of that many halvings in which `key` lies.
+    /// The same zone in another reality.
+    ///
+    /// # Panics
+    /// If there is none of that number: they are less than [`REALITIES_MAX`].
+    pub fn in_reality(self, reality: u8) -> Self {
+        assert!(reality < REALITIES_MAX, "0 to 3 are realities");
+        Self { reality, ..self }
+    }
+
+    /// The zone of that many halvings in which `key` lies, in the first reality.
     ///
     /// # Panics
     /// If those are more than [`DEPTH_MAX`].
     pub fn around(key: Key, depth: u32) -> Self {
-        Self::of(key.top(), depth)
+        Self::WHOLE.part(key.top(), depth)
     }
 
-    fn of(bits: u64, depth: u32) -> Self {
+    /// The zone of these bits in the same reality.
+    fn part(self, bits: u64, depth: u32) -> Self {
         assert!(depth <= DEPTH_MAX, "a zone is halved so often at most");
-        Self { bits: bits & mask(depth), depth: u8::try_from(depth).expect("at most 60") }
+        let bits = bits & mask(depth);
+        Self { bits, depth: u8::try_from(depth).expect("at most 60"), ..self }
+    }
+
+    /// In which reality it lies.
+    pub const fn reality(self) -> u8 {
+        self.reality
     }
 
     /// How many halvings have made it.
@@ -63,7 +85,9 @@ impl Zone {
 
     /// Whether all of `other` lies in it.
     pub const fn includes(self, other: Self) -> bool {
-        self.depth <= other.depth && other.bits & mask(self.depth()) == self.bits
+        self.reality == other.reality
+            && self.depth <= other.depth
+            && other.bits & mask(self.depth()) == self.bits
     }
 
     /// Whether the two have anything in common: then one includes the other.
@@ -76,20 +100,20 @@ impl Zone {
         let depth = self.depth() + 1;
         (depth <= DEPTH_MAX).then(|| {
             let upper = self.bits | 1 << (u64::BITS - depth);
-            [Self::of(self.bits, depth), Self::of(upper, depth)]
+            [self.part(self.bits, depth), self.part(upper, depth)]
         })
     }
 
     /// What it was halved from; none if it is the whole.
     pub fn parent(self) -> Option<Self> {
         let depth = self.depth().checked_sub(1)?;
-        Some(Self::of(self.bits, depth))
+        Some(self.part(self.bits, depth))
     }
 
     /// The other half of what it was halved from.
     pub fn sibling(self) -> Option<Self> {
         let depth = self.depth();
-        (depth > 0).then(|| Self::of(self.bits ^ 1 << (u64::BITS - depth), depth))
+        (depth > 0).then(|| self.part(self.bits ^ 1 << (u64::BITS - depth), depth))
     }
 
     /// The lowest key in it.
@@ -111,24 +135,28 @@ impl Zone {
             return vec![self];
         }
         let depths = self.depth() + 1..=other.depth();
-        depths.filter_map(|depth| Self::of(other.bits, depth).sibling()).collect()
+        depths.filter_map(|depth| self.part(other.bits, depth).sibling()).collect()
     }
 }
+
+/// Of a zone's first byte, the lower bits say how often it was halved, the upper ones its reality.
+const DEPTH_BITS: u32 = 6;
 
 impl Wire for Zone {
     const MAX: usize = 9;
 
     fn write(&self, out: &mut Vec<u8>) {
-        out.push(self.depth);
+        out.push(self.reality << DEPTH_BITS | self.depth);
         out.extend_from_slice(&self.bits.to_be_bytes());
     }
 
     fn read(reader: &mut Reader<'_>) -> Result<Self, WireError> {
-        let (depth, bits) = (reader.u8()?, reader.u64()?);
+        let (first, bits) = (reader.u8()?, reader.u64()?);
+        let (reality, depth) = (first >> DEPTH_BITS, first & ((1 << DEPTH_BITS) - 1));
         if u32::from(depth) > DEPTH_MAX || bits & !mask(depth.into()) != 0 {
             return Err(WireError::Impossible { what: "zone" });
         }
-        Ok(Self { bits, depth })
+        Ok(Self { reality, bits, depth })
     }
 }
 
@@ -145,6 +173,13 @@ pub(super) fn merge(zones: &mut Vec<Zone>) {
         zones.remove(at);
         zones[at - 1] = zones[at - 1].parent().expect("a half is half of something");
     }
+}
+
+/// The point at which the node of that key comes into a reality: in the first one its key, in each further one
+/// the key turned on by a quarter, whose first bits have nothing to do with each other.
+pub(super) fn entry(key: Key, reality: u8) -> Key {
+    let turn = Key::BITS / u32::from(REALITIES_MAX) * u32::from(reality);
+    if turn == 0 { key } else { key.shifted_up(turn).xor(key.shifted_down(Key::BITS - turn)) }
 }
 
 /// Where a key lies: its coordinates, as fractions of 2^60.
@@ -259,7 +294,7 @@ impl Space {
             let place = COORDINATE as usize - 1 - bit / self.dimensions;
             all |= (coordinate >> place & 1) << (u64::BITS as usize - 1 - bit);
         }
-        (bits > 0).then(|| Zone::of(all, zone.depth()))
+        (bits > 0).then(|| zone.part(all, zone.depth()))
     }
 
     /// Goes along all faces of `zone`: `enters` says of a piece of the space that touches it whether to go
@@ -309,7 +344,7 @@ mod tests {
     fn zone(text: &str) -> Zone {
         let bits = if text.is_empty() { 0 } else { u64::from_str_radix(text, 2).unwrap() };
         let depth = u32::try_from(text.len()).unwrap();
-        Zone::of(if depth == 0 { 0 } else { bits << (64 - depth) }, depth)
+        Zone::WHOLE.part(if depth == 0 { 0 } else { bits << (64 - depth) }, depth)
     }
 
     /// A space that was halved at random until there are so many zones.
@@ -342,6 +377,21 @@ mod tests {
         assert!(zone("011").has(zone("0111").first()) && !zone("011").has(zone("010").first()));
         let smallest = Zone::around(Key::MAX, DEPTH_MAX);
         assert_eq!((smallest.volume(), smallest.halves()), (1, None));
+    }
+
+    #[test]
+    fn zones_of_two_realities_have_nothing_in_common() {
+        let (here, there) = (zone("01"), zone("01").in_reality(1));
+        assert!(!here.overlaps(there) && !here.includes(there) && here != there);
+        assert_eq!(there.sibling(), Some(zone("00").in_reality(1)));
+        assert!(there.halves().unwrap().iter().all(|it| there.includes(*it)));
+        assert_eq!(here.without(there), [here]);
+        let mut zones = vec![zone("01"), zone("00").in_reality(1)];
+        merge(&mut zones);
+        assert_eq!(zones.len(), 2);
+        // What is beside a zone is in its own.
+        let gaps = Space::new(2).gaps(there, &[there], 99);
+        assert!(gaps.len() > 1 && gaps.iter().all(|it| it.reality() == 1), "{gaps:?}");
     }
 
     #[test]
@@ -411,9 +461,10 @@ mod tests {
 
     #[test]
     fn a_zone_has_one_form() {
-        for it in [Zone::WHOLE, zone("0101"), Zone::around(Key::MAX, DEPTH_MAX)] {
+        for it in [Zone::WHOLE, zone("0101"), Zone::around(Key::MAX, DEPTH_MAX).in_reality(3)] {
             assert_eq!(Zone::decode(&it.encode()), Ok(it));
         }
+        assert_eq!(zone("1").in_reality(2).encode()[..2], [0b1000_0001, 0x80]);
         let refused = Err(WireError::Impossible { what: "zone" });
         assert_eq!(Zone::decode(&[61, 0, 0, 0, 0, 0, 0, 0, 0]), refused);
         assert_eq!(Zone::decode(&[1, 0xc0, 0, 0, 0, 0, 0, 0, 0]), refused);

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! next_hop, nearest, is_its    the way to a key, who holds what lies there, who owns it now
-//! begin_get, pointed, holds    holders of a value that are known on the way to its owner
+//! begin_get, pointed, holds,   holders of a value that are known on the way to its owner, and who else is to be
+//!   renews                     one
 //! alone, joining, let_in       how a node comes in
 //! round, due, parting          what it does about those who go, and when it goes itself
 //! would_take, take, remove     whom it knows
@@ -155,6 +156,12 @@ pub trait Geometry: fmt::Debug + Hash + Send + Sized {
     fn pointed(node: &Node<Self>, key: Key, carry: Self::Carry, now: Time) -> Vec<Contact> {
         let _ = (node, key, carry, now);
         Vec::new()
+    }
+
+    /// This node owns `key` and gives the value that it holds to those who stand in for it: who else is to have
+    /// it?
+    fn renews(node: &mut Node<Self>, key: Key, cx: &mut Cx<'_, Self>) {
+        let _ = (node, key, cx);
     }
 
     /// This node has taken a value in, or publishes one.

@@ -92,6 +92,9 @@ impl<G: Geometry> Node<G> {
 
     /// Makes the copies of a value, and tells `asker` when it is done.
     fn copy(&mut self, key: Key, copies: u8, nonce: Nonce, asker: Asker, cx: &mut Cx<'_, G>) {
+        if self.owns(key) {
+            G::renews(self, key, cx);
+        }
         let count = usize::from(copies.saturating_sub(1));
         let holders = self.others(key, count);
         if let Err(done) = self.holdings.begin_copying(nonce, asker, holders.len()) {
@@ -177,6 +180,7 @@ impl<G: Geometry> Node<G> {
         let (batch, due) = (self.holdings.turn(now), self.holdings.due(now));
         for (key, is_forgotten) in batch {
             if self.owns(key) {
+                G::renews(self, key, cx);
                 for holder in self.others(key, usize::from(self.common().copies - 1)) {
                     self.send_value(holder, key, For::Copy(None), cx);
                 }
@@ -188,6 +192,11 @@ impl<G: Geometry> Node<G> {
             self.look_up(key, Purpose::Put(Box::new(putting)), false, cx);
         }
         self.keep_holdings(now);
+    }
+
+    /// Looks up where a lookup that begins so ends, and gives that node what this one holds under `key`.
+    pub(in crate::locate) fn take_to(&mut self, key: Key, carry: G::Carry, cx: &mut Cx<'_, G>) {
+        self.look_up_with(key, Purpose::Mend, carry, false, cx);
     }
 
     /// The owner of a value that was not renewed is known.

@@ -91,6 +91,22 @@ pub(super) fn check<C: Copy + Default + PartialEq>(lookups: &Pending<Lookup<C>>)
 impl<G: Geometry> Node<G> {
     /// Begins a lookup.
     pub(super) fn look_up(&mut self, key: Key, purpose: Purpose, trace: bool, cx: &mut Cx<'_, G>) {
+        let carry = match purpose {
+            Purpose::Get(_) => G::begin_get(),
+            _ => G::Carry::default(),
+        };
+        self.look_up_with(key, purpose, carry, trace, cx);
+    }
+
+    /// Begins a lookup that carries this.
+    pub(super) fn look_up_with(
+        &mut self,
+        key: Key,
+        purpose: Purpose,
+        carry: G::Carry,
+        trace: bool,
+        cx: &mut Cx<'_, G>,
+    ) {
         if self.standing == Standing::Outside {
             return self.give_up(purpose, Failure::Outside, cx);
         }
@@ -98,12 +114,8 @@ impl<G: Geometry> Node<G> {
         let passed_on =
             self.is_member() && self.common().routing == Routing::Recursive && !trace && !is_own;
         let walk = (!passed_on).then(|| Box::new(Walk::new(trace)));
-        let carry = match purpose {
-            Purpose::Get(_) => G::begin_get(),
-            _ => G::Carry::default(),
-        };
         let Some(id) = self.begin(key, purpose, carry, walk, cx) else { return };
-        if self.is_member() && !is_own && self.owns(key) {
+        if self.is_member() && !is_own && self.next_hop(key, carry, &[]).is_none() {
             return self.complete(id, self.holders(key), 0, cx);
         }
         let pointed = G::pointed(self, key, carry, cx.now);
@@ -120,9 +132,9 @@ impl<G: Geometry> Node<G> {
         self.step(id, cx);
     }
 
-    /// Looks up who is responsible for `key` but for this node; the overlay is told who it is.
-    pub(in crate::locate) fn look_near(&mut self, key: Key, cx: &mut Cx<'_, G>) {
-        self.look_up(key, Purpose::Audit, false, cx);
+    /// Looks up where a lookup of `key` that begins so ends but at this node; the overlay is told who is there.
+    pub(in crate::locate) fn look_near(&mut self, key: Key, begin: G::Carry, cx: &mut Cx<'_, G>) {
+        self.look_up_with(key, Purpose::Audit, begin, false, cx);
     }
 
     /// Looks up the node nearest to this one as another sees it.
@@ -187,7 +199,7 @@ impl<G: Geometry> Node<G> {
     fn step(&mut self, id: u64, cx: &mut Cx<'_, G>) {
         loop {
             let Some(lookup) = self.lookups.get_mut(id) else { return };
-            let key = lookup.key;
+            let (key, begin) = (lookup.key, lookup.begin);
             let is_own = matches!(lookup.purpose, Purpose::Join | Purpose::Audit);
             let walk = lookup.walk.get_or_insert_default();
             if let Some(next) = walk.next(|node| G::gap(node, key)) {
@@ -204,10 +216,7 @@ impl<G: Geometry> Node<G> {
             }
             walk.restarts += 1;
             let without = walk.without.clone();
-            if self.is_member()
-                && !is_own
-                && self.next_hop(key, G::Carry::default(), &without).is_none()
-            {
+            if self.is_member() && !is_own && self.next_hop(key, begin, &without).is_none() {
                 // All who are nearer are silent.
                 return self.complete(id, self.holders_without(key, &without), 0, cx);
             }

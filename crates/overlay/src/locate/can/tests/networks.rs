@@ -5,11 +5,13 @@ use nigh_sim::HostId;
 
 use super::*;
 use crate::locate::{
-    Command,
+    Command, Event, Overlay as _, Ticket,
     can::{
+        message::Way,
         settled,
-        zone::{VOLUME, Zone},
+        zone::{VOLUME, Zone, entry},
     },
+    node::geometry::Geometry as _,
     suite::{host, joined, look_up_everywhere, network, run},
 };
 
@@ -27,18 +29,27 @@ fn zones(world: &World<Node>) -> Vec<(Zone, Contact)> {
     all
 }
 
-/// What two members have at once, and how much of the space nobody has.
+/// In how many realities they have zones.
+fn realities(world: &World<Node>) -> u8 {
+    world.machine(host(members(world)[0])).unwrap().settings().realities
+}
+
+/// What two members have at once, and how much of the spaces nobody has.
 fn faults(world: &World<Node>) -> (Vec<Zone>, u64) {
     let all = zones(world);
     let volume: u64 = all.iter().map(|it| it.0.volume()).sum();
     let twice = all.windows(2).filter(|it| it[0].0.overlaps(it[1].0)).map(|it| it[1].0).collect();
-    (twice, VOLUME.saturating_sub(volume))
+    (twice, (VOLUME * u64::from(realities(world))).saturating_sub(volume))
 }
 
-/// Members that do not have exactly one zone.
+/// Members that do not have exactly one zone in each reality.
 fn not_with_one_zone(world: &World<Node>) -> Vec<Contact> {
     let mut all = members(world);
-    all.retain(|it| world.machine(host(*it)).unwrap().zones().len() != 1);
+    let expected: Vec<u8> = (0..realities(world)).collect();
+    all.retain(|it| {
+        let zones = world.machine(host(*it)).unwrap().zones();
+        !zones.iter().map(|it| it.reality()).eq(expected.iter().copied())
+    });
     all
 }
 
@@ -80,6 +91,80 @@ fn whoever_comes_goes_or_fails_in_the_end_each_point_is_one_nodes_and_each_node_
         assert_eq!(faults(&world), (vec![], 0), "seed {seed}");
         assert_eq!(not_with_one_zone(&world), [], "seed {seed}");
         assert_eq!(look_up_everywhere(&mut world, seed, false).0, NONE, "seed {seed}");
+    }
+}
+
+#[test]
+fn in_several_realities_each_node_has_a_zone_in_each_whoever_comes_or_fails() {
+    for (seed, realities) in [(1, 2), (2, 3), (3, 4)] {
+        let settings = settings(|it| (it.dimensions, it.realities) = (2, realities));
+        let mut world = joined::<Geometry>(32, &settings, network(), seed);
+        run(&mut world, Geometry::SETTLES);
+        assert_eq!(faults(&world), (vec![], 0), "{realities} realities");
+        assert_eq!(not_with_one_zone(&world), [], "{realities} realities");
+        let mut hosts: Vec<HostId> = world.hosts().collect();
+        Rng::new(seed).shuffle(&mut hosts);
+        hosts[..10].iter().for_each(|&host| world.crash(host));
+        run(&mut world, Geometry::SETTLES);
+        assert_eq!(faults(&world), (vec![], 0), "{realities} realities");
+        assert_eq!(not_with_one_zone(&world), [], "{realities} realities");
+        assert_eq!(look_up_everywhere(&mut world, seed, false).0, NONE, "{realities} realities");
+    }
+}
+
+/// Who owns `key` in a reality.
+fn owner_in(world: &World<Node>, key: Key, reality: u8) -> HostId {
+    let all = zones(world);
+    host(all.iter().find(|it| it.0.reality() == reality && it.0.has(key)).unwrap().1)
+}
+
+#[test]
+fn a_value_lies_in_each_reality_and_outlives_all_who_hold_it_in_the_others() {
+    let settings = settings(|it| {
+        (it.realities, it.node.copies) = (2, 2);
+        it.node.upkeep_every = Duration::from_secs(2);
+    });
+    let mut world = joined::<Geometry>(40, &settings, network(), 5);
+    run(&mut world, Geometry::SETTLES);
+    let (key, value) = (Key::of(b"v"), bytes::Bytes::from_static(b"v"));
+    let lifetime = Duration::from_secs(3600);
+    let put = Command::Put { ticket: Ticket(1), key, value, lifetime, refresh: false };
+    world.command(HostId(7), put);
+    run(&mut world, Duration::from_secs(10));
+    let first = Geometry::nearest(world.machine(owner_in(&world, key, 0)).unwrap(), key, 2);
+    let further = owner_in(&world, key, 1);
+    assert!(!first.contains(&world.machine(further).unwrap().contact()), "another draw is needed");
+    let held = |world: &World<Node>, host: HostId| world.machine(host).unwrap().held();
+    assert_eq!(first.iter().map(|it| held(&world, host(*it))).sum::<usize>(), 2);
+    assert_eq!(held(&world, further), 1);
+    // A question that comes by the further owner ends there.
+    let way = Way::to_any();
+    let node = world.machine(further).unwrap();
+    assert_eq!(Geometry::pointed(node, key, way, world.now()), [node.contact()]);
+    // All who hold it in the first reality die at once; the further owner brings it back.
+    first.iter().for_each(|it| world.crash(host(*it)));
+    run(&mut world, Duration::from_secs(300));
+    assert_eq!(held(&world, owner_in(&world, key, 0)), 1);
+    world.take_events();
+    let asker = members(&world).into_iter().map(host).find(|it| *it != further).unwrap();
+    world.command(asker, Command::Get { ticket: Ticket(2), key });
+    run(&mut world, Duration::from_secs(10));
+    let got = world.take_events().pop().unwrap().event;
+    let value = Some(bytes::Bytes::from_static(b"v"));
+    assert_eq!(got, Event::Value { ticket: Ticket(2), value });
+}
+
+#[test]
+fn where_a_node_comes_into_a_reality_has_nothing_to_do_with_where_it_is_in_others() {
+    let keys: Vec<Key> = (0u8..200).map(|it| Key::of(&[it])).collect();
+    assert!(keys.iter().all(|&it| entry(it, 0) == it));
+    for (one, other) in [(0, 1), (0, 2), (1, 3), (2, 3)] {
+        let same = keys.iter().filter(|&&it| {
+            let quarter = |reality| entry(it, reality).top() >> 62;
+            quarter(one) == quarter(other)
+        });
+        // A quarter of them by chance, four standard deviations of six.
+        assert!((26..=74).contains(&same.count()), "{one} {other}");
     }
 }
 

@@ -1,5 +1,7 @@
 //! The way to a key, against the paper's figures and against its definition.
 
+use std::collections::BTreeMap;
+
 use nigh_base::{Address, Rng, Time};
 
 use super::*;
@@ -150,7 +152,7 @@ fn with_weights_a_step_leads_to_where_a_second_brings_most() {
     let mut others = 0;
     for (zone, me) in all.owners() {
         let mut node = all.node(*me, Time::START);
-        let mut trips = std::collections::BTreeMap::new();
+        let mut trips = BTreeMap::new();
         for it in node.geometry.neighbours() {
             let trip = rng.between(Duration::from_millis(5), Duration::from_millis(200));
             node.geometry.measured(it, trip);
@@ -165,7 +167,7 @@ fn with_weights_a_step_leads_to_where_a_second_brings_most() {
             (far(*zone) - far(theirs)) / trips[&it.key]
         };
         let best = node.geometry.neighbours().into_iter().map(gain).fold(f64::MIN, f64::max);
-        let owns = node.geometry.owner_of(key).is_some();
+        let owns = all.owner(key) == next;
         assert!(owns || gain(next) >= best * 0.999_999, "{next:?}");
         let nearest = node
             .geometry
@@ -201,6 +203,36 @@ fn whoever_comes_after_a_silent_owner_stands_in_for_it_and_all_who_know_it_agree
             assert_eq!(first, (it != holders[1]).then_some(holders[1]));
         }
     }
+}
+
+#[test]
+fn several_realities_shorten_ways_and_any_owner_is_nearer_than_the_responsible_one() {
+    let hops = |realities: u8, begin: Way| {
+        let settings = settings(|it| (it.dimensions, it.realities) = (2, realities));
+        let all = Settled::new(settings, &contacts(250));
+        let nodes: BTreeMap<Key, Node> =
+            contacts(250).iter().map(|&it| (it.key, all.node(it, Time::START))).collect();
+        let is_any = begin.reality != 0;
+        let (mut rng, mut hops) = (Rng::new(4), 0);
+        for _ in 0..300 {
+            let key = Key::of(&rng.next_u64().to_be_bytes());
+            let (mut me, mut way) = (Key::of(&[rng.below(250) as u8]), begin);
+            // Nobody holds anything, so it ends with whoever is responsible.
+            while let Some(step) = Geometry::next_hop(&nodes[&me], key, way, &[]) {
+                let is_there = is_any && nodes[&me].geometry.has_in_any(key);
+                hops += u32::from(!is_there && (way.reality != 0 || !is_any));
+                (me, way) = (step.contact.key, step.carry);
+                assert_eq!(way.detours, 0);
+            }
+            assert_eq!(me, all.owner(key).key);
+        }
+        f64::from(hops) / 300.0
+    };
+    // Who is a neighbour in one reality lies anywhere in the others: a shortcut.
+    let one = hops(1, Way::default());
+    let (responsible, any) = (hops(4, Way::default()), hops(4, Way::to_any()));
+    assert!(responsible < 0.5 * one, "{responsible} of {one} hops");
+    assert!(any < 0.9 * responsible, "{any} of {responsible} hops");
 }
 
 #[test]

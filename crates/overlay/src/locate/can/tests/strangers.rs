@@ -183,7 +183,7 @@ fn who_claims_all_or_the_zone_of_this_node_gets_nothing() {
 fn a_zone_is_handed_over_once_to_the_one_to_whom_it_was_offered() {
     let mut alone = Alone::new(20);
     let (before, new, other) = (alone.zone(), joiner(&alone, 1), joiner(&alone, 2));
-    let split = |nonce, key| Words::Split { nonce, key, whole: false };
+    let split = |nonce, key| Words::Split { nonce, key, reality: 0, whole: false };
     let gift = offers(&alone.hears(new, split(1, new.key)))[0].unwrap();
     assert_eq!(before.halves().unwrap().into_iter().find(|it| it.has(new.key)), Some(gift.zone));
     // The same again; nothing for another; and it is still this node's.
@@ -213,7 +213,7 @@ fn a_zone_is_handed_over_once_to_the_one_to_whom_it_was_offered() {
 fn a_zone_whose_taker_is_not_heard_of_is_taken_back() {
     let mut alone = Alone::new(2);
     let (before, new) = (alone.zone(), joiner(&alone, 1));
-    let sent = alone.hears(new, Words::Split { nonce: 1, key: new.key, whole: false });
+    let sent = alone.hears(new, Words::Split { nonce: 1, key: new.key, reality: 0, whole: false });
     let gift = offers(&sent)[0].unwrap();
     alone.hears(new, Words::Take { nonce: 2, token: gift.token });
     assert_ne!(alone.zone(), before);
