@@ -158,8 +158,10 @@ impl geometry::Geometry for Can {
 
     /// This node, if it owns the key in a further reality and holds what is looked for.
     fn pointed(node: &Node, key: Key, way: Way, now: Time) -> Vec<Contact> {
-        let is_at_end = way.reality == message::ANY_REALITY && node.geometry.has_in_any(key);
-        let holds = is_at_end && node.held_value(key, now).is_some();
+        let can = &node.geometry;
+        let is_further = !can.has(key, 0) && can.has_in_any(key);
+        let is_any = way.reality == message::ANY_REALITY;
+        let holds = is_any && is_further && node.held_value(key, now).is_some();
         holds.then(|| node.contact()).into_iter().collect()
     }
 
@@ -170,12 +172,19 @@ impl geometry::Geometry for Can {
         }
     }
 
-    /// It has the key in a reality in which this node has not.
+    /// Its zones in the first reality have the key, and those of this node have not. In the others it is given what
+    /// it owns with the next round of copies.
     fn is_its(node: &Node, key: Key, other: Contact) -> bool {
         let can = &node.geometry;
         let neighbour = can.neighbours.get(&other.key).filter(|it| it.peer.contact == other);
-        let is_its = |zone: &Zone| zone.has(key) && !can.has(key, zone.reality());
+        let is_its = |zone: &Zone| zone.reality() == 0 && zone.has(key) && !can.has(key, 0);
         neighbour.is_some_and(|it| it.right.iter().any(is_its))
+    }
+
+    /// Who owns the key in a further reality stands in for all who do in the first.
+    fn stands_in(node: &Node, key: Key, count: usize) -> bool {
+        let can = &node.geometry;
+        can.has_in_any(key) || can.stand_ins(key, count).contains(&node.contact())
     }
 
     /// Where a node's zone lies does not follow from its key.
@@ -242,8 +251,8 @@ impl geometry::Geometry for Can {
 
     fn seen_near(node: &mut Node, contacts: &[Contact], cx: &mut Cx<'_, Self>) {
         let Some(&owner) = contacts.first() else { return };
-        match node.geometry.homeless_in() {
-            Some(reality) => {
+        match node.geometry.homeless_in().first() {
+            Some(&reality) => {
                 node.ask_for_zone(owner, reality, false, cx);
             }
             None => node.get_to_know(owner, cx),
@@ -306,8 +315,8 @@ impl geometry::Geometry for Can {
                 node.geometry.meetings = node.geometry.meetings.saturating_sub(1);
                 node.state_is(by, *at, zones, named, cx);
             }
-            (Errand::Split, Words::Offer { gift, named, .. }) => {
-                node.is_offered(by, gift, named, cx);
+            (&Errand::Split { reality, whole }, Words::Offer { gift, named, .. }) => {
+                node.is_offered(by, (reality, whole), gift, named, cx);
             }
             (Errand::Take(zone, named), Words::Yours { zone: Some(yours), .. })
                 if yours == *zone =>
@@ -327,7 +336,7 @@ impl geometry::Geometry for Can {
             Errand::Meet(_) => {
                 node.geometry.meetings = node.geometry.meetings.saturating_sub(1);
             }
-            Errand::Split | Errand::Take(..) => node.join_again(cx),
+            Errand::Split { .. } | Errand::Take(..) => node.join_again(cx),
             // Another round asks again.
             Errand::State(_) | Errand::Search(..) => {}
         }

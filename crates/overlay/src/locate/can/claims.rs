@@ -2,8 +2,8 @@
 //!
 //! Nodes say themselves which zones they have. Where the words of two contradict each other, because one of
 //! them does not know yet that the other has taken over, or because it lies, the zone is that of the one
-//! whose point of entry, in the first reality its key, is nearer to it by XOR: all who hear both decide alike, without asking anybody else. The paper
-//! leaves open what happens then.
+//! whose point of entry, in the first reality its key, is nearer to it by XOR: all who hear both decide
+//! alike, without asking anybody else. The paper leaves open what happens then.
 
 use std::collections::BTreeMap;
 
@@ -55,17 +55,23 @@ impl Can {
         (0..self.realities).any(|it| self.has(key, it))
     }
 
-    /// A reality in which this node has no zone.
-    pub(super) fn homeless_in(&self) -> Option<u8> {
-        (0..self.realities).find(|&reality| !self.is_at_home(reality))
+    /// The realities in which this node has no zone.
+    pub(super) fn homeless_in(&self) -> Vec<u8> {
+        (0..self.realities).filter(|&reality| !self.is_at_home(reality)).collect()
     }
 
-    /// All of every reality is its own: it knows nobody.
+    /// All of those realities is its own in which it has no zone and knows nobody who has one.
     pub(super) fn begin_alone(&mut self) {
-        self.zones = (0..self.realities).map(|it| Zone::WHOLE.in_reality(it)).collect();
+        for reality in self.homeless_in() {
+            let is_in_it = |it: &Zone| it.reality() == reality;
+            if !self.neighbours.values().any(|it| it.right.iter().any(is_in_it)) {
+                self.zones.push(Zone::WHOLE.in_reality(reality));
+            }
+        }
+        self.settle();
     }
 
-    fn is_at_home(&self, reality: u8) -> bool {
+    pub(super) fn is_at_home(&self, reality: u8) -> bool {
         self.zones.iter().any(|it| it.reality() == reality)
     }
 
@@ -81,11 +87,14 @@ impl Can {
         self.zones.iter().copied().chain(given).chain(others)
     }
 
-    /// Whether a zone is beside one of this node's, or contradicts it. To a node without a zone in that reality
-    /// all are.
+    /// Whether a zone is beside one of this node's, or contradicts it. To a node without any zone all are.
     pub(super) fn touches(&self, zone: Zone) -> bool {
-        let is_homeless = zone.reality() < self.realities && !self.is_at_home(zone.reality());
-        is_homeless || self.zones.iter().any(|&mine| self.meet(mine, zone))
+        self.zones.is_empty() || self.is_beside(zone)
+    }
+
+    /// The same, where a node without any zone is beside none.
+    pub(super) fn is_beside(&self, zone: Zone) -> bool {
+        self.zones.iter().any(|&mine| self.meet(mine, zone))
     }
 
     /// Whether two zones are neighbours or have something in common.

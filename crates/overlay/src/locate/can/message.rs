@@ -137,7 +137,12 @@ pub enum Errand {
     /// Whether a node is a neighbour; asked then.
     Meet(Time),
     /// A zone for this node.
-    Split,
+    Split {
+        /// In that reality.
+        reality: u8,
+        /// Only a whole one, of several.
+        whole: bool,
+    },
     /// The zone that was offered, and who is around it.
     Take(Zone, Vec<Named>),
     /// Two halves of one zone in there; so often somebody may be asked yet.
@@ -147,7 +152,7 @@ pub enum Errand {
 impl geometry::Errand for Errand {
     fn attempts(&self) -> u32 {
         match self {
-            Self::State(_) | Self::Split | Self::Take(..) => 3,
+            Self::State(_) | Self::Split { .. } | Self::Take(..) => 3,
             Self::Meet(_) => 2,
             Self::Search(..) => 1,
         }
@@ -161,7 +166,7 @@ impl geometry::Errand for Errand {
     fn silence(&self) -> Silence {
         match self {
             Self::State(_) | Self::Take(..) => Silence::Doubtful,
-            Self::Split | Self::Meet(_) | Self::Search(..) => Silence::Nothing,
+            Self::Split { .. } | Self::Meet(_) | Self::Search(..) => Silence::Nothing,
         }
     }
 }

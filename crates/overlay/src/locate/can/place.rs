@@ -65,7 +65,7 @@ impl Node {
     ) -> bool {
         let key = self.contact().key;
         let body = |nonce| Body::Own(Words::Split { nonce, key, reality, whole });
-        self.ask(of, For::Own(Errand::Split), body, cx)
+        self.ask(of, For::Own(Errand::Split { reality, whole }), body, cx)
     }
 
     /// A node wants a zone in that reality.
@@ -123,17 +123,21 @@ impl Node {
         Some(gift(&promise))
     }
 
-    /// A node has offered a zone, or has none to offer.
+    /// A node has offered a zone in that reality, or has none to offer.
     pub(super) fn is_offered(
         &mut self,
         by: Contact,
+        (reality, whole): (u8, bool),
         gift: Option<Gift>,
         named: Vec<Named>,
         cx: &mut Cx<'_, Can>,
     ) {
         let key = self.contact().key;
+        let can = &self.geometry;
+        // Whoever has got one meanwhile wants no half of another.
+        let is_wanted = can.zones.len() < ZONES_MAX && (whole || !can.is_at_home(reality));
         match gift {
-            Some(gift) if self.geometry.zones.len() < ZONES_MAX => {
+            Some(gift) if is_wanted && gift.zone.reality() == reality => {
                 self.take_gift(by, gift, named, cx);
             }
             None if named.iter().any(|it| it.contact.key == key) => {

@@ -146,17 +146,14 @@ impl Can {
         all.min().unwrap_or(u128::MAX)
     }
 
-    /// The owner, and those who come after it, in the first reality in which any of them is known; of a zone
-    /// further away whoever is near.
+    /// The owner in the first reality, and those who come after it; of a zone further away whoever is near.
     pub(super) fn stand_ins(&self, key: Key, count: usize) -> Vec<Contact> {
-        let mine = self.zones.iter().copied().find(|it| it.has(key));
-        let last =
-            || self.last_owner(key, Way::default()).or_else(|| self.last_owner(key, Way::to_any()));
+        let mine = self.zones.iter().copied().find(|it| it.reality() == 0 && it.has(key));
         let mut all = if let Some(zone) = mine {
             let mut all = self.heirs(zone, self.me, &[]);
             all.insert(0, self.me);
             all
-        } else if let Some((owner, zone, named)) = last() {
+        } else if let Some((owner, zone, named)) = self.last_owner(key, Way::default()) {
             let mut all = self.heirs(zone, owner, named);
             if self.neighbours.contains_key(&owner.key) {
                 all.insert(0, owner);
@@ -170,12 +167,11 @@ impl Can {
                 .map(|it| (self.distance(&it.right, &point, Way::default()), it.peer.contact))
                 .collect();
             all.sort_unstable();
-            let mut all: Vec<Contact> = all.into_iter().map(|(_, contact)| contact).collect();
-            if all.is_empty() {
-                all.push(self.me);
-            }
-            all
+            all.into_iter().map(|(_, contact)| contact).collect()
         };
+        if all.is_empty() {
+            all.push(self.me);
+        }
         all.truncate(count.min(CONTACTS_MAX));
         all
     }

@@ -40,7 +40,8 @@ const GAPS_MAX: usize = 8;
 const GAP_ROUNDS: u32 = 3;
 /// Nodes that are asked at once whether they are neighbours.
 const MEETINGS_MAX: usize = 32;
-/// A node without a zone, and without anybody who could give it one, begins anew after so many rounds.
+/// A node without a zone in some reality, and without anybody who could give it one, takes all of it after so many
+/// rounds.
 const HOMELESS_ROUNDS: u32 = 8;
 
 /// A zone that was a node's who is gone, or that nobody seems to have.
@@ -79,8 +80,8 @@ impl Node {
         let neighbours = &can.neighbours;
         can.promised
             .retain(|(key, zone)| neighbours.get(key).is_some_and(|it| it.right.contains(zone)));
-        can.homeless = if can.homeless_in().is_some() { can.homeless + 1 } else { 0 };
-        if can.neighbours.is_empty() && can.homeless > HOMELESS_ROUNDS {
+        can.homeless = if can.homeless_in().is_empty() { 0 } else { can.homeless + 1 };
+        if can.homeless > HOMELESS_ROUNDS {
             can.begin_alone();
         }
         self.seek_zone(cx);
@@ -90,9 +91,11 @@ impl Node {
     }
 
     /// If there is a reality in which this node has no zone: whoever has the one in which it comes in may give it
-    /// half.
+    /// half. Of several one after the other, so that one that cannot be had keeps no other waiting.
     pub(super) fn seek_zone(&mut self, cx: &mut Cx<'_, Can>) {
-        if let Some(reality) = self.geometry.homeless_in() {
+        let homeless_in = self.geometry.homeless_in();
+        if !homeless_in.is_empty() {
+            let reality = homeless_in[self.rounds() as usize % homeless_in.len()];
             let way = Way { reality, ..Way::default() };
             self.look_near(entry(self.contact().key, reality), way, cx);
         }
@@ -171,10 +174,14 @@ impl Node {
         &mut self,
         by: Contact,
         asked: Time,
-        zones: Vec<Zone>,
-        named: Vec<Named>,
+        mut zones: Vec<Zone>,
+        mut named: Vec<Named>,
         cx: &mut Cx<'_, Can>,
     ) {
+        // In a reality that this overlay has not, nobody would contradict it.
+        let realities = self.geometry.realities;
+        zones.retain(|it| it.reality() < realities);
+        named.retain(|it| it.zone.reality() < realities);
         let are_apart =
             zones.iter().enumerate().all(|(at, a)| zones[..at].iter().all(|b| !a.overlaps(*b)));
         if !self.is_member() || by.key == self.contact().key || !are_apart {
@@ -233,7 +240,7 @@ impl Node {
         if lost {
             self.tell_all(cx);
         }
-        if lost && let Some(reality) = homeless_in {
+        if lost && let Some(&reality) = homeless_in.first() {
             self.ask_for_zone(by, reality, false, cx);
         }
     }
@@ -289,8 +296,7 @@ impl Node {
             let left = zone::rest(vacancy.zone, claims.into_iter());
             let before = can.zones.len();
             for piece in left {
-                let is_beside = can.zones.iter().any(|&mine| can.meet(mine, piece));
-                if is_beside && can.zones.len() < ZONES_MAX {
+                if can.is_beside(piece) && can.zones.len() < ZONES_MAX {
                     can.zones.push(piece);
                 }
             }

@@ -172,6 +172,12 @@ pub trait Geometry: fmt::Debug + Hash + Send + Sized {
     /// Whether `key`, which this node owned so far, belongs to `other`, which it has just met.
     fn is_its(node: &Node<Self>, key: Key, other: Contact) -> bool;
 
+    /// Whether this node is among the first `count` of [`Self::nearest`], or holds what lies under `key` for another
+    /// reason.
+    fn stands_in(node: &Node<Self>, key: Key, count: usize) -> bool {
+        Self::nearest(node, key, count).contains(&node.contact())
+    }
+
     /// How far the node of that key lies before `target`, if that has a meaning here.
     fn gap(key: Key, target: Key) -> Option<Key>;
 

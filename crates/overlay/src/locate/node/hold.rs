@@ -92,7 +92,8 @@ impl<G: Geometry> Node<G> {
 
     /// Makes the copies of a value, and tells `asker` when it is done.
     fn copy(&mut self, key: Key, copies: u8, nonce: Nonce, asker: Asker, cx: &mut Cx<'_, G>) {
-        if self.owns(key) {
+        // What is a copy itself has been put before.
+        if copies > 0 && self.owns(key) {
             G::renews(self, key, cx);
         }
         let count = usize::from(copies.saturating_sub(1));
@@ -180,10 +181,10 @@ impl<G: Geometry> Node<G> {
         let (batch, due) = (self.holdings.turn(now), self.holdings.due(now));
         for (key, is_forgotten) in batch {
             if self.owns(key) {
-                G::renews(self, key, cx);
                 for holder in self.others(key, usize::from(self.common().copies - 1)) {
                     self.send_value(holder, key, For::Copy(None), cx);
                 }
+                G::renews(self, key, cx);
             } else if is_forgotten {
                 self.look_up(key, Purpose::Mend, false, cx);
             }
@@ -196,7 +197,9 @@ impl<G: Geometry> Node<G> {
 
     /// Looks up where a lookup that begins so ends, and gives that node what this one holds under `key`.
     pub(in crate::locate) fn take_to(&mut self, key: Key, carry: G::Carry, cx: &mut Cx<'_, G>) {
-        self.look_up_with(key, Purpose::Mend, carry, false, cx);
+        if self.have_room_to_mend() {
+            self.look_up_with(key, Purpose::Mend, carry, false, cx);
+        }
     }
 
     /// The owner of a value that was not renewed is known.
@@ -208,7 +211,7 @@ impl<G: Geometry> Node<G> {
 
     /// The owner has it: who is not among those nearest to it any more need not keep it.
     pub(super) fn mended(&mut self, key: Key, now: Time) {
-        if !self.holders(key).contains(&self.me) {
+        if !G::stands_in(self, key, self.common().copies.into()) {
             self.holdings.drop_item(key);
         } else {
             self.holdings.renewed(key, now);

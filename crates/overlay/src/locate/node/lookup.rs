@@ -28,6 +28,8 @@ use crate::locate::{
 
 /// Lookups of one node at once; more are refused.
 const LOOKUPS_MAX: usize = 256;
+/// Of them, those that may be under way when one more begins that only spreads what is held.
+const MENDING_MAX: usize = LOOKUPS_MAX / 2;
 /// So often a lookup that has run dry begins anew.
 const RESTARTS: u32 = 2;
 /// Holders that are tried for a value.
@@ -130,6 +132,11 @@ impl<G: Geometry> Node<G> {
         }
         self.seed(id);
         self.step(id, cx);
+    }
+
+    /// Whether one more lookup may begin for which nobody waits: strangers may have caused it.
+    pub(super) fn have_room_to_mend(&self) -> bool {
+        self.lookups.len() < MENDING_MAX
     }
 
     /// Looks up where a lookup of `key` that begins so ends but at this node; the overlay is told who is there.

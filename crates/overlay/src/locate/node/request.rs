@@ -73,11 +73,11 @@ impl<C, E: Errand> For<C, E> {
 
     fn attempts(&self) -> u32 {
         match self {
-            Self::Verify | Self::Copy(_) | Self::Hand(_) => ATTEMPTS,
+            Self::Verify | Self::Copy(_) | Self::Hand(_) | Self::Mend => ATTEMPTS,
             Self::Lookup(_) | Self::Pass(_) | Self::Store(_) | Self::Fetch(_) | Self::Twin(_) => {
                 STEP_ATTEMPTS
             }
-            Self::Meet | Self::Lost | Self::Mend => 1,
+            Self::Meet | Self::Lost => 1,
             Self::Own(errand) => errand.attempts(),
         }
     }
@@ -204,7 +204,11 @@ impl<G: Geometry> Node<G> {
         if request.attempt == 0 {
             self.heard(by, round_trip, cx);
         }
-        if let (Body::Store { offer, .. }, Body::Stored { .. }) = (&request.body, &answer) {
+        // Who holds what this node owns, and does not stand in for it, is no reason not to hand it on.
+        let is_far = |key| matches!(what, For::Mend) && self.owns(key);
+        if let (Body::Store { offer, .. }, Body::Stored { .. }) = (&request.body, &answer)
+            && !is_far(offer.key)
+        {
             self.kept_by(from, offer.key);
         }
         match (what, answer) {

@@ -155,6 +155,28 @@ fn a_value_lies_in_each_reality_and_outlives_all_who_hold_it_in_the_others() {
 }
 
 #[test]
+fn whoever_gets_a_zone_is_given_what_lies_there_also_by_one_who_owns_it_in_another_reality() {
+    let settings = settings(|it| (it.realities, it.node.copies) = (2, 1));
+    let mut world = joined::<Geometry>(1, &settings, network(), 5);
+    let keys: Vec<Key> = (0u8..40).map(|it| Key::of(&[it])).collect();
+    for &key in &keys {
+        let (value, lifetime) = (bytes::Bytes::from_static(b"v"), Duration::from_secs(3600));
+        let put = Command::Put { ticket: Ticket(1), key, value, lifetime, refresh: false };
+        world.command(HostId(0), put);
+        run(&mut world, Duration::from_secs(1));
+    }
+    let new = world.add(suite::node(1, &settings));
+    world.command(new, Command::Join { via: vec![HostId(0).address()] });
+    run(&mut world, Duration::from_secs(20));
+    for &key in &keys {
+        let owner = world.machine(owner_in(&world, key, 0)).unwrap();
+        assert!(owner.held_value(key, world.now()).is_some());
+    }
+    let moved = keys.iter().filter(|&&key| owner_in(&world, key, 0) == new).count();
+    assert!((10..=30).contains(&moved), "{moved}");
+}
+
+#[test]
 fn where_a_node_comes_into_a_reality_has_nothing_to_do_with_where_it_is_in_others() {
     let keys: Vec<Key> = (0u8..200).map(|it| Key::of(&[it])).collect();
     assert!(keys.iter().all(|&it| entry(it, 0) == it));

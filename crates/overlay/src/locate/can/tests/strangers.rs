@@ -180,6 +180,37 @@ fn who_claims_all_or_the_zone_of_this_node_gets_nothing() {
 }
 
 #[test]
+fn nobody_has_a_zone_in_a_reality_that_the_overlay_has_not() {
+    let mut alone = Alone::new(20);
+    let who = liar(&alone);
+    let beside = alone.zone_of(alone.neighbours()[0]);
+    alone.is_told(who, vec![beside, Zone::WHOLE.in_reality(3)]);
+    assert!(alone.neighbours().contains(&who), "its claims are heard");
+    for number in 0..100u8 {
+        let key = Key::of(&[number, 1]);
+        let next = Geometry::next_hop(&alone.node, key, Way::to_any(), &[]);
+        assert_ne!(next.map(|it| it.contact), Some(who));
+    }
+}
+
+#[test]
+fn a_zone_in_another_reality_than_was_asked_for_is_not_taken() {
+    let mut alone = Alone::new(2);
+    let who = liar(&alone);
+    for (zone, is_taken) in [(Zone::WHOLE.in_reality(3), false), (Zone::WHOLE, true)] {
+        let sent = alone.hears(who, Words::Relieve { reality: 0 });
+        let nonce = sent.iter().find_map(|(_, body)| match body {
+            Body::Own(Words::Split { nonce, whole: true, .. }) => Some(*nonce),
+            _ => None,
+        });
+        let gift = Some(Gift { token: 7, zone });
+        let sent = alone.hears(who, Words::Offer { nonce: nonce.unwrap(), gift, named: vec![] });
+        let takes = |it: &(Address, Body)| matches!(it.1, Body::Own(Words::Take { .. }));
+        assert_eq!(sent.iter().any(takes), is_taken);
+    }
+}
+
+#[test]
 fn a_zone_is_handed_over_once_to_the_one_to_whom_it_was_offered() {
     let mut alone = Alone::new(20);
     let (before, new, other) = (alone.zone(), joiner(&alone, 1), joiner(&alone, 2));
