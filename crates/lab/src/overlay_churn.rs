@@ -94,7 +94,7 @@ fn report(
     let runs: Vec<(&Variant, Lifetimes)> = both
         .into_iter()
         .flat_map(|lifetimes| variants.iter().map(move |it| (it, lifetimes)))
-        .filter(|(variant, lifetimes)| variant.is_first || *lifetimes == Lifetimes::Exponential)
+        .filter(|(variant, lifetimes)| variant.lives_through(*lifetimes))
         .collect();
     let points = parallel::map(
         runs.len(),
@@ -208,6 +208,7 @@ fn setup(nodes: u32, hours: Hours, options: &Options) -> String {
         }
     };
     let intervals = overlays::INTERVALS.map(|it| it.to_string()).join(", ");
+    let other_intervals = overlays::OF_OTHER_LIVES.map(|it| it.to_string()).join(" and ");
     format!(
         "{} hosts {hosts}. Each is there for an hour on average, is gone at once and without a word, and is \
          away for an hour, both exponential; it comes back at the same address and under the same key and \
@@ -221,7 +222,9 @@ fn setup(nodes: u32, hours: Hours, options: &Options) -> String {
          are those of the overlays' pages; Kademlia ends a lookup when all of the k nearest have answered, \
          as the protocol wants it, and so takes longer than to the nearest alone. The hull is that of the \
          points with exponential lifetimes; with Weibull's (shape 0.5, the same mean) the first \
-         combination of each overlay lives too. Only the abstract of the paper was read: sizes, rates and \
+         combination of each overlay lives too, with upkeep every {other_intervals} s. In CAN who owns a key does \
+         not follow from who is there: its owner is the only member with a zone around it, and while there are \
+         several or none, every lookup of it fails. Only the abstract of the paper was read: sizes, rates and \
          lifetimes are from a description of it, and how it counts headers and failed lookups is not known \
          here.",
         Cell::count(nodes.into()),

@@ -43,6 +43,10 @@ impl<T: Machine> Counted<T> {
         Self { node, sent, outbox: Vec::new(), written: Vec::new() }
     }
 
+    pub(super) const fn node(&self) -> &T {
+        &self.node
+    }
+
     pub(super) const fn sent(&self) -> Traffic {
         self.sent
     }

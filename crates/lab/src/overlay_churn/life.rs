@@ -6,8 +6,10 @@ use std::{
     time::Duration,
 };
 
-use nigh_base::{Key, Rng, Time};
-use nigh_overlay::locate::{Command, Contact, Event, Overlay, Ticket, circle::Rule};
+use nigh_base::{Key, Rng, Time, space::prefix::Digits};
+use nigh_overlay::locate::{
+    Command, Contact, Event, Overlay, Ticket, circle::Rule, tapestry::surrogacy,
+};
 use nigh_sim::{HostId, Latency, Network, World, churn::Lifetime};
 
 use super::counted::{Counted, Traffic};
@@ -37,23 +39,24 @@ pub(super) struct Scene {
 }
 
 /// How a key's owner follows from who is there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Owner {
+pub(super) enum Owner<T> {
     /// By a rule on the circle.
     Circle(Rule),
     /// Whoever is nearest by XOR.
     Xor,
+    /// The root that Tapestry finds in the place of the key, digit by digit.
+    Surrogate(Digits),
+    /// The only member of whom this holds; nobody, while it holds of several.
+    Claimed(fn(&T, Key) -> bool),
 }
 
-impl Owner {
-    fn of(self, key: Key, members: &BTreeMap<Key, HostId>) -> Option<Key> {
-        let all = members.keys().copied();
-        match self {
-            Self::Circle(rule) => all.min_by_key(|&it| rule.order(it, key)),
-            Self::Xor => all.min_by_key(|it| it.xor(key)),
-        }
+impl<T> Clone for Owner<T> {
+    fn clone(&self) -> Self {
+        *self
     }
 }
+
+impl<T> Copy for Owner<T> {}
 
 /// What was measured.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -71,11 +74,10 @@ pub(super) struct Counts {
     pub(super) lived: Duration,
 }
 
-/// Lives through `scene` with nodes that `make` makes. Where no rule says who owns a key, any member
-/// that says so does.
+/// Lives through `scene` with nodes that `make` makes.
 pub(super) fn live<T>(
     scene: &Scene,
-    owner: Option<Owner>,
+    owner: Owner<T>,
     make: &dyn Fn(Contact) -> T,
     rng: &Rng,
 ) -> Counts
@@ -111,7 +113,7 @@ struct Open {
 struct Life<'a, T: Overlay> {
     world: World<Counted<T>>,
     scene: &'a Scene,
-    owner: Option<Owner>,
+    owner: Owner<T>,
     make: &'a dyn Fn(Contact) -> T,
     contacts: Vec<Contact>,
     /// Who comes and goes when does not depend on what else is drawn: all overlays live through the
@@ -145,12 +147,7 @@ where
     T::Event: Send,
 {
     /// Half of all hosts, drawn, come together.
-    fn begin(
-        scene: &'a Scene,
-        owner: Option<Owner>,
-        make: &'a dyn Fn(Contact) -> T,
-        rng: &Rng,
-    ) -> Self {
+    fn begin(scene: &'a Scene, owner: Owner<T>, make: &'a dyn Fn(Contact) -> T, rng: &Rng) -> Self {
         let network = Network::new(scene.latency.clone());
         let mut life = Self {
             world: World::new(rng.fork(1).next_u64(), network),
@@ -312,7 +309,22 @@ where
     /// Whether it is a member, and responsible for the key now.
     fn is_owner(&self, named: Contact, key: Key) -> bool {
         self.members.get(&named.key) == Some(&rings::host(named))
-            && self.owner.is_none_or(|it| it.of(key, &self.members) == Some(named.key))
+            && self.owner_of(key) == Some(named.key)
+    }
+
+    fn owner_of(&self, key: Key) -> Option<Key> {
+        let all = self.members.keys().copied();
+        match self.owner {
+            Owner::Circle(rule) => all.min_by_key(|&it| rule.order(it, key)),
+            Owner::Xor => all.min_by_key(|it| it.xor(key)),
+            Owner::Surrogate(digits) => all.min_by_key(|&it| surrogacy(digits, it, key)),
+            Owner::Claimed(claims) => {
+                let mut all = self.members.iter().filter(|(_, host)| {
+                    self.world.machine(**host).is_some_and(|it| claims(it.node(), key))
+                });
+                all.next().filter(|_| all.next().is_none()).map(|it| *it.0)
+            }
+        }
     }
 
     fn sent(&self) -> Traffic {

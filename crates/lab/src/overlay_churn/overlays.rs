@@ -4,20 +4,23 @@
 
 use std::{sync::Arc, time::Duration};
 
-use nigh_base::Rng;
+use nigh_base::{Rng, space::prefix::Digits};
 use nigh_overlay::locate::{
-    Contact, Overlay,
+    Contact, Overlay, can,
     chord::{self, Several},
     circle::{self, Repair, Rule},
-    kademlia,
+    kademlia, koorde,
     node::{self, Node, Routing, geometry::Geometry},
-    pastry,
+    pastry, tapestry, viceroy,
 };
 
 use super::life::{self, Counts, Owner, Scene};
+use crate::lives::Lifetimes;
 
 /// The mean times between two rounds of upkeep, in seconds.
 pub(super) const INTERVALS: [u64; 4] = [20, 60, 180, 540];
+/// Those of them with which an overlay's first combination lives through the other lifetimes too.
+pub(super) const OF_OTHER_LIVES: [u64; 2] = [60, 180];
 
 /// Parameters that claims are about.
 pub(super) const RECURSIVE: &str = "recursive";
@@ -27,6 +30,12 @@ pub(super) const FOUR_AT_ONCE: &str = "k 8, 4 at once";
 pub(super) const FOUR_WANTED: &str = "k 4, 4 at once";
 pub(super) const FEW_CELLS: &str = "b 1, L 16, recursive";
 pub(super) const MANY_CELLS: &str = "b 4, L 16, recursive";
+pub(super) const SHORT_DIGITS: &str = "b 1, c 3";
+pub(super) const LONG_DIGITS: &str = "b 4, c 3";
+pub(super) const FEW_POINTERS: &str = "k 2, L 16";
+pub(super) const MANY_POINTERS: &str = "k 8, L 16";
+pub(super) const FEW_DIMENSIONS: &str = "d 2";
+pub(super) const MANY_DIMENSIONS: &str = "d 4";
 
 /// Lives through a scene.
 type Live = Box<dyn Fn(&Scene, &Rng) -> Counts + Send + Sync>;
@@ -37,8 +46,7 @@ pub(super) struct Variant {
     /// All but the interval, in a few words.
     pub(super) parameters: &'static str,
     pub(super) interval: Duration,
-    /// Whether it is what others of the overlay are compared with, and lives through both kinds of
-    /// lifetimes.
+    /// Whether it is what others of the overlay are compared with.
     pub(super) is_first: bool,
     /// Whether a lookup ends with word from the owner itself.
     pub(super) owner_answers: bool,
@@ -46,6 +54,12 @@ pub(super) struct Variant {
 }
 
 impl Variant {
+    /// All live through exponential lifetimes, some through others too.
+    pub(super) fn lives_through(&self, lifetimes: Lifetimes) -> bool {
+        let lives_more = self.is_first && OF_OTHER_LIVES.contains(&self.interval.as_secs());
+        lifetimes == Lifetimes::Exponential || lives_more
+    }
+
     pub(super) fn live(&self, scene: &Scene, rng: &Rng) -> Counts {
         (self.live)(scene, rng)
     }
@@ -56,6 +70,10 @@ pub(super) fn variants() -> Vec<Variant> {
     let mut all = chord();
     all.extend(kademlia());
     all.extend(pastry());
+    all.extend(tapestry());
+    all.extend(koorde());
+    all.extend(viceroy());
+    all.extend(can());
     all
 }
 
@@ -63,11 +81,11 @@ pub(super) fn variants() -> Vec<Variant> {
 fn at_all_intervals<T>(
     overlay: &'static str,
     parameters: &'static str,
-    owner: Option<Owner>,
+    owner: Owner<T>,
     make: impl Fn(Contact, Duration) -> T + Clone + Send + Sync + 'static,
 ) -> impl Iterator<Item = Variant>
 where
-    T: Overlay + Send,
+    T: Overlay + Send + 'static,
     T::Message: Clone + Send,
     T::Command: Send,
     T::Event: Send,
@@ -111,7 +129,7 @@ fn chord() -> Vec<Variant> {
             let settings = chord::Settings { stabilise_every, ..settings.clone() };
             Several::new(&[me.key], me.address, &Arc::new(settings))
         };
-        at_all_intervals("Chord", parameters, Some(Owner::Circle(Rule::Successor)), make)
+        at_all_intervals("Chord", parameters, Owner::Circle(Rule::Successor), make)
     });
     // Whoever is before the key names its owner.
     with_first(variants.map(|it| Variant { owner_answers: false, ..it }).collect())
@@ -141,23 +159,19 @@ fn kademlia() -> Vec<Variant> {
             let settings = kademlia::Settings { upkeep_every, ..settings.clone() };
             kademlia::Node::new(me.key, me.address, Arc::new(settings))
         };
-        at_all_intervals("Kademlia", parameters, Some(Owner::Xor), make)
+        at_all_intervals("Kademlia", parameters, Owner::Xor, make)
     });
     with_first(variants.collect())
 }
 
 fn pastry() -> Vec<Variant> {
     nodes::<pastry::Geometry>(
-        Some(Owner::Circle(Rule::Nearest)),
+        Owner::Circle(Rule::Nearest),
         &[
             (MANY_CELLS, |node| of_pastry(node, 4, 16)),
             ("b 4, L 16, iterative", |node| of_pastry(iterative(node), 4, 16)),
             (FEW_CELLS, |node| of_pastry(node, 1, 16)),
             ("b 4, L 8, recursive", |node| of_pastry(node, 4, 8)),
-            ("b 4, L 16, recursive, any cells", |node| pastry::Settings {
-                locality: false,
-                ..of_pastry(node, 4, 16)
-            }),
             ("b 4, L 16, recursive, reactive", |node| {
                 let mut settings = of_pastry(node, 4, 16);
                 settings.circle.repair = Repair::Reactive;
@@ -168,8 +182,61 @@ fn pastry() -> Vec<Variant> {
 }
 
 fn of_pastry(node: node::Settings, digit_bits: u32, leaves: usize) -> pastry::Settings {
-    let circle = circle::Settings { node, leaves, repair: Repair::Periodic };
-    pastry::Settings { circle, digit_bits, locality: true }
+    pastry::Settings { circle: of_circle(node, leaves), digit_bits, locality: true }
+}
+
+fn of_circle(node: node::Settings, leaves: usize) -> circle::Settings {
+    circle::Settings { node, leaves, repair: Repair::Periodic }
+}
+
+/// The owner depends on how long a digit is.
+fn tapestry() -> Vec<Variant> {
+    let of = |digit_bits, combination: (&'static str, With<tapestry::Geometry>)| {
+        nodes::<tapestry::Geometry>(Owner::Surrogate(Digits::new(digit_bits)), &[combination])
+    };
+    let mut variants = of(4, (LONG_DIGITS, |node| of_tapestry(node, 4)));
+    variants.extend(of(1, (SHORT_DIGITS, |node| of_tapestry(node, 1))));
+    with_first(variants)
+}
+
+fn of_tapestry(node: node::Settings, digit_bits: u32) -> tapestry::Settings {
+    tapestry::Settings { node, digit_bits, ..tapestry::Settings::default() }
+}
+
+fn koorde() -> Vec<Variant> {
+    nodes::<koorde::Geometry>(
+        Owner::Circle(Rule::Successor),
+        &[(MANY_POINTERS, |node| of_koorde(node, 3)), (FEW_POINTERS, |node| of_koorde(node, 1))],
+    )
+}
+
+fn of_koorde(node: node::Settings, degree_bits: u32) -> koorde::Settings {
+    let circle = of_circle(node, 16);
+    koorde::Settings { circle, degree_bits, ..koorde::Settings::default() }
+}
+
+fn viceroy() -> Vec<Variant> {
+    nodes::<viceroy::Geometry>(
+        Owner::Circle(Rule::Successor),
+        &[("L 16", |node| of_viceroy(node, 16)), ("L 32", |node| of_viceroy(node, 32))],
+    )
+}
+
+fn of_viceroy(node: node::Settings, leaves: usize) -> viceroy::Settings {
+    viceroy::Settings { circle: of_circle(node, leaves) }
+}
+
+/// Who owns a key follows from who has joined when, and not from the keys of those who are there: the
+/// zones say it.
+fn can() -> Vec<Variant> {
+    nodes::<can::Geometry>(
+        Owner::Claimed(|node, key| node.zones().iter().any(|it| it.has(key))),
+        &[(MANY_DIMENSIONS, |node| of_can(node, 4)), (FEW_DIMENSIONS, |node| of_can(node, 2))],
+    )
+}
+
+fn of_can(node: node::Settings, dimensions: usize) -> can::Settings {
+    can::Settings { node, dimensions, weighted: false }
 }
 
 fn iterative(node: node::Settings) -> node::Settings {
@@ -180,8 +247,8 @@ fn iterative(node: node::Settings) -> node::Settings {
 type With<G> = fn(node::Settings) -> <G as Geometry>::Settings;
 
 /// An overlay of [`Node`]s. What every overlay is told is recursive routing and the interval; each
-/// combination adds what is its geometry's. Without a rule for owners, any member is taken for one.
-fn nodes<G>(owner: Option<Owner>, combinations: &[(&'static str, With<G>)]) -> Vec<Variant>
+/// combination adds what is its geometry's.
+fn nodes<G>(owner: Owner<Node<G>>, combinations: &[(&'static str, With<G>)]) -> Vec<Variant>
 where
     G: Geometry + 'static,
 {

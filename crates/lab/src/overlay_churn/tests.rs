@@ -1,6 +1,9 @@
 //! Few nodes, for an hour.
 
-use super::*;
+use nigh_base::Key;
+use nigh_overlay::locate::{Contact, can};
+
+use super::{life::Owner, *};
 
 const SHORT: Hours =
     Hours { before: Duration::from_secs(600), measured: Duration::from_secs(3600) };
@@ -29,7 +32,7 @@ fn firsts() -> Vec<Vec<Variant>> {
 #[test]
 fn lookups_of_every_overlay_mostly_succeed_and_seldom_upkeep_costs_less() {
     let overlays = firsts();
-    assert!(overlays.len() >= 3);
+    assert_eq!(overlays.len(), 7);
     for variants in overlays {
         let [often, _, seldom, ..] = &variants[..] else { panic!("several intervals") };
         let points = [(often, 0.1), (seldom, 0.4)].map(|(variant, fails)| {
@@ -47,6 +50,21 @@ fn lookups_of_every_overlay_mostly_succeed_and_seldom_upkeep_costs_less() {
         let most = if often.overlay == "Kademlia" { 1.1 } else { 0.5 };
         assert!(seldom.cost() < most * often.cost(), "{often:?} {seldom:?}");
     }
+}
+
+#[test]
+fn while_several_or_none_claim_a_key_nobody_is_its_owner() {
+    let settings = Arc::new(can::Settings::default());
+    let make = |me: Contact| can::Node::new(me.key, me.address, Arc::clone(&settings));
+    let scene = Scene { measured: Duration::from_secs(600), ..scene(Lifetimes::Exponential) };
+    let failed = |claims: fn(&can::Node, Key) -> bool| {
+        let counts = life::live(&scene, Owner::Claimed(claims), &make, &Rng::new(1));
+        assert!(counts.lookups > 5, "{counts:?}");
+        ratio(counts.failed, counts.lookups)
+    };
+    assert!(failed(|node, key| node.zones().iter().any(|it| it.has(key))) < 0.2);
+    assert!(failed(|_, _| true) > 0.99);
+    assert!(failed(|_, _| false) > 0.99);
 }
 
 #[test]
@@ -77,8 +95,8 @@ fn a_report_names_each_overlay_once_and_marks_its_hull() {
     let options = Options { nodes: Some(64), ..Options::new(1) };
     let hours = Hours { before: Duration::from_secs(60), measured: Duration::from_secs(600) };
     let report = report(&options, 32, hours, &variants, &mut |_| ());
-    assert_eq!(report.charts[0].series.len(), 3);
-    assert_eq!(report.charts.len(), 4);
+    assert_eq!(report.charts[0].series.len(), 7);
+    assert_eq!(report.charts.len(), 8);
     let text = report.text();
     assert!(text.contains("Weibull") && text.contains("yes"), "{text}");
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::{
     NODES, Point,
     overlays::{
-        FEW_CELLS, FOUR_AT_ONCE, FOUR_WANTED, INTERVALS, ITERATIVE, MANY_CELLS, ONE_AT_ONCE,
-        RECURSIVE,
+        FEW_CELLS, FEW_DIMENSIONS, FEW_POINTERS, FOUR_AT_ONCE, FOUR_WANTED, INTERVALS, ITERATIVE,
+        MANY_CELLS, MANY_DIMENSIONS, MANY_POINTERS, ONE_AT_ONCE, RECURSIVE,
     },
     to_float,
 };
@@ -18,6 +18,12 @@ const OF_THE_LIVING: f64 = 0.075;
 
 const DEAD_NODES: &str = "where upkeep is the most seldom, lookups wait for nodes that are gone more than for \
     hops, and a larger table has more of these";
+const CHEAPER: &str = "Kademlia's rounds find out who is gone, and look into a bucket once in a quarter of an \
+    hour however often they come. With fewer rounds, lookups ask more nodes that are gone, and that costs more \
+    than the rounds. CAN with two dimensions costs twice as much with the most seldom upkeep as with that three \
+    times as frequent; what those bytes are for was not taken apart";
+const CAN_ALONE: &str = "with two dimensions and the most seldom upkeep, upkeep three times as frequent costs \
+    less, which is better than any price; why that is was not taken apart";
 const ALL_ANSWER: &str = "k is also how many have to answer before a lookup ends: with more of them, more are \
     gone and waited for";
 
@@ -38,8 +44,12 @@ pub(super) fn claims(nodes: u32, measured: Duration, points: &[Point]) -> Vec<Cl
     claims.extend(recursive(&all));
     claims.extend(learning(&all));
     claims.extend(wasteful(points));
-    claims.extend(larger_table(&all, "Pastry", [FEW_CELLS, MANY_CELLS], DEAD_NODES));
-    claims.extend(larger_table(&all, "Kademlia", [FOUR_WANTED, FOUR_AT_ONCE], ALL_ANSWER));
+    let larger = |overlay, tables| larger_table(&all, overlay, tables);
+    let because = |why: &'static str| move |it: Claim| it.because(why);
+    claims.extend(larger("Pastry", [FEW_CELLS, MANY_CELLS]).map(because(DEAD_NODES)));
+    claims.extend(larger("Koorde", [FEW_POINTERS, MANY_POINTERS]));
+    claims.extend(larger("CAN", [FEW_DIMENSIONS, MANY_DIMENSIONS]).map(because(CAN_ALONE)));
+    claims.extend(larger("Kademlia", [FOUR_WANTED, FOUR_AT_ONCE]).map(because(ALL_ANSWER)));
     claims.extend(parallel(&all));
     claims
 }
@@ -91,11 +101,7 @@ fn cheaper(all: &All<'_>) -> Option<Claim> {
             format!("{holds} of {} times", pairs.len()),
             Verdict::of(holds == pairs.len()),
         )
-        .because(
-            "Kademlia's rounds find out who is gone, and look into a bucket once in a quarter of an hour \
-             however often they come. With fewer rounds, lookups ask more nodes that are gone, and that \
-             costs more than the rounds",
-        )
+        .because(CHEAPER)
     })
 }
 
@@ -180,12 +186,7 @@ fn wasteful(points: &[Point]) -> Option<Claim> {
 
 /// "The key to efficiently using additional bandwidth is for a protocol to adjust its routing table size":
 /// at each interval, a larger table beside upkeep that is three times as frequent.
-fn larger_table(
-    all: &All<'_>,
-    overlay: &str,
-    [small, large]: [&str; 2],
-    because: &str,
-) -> Option<Claim> {
+fn larger_table(all: &All<'_>, overlay: &str, [small, large]: [&str; 2]) -> Option<Claim> {
     let mut rates = Vec::new();
     for pair in INTERVALS.windows(2) {
         let (often, seldom) = (pair[0], pair[1]);
@@ -194,17 +195,23 @@ fn larger_table(
         rates.push((seldom, table, saved_a_byte(from, all.at(overlay, small, often)?)));
     }
     let each = rates.iter().map(|(seconds, table, upkeep)| {
-        format!("{table:.1} beside {upkeep:.1} ms for a byte a second at {seconds} s")
+        format!("{} beside {} at {seconds} s", worth(*table), worth(*upkeep))
     });
-    let claim = Claim::stated(
+    Some(Claim::stated(
         format!(
             "abstract: bytes are best spent on a larger table. {overlay}, {large} in place of {small}"
         ),
         "the larger table saves more for each byte than upkeep three times as frequent",
         listed(each),
         Verdict::of(rates.iter().all(|(_, table, upkeep)| table > upkeep)),
-    );
-    Some(claim.because(because))
+    ))
+}
+
+fn worth(rate: f64) -> String {
+    if rate.is_infinite() {
+        return "some ms for fewer bytes".to_owned();
+    }
+    format!("{rate:.1} ms for a byte a second")
 }
 
 /// Milliseconds that are saved for each byte a second that is paid more.
