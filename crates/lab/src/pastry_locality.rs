@@ -1,6 +1,6 @@
 //! How far the ways of Pastry lead in the network under it: Rowstron and Druschel, "Pastry: Scalable,
 //! Decentralized Object Location, and Routing for Large-Scale Peer-to-Peer Systems", Middleware 2001,
-//! section 3.2.
+//! sections 3.1 and 3.3, figures 6 and 8.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ pub(crate) const EXPERIMENT: Experiment = Experiment {
     name: "pastry-locality",
     shows: "How far a lookup travels in Pastry, and whether it meets a near replica first",
     source: "Rowstron, Druschel: Pastry: Scalable, Decentralized Object Location, and Routing for \
-             Large-Scale Peer-to-Peer Systems, Middleware 2001, section 3.2",
+             Large-Scale Peer-to-Peer Systems, Middleware 2001, sections 3.1 and 3.3, figures 6 and 8",
     takes: &[],
     run,
 };
@@ -220,7 +220,8 @@ fn setup() -> String {
          come near to that. {} lookups of random keys from random nodes; a way is as long as its hops \
          together, the straight one leads from the asker to the owner. The {REPLICAS} nodes whose keys are \
          nearest to a key are its replicas; a lookup that wants any of them ends at the first on its way, or, from the step \
-         before, at the nearest of those in a leaf set. The figures in the paper's \
+         before, at the nearest of those in a leaf set. For replicas the paper has b = 3 and L = 8; our digits have 1, \
+         2 or 4 bits. The figures in the paper's \
          text are rounded; one network differs from another by {OF_A_NETWORK}.",
         Cell::count(LOOKUPS.into()),
     )
@@ -291,8 +292,8 @@ fn claims(found: &[Found]) -> Vec<Claim> {
     if let Some(it) = found.iter().find(|it| it.nodes == REPLICATED) {
         let what = "10,000 nodes: lookups that meet the nearest of 5 replicas first";
         claims.push(Claim::near(what, NEAREST, it.nearer[0], OF_A_PART).because(
-            "it goes with how far the number of nodes is from a power of 16: with 25,000 nodes it is above \
-             the published part, with 10,000 below it",
+            "the paper has b = 3 and L = 8 here. With b = 4 it goes with how far the number of nodes is from \
+             a power of 16: with 25,000 nodes it is above the published part, with 10,000 below it",
         ));
         let what = "10,000 nodes: lookups that meet one of the two nearest first";
         claims.push(Claim::near(what, NEAREST_TWO, it.nearer[0] + it.nearer[1], OF_A_PART));
