@@ -236,7 +236,7 @@ fn can() -> Vec<Variant> {
 }
 
 fn of_can(node: node::Settings, dimensions: usize) -> can::Settings {
-    can::Settings { node, dimensions, weighted: false }
+    can::Settings { node, dimensions, ..can::Settings::default() }
 }
 
 fn iterative(node: node::Settings) -> node::Settings {
