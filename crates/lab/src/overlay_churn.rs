@@ -219,8 +219,8 @@ fn setup(nodes: u32, hours: Hours, options: &Options) -> String {
          and responsible when the answer comes, within {} s; one that is not counts as {} s, and the part of \
          these stands beside. Nobody looks a key up again who was told wrongly. Every overlay lives through \
          the same comings, goings and lookups. Upkeep comes every {intervals} s on average. Parameters \
-         are those of the overlays' pages; Kademlia ends a lookup when all of the k nearest have answered, \
-         as the protocol wants it, and so takes longer than to the nearest alone. The hull is that of the \
+         are those of the overlays' pages; Kademlia ends a lookup when the nearest that is not late has \
+         answered, and does not wait for all of the k nearest. The hull is that of the \
          points with exponential lifetimes; with Weibull's (shape 0.5, the same mean) the first \
          combination of each overlay lives too, with upkeep every {other_intervals} s. In CAN who owns a key does \
          not follow from who is there: its owner is the only member with a zone around it, and while there are \

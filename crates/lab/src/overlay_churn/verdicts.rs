@@ -24,8 +24,8 @@ const CHEAPER: &str = "Kademlia's rounds find out who is gone, and look into a b
     times as frequent; what those bytes are for was not taken apart";
 const CAN_ALONE: &str = "with two dimensions and the most seldom upkeep, upkeep three times as frequent costs \
     less, which is better than any price; why that is was not taken apart";
-const ALL_ANSWER: &str = "k is also how many have to answer before a lookup ends: with more of them, more are \
-    gone and waited for";
+const ALIKE: &str = "in a bucket of more nodes more are gone as well; upkeep finds those out, and is worth about as \
+    much";
 
 pub(super) fn claims(nodes: u32, measured: Duration, points: &[Point]) -> Vec<Claim> {
     let exponential: Vec<&Point> = points.iter().filter(|it| it.is_exponential()).collect();
@@ -49,7 +49,7 @@ pub(super) fn claims(nodes: u32, measured: Duration, points: &[Point]) -> Vec<Cl
     claims.extend(larger("Pastry", [FEW_CELLS, MANY_CELLS]).map(because(DEAD_NODES)));
     claims.extend(larger("Koorde", [FEW_POINTERS, MANY_POINTERS]));
     claims.extend(larger("CAN", [FEW_DIMENSIONS, MANY_DIMENSIONS]).map(because(CAN_ALONE)));
-    claims.extend(larger("Kademlia", [FOUR_WANTED, FOUR_AT_ONCE]).map(because(ALL_ANSWER)));
+    claims.extend(larger("Kademlia", [FOUR_WANTED, FOUR_AT_ONCE]).map(because(ALIKE)));
     claims.extend(parallel(&all));
     claims
 }
@@ -177,9 +177,8 @@ fn wasteful(points: &[Point]) -> Option<Claim> {
             Verdict::of(frequent == 0),
         )
         .because(
-            "a lookup ends here when all of the k nearest have answered, and waits for each that is gone \
-             and that nobody has found out yet. What finds that out is upkeep more than lookups, of which \
-             each node has one in ten minutes",
+            "a lookup waits for each node on its way that is gone and that nobody has found out yet. What \
+             finds that out is upkeep more than lookups, of which each node has one in ten minutes",
         )
     })
 }

@@ -213,7 +213,14 @@ impl Node {
         let Some(question) = self.questions.take(number) else { return };
         let Question { key, address, what, .. } = *question;
         if let Some(key) = key {
-            self.table_mut(Family::of(address)).missed(Contact { key, address }, cx.now);
+            let missed = Contact { key, address };
+            let table = self.table_mut(Family::of(address));
+            table.missed(missed, cx.now);
+            let is_doubtful = table.get(missed).is_some_and(|it| it.is_missing() && !it.is_bad());
+            if is_doubtful && !what.asks_who_is_there() {
+                // Others are told of it until it has missed another: it is asked at once.
+                self.verify(missed, For::Meet, cx);
+            }
         }
         self.gave_nothing(what, address, None, cx);
     }

@@ -12,7 +12,7 @@ use super::{
     found::{Found, newer},
     krpc::Response,
     purpose::{Purpose, Put, Putter},
-    search::{Holder, Manner, Search, Told},
+    search::{Goal, Holder, Manner, Search, Told},
     storing::Storing,
 };
 use crate::locate::{self, Contact, Failure, VALUE_MAX, VIA_MAX, pending::Pending};
@@ -109,7 +109,12 @@ impl Node {
         }
         let trace = matches!(purpose, Purpose::Locate { trace: true, .. });
         let Settings { bucket, parallel, paths, .. } = *self.settings;
-        let manner = Manner { wanted: bucket, parallel, paths, trace };
+        // Who goes on several paths trusts none of them to name the nearest.
+        let goal = match purpose {
+            Purpose::Locate { .. } if paths == 1 => Goal::Nearest,
+            _ => Goal::All,
+        };
+        let manner = Manner { goal, wanted: bucket, parallel, paths, trace };
         let mut searches = [None, None];
         // Others name the one who leaves among the k nearest, and those who have left before.
         let is_leaving = matches!(purpose, Purpose::Put(Put { by: Putter::Leaver, .. }));

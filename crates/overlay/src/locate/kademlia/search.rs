@@ -5,8 +5,10 @@
 //! on one path only, so that one that lies leads one path astray.
 //!
 //! Of the k nearest that have not failed, those that were not asked yet are asked, the nearest first,
-//! `parallel` at once; it ends when all of them have answered. A node that takes longer than most no
-//! longer counts among those that are being asked, but its answer is still awaited.
+//! `parallel` at once. A node that takes longer than most leaves its place among them to the next one, as
+//! many of those that do are gone. If the k nearest are looked for, the lookup ends when all of them have
+//! answered, and late ones that are nearer are awaited. If the nearest alone is, it ends when that has
+//! answered, and late ones are not awaited.
 //!
 //! Of a host one node counts, the first that answers (libtorrent's `restrict_search_ips`): else one machine
 //! would be all that a lookup ends with. Only an answer says that a node is there, so whoever names wrong
@@ -77,6 +79,19 @@ impl Told {
 }
 
 impl Candidate {
+    /// Whether it may still be one of those that a lookup ends with.
+    const fn has_place(&self) -> bool {
+        !matches!(self.state, State::Late | State::Failed)
+    }
+
+    /// Whether no other is there if this one is: of a key, an address and a host one node counts.
+    fn rules_out(&self, other: &Self) -> bool {
+        let is_of_host = |host| host == Host::of(other.address);
+        self.key == other.key
+            || self.address == other.address
+            || Host::of_one_place(self.address).is_some_and(is_of_host)
+    }
+
     const fn new(key: Option<Key>, address: Address) -> Self {
         let (hops, named_by, asked_as) = (1, None, 0);
         let told = Told { token: None, number: None };
@@ -111,6 +126,7 @@ pub(super) struct Holder {
 #[derive(Clone, Debug, Hash)]
 pub(super) struct Search {
     target: Key,
+    goal: Goal,
     /// How many nodes it ends with.
     wanted: usize,
     /// Questions at once, on all paths together.
@@ -124,9 +140,19 @@ pub(super) struct Search {
     route: Option<Vec<Hop>>,
 }
 
+/// Whose answer ends a lookup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Goal {
+    /// That of the nearest, which names those behind it.
+    Nearest,
+    /// Those of all the nearest.
+    All,
+}
+
 /// How a lookup goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Manner {
+    pub(super) goal: Goal,
     pub(super) wanted: usize,
     pub(super) parallel: usize,
     pub(super) paths: usize,
@@ -136,7 +162,7 @@ pub(super) struct Manner {
 impl Search {
     /// A lookup that begins with those nodes, which are dealt out to its paths, and with those addresses.
     pub(super) fn new(target: Key, manner: Manner, known: &[Contact], via: &[Address]) -> Self {
-        let Manner { wanted, parallel, paths, trace } = manner;
+        let Manner { goal, wanted, parallel, paths, trace } = manner;
         let known = known.iter().map(|it| Candidate::new(Some(it.key), it.address));
         let via = via.iter().map(|&address| Candidate::new(None, address));
         let mut dealt: SmallVec<[Vec<Candidate>; 1]> = (0..paths).map(|_| Vec::new()).collect();
@@ -148,7 +174,7 @@ impl Search {
             path.truncate(CANDIDATES_MAX);
         }
         let route = trace.then(Vec::new);
-        Self { target, wanted, parallel, paths: dealt, turn: 0, asked: 0, route }
+        Self { target, goal, wanted, parallel, paths: dealt, turn: 0, asked: 0, route }
     }
 
     /// Whom to ask now, if anybody: the caller does so.
@@ -187,8 +213,7 @@ impl Search {
     fn fresh(&mut self, path: usize) -> Option<usize> {
         loop {
             let candidates = self.paths[path].iter().enumerate();
-            let mut nearest =
-                candidates.filter(|(_, it)| it.state != State::Failed).take(self.wanted);
+            let mut nearest = candidates.filter(|(_, it)| it.has_place()).take(self.wanted);
             let (place, candidate) = nearest.find(|(_, it)| it.state == State::Fresh)?;
             let is_same =
                 |it: &Candidate| it.address == candidate.address && it.state != State::Fresh;
@@ -211,11 +236,30 @@ impl Search {
 
     /// Whether nobody is left whose answer would help.
     pub(super) fn is_done(&self) -> bool {
-        let waits = |it: &Candidate| matches!(it.state, State::Asked | State::Late);
-        self.paths.iter().all(|path| {
-            let mut nearest = path.iter().filter(|it| it.state != State::Failed).take(self.wanted);
-            !nearest.any(|it| waits(it) || it.state == State::Fresh && self.asked < ASKED_MAX)
-        })
+        self.paths.iter().all(|path| self.is_found(path))
+    }
+
+    fn is_found(&self, path: &[Candidate]) -> bool {
+        let mut left = match self.goal {
+            Goal::Nearest => 1,
+            Goal::All => self.wanted,
+        };
+        let mut is_late = false;
+        for candidate in path {
+            match candidate.state {
+                State::Asked => return false,
+                State::Fresh if self.asked < ASKED_MAX => return false,
+                State::Late => is_late = true,
+                State::Failed => {}
+                State::Fresh | State::Answered | State::Taken => {
+                    left -= 1;
+                    if left == 0 {
+                        return self.goal == Goal::Nearest || !is_late;
+                    }
+                }
+            }
+        }
+        !is_late
     }
 
     /// The candidate that was asked at that address, on which path.
@@ -293,21 +337,39 @@ impl Search {
 
     /// The nearest that have answered, and their tokens; the nearest first. Of several paths each has its
     /// turn, the nearest of all first, then the second nearest: else one path of liars, who make ids up that
-    /// are nearer than any, would have all places.
+    /// are nearer than any, would have all places. Where the nearest alone has to answer, those who were named
+    /// follow it.
     pub(super) fn holders(&self) -> Vec<Holder> {
-        let answered = |path: &Vec<Candidate>| -> Vec<Holder> {
-            let answered = path.iter().filter(|it| it.state == State::Answered);
-            let holder = |it: &Candidate| {
-                let contact = Contact { key: it.key?, address: it.address };
-                Some(Holder { contact, told: it.told.clone(), hops: it.hops })
-            };
-            answered.filter_map(holder).take(self.wanted).collect()
+        let holder = |it: &Candidate| {
+            let contact = Contact { key: it.key?, address: it.address };
+            Some(Holder { contact, told: it.told.clone(), hops: it.hops })
         };
-        let of_paths: Vec<Vec<Holder>> = self.paths.iter().map(answered).collect();
+        let of_path = |path: &Vec<Candidate>| -> Vec<Holder> {
+            self.found(path).into_iter().filter_map(holder).collect()
+        };
+        let of_paths: Vec<Vec<Holder>> = self.paths.iter().map(of_path).collect();
         let turn = |place: usize| of_paths.iter().filter_map(move |path| path.get(place)).cloned();
         let mut holders: Vec<Holder> = (0..self.wanted).flat_map(turn).take(self.wanted).collect();
         holders.sort_by_key(|it| it.contact.key.xor(self.target));
         holders
+    }
+
+    /// Those of a path with whom it ends, the nearest first.
+    fn found<'a>(&self, path: &'a [Candidate]) -> Vec<&'a Candidate> {
+        let has_answered = |it: &&Candidate| it.state == State::Answered;
+        if self.goal == Goal::All {
+            return path.iter().filter(has_answered).take(self.wanted).collect();
+        }
+        let mut found: Vec<&Candidate> = Vec::new();
+        for candidate in path.iter().skip_while(|it| !has_answered(it)).filter(|it| it.has_place())
+        {
+            let mut others = path.iter().filter(has_answered).chain(found.iter().copied());
+            if has_answered(&candidate) || !others.any(|it| it.rules_out(candidate)) {
+                found.push(candidate);
+            }
+        }
+        found.truncate(self.wanted);
+        found
     }
 
     /// How many nodes were passed on the way to the nearest.

@@ -178,8 +178,8 @@ impl Node {
         }
     }
 
-    /// Somebody has asked something: if there is a place for it, it is asked whether it is there, since
-    /// the sender of a question may be forged.
+    /// Somebody has asked something: if there is a place for it, or it was taken for gone, it is asked
+    /// whether it is there, since the sender of a question may be forged.
     fn meet(&mut self, asker: Contact, cx: &mut Context<'_, Self>) {
         let is_spoken = self.families().any(|it| it == Family::of(asker.address));
         if !is_spoken || asker.key == self.me.key {
@@ -187,9 +187,15 @@ impl Node {
         }
         let now = cx.now;
         let table = self.table_mut(Family::of(asker.address));
-        if table.get(asker).is_some() {
-            table.asked(asker, now);
-        } else if table.has_place(asker) {
+        let is_met = match table.get(asker) {
+            Some(known) => {
+                let is_missing = known.is_missing();
+                table.asked(asker, now);
+                is_missing
+            }
+            None => table.has_place(asker),
+        };
+        if is_met {
             self.verify(asker, For::Meet, cx);
         }
     }

@@ -37,12 +37,17 @@ pub(super) struct Known {
 }
 
 impl Known {
-    const fn is_bad(&self) -> bool {
+    pub(super) const fn is_bad(&self) -> bool {
         self.misses >= MISSES_MAX
     }
 
+    /// Whether it has left the last question unanswered.
+    pub(super) const fn is_missing(&self) -> bool {
+        self.misses > 0
+    }
+
     fn is_questionable(&self, now: Time) -> bool {
-        self.misses > 0 || now.since(self.heard) >= FRESH
+        self.is_missing() || now.since(self.heard) >= FRESH
     }
 
     /// Whether it is to be asked whether it is there. One that is gone is asked now and then: it may have

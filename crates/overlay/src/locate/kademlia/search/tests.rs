@@ -10,10 +10,25 @@ fn contact(number: u8) -> Contact {
     Contact { key: Key::from(u64::from(number)), address: address(number) }
 }
 
-/// A lookup of the key 0, to which node `n` has the distance `n`.
+/// A lookup of the nodes nearest to the key 0, to which node `n` has the distance `n`.
 fn search(paths: usize, via: &[Address]) -> Search {
-    let manner = Manner { wanted: 8, parallel: 4, paths, trace: false };
+    let manner = Manner { goal: Goal::All, wanted: 8, parallel: 4, paths, trace: false };
     Search::new(Key::default(), manner, &[], via)
+}
+
+/// The same on one path, of the nearest alone or of all, which knows those.
+fn search_among(goal: Goal, known: std::ops::RangeInclusive<u8>) -> Search {
+    let manner = Manner { goal, wanted: 8, parallel: 4, paths: 1, trace: false };
+    Search::new(Key::default(), manner, &known.map(contact).collect::<Vec<_>>(), &[])
+}
+
+/// Whom it asks now.
+fn asks(search: &mut Search) -> Vec<Key> {
+    std::iter::from_fn(|| search.next()).map(|(key, _)| key.unwrap()).collect()
+}
+
+fn keys(numbers: std::ops::RangeInclusive<u64>) -> Vec<Key> {
+    numbers.map(Key::from).collect()
 }
 
 /// Node `number` answers, and names those.
@@ -115,4 +130,77 @@ fn many_ports_of_a_host_count_once_and_wrong_ones_keep_nobody_out() {
     let found = found(&search);
     assert_eq!(found.iter().filter(|it| **it < Key::from(10)).count(), 1, "{found:?}");
     assert_eq!(found[1..], (10..17u64).map(Key::from).collect::<Vec<_>>());
+}
+
+#[test]
+fn the_answer_of_the_nearest_ends_a_lookup_of_it_alone_and_others_follow_unasked() {
+    let mut search = search_among(Goal::Nearest, 3..=20);
+    assert_eq!(asks(&mut search), keys(3..=6));
+    answers(&mut search, 4, &[]);
+    assert!(!search.is_done(), "a nearer one is asked");
+    assert_eq!(found(&search), keys(4..=11), "behind the nearest that has answered");
+    answers(&mut search, 3, &[contact(2), contact(1)]);
+    assert!(!search.is_done(), "nearer ones are not asked yet");
+    assert_eq!(asks(&mut search), keys(1..=2));
+    answers(&mut search, 1, &[]);
+    assert!(search.is_done());
+    assert_eq!(found(&search), keys(1..=8));
+    search.check();
+}
+
+#[test]
+fn whoever_is_late_or_gone_is_not_the_nearest_unless_all_are() {
+    let mut search = search_among(Goal::Nearest, 1..=3);
+    assert_eq!(asks(&mut search), keys(1..=3));
+    search.is_late(address(1));
+    search.failed(address(2));
+    assert!(!search.is_done());
+    answers(&mut search, 3, &[]);
+    assert!(search.is_done());
+    assert_eq!(found(&search), keys(3..=3));
+
+    let mut search = search_among(Goal::Nearest, 1..=2);
+    assert_eq!(asks(&mut search), keys(1..=2));
+    (1..=2).for_each(|number| search.is_late(address(number)));
+    assert!(!search.is_done(), "nobody else is there");
+    answers(&mut search, 2, &[]);
+    assert!(search.is_done());
+}
+
+#[test]
+fn of_those_who_are_named_behind_the_nearest_a_host_counts_once() {
+    let mut search = search_among(Goal::Nearest, 1..=1);
+    assert_eq!(asks(&mut search), keys(1..=1));
+    let of = |number: u8, port| Contact {
+        address: address(number).with_port(port),
+        ..contact(10 + u8::try_from(port).unwrap())
+    };
+    let named =
+        [of(1, 1), of(2, 2), of(2, 3), contact(30), Contact { key: Key::from(30), ..contact(31) }];
+    answers(&mut search, 1, &named);
+    assert!(search.is_done());
+    assert_eq!(found(&search), [1, 12, 30].map(Key::from));
+}
+
+#[test]
+fn a_late_node_leaves_its_place_to_the_next_and_is_awaited_if_all_are_looked_for() {
+    for answers_late in [true, false] {
+        let mut search = search_among(Goal::All, 1..=10);
+        assert_eq!(asks(&mut search), keys(1..=4));
+        search.is_late(address(2));
+        (3..=4).for_each(|number| answers(&mut search, number, &[]));
+        assert_eq!(asks(&mut search), keys(5..=7));
+        [1, 5, 6, 7].into_iter().for_each(|number| answers(&mut search, number, &[]));
+        assert_eq!(asks(&mut search), keys(8..=9), "one more than the eight nearest");
+        (8..=9).for_each(|number| answers(&mut search, number, &[]));
+        assert!(!search.is_done(), "the late one may answer");
+        if answers_late {
+            answers(&mut search, 2, &[]);
+            assert_eq!(found(&search), keys(1..=8));
+        } else {
+            search.failed(address(2));
+            assert_eq!(found(&search), [1, 3, 4, 5, 6, 7, 8, 9].map(Key::from));
+        }
+        assert!(search.is_done());
+    }
 }

@@ -3,9 +3,11 @@
 use super::{super::krpc::Item, *};
 
 #[test]
-fn every_node_finds_the_nodes_nearest_to_any_key() {
+fn every_node_finds_the_nearest_to_any_key_and_nearly_always_all_behind_it() {
     let mut world = joined(64, &settings(|_| ()), 1);
-    assert_eq!(look_up_everywhere(&mut world, 2), (64, 64, 64));
+    let (first, whole, all) = look_up_everywhere(&mut world, 2);
+    // Those behind are as far as the nearest and others on the way know.
+    assert!((first, all) == (64, 64) && whole >= 60, "{first}, {whole} of {all}");
 }
 
 #[test]
@@ -43,7 +45,8 @@ fn when_a_third_die_at_once_the_others_find_what_is_left() {
     let (first, _, all) = look_up_everywhere(&mut world, 4);
     assert!(first + 1 >= all, "{first} of {all} at once");
     run(&mut world, Duration::from_secs(20 * 60));
-    assert_eq!(look_up_everywhere(&mut world, 5), (42, 42, 42), "after upkeep");
+    let (first, whole, all) = look_up_everywhere(&mut world, 5);
+    assert!((first, all) == (42, 42) && whole >= 40, "{first}, {whole} of {all} after upkeep");
 }
 
 #[test]

@@ -125,6 +125,62 @@ fn whoever_asks_is_remembered_only_once_it_has_answered_itself() {
 }
 
 #[test]
+fn whoever_asks_for_the_owner_of_a_key_waits_for_the_nearest_alone_unless_on_several_paths() {
+    for paths in [1, 2] {
+        let mut alone = Alone::new(|it| it.paths = paths);
+        alone.knows(1..5);
+        let (ticket, target) = (Ticket(1), key(77));
+        let locate = locate::Command::Locate { ticket, key: target, trace: false };
+        let mut sent = alone.input(Input::Command(Command::Locate(locate)));
+        assert_eq!(sent.len(), 4);
+        sent.sort_by_key(|(to, _)| {
+            (1..5).find(|it| address(*it) == *to).map(|it| key(it).xor(target))
+        });
+        // The nearest of each path.
+        for (to, asked) in &sent[..paths] {
+            let number = (1..5).find(|it| address(*it) == *to).unwrap();
+            alone.answers(number, asked, |_| ());
+        }
+        let first = alone.told.iter().find_map(|event| match event {
+            Event::Locate(locate::Event::Located { holders, .. }) => Some(holders[..].to_vec()),
+            _ => None,
+        });
+        let mut all: Vec<Contact> = (1..5).map(contact).chain([alone.node.contact()]).collect();
+        all.sort_by_key(|it| it.key.xor(target));
+        assert_eq!(first, (paths == 1).then_some(all));
+    }
+}
+
+#[test]
+fn whoever_leaves_a_lookup_unanswered_is_asked_again_at_once_and_is_back_once_it_asks_itself() {
+    let mut alone = Alone::new(|it| it.upkeep_every = Duration::from_secs(3600));
+    alone.knows(1..2);
+    let locate = |alone: &mut Alone, number| {
+        let locate = locate::Command::Locate { ticket: Ticket(1), key: key(number), trace: false };
+        alone.input(Input::Command(Command::Locate(locate)))
+    };
+    assert_eq!(locate(&mut alone, 7).len(), 1);
+    let sent = alone.waits(Duration::from_secs(20));
+    let [(to, again)] = &sent[..] else { panic!("{sent:?}") };
+    assert_eq!(*to, address(1));
+    assert!(matches!(&again.body, Body::Query(it) if it.method == Method::Ping));
+    let living = |alone: &Alone| alone.node.table(Family::V4).living();
+    assert_eq!(living(&alone), 0);
+    // Others may name it still: of one that is known to be gone a lookup asks no more.
+    alone.knows(2..3);
+    let sent = locate(&mut alone, 1);
+    let sent = alone.answers(2, &sent[0].1, |it| it.nodes = Some(vec![contact(1)]));
+    assert_eq!(sent.len(), 1);
+    assert_eq!(alone.waits(Duration::from_secs(20)), []);
+    // Whoever says that it is this node may lie: it is asked where it is known to be.
+    let sent = alone.asked(1, Method::Ping);
+    assert_eq!((sent.len(), living(&alone)), (2, 1));
+    alone.answers(1, &sent[1].1, |_| ());
+    assert_eq!(living(&alone), 2);
+    assert_eq!(alone.asked(1, Method::Ping).len(), 1);
+}
+
+#[test]
 fn a_key_that_answers_and_another_that_was_meant_are_not_one_node() {
     let mut alone = Alone::new(|_| ());
     let sent = alone.asked(1, Method::Ping);
