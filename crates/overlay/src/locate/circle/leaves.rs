@@ -88,9 +88,13 @@ impl Leaves {
         side.last().map(|peer| peer.contact)
     }
 
-    /// Whether there are so few nodes that this one knows all of them, as far as it can tell.
+    /// Whether there are so few nodes that this one knows all of them, as far as it can tell: then each is on both
+    /// sides, and there is room. A side that has lost a leaf has room too, but not the nodes of the other.
     pub(crate) fn are_all(&self) -> bool {
-        self.above.len() < self.half || self.below.len() < self.half
+        let is_below = |it: &Peer| self.below.iter().any(|other| other.contact == it.contact);
+        self.above.len() < self.half
+            && self.above.len() == self.below.len()
+            && self.above.iter().all(is_below)
     }
 
     /// Whether `key` lies between the farthest leaves of both sides.
@@ -191,6 +195,11 @@ mod tests {
             assert_eq!(side(&leaves.below), keys[..keys.len().min(4)]);
             assert_eq!(leaves.are_all(), count < 4);
             assert_eq!(leaves.iter().count(), count.min(8));
+            // Who is missed makes no large network small.
+            for key in keys.iter().rev().take(3) {
+                leaves.remove(peer(*key).contact);
+                assert_eq!(leaves.are_all(), count < 4, "{count}");
+            }
         }
     }
 
