@@ -216,7 +216,7 @@ fn several_realities_shorten_ways_and_any_owner_is_nearer_than_the_responsible_o
         let (mut rng, mut hops) = (Rng::new(4), 0);
         for _ in 0..300 {
             let key = Key::of(&rng.next_u64().to_be_bytes());
-            let (mut me, mut way) = (Key::of(&[rng.below(250) as u8]), begin);
+            let (mut me, mut way) = (Key::of(&[u8::try_from(rng.below(250)).unwrap()]), begin);
             // Nobody holds anything, so it ends with whoever is responsible.
             while let Some(step) = Geometry::next_hop(&nodes[&me], key, way, &[]) {
                 let is_there = is_any && nodes[&me].geometry.has_in_any(key);
