@@ -93,8 +93,16 @@ fn a_third_dies<G: Geometry + 'static>(settings: G::Settings) {
         let joined = until_right(&mut nodes).await - begun;
         println!("{}: {NODES} nodes find each other after {joined:.2?}", G::NAME);
         let values = put_values(&mut nodes, &[COPIES]).await;
+        let locate = |&key| Command::Locate { ticket: TICKET, key, trace: false };
+        let located = ask_all(&mut nodes, values.keys().map(locate).collect()).await;
 
         kill(&mut nodes, &mut rng);
+        let there: Vec<Contact> = nodes.iter().map(|it| it.contact).collect();
+        let is_doomed = |it: &&Event| match it {
+            Event::Located { holders, .. } => !holders.iter().any(|it| there.contains(it)),
+            _ => true,
+        };
+        let doomed = located.iter().filter(is_doomed).count();
         let killed = Instant::now();
         let early = lost(&mut nodes, &keys(2, EARLY)).await;
         println!(
@@ -114,9 +122,9 @@ fn a_third_dies<G: Geometry + 'static>(settings: G::Settings) {
             _ => false,
         };
         let gone = VALUES - values.values().zip(got).filter(is_got).count();
-        println!("of {VALUES} values in {COPIES} copies {gone} are gone");
-        // A third of three holders each: one value in 27 has lost all of them.
-        assert!(gone <= VALUES / 10, "{gone} of {VALUES} values are gone");
+        println!("of {VALUES} values in {COPIES} copies {gone} are gone, and {doomed} had nobody left");
+        // A value with a holder left may have a new owner who is not given it before the next round of copies.
+        assert!(gone <= doomed + VALUES / 20, "{gone} of {VALUES} values are gone, not {doomed}");
     });
 }
 
