@@ -16,8 +16,6 @@ use crate::claim::{Claim, Tolerance, Verdict};
 /// paper's nodes: three of these.
 const OF_THE_LIVING: f64 = 0.075;
 
-const DEAD_NODES: &str = "where upkeep is the most seldom, lookups wait for nodes that are gone more than for \
-    hops, and a larger table has more of these";
 const CHEAPER: &str = "Kademlia's rounds find out who is gone, and look into a bucket once in a quarter of an \
     hour however often they come. With fewer rounds, lookups ask more nodes that are gone, and that costs more \
     than the rounds. CAN with two dimensions costs twice as much with the most seldom upkeep as with that three \
@@ -46,7 +44,7 @@ pub(super) fn claims(nodes: u32, measured: Duration, points: &[Point]) -> Vec<Cl
     claims.extend(wasteful(points));
     let larger = |overlay, tables| larger_table(&all, overlay, tables);
     let because = |why: &'static str| move |it: Claim| it.because(why);
-    claims.extend(larger("Pastry", [FEW_CELLS, MANY_CELLS]).map(because(DEAD_NODES)));
+    claims.extend(larger("Pastry", [FEW_CELLS, MANY_CELLS]));
     claims.extend(larger("Koorde", [FEW_POINTERS, MANY_POINTERS]));
     claims.extend(larger("CAN", [FEW_DIMENSIONS, MANY_DIMENSIONS]).map(because(CAN_ALONE)));
     claims.extend(larger("Kademlia", [FOUR_WANTED, FOUR_AT_ONCE]).map(because(ALIKE)));
