@@ -34,6 +34,8 @@ pub(super) struct Choice {
     exponent: u32,
     waiting: Vec<Contact>,
     best: Option<(Duration, Contact)>,
+    /// Who becomes the finger if no candidate is there.
+    otherwise: Option<Contact>,
 }
 
 impl Fingers {
@@ -175,16 +177,31 @@ impl Node {
         let inside = |it: &&Contact| end == circle.bits() || distance(it) < Key::power(end);
         let mut candidates: Vec<Contact> =
             others().filter(inside).take(self.settings.proximity).copied().collect();
+        let old = self.fingers.at(exponent);
         if candidates.len() < 2 || self.settings.proximity < 2 {
-            self.set_finger(exponent, first);
+            // Whoever says that nobody lies before `first` is wrong, or lies, if the old one is there.
+            match old.filter(|old| distance(old) < distance(&first)) {
+                Some(old) => self.choose(exponent, vec![old], Some(first), cx),
+                None => self.set_finger(exponent, first),
+            }
             return;
         }
-        let old = self.fingers.at(exponent);
         candidates.extend(old.filter(|it| inside(&it) && !contacts.contains(it)));
+        self.choose(exponent, candidates, None, cx);
+    }
+
+    /// Makes the nearest of the candidates the finger, and `otherwise` if none of them is there.
+    fn choose(
+        &mut self,
+        exponent: u32,
+        candidates: Vec<Contact>,
+        otherwise: Option<Contact>,
+        cx: &mut Context<'_, Self>,
+    ) {
         let choices = &mut self.more().choices;
         // At most one a finger.
         choices.retain(|choice| choice.exponent != exponent);
-        choices.push(Choice { exponent, waiting: candidates.clone(), best: None });
+        choices.push(Choice { exponent, waiting: candidates.clone(), best: None, otherwise });
         for candidate in candidates {
             let what = For::Candidate(exponent);
             if !self.ask(candidate, what, |nonce| Body::Ping { nonce }, cx) {
@@ -218,10 +235,11 @@ impl Node {
         {
             choice.best = Some((round_trip, contact));
         }
-        if choice.waiting.is_empty()
-            && let Some((_, contact)) = choices.swap_remove(index).best
-        {
-            self.set_finger(exponent, contact);
+        if choice.waiting.is_empty() {
+            let choice = choices.swap_remove(index);
+            if let Some(contact) = choice.best.map(|it| it.1).or(choice.otherwise) {
+                self.set_finger(exponent, contact);
+            }
         }
     }
 }
