@@ -68,7 +68,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { node: node::Settings::default(), dimensions: 4, realities: 1, weighted: false }
+        Self { node: node::Settings::default(), dimensions: 4, realities: 1, weighted: true }
     }
 }
 
@@ -103,8 +103,7 @@ pub struct Can {
     homeless: u32,
 }
 
-/// What a node of CAN has of its own.
-pub type Geometry = Can;
+pub use self::Can as Geometry;
 
 /// One node of CAN, as a machine.
 pub type Node = node::Node<Can>;
@@ -242,6 +241,7 @@ impl geometry::Geometry for Can {
     }
 
     fn due(node: &mut Node, cx: &mut Cx<'_, Self>) {
+        node.take_back(cx);
         node.take_over(cx);
     }
 

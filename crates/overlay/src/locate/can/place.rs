@@ -39,7 +39,7 @@ pub(super) struct Promise {
     pub(super) to: Contact,
     pub(super) zone: Zone,
     token: Nonce,
-    until: Time,
+    pub(super) until: Time,
 }
 
 impl Promise {
@@ -176,6 +176,7 @@ impl Node {
                 zone = Some(promise.zone);
                 can.given.push(Promise { until: cx.now.after(GIVEN), ..promise });
                 can.settle();
+                self.wake_for_zones();
             }
         }
         self.say(to, Body::Own(Words::Yours { nonce, zone }), cx);
@@ -249,10 +250,10 @@ impl Node {
     }
 
     /// Zones whose takers were not heard of are this node's again, if they are nobody's.
-    pub(super) fn take_back(&mut self, now: Time) -> bool {
+    pub(super) fn take_back(&mut self, cx: &mut Cx<'_, Can>) {
         let can = &mut self.geometry;
         let (over, given): (Vec<Promise>, _) =
-            can.given.drain(..).partition(|it: &Promise| it.until <= now);
+            can.given.drain(..).partition(|it: &Promise| it.until <= cx.now);
         can.given = given;
         let before = can.zones.len();
         for it in over {
@@ -262,7 +263,10 @@ impl Node {
                 can.zones.sort_unstable();
             }
         }
-        can.zones.len() > before
+        if can.zones.len() > before {
+            can.settle();
+            self.tell_all(cx);
+        }
     }
 }
 

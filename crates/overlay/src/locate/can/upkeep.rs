@@ -73,9 +73,7 @@ pub(super) fn check(can: &Can) {
 impl Node {
     /// One round of upkeep.
     pub(super) fn look_after_zones(&mut self, cx: &mut Cx<'_, Can>) {
-        if self.take_back(cx.now) {
-            self.geometry.settle();
-        }
+        self.take_back(cx);
         let can = &mut self.geometry;
         let neighbours = &can.neighbours;
         can.promised
@@ -305,12 +303,19 @@ impl Node {
                 others.extend(vacancy.named.iter().map(|it| it.contact));
             }
         }
-        if let Some(next) = can.vacancies.iter().map(|it| it.due).min() {
-            self.wake_own(next);
-        }
+        self.wake_for_zones();
         if !others.is_empty() {
             self.tell_all(cx);
             others.into_iter().for_each(|it| self.get_to_know(it, cx));
+        }
+    }
+
+    /// Wakes this node when the first zone is to be taken, or taken back.
+    pub(super) fn wake_for_zones(&mut self) {
+        let can = &self.geometry;
+        let given = can.given.iter().map(|it| it.until);
+        if let Some(next) = can.vacancies.iter().map(|it| it.due).chain(given).min() {
+            self.wake_own(next);
         }
     }
 

@@ -174,6 +174,12 @@ fn whoever_gets_a_zone_is_given_what_lies_there_also_by_one_who_owns_it_in_anoth
     }
     let moved = keys.iter().filter(|&&key| owner_in(&world, key, 0) == new).count();
     assert!((10..=30).contains(&moved), "{moved}");
+    // Whoever owns a key in the other reality takes nobody but the first reality's owner for responsible.
+    for (&key, host) in keys.iter().flat_map(|key| [(key, HostId(0)), (key, new)]) {
+        let owner = world.machine(owner_in(&world, key, 0)).unwrap().contact();
+        let node = world.machine(host).unwrap();
+        assert_eq!(Geometry::nearest(node, key, 3)[0], owner);
+    }
 }
 
 #[test]
