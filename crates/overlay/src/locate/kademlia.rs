@@ -253,11 +253,6 @@ impl Node {
         (self.table(Family::V4).len(), self.table(Family::V6).len())
     }
 
-    /// How many lookups are under way.
-    pub fn pending_lookups(&self) -> usize {
-        self.lookups.len()
-    }
-
     fn table(&self, family: Family) -> &Table {
         &self.tables[family as usize]
     }

@@ -197,11 +197,6 @@ impl<G: Geometry> Node<G> {
         self.standing == Standing::Member
     }
 
-    /// How many lookups are under way.
-    pub fn pending_lookups(&self) -> usize {
-        self.lookups.len()
-    }
-
     /// How many rounds of upkeep there were.
     pub(in crate::locate) const fn rounds(&self) -> u32 {
         self.rounds

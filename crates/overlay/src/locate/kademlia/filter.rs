@@ -26,12 +26,6 @@ pub fn insert(filter: &mut [u8; FILTER_BYTES], ip: IpAddr) {
     }
 }
 
-/// Whether an address may be in a filter; if not, it is not. With 1,000 in it, four of ten others seem
-/// to be there.
-pub fn may_have(filter: &[u8; FILTER_BYTES], ip: IpAddr) -> bool {
-    bits_of(ip).iter().all(|bit| filter[bit / 8] & 1 << (bit % 8) != 0)
-}
-
 /// Puts all that is in `other` into a filter.
 pub fn unite(filter: &mut [u8; FILTER_BYTES], other: &[u8; FILTER_BYTES]) {
     filter.iter_mut().zip(other).for_each(|(byte, other)| *byte |= other);
@@ -79,6 +73,11 @@ mod tests {
         (0..=255).for_each(|last| insert(&mut filter, v4(last)));
         (0..=0x3e7).for_each(|last| insert(&mut filter, v6(last)));
         filter
+    }
+
+    /// Whether an address may be in a filter; if not, it is not.
+    fn may_have(filter: &[u8; FILTER_BYTES], ip: IpAddr) -> bool {
+        bits_of(ip).iter().all(|bit| filter[bit / 8] & 1 << (bit % 8) != 0)
     }
 
     #[test]

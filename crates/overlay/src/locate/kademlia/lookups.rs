@@ -88,8 +88,9 @@ impl Node {
                     return cx.tell(Event::Locate(locate::Event::Failed { ticket, why }));
                 }
                 let lifetime = lifetime.min(locate::LIFETIME_MAX);
-                if refresh {
-                    self.values.publish(key, value.clone(), lifetime, cx.now);
+                if refresh && !self.values.publish(key, value.clone(), lifetime, cx.now) {
+                    let why = Failure::Busy;
+                    return cx.tell(Event::Locate(locate::Event::Failed { ticket, why }));
                 }
                 let put = Put { by: Putter::Caller(ticket), value, lifetime, number: None };
                 self.look_up(key, Purpose::Put(put), cx);
@@ -218,15 +219,10 @@ impl Node {
                 if self.is_near(key, holders.iter().copied()) {
                     holders.push(self.me);
                 }
-                holders.sort_by_key(|it| it.key.xor(key));
-                let Some(first) = holders.first() else {
-                    return purpose.give_up(Failure::Unreachable, cx);
-                };
-                let way = searches.iter().flatten().find(|it| it.leads_to(*first));
-                let hops = way.map_or(0, Search::hops);
-                let route = searches.iter_mut().flatten().flat_map(Search::take_route).collect();
-                let event = locate::Event::Located { ticket, key, holders, hops, route };
-                cx.tell(Event::Locate(event));
+                match located(ticket, key, holders, &mut searches) {
+                    Some(event) => cx.tell(Event::Locate(event)),
+                    None => purpose.give_up(Failure::Unreachable, cx),
+                }
             }
             Purpose::Put(Put { by: Putter::Caller(ticket), .. }) => {
                 let event = match (storing.copies, storing.refused) {
@@ -280,6 +276,21 @@ impl Node {
             }
         }
     }
+}
+
+/// Who is responsible, of those who were found, and the way to it; none if nobody was.
+fn located(
+    ticket: locate::Ticket,
+    key: Key,
+    mut holders: Vec<Contact>,
+    searches: &mut [Option<Search>; 2],
+) -> Option<locate::Event> {
+    holders.sort_by_key(|it| it.key.xor(key));
+    let first = *holders.first()?;
+    let way = searches.iter().flatten().find(|it| it.leads_to(first));
+    let hops = way.map_or(0, Search::hops);
+    let route = searches.iter_mut().flatten().flat_map(Search::take_route).collect();
+    Some(locate::Event::Located { ticket, key, holders, hops, route })
 }
 
 impl Lookup {

@@ -141,28 +141,37 @@ impl Node {
                 if !self.tokens.are_right(&token, from, now, cx.secrets) {
                     return Err(TOKEN_WRONG);
                 }
-                if value.len() > VALUE_MAX {
-                    return Err((code::VALUE_TOO_LONG, why(code::VALUE_TOO_LONG)));
-                }
-                if self.handing.is_leaving() {
-                    return Err((code::SERVER, "this node is leaving"));
-                }
                 let lifetime = std::time::Duration::from_secs(lifetime.into());
-                let again = self.again(cx);
-                let version = Version { value, number, lifetime };
-                match self.values.store(target, version, Host::of(from), again, now) {
-                    Taken::Held => bare,
-                    Taken::Outdated => {
-                        return Err((code::NUMBER_TOO_LOW, why(code::NUMBER_TOO_LOW)));
-                    }
-                    Taken::Refused => return Err((code::SERVER, why(code::SERVER))),
-                }
+                self.store(target, Version { value, number, lifetime }, Host::of(from), cx)?;
+                bare
             }
             Method::Other { target: Some(target) } => self.nodes(target, want, from, bare),
             Method::Other { target: None } => {
                 return Err((code::METHOD_UNKNOWN, "there is no such question"));
             }
         })
+    }
+
+    /// Takes a value in that a host has brought.
+    fn store(
+        &mut self,
+        key: Key,
+        version: Version,
+        by: Host,
+        cx: &mut Context<'_, Self>,
+    ) -> Result<(), Refusal> {
+        if version.value.len() > VALUE_MAX {
+            return Err((code::VALUE_TOO_LONG, why(code::VALUE_TOO_LONG)));
+        }
+        if self.handing.is_leaving() {
+            return Err((code::SERVER, "this node is leaving"));
+        }
+        let again = self.again(cx);
+        match self.values.store(key, version, by, again, cx.now) {
+            Taken::Held => Ok(()),
+            Taken::Outdated => Err((code::NUMBER_TOO_LOW, why(code::NUMBER_TOO_LOW))),
+            Taken::Refused => Err((code::SERVER, why(code::SERVER))),
+        }
     }
 
     /// The answer with the nodes nearest to `target`, of the families that are wanted: without a word

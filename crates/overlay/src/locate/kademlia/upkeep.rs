@@ -11,7 +11,7 @@ use super::{
     handing::Handing,
     lookups::LOOKUPS_MAX,
     purpose::{Purpose, Put, Putter},
-    values::{Due, Version},
+    values::{Due, TURN, Version},
 };
 use crate::locate::{self, VIA_MAX};
 
@@ -135,9 +135,9 @@ impl Node {
     /// Puts again what is due: what there is no room for now has its turn later.
     fn store_again(&mut self, cx: &mut Context<'_, Self>) {
         let has_room = |it: &Self| it.lookups.len() < LOOKUPS_MAX / 2;
-        if has_room(self)
-            && let Some(Due { key, value, lifetime, number }) = self.values.next_published(cx.now)
-        {
+        for _ in 0..TURN {
+            let due = has_room(self).then(|| self.values.next_published(cx.now)).flatten();
+            let Some(Due { key, value, lifetime, number }) = due else { break };
             let put = Put { by: Putter::Publisher, value, lifetime, number };
             self.look_up(key, Purpose::Put(put), cx);
         }

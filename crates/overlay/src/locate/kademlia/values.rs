@@ -24,8 +24,9 @@ use crate::locate::LIFETIME_MAX;
 const ROOM: Room = Room { all: 65_536, of_host: 8192 };
 /// Values that a node puts again by itself.
 const PUBLISHED_MAX: usize = 1024;
-/// Values that are looked at in a round of upkeep: all of them within an hour of rounds.
-const TURN: usize = 128;
+/// Values that are looked at in a round of upkeep: all of them within an hour of rounds. Of those that this
+/// node puts again itself as many.
+pub(super) const TURN: usize = 128;
 
 /// A value that is to be held, or is held.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -152,12 +153,20 @@ impl Values {
         self.held.iter().map(|(key, _)| key)
     }
 
-    /// Has this node put a value again for as long as it runs.
-    pub(super) fn publish(&mut self, key: Key, value: Bytes, lifetime: Duration, now: Time) {
-        if self.published.contains_key(&key) || self.published.len() < PUBLISHED_MAX {
+    /// Has this node put a value again for as long as it runs. Says whether there is room for that.
+    pub(super) fn publish(
+        &mut self,
+        key: Key,
+        value: Bytes,
+        lifetime: Duration,
+        now: Time,
+    ) -> bool {
+        let has_room = self.published.contains_key(&key) || self.published.len() < PUBLISHED_MAX;
+        if has_room {
             let due = now.after(lifetime / 2);
             self.published.insert(key, Published { value, lifetime, number: None, due });
         }
+        has_room
     }
 
     /// A value was put with that number; if this node puts it again, then with the same.

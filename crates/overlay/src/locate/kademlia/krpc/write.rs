@@ -145,6 +145,8 @@ fn put(item: &Item, token: &[u8], entries: &mut Entries<'_, '_>) {
         entries.integer("seq", signed.number);
         entries.bytes("sig", &signed.signature);
     }
+    // The item says its own name, but nodes of the crate mainline do not answer a question without it.
+    entries.bytes("target", &item.name().bytes());
     entries.bytes("token", token);
     entries.key("v").extend_from_slice(&item.value);
 }

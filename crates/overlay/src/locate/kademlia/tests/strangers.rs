@@ -419,3 +419,21 @@ fn an_older_value_is_refused_and_the_newer_one_stays() {
     let told = told(&mut alone);
     assert_eq!((told.value.as_deref(), told.number), (Some(&b"new"[..]), Some(2)));
 }
+
+#[test]
+fn who_is_to_put_more_values_again_than_a_node_keeps_is_told() {
+    let mut alone = Alone::new(|_| ());
+    let mut put = |number: u16| {
+        let (ticket, key) = (Ticket(number.into()), Key::of(&number.to_be_bytes()));
+        let (value, lifetime) = (Bytes::from_static(b"v"), Duration::from_secs(3600));
+        let put = locate::Command::Put { ticket, key, value, lifetime, refresh: true };
+        alone.input(Input::Command(Command::Locate(put)));
+        alone.told.pop().unwrap()
+    };
+    let is_busy = |told: &Event| {
+        matches!(told, Event::Locate(locate::Event::Failed { why: locate::Failure::Busy, .. }))
+    };
+    assert!((0..1024).all(|number| !is_busy(&put(number))));
+    assert!(is_busy(&put(1024)));
+    assert!(!is_busy(&put(1023)), "it is one of them already");
+}

@@ -178,15 +178,23 @@ fn bep_44_puts_items() {
         let item = Box::new(Item { value: value.clone(), signed });
         Method::Put { item, cas, token: token.clone() }
     };
+    // Beside what the BEP has, ours name the item.
+    let is_written = |text: &str, name: Key| {
+        let (before, behind) = text.split_once("5:token").unwrap();
+        let name = [b"6:target20:", &name.bytes()[..]].concat();
+        let named = [before.as_bytes(), &name, b"5:token", behind.as_bytes()].concat();
+        assert_eq!(read(text).encode(), named);
+        assert_eq!(read(&named), read(text));
+    };
     let text = asked("put", "5:token1:x1:v12:Hello world!");
     assert_eq!(query(&text).method, put(None, None));
-    assert_eq!(read(&text).encode(), text.as_bytes());
+    is_written(&text, Key::of(b"12:Hello world!"));
     let fields = format!("1:k32:{key}4:salt6:foobar3:seqi4e3:sig64:{signature}");
     let text = format!(
         "d1:ad3:casi3e2:id20:abcdefghij0123456789{fields}5:token1:x1:v12:Hello world!e1:q3:put1:t2:aa1:y1:qe"
     );
     assert_eq!(query(&text).method, put(signed(b"foobar"), Some(3)));
-    assert_eq!(read(&text).encode(), text.as_bytes());
+    is_written(&text, Key::of(&[&KEY[..], b"foobar"].concat()));
     // An empty salt is none.
     let empty = text.replace("4:salt6:foobar", "4:salt0:");
     assert_eq!(query(&empty).method, put(signed(b""), Some(3)));
