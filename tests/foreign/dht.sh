@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # One DHT of nigh, libtorrent, aria2, Transmission and the crate mainline: each comes in through nigh alone
-# and nigh through each of them; peers that one announces and items that one puts are found by the others.
+# and nigh through each of them; peers that one announces and items that one puts are found by the others;
+# and each of them alone holds what nigh gives it.
 #
 # In a network namespace, with an address of the laboratories' networks (198.18.0.0/15, 2001:2::/48) for each
 # node: programs refuse 127.0.0.0/8, and libtorrent more than one node of a network.
@@ -30,7 +31,7 @@ lay_network() {
     ip link set lo up || return
     ip address add "$visitor/32" dev lo
     ip -6 address add 2001:2:0:41::1/128 dev lo nodad
-    for host in $(seq "$nodes") {13..16} {21..25} 31 32; do
+    for host in $(seq "$nodes") {13..16} {21..25} {26..29} 31 32; do
         ip address add "198.18.$host.1/32" dev lo &&
             ip route change local "198.18.$host.1" dev lo table local src "$visitor" &&
             ip -6 address add "2001:2:0:$host::1/128" dev lo nodad || return
@@ -204,6 +205,18 @@ comes_in_through() {
     node "$1" --join "$2" && knows 3 "198.18.$1.1:6881" "$2"
 }
 
+# start_aria2 NAME ADDR:PORT [FLAG...]: one that goes on when it has all, with its files in $work/NAME.
+start_aria2() {
+    local name=$1 address=$2
+    shift 2
+    aria2c --no-conf --quiet --interface="${address%:*}" --listen-port="${address#*:}" --disable-ipv6 \
+        --enable-dht --enable-dht6=false --dht-listen-port="${address#*:}" \
+        --dht-file-path="$work/$name.dht" --bt-enable-lpd=false --enable-peer-exchange=false --seed-ratio=0 \
+        --log="$work/$name.log" --log-level=debug --dir="$work/$name" "$@" "$work/file.torrent" \
+        >"$work/$name.out" 2>&1 &
+    started+=($!)
+}
+
 # start_transmission NAME ADDR:PORT: one with the settings and what it remembers in $work/NAME.
 start_transmission() {
     cat >"$work/$1/settings.json" <<END
@@ -235,12 +248,7 @@ check "libtorrent comes in through one node of nigh" knows 3 "$libtorrent" 198.1
 check "mainline does" knows 3 "$mainline" 198.18.5.1:6881
 check "Transmission announces its torrent, and nigh finds it" \
     lists "$transmission" dht peers "$info_hash" --via 198.18.7.1:6881
-# It goes on when it has all.
-aria2c --no-conf --quiet --interface="${aria%:*}" --listen-port="${aria#*:}" --disable-ipv6 \
-    --enable-dht --enable-dht6=false --dht-listen-port="${aria#*:}" --dht-file-path="$work/aria.dht" \
-    --dht-entry-point=198.18.6.1:6881 --bt-enable-lpd=false --enable-peer-exchange=false --seed-ratio=0 \
-    --log="$work/aria.log" --log-level=debug --dir="$work/part" "$work/file.torrent" >"$work/aria.out" 2>&1 &
-started+=($!)
+start_aria2 part "$aria" --dht-entry-point=198.18.6.1:6881
 check "aria2 comes in through one node of nigh" knows 3 "$aria" 198.18.6.1:6881
 has_all() {
     local end=$((SECONDS + 60))
@@ -248,7 +256,7 @@ has_all() {
         cmp -s "$work/whole/file" "$work/part/file" && return 0
         sleep 0.5
     done
-    tail -n 40 "$work/aria.log"
+    tail -n 40 "$work/part.log"
     return 1
 }
 check "aria2 finds it as well, through the DHT alone, and has all of it" has_all
@@ -262,4 +270,36 @@ check "through Transmission" comes_in_through 16 "$transmission"
 check "what was put before is had through libtorrent" \
     prints "fourth" dht get "$key" --salt greeting --via "$libtorrent"
 check "and through mainline" prints "of mainline" dht get "$(named "of mainline")" --via "$mainline"
+
+# --- Each of them alone, so that nobody else can hold what nigh gives it.
+
+alone=(libtorrent mainline aria2 transmission)
+at() {
+    local number
+    for number in "${!alone[@]}"; do
+        [ "${alone[number]}" != "$1" ] || echo "198.18.$((26 + number)).1:6881"
+    done
+}
+"$python" "$here/dht_libtorrent.py" serve "$(at libtorrent)" - >"$work/alone-libtorrent.log" 2>&1 &
+started+=($!)
+"$MAINLINE" serve "$(at mainline)" - >"$work/alone-mainline.log" 2>&1 &
+started+=($!)
+mkdir "$work/alone-transmission"
+start_transmission alone-transmission "$(at transmission)"
+start_aria2 alone-aria2 "$(at aria2)"
+
+# holds NAME: it takes an item, and one that is signed, and gives them back.
+holds() {
+    until_true dht put "for $1" --via "$(at "$1")" &&
+        prints "for $1" dht get "$(named "for $1")" --via "$(at "$1")" &&
+        sign "signed for $1" --via "$(at "$1")" &&
+        prints "signed for $1" dht get "$key" --salt greeting --via "$(at "$1")"
+}
+# keeps NAME: it takes a peer that announces itself, and names it.
+keeps() {
+    until_true dht peers "$info_hash" --announce 7010 --via "$(at "$1")" &&
+        lists "$visitor:7010" dht peers "$info_hash" --via "$(at "$1")"
+}
+for name in libtorrent mainline; do check "$name alone holds what nigh puts" holds "$name"; done
+for name in "${alone[@]}"; do check "$name alone keeps the peer that nigh announces" keeps "$name"; done
 finish

@@ -1,6 +1,7 @@
 """A DHT node of libtorrent that does one thing: dht.sh says what.
 
-    dht_libtorrent.py serve ADDR:PORT VIA                         is a node until it is killed
+    dht_libtorrent.py serve ADDR:PORT VIA                         is a node until it is killed; VIA may be -,
+                                                                  for nobody
     dht_libtorrent.py peers ADDR:PORT VIA INFO_HASH               prints peers, one a line
     dht_libtorrent.py announce ADDR:PORT VIA INFO_HASH            it is a peer itself, on its own port
     dht_libtorrent.py get ADDR:PORT VIA NAME                      prints the value
@@ -25,7 +26,7 @@ def session(verb, listen, via):
     category = libtorrent.alert.category_t
     node = libtorrent.session({
         "listen_interfaces": listen,
-        "dht_bootstrap_nodes": via,
+        "dht_bootstrap_nodes": "" if via == "-" else via,
         "enable_lsd": False,
         "enable_upnp": False,
         "enable_natpmp": False,
@@ -35,7 +36,8 @@ def session(verb, listen, via):
         | category.dht_operation_notification
         | category.error_notification,
     })
-    wait(node, libtorrent.dht_bootstrap_alert)
+    if via != "-":
+        wait(node, libtorrent.dht_bootstrap_alert)
     return node
 
 

@@ -1,7 +1,7 @@
 //! A node of the crate mainline that does one thing: dht.sh says what.
 //!
 //! ```text
-//! mainline serve ADDR:PORT VIA                          is a node until it is killed
+//! mainline serve ADDR:PORT VIA                          is a node until it is killed; VIA may be -, for nobody
 //! mainline peers ADDR:PORT VIA INFO_HASH                prints peers, one a line
 //! mainline announce ADDR:PORT VIA INFO_HASH PORT
 //! mainline get ADDR:PORT VIA NAME                       prints the value
@@ -21,12 +21,18 @@ fn main() -> Result<(), Box<dyn Error>> {
     let [verb, listen, via, about @ ..] = &words[..] else { return Err("see main.rs".into()) };
     let listen: SocketAddrV4 = listen.parse()?;
     let mut builder = Dht::builder();
-    builder.bind_address(*listen.ip()).port(listen.port()).bootstrap(&[via]);
+    let is_alone = *via == "-";
+    builder.bind_address(*listen.ip()).port(listen.port());
+    if is_alone {
+        builder.no_bootstrap();
+    } else {
+        builder.bootstrap(&[via]);
+    }
     if *verb == "serve" {
         builder.server_mode();
     }
     let dht = builder.build()?;
-    if !dht.bootstrapped() {
+    if !is_alone && !dht.bootstrapped() {
         return Err("nobody has answered".into());
     }
     match (*verb, about) {
