@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! core 0   the node that is measured, its limits lifted
-//! core 1   256 other nodes, through which it comes in and which fill its table, and the questions: eight
+//! core 1   250 other nodes, through which it comes in and which fill its table, and the questions: eight
 //!          askers with sixteen questions under way each
 //! ```
 //! All of it is in a network namespace of its own, since programs refuse 127.0.0.0/8: a network of
@@ -35,7 +35,7 @@ use crate::{
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// Whom
-    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Peer::Nigh, Peer::Libtorrent])]
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Peer::Nigh, Peer::Libtorrent, Peer::Mainline])]
     peers: Vec<Peer>,
     /// How often each is measured, in turn with the others; the median counts
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
@@ -46,7 +46,7 @@ pub(crate) struct Arguments {
     /// nigh's release binary, instead of building it
     #[arg(long, value_name = "PATH")]
     nigh: Option<PathBuf>,
-    /// The node of the crate mainline, a release build of tests/foreign/mainline, for the peer `mainline`
+    /// The node of the crate mainline, a release build of tests/foreign/mainline, instead of building it
     #[arg(long, value_name = "PATH")]
     mainline: Option<PathBuf>,
 }
@@ -102,9 +102,6 @@ pub(crate) enum Error {
     /// A node does not come in.
     #[error("{0} names no other nodes after {READY_LIMIT:?}; it said: {1}")]
     NotReady(&'static str, String),
-    /// Which program is it?
-    #[error("name the node of the crate mainline with --mainline PATH")]
-    NoMainline,
 }
 
 /// What one kind of question to one peer gave.
@@ -130,7 +127,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<String, Error> {
     wanted("ip", &["route", "add", "local", "198.18.0.0/15", "dev", "lo"])?;
     let _turn = Turn::take()?;
     let scratch = Scratch::new()?;
-    let nigh = host::nigh(arguments.nigh.as_deref())?;
+    let programs = Programs::find(arguments)?;
     let mut cores = rustix::thread::CpuSet::new();
     cores.set(LOAD_CORE);
     rustix::thread::sched_setaffinity(None, &cores).map_err(io::Error::from)?;
@@ -140,16 +137,32 @@ pub(crate) fn run(arguments: &Arguments) -> Result<String, Error> {
         for (peer, measured) in arguments.peers.iter().zip(&mut measured) {
             check_interrupt()?;
             progress(&format!("dht: round {round}, {}", peer.name()));
-            measure(*peer, arguments, &nigh, &scratch, measured)?;
+            measure(*peer, arguments, &programs, &scratch, measured)?;
         }
     }
     Ok(report(&arguments.peers, &measured))
 }
 
+/// The nodes that are programs of their own.
+struct Programs {
+    nigh: PathBuf,
+    /// If that peer is measured.
+    mainline: Option<PathBuf>,
+}
+
+impl Programs {
+    fn find(arguments: &Arguments) -> Result<Self, Error> {
+        let nigh = host::nigh(arguments.nigh.as_deref())?;
+        let is_wanted = arguments.peers.contains(&Peer::Mainline);
+        let find = || host::mainline(arguments.mainline.as_deref());
+        Ok(Self { nigh, mainline: is_wanted.then(find).transpose()? })
+    }
+}
+
 /// The same once more, in a network of its own.
 fn inside(arguments: &Arguments) -> Result<String, Error> {
     // Built before it is measured, and out here, where there is a network.
-    let nigh = host::nigh(arguments.nigh.as_deref())?;
+    let programs = Programs::find(arguments)?;
     let mut command = Command::new("unshare");
     if host::is_root() {
         command.arg("--net");
@@ -158,7 +171,10 @@ fn inside(arguments: &Arguments) -> Result<String, Error> {
     }
     command.arg(host::myself()?).args(env::args_os().skip(1)).env(INSIDE, "1");
     if arguments.nigh.is_none() {
-        command.arg("--nigh").arg(nigh);
+        command.arg("--nigh").arg(programs.nigh);
+    }
+    if let (None, Some(mainline)) = (&arguments.mainline, programs.mainline) {
+        command.arg("--mainline").arg(mainline);
     }
     let status = command.status()?;
     if status.success() { Ok(String::new()) } else { Err(Error::Inside(status)) }
@@ -167,7 +183,7 @@ fn inside(arguments: &Arguments) -> Result<String, Error> {
 fn measure(
     peer: Peer,
     arguments: &Arguments,
-    nigh: &PathBuf,
+    programs: &Programs,
     scratch: &Scratch,
     measured: &mut [Measured; 3],
 ) -> Result<(), Error> {
@@ -176,7 +192,7 @@ fn measure(
     let (node, via) = (NODE.to_string(), crowd.first().to_string());
     let command = match peer {
         Peer::Nigh => {
-            let mut command = place.command(nigh);
+            let mut command = place.command(&programs.nigh);
             command.args(["node", "--overlay", "kademlia", "--questions", "0", "--listen", &node]);
             command.args(["--join", &via]);
             command
@@ -189,7 +205,7 @@ fn measure(
             command
         }
         Peer::Mainline => {
-            let program = arguments.mainline.as_ref().ok_or(Error::NoMainline)?;
+            let program = programs.mainline.as_ref().expect("it is found for this peer");
             let mut command = place.command(program);
             command.args(["serve", &node, &via]);
             command
@@ -202,12 +218,10 @@ fn measure(
     let pids = process.tree();
     for (question, measured) in Question::ALL.into_iter().zip(measured) {
         check_interrupt()?;
-        let before = cpu_seconds(&pids);
         let time = Duration::from_secs(arguments.seconds.into());
-        let answered = answers(question, NODE, time)?;
-        let cpu = cpu_seconds(&pids) - before;
+        let answered = answers(question, NODE, time, || cpu_seconds(&pids))?;
         measured.a_second.push(answered.count as f64 / answered.took.as_secs_f64());
-        measured.cpu_us.push(cpu * 1e6 / answered.count.max(1) as f64);
+        measured.cpu_us.push(answered.cpu * 1e6 / answered.count.max(1) as f64);
         measured.bytes = answered.bytes as f64 / answered.count.max(1) as f64;
         measured.lost += answered.lost;
     }

@@ -32,9 +32,9 @@ pub(crate) enum Error {
     /// The lock, the scratch folder or this program's own path cannot be had.
     #[error("{0} cannot be used")]
     Unusable(PathBuf, #[source] io::Error),
-    /// cargo did not build nigh.
-    #[error("nigh's release binary does not build: name one with --nigh PATH")]
-    NoBuild,
+    /// cargo did not build a program.
+    #[error("{0} does not build: name one with {1} PATH")]
+    NoBuild(&'static str, &'static str),
     /// Ctrl-C, or SIGTERM.
     #[error("interrupted; everything that was started is stopped, and its files are removed")]
     Interrupted,
@@ -85,18 +85,41 @@ pub(crate) fn is_root() -> bool {
 
 /// nigh's release binary: the one that is named, or one that cargo builds now.
 pub(crate) fn nigh(named: Option<&Path>) -> Result<PathBuf, Error> {
-    if let Some(path) = named {
-        let unusable = |error| Error::Unusable(path.to_owned(), error);
-        return path.canonicalize().map_err(unusable);
-    }
+    let Some(path) = named else {
+        build(&["--package", "nigh"], "nigh's release binary", "--nigh")?;
+        return Ok(myself()?.with_file_name("nigh"));
+    };
+    usable(path)
+}
+
+/// The node of the crate mainline, a workspace of its own: the one that is named, or one that cargo builds
+/// now.
+pub(crate) fn mainline(named: Option<&Path>) -> Result<PathBuf, Error> {
+    let Some(path) = named else {
+        let manifest =
+            concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/foreign/mainline/Cargo.toml");
+        let target = myself()?.with_file_name("foreign-mainline");
+        let folder = target.to_string_lossy();
+        let words = ["--manifest-path", manifest, "--target-dir", &folder];
+        build(&words, "the node of the crate mainline", "--mainline")?;
+        return Ok(target.join("release/nigh-foreign-mainline"));
+    };
+    usable(path)
+}
+
+fn usable(path: &Path) -> Result<PathBuf, Error> {
+    path.canonicalize().map_err(|error| Error::Unusable(path.to_owned(), error))
+}
+
+/// Has cargo build `what`, for which `flag` names another.
+fn build(words: &[&str], what: &'static str, flag: &'static str) -> Result<(), Error> {
     let built = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .args(["build", "--quiet", "--release", "--locked", "--package", "nigh"])
+        .args(["build", "--quiet", "--release", "--locked"])
+        .args(words)
         .stdin(Stdio::null())
         .status();
-    if !built.is_ok_and(|status| status.success()) {
-        return Err(Error::NoBuild);
-    }
-    Ok(myself()?.with_file_name("nigh"))
+    let is_built = built.is_ok_and(|status| status.success());
+    if is_built { Ok(()) } else { Err(Error::NoBuild(what, flag)) }
 }
 
 /// This program: cargo puts nigh's binary beside it.

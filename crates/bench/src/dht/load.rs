@@ -75,6 +75,8 @@ pub(super) struct Answered {
     /// Questions without an answer.
     pub(super) lost: u64,
     pub(super) took: Duration,
+    /// Seconds of the node's processor.
+    pub(super) cpu: f64,
 }
 
 struct Asker {
@@ -85,11 +87,12 @@ struct Asker {
     heard: Instant,
 }
 
-/// Asks for that long.
+/// Asks for that long. `cpu` tells how many seconds of its processor the node has had.
 pub(super) fn answers(
     question: Question,
     node: SocketAddrV4,
     time: Duration,
+    cpu: impl Fn() -> f64,
 ) -> io::Result<Answered> {
     let start = Instant::now();
     let asker = |number: u8| {
@@ -107,12 +110,12 @@ pub(super) fn answers(
     loop {
         let now = Instant::now();
         if counted_from.is_none() && now >= start + WARM {
-            (answered, counted_from) = (Answered::default(), Some(now));
+            (answered, counted_from) = (Answered::default(), Some((now, cpu())));
         }
-        if let Some(from) = counted_from
+        if let Some((from, had)) = counted_from
             && now >= from + time
         {
-            answered.took = now - from;
+            (answered.took, answered.cpu) = (now - from, cpu() - had);
             return Ok(answered);
         }
         for asker in &mut askers {
