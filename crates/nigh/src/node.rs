@@ -428,7 +428,7 @@ fn can(flags: &cli::Node, address: Address) -> can::Node {
         node: common(flags),
         dimensions: flags.others.dimensions.into(),
         realities: flags.others.realities,
-        weighted: true,
+        ..can::Settings::default()
     };
     can::Node::new(key(flags, address), address, Arc::new(settings))
 }

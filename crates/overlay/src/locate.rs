@@ -150,7 +150,8 @@ pub enum Event {
         ticket: Ticket,
         /// As asked.
         key: Key,
-        /// The one who is responsible, then those who stand in for it.
+        /// The one who is responsible, then those who stand in for it, as the last node on the way
+        /// names them: none of them need have been asked whether it is there.
         holders: Vec<Contact>,
         /// How many nodes were passed on the way, the responsible one among them.
         hops: u32,

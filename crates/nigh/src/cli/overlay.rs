@@ -234,7 +234,8 @@ impl From<Way> for node::Routing {
 
 /// Say which node of an overlay is responsible for a key, and how the way there goes.
 ///
-/// Asks as a visitor: it becomes no part of the overlay.
+/// Asks as a visitor: it becomes no part of the overlay. The holder is responsible for the key, and the
+/// stand-ins come after it, as the last node on the way names them; none of them has to be asked for that.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

@@ -1,10 +1,11 @@
 //! `nigh node`, and `nigh locate`, `put` and `fetch` on it: processes that speak over loopback.
 
-use std::{fs, net::UdpSocket, path::PathBuf, process::Command};
+use std::{fs, net::UdpSocket, path::PathBuf, process::Command, time::Instant};
 
 use serde_json::Value;
 
 use crate::support::{
+    PATIENCE,
     node::{Node, settled},
     process::{NIGH, Ran, nigh, nigh_reading},
 };
@@ -213,6 +214,71 @@ fn a_recorded_node_does_the_same_again() {
     fs::remove_file(path).unwrap();
 }
 
+/// Three nodes of an overlay in which a key has one owner: a value goes from one to all, the way to it is
+/// told in the overlay's words, and one of them leaves in order and can be replayed.
+#[track_caller]
+fn holds_and_finds(overlay: &str, flags: &[&str], owner: &str) {
+    let overlay = ["--overlay", overlay];
+    let flags = [&overlay[..], flags].concat();
+    let asks = |words: &[&str]| nigh(&[words, &overlay].concat());
+    let path = file(overlay[1]);
+    let recording = path.to_str().unwrap();
+    let first = Node::start(&flags);
+    let second = first.joined_by(&flags);
+    let third = second.joined_by(&[&flags[..], &["--record", recording]].concat());
+    let deadline = Instant::now() + PATIENCE;
+    let put = ["put", "greeting", "hello", "--via", &first.address, "--json"];
+    // Once they know each other.
+    while json(&asks(&put))["copies"] != 3 {
+        assert!(Instant::now() < deadline, "it is not held by all three");
+    }
+    for via in [&first, &second, &third] {
+        let ran = asks(&["fetch", "greeting", "--via", &via.address]);
+        assert_eq!((ran.code, &*ran.stdout), (Some(0), "hello"), "{ran:?}");
+        let located =
+            json(&asks(&["locate", "greeting", "--via", &via.address, "--trace", "--json"]));
+        let route = located["route"].as_array().unwrap();
+        let (begin, end) = (&route[0], &route[route.len() - 1]);
+        assert_eq!(begin["address"], *via.address, "{located}");
+        assert_eq!(end["key"], located["holders"][0]["key"], "{located}");
+        assert!(end["why"].as_str().unwrap().contains(owner), "{located}");
+    }
+    let address = third.address.clone();
+    assert_eq!(third.end().code(), Some(0));
+    let ran = asks(&["fetch", "greeting", "--via", &second.address]);
+    assert_eq!((ran.code, &*ran.stdout), (Some(0), "hello"), "{ran:?}");
+    let node = ["node", "--listen", &address, "--upkeep", "200ms", "--replay", recording, "--json"];
+    assert_eq!(json(&nigh(&[&node[..], &flags].concat()))["agrees"], true);
+    fs::remove_file(path).unwrap();
+}
+
+#[test]
+fn pastry_holds_and_finds() {
+    holds_and_finds("pastry", &["--leaves", "8", "--digit-bits", "2"], "the nearest to the key");
+}
+
+#[test]
+fn tapestry_holds_and_finds() {
+    holds_and_finds("tapestry", &["--digit-bits", "2"], "the key's root");
+}
+
+#[test]
+fn can_holds_and_finds() {
+    let flags = ["--dimensions", "2", "--realities", "2"];
+    holds_and_finds("can", &flags, "the one whose zone has the key");
+}
+
+#[test]
+fn koorde_holds_and_finds() {
+    let flags = ["--degree-bits", "1", "--routing", "iterative"];
+    holds_and_finds("koorde", &flags, "the key's successor");
+}
+
+#[test]
+fn viceroy_holds_and_finds() {
+    holds_and_finds("viceroy", &["--routing", "iterative"], "the key's successor");
+}
+
 #[test]
 fn who_does_not_answer_is_given_up_and_the_next_step_is_named() {
     let (_held, silent) = silence();
@@ -281,6 +347,12 @@ fn wrong_use_is_explained_before_anything_is_sent() {
         (&["node", "--places", "65"], "1..=64"),
         (&["node", "--successors", "2", "--copies", "4"], "--successors 3 at least"),
         (&["node", "--successors", "2", "--proximity", "3"], "3 candidates"),
+        (&["node", "--overlay", "pastry", "--leaves", "4", "--copies", "4"], "--leaves 6 at least"),
+        (&["node", "--overlay", "pastry", "--leaves", "5"], "even"),
+        (&["node", "--overlay", "tapestry", "--copies", "9"], "8 copies at most"),
+        (&["node", "--overlay", "can", "--places", "2"], "only in Chord"),
+        (&["node", "--overlay", "can", "--realities", "5"], "1..=4"),
+        (&["node", "--overlay", "koorde", "--degree-bits", "5"], "1..=4"),
         (&["node", "--upkeep", "1ms"], "upkeep goes every 10ms to 1h"),
         (&["node", "--record", "a", "--replay", "b"], "cannot be used with"),
         (&["node", "--listen", "127.0.0.1:0", "--replay", "b"], "had got a port"),
