@@ -77,12 +77,14 @@ const VARNISHTEST: Program = Program { name: "varnishtest", probe: &[], package:
 const ETCD_TESTS: [&str; 8] =
     ["test", "--locked", "--package", "nigh-net", "--features", "etcd", "--lib", "--no-run"];
 
-/// A script that takes longer has failed.
+/// A script that takes more seconds has failed.
 const SCRIPT_LIMIT: &str = "300";
-/// The script that runs beside others.
-const BESIDE: &str = "dht.sh";
 /// The same for a test case of varnishtest.
 const CASE_LIMIT: &str = "60";
+/// The script that runs beside others.
+const BESIDE: &str = "dht.sh";
+/// The same for that one: other programs ask each other when their timers say.
+const BESIDE_LIMIT: &str = "900";
 
 /// Runs them all; the first failure does not keep the others from running.
 pub(crate) fn run() -> Result<(), Failure> {
@@ -137,16 +139,16 @@ pub(crate) fn run() -> Result<(), Failure> {
             failed.push(name);
         }
     };
-    let of_script = |script: &Path| {
+    let of_script = |script: &Path, limit: &str| {
         let mut command = Command::new("timeout");
-        command.args([SCRIPT_LIMIT, "bash"]).arg(script).current_dir(&folder);
+        command.args([limit, "bash"]).arg(script).current_dir(&folder);
         command.env("NIGH", &nigh).env("LOAD", &load).env("MAINLINE", &mainline);
         command
     };
-    // It waits for the timers of other programs and hardly needs the processor: beside the first of the
-    // others, and what it says comes when it is done.
+    // It waits for the timers of other programs and hardly needs the processor: beside all the others, and
+    // what it says comes when they are done.
     let beside = folder.join(BESIDE);
-    let mut waiting = of_script(&beside);
+    let mut waiting = of_script(&beside, BESIDE_LIMIT);
     let waiting = thread::spawn(move || waiting.output());
     judge("conformance".to_owned(), conformance::run(&[]));
     for case in files_of(&folder, "vtc")? {
@@ -159,6 +161,9 @@ pub(crate) fn run() -> Result<(), Failure> {
         );
         judge(name_of(&case), outcome);
     }
+    for script in files_of(&folder, "sh")?.iter().filter(|it| **it != beside) {
+        judge(name_of(script), command::run(&mut of_script(script, SCRIPT_LIMIT)));
+    }
     let waited = waiting.join().expect("it only runs a script");
     let waited =
         waited.map_err(|error| Failure::Found(format!("{BESIDE} does not run: {error}")))?;
@@ -166,9 +171,6 @@ pub(crate) fn run() -> Result<(), Failure> {
     eprintln!("{}", String::from_utf8_lossy(&waited.stderr));
     let ended = format!("it ended with {}", waited.status);
     judge(BESIDE.to_owned(), waited.status.success().then_some(()).ok_or(Failure::Found(ended)));
-    for script in files_of(&folder, "sh")?.iter().filter(|it| **it != beside) {
-        judge(name_of(script), command::run(&mut of_script(script)));
-    }
 
     println!("\nforeign: {passed} passed, {} failed", failed.len());
     if failed.is_empty() {
