@@ -2,13 +2,12 @@
 #![no_main]
 
 use bytes::Bytes;
-use nigh_base::{record::Recording, wire::Wire};
-use nigh_overlay::locate::Command;
+use nigh_base::record::Recording;
+use nigh_overlay::locate::{Command, fuzz, kademlia};
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    if let Ok(command) = Command::decode(bytes) {
-        assert_eq!(command.encode(), bytes, "a command has one form");
-    }
+    fuzz::message::<Command>(bytes);
+    fuzz::message::<kademlia::Command>(bytes);
     let Ok(mut recording) = Recording::open(bytes) else { return };
     while let Ok(Some(_)) = recording.next_entry::<Bytes, Command>() {}
 });

@@ -1,15 +1,19 @@
 //! What must hold of our own overlays for any bytes. Plain functions, so that a fuzzer, or a seeded test, can
 //! drive them.
 
-use std::{fmt, time::Duration};
+use std::{fmt, ops::Range, time::Duration};
 
+use bytes::Bytes;
 use nigh_base::{
-    Key, Machine, Rng, Time,
-    machine::{Coded, Context, Input},
+    Address, Key, Machine, Rng, Time,
+    machine::{Coded, Context, Input, Output},
     wire::Wire,
 };
 
 use super::{Command, Contact, Ticket};
+
+/// Questions of a node that are kept, to be answered.
+const ASKED_MAX: usize = 64;
 
 /// What must hold of a message: what reads is written as the same bytes, within the limit.
 ///
@@ -23,8 +27,9 @@ pub fn message<M: Wire + fmt::Debug>(bytes: &[u8]) {
     }
 }
 
-/// Feeds a node with pieces of `bytes`, each as long as its first byte says: from one of `others`, with time
-/// passing in between and lookups of its own under way.
+/// Feeds a node with pieces of `bytes`, each as long as its first byte says: from one of `others`, and once
+/// more as an answer to what the node has asked last, from whom it has asked; with time passing in between and
+/// commands of its own under way.
 ///
 /// # Panics
 /// If the node breaks an invariant, or one input causes more than `outputs_max` outputs.
@@ -32,27 +37,74 @@ pub(crate) fn node<T>(node: T, others: &[Contact], outputs_max: usize, bytes: &[
 where
     T: Machine<Message: Wire, Command = Command>,
 {
-    let mut node = Coded::new(node);
-    let (mut rng, mut secrets, mut outbox) = (Rng::new(1), Rng::new(2), Vec::new());
-    let (mut now, mut rest, mut number) = (Time::START, bytes, 0);
+    let (rng, secrets) = (Rng::new(1), Rng::new(2));
+    let (now, asked) = (Time::START, Vec::new());
+    let mut fuzzed = Fuzzed { node: Coded::new(node), outputs_max, rng, secrets, now, asked };
+    let (mut rest, mut number) = (bytes, 0);
     while let [length, after @ ..] = rest {
         let (piece, after) = after.split_at(after.len().min(usize::from(*length)));
         rest = after;
         let from = others[usize::from(*length) % others.len()].address;
-        now = now.after(Duration::from_millis(u64::from(*length) * 10));
+        fuzzed.now = fuzzed.now.after(Duration::from_millis(u64::from(*length) * 10));
         number += 1;
-        let key = Key::of(piece);
-        let locate = Command::Locate { ticket: Ticket(number), key, trace: number % 2 == 0 };
-        for input in [
-            Input::Wake,
-            Input::Message { from, message: bytes::Bytes::copy_from_slice(piece) },
-            Input::Command(locate),
-        ] {
-            node.handle(input, &mut Context::new(now, &mut rng, &mut secrets, &mut outbox));
-            node.check();
-            assert!(outbox.len() <= outputs_max, "{} outputs of one input", outbox.len());
-            outbox.clear();
+        fuzzed.take(Input::Wake);
+        fuzzed.take(Input::Message { from, message: Bytes::copy_from_slice(piece) });
+        if let Some((from, asked)) = fuzzed.asked.pop()
+            && let Some(place) = number_of(piece)
+        {
+            let mut answer = piece.to_vec();
+            answer[place].copy_from_slice(&asked);
+            fuzzed.take(Input::Message { from, message: answer.into() });
         }
+        let (ticket, key) = (Ticket(number), Key::of(piece));
+        let (value, lifetime) = (Bytes::from_static(b"value"), Duration::from_secs(60));
+        fuzzed.take(Input::Command(match number % 32 {
+            30 => Command::Leave,
+            31 => Command::Join { via: vec![others[1].address] },
+            it if it % 3 == 0 => {
+                Command::Put { ticket, key, value, lifetime, refresh: it % 2 == 0 }
+            }
+            it if it % 3 == 1 => Command::Get { ticket, key },
+            it => Command::Locate { ticket, key, trace: it % 2 == 0 },
+        }));
+    }
+}
+
+/// The number of a question or an answer: it stands behind the version, the key of the sender or of whom it is
+/// for, if there is one, and the tag.
+fn number_of(message: &[u8]) -> Option<Range<usize>> {
+    let start = match message.get(1)? {
+        0 => 3,
+        _ => 3 + Key::BYTES,
+    };
+    (message.len() >= start + 8).then_some(start..start + 8)
+}
+
+struct Fuzzed<T: Machine> {
+    node: Coded<T>,
+    outputs_max: usize,
+    rng: Rng,
+    secrets: Rng,
+    now: Time,
+    /// The numbers of what it has sent, each to whom, the latest last.
+    asked: Vec<(Address, [u8; 8])>,
+}
+
+impl<T: Machine<Message: Wire>> Fuzzed<T> {
+    fn take(&mut self, input: Input<Bytes, T::Command>) {
+        let mut outbox = Vec::new();
+        let (rng, secrets) = (&mut self.rng, &mut self.secrets);
+        self.node.handle(input, &mut Context::new(self.now, rng, secrets, &mut outbox));
+        self.node.check();
+        assert!(outbox.len() <= self.outputs_max, "{} outputs of one input", outbox.len());
+        for output in outbox {
+            if let Output::Message { to, message } = output
+                && let Some(place) = number_of(&message)
+            {
+                self.asked.push((to, message[place].try_into().expect("eight bytes")));
+            }
+        }
+        self.asked.drain(..self.asked.len().saturating_sub(ASKED_MAX));
     }
 }
 

@@ -165,7 +165,7 @@ impl Wire for Command {
                     out.extend_from_slice(signature);
                 }
                 out.push(cas.is_some().into());
-                out.extend_from_slice(&cas.unwrap_or(0).to_be_bytes());
+                out.extend(cas.iter().flat_map(|number| number.to_be_bytes()));
             }
             Self::Samples { ticket: name, target } => {
                 ticket(5, name, out);
@@ -208,8 +208,10 @@ impl Wire for Command {
                 } else {
                     None
                 };
-                let has_cas = flag(reader)?;
-                let cas = Some(i64::from_be_bytes(reader.array()?)).filter(|_| has_cas);
+                let cas = match flag(reader)? {
+                    true => Some(i64::from_be_bytes(reader.array()?)),
+                    false => None,
+                };
                 Self::PutItem { ticket, item: Box::new(Item { value, signed }), cas }
             }
             5 => Self::Samples { ticket, target: Key::read(reader)? },
