@@ -34,7 +34,7 @@ const OWNERS_MIN: usize = 2;
 const LOOKUPS_MAX: usize = 256;
 /// So often a lookup that has run dry begins anew.
 const RESTARTS: u32 = 2;
-/// Holders that are tried for a value, beside the first.
+/// Holders that are tried for a value.
 const HOLDERS_MAX: usize = 4;
 /// How long a recursive lookup may take: so many waits for one answer, within these bounds.
 const RECURSIVE_WAITS: u32 = 8;

@@ -7,6 +7,10 @@ use nigh_base::{Key, space::prefix::Digits};
 
 use crate::locate::{Contact, node::geometry::Peer};
 
+/// The most cells: with digits of four bits, the longest, a key has 40 of them, and a row 15 cells beside that of
+/// the node's own digit. Shorter digits make fewer.
+const CELLS_MAX: usize = 40 * 15;
+
 /// The cells that are not empty, by row and digit. There are at most as many rows as a key has
 /// digits, and in use about log N to the base of 2^b.
 #[derive(Clone, Debug, Hash)]
@@ -92,8 +96,9 @@ impl Table {
         cells.for_each(|it| it.rtt.measured(round_trip));
     }
 
-    /// Panics if a cell is in the wrong place or doubled.
+    /// Panics if a cell is in the wrong place or doubled, or there are too many.
     pub(super) fn check(&self) {
+        assert!(self.cells.len() <= CELLS_MAX, "too many cells");
         let is_sorted =
             self.cells.is_sorted_by(|a, b| self.place(a.contact.key) < self.place(b.contact.key));
         assert!(is_sorted, "cells out of order");

@@ -8,6 +8,10 @@ use nigh_base::{Key, Rng, space::prefix::Digits};
 use super::{CELL_MAX, Settings};
 use crate::locate::{Contact, codec::CONTACTS_MAX, node::geometry::Peer};
 
+/// The most nodes: with digits of four bits, the longest, a key has 40 of them, and a row 15 cells beside that of
+/// the node's own digit. Shorter digits make fewer.
+const NODES_MAX: usize = 40 * 15 * CELL_MAX;
+
 /// The nodes of all cells. There are at most as many rows as a key has digits, and in use about log N to
 /// the base of 2^b.
 #[derive(Clone, Debug, Hash)]
@@ -210,8 +214,9 @@ impl Table {
         named
     }
 
-    /// Panics if a node is in the wrong place or doubled, or a cell has too many.
+    /// Panics if a node is in the wrong place or doubled, or a cell or all of them have too many.
     pub(super) fn check(&self) {
+        assert!(self.peers.len() <= NODES_MAX, "too many nodes");
         let places = self.peers.iter().filter_map(|it| self.place(it.contact.key));
         assert!(places.eq(self.places.iter().copied()), "a node in the wrong place");
         assert!(self.places.is_sorted(), "cells out of order");
