@@ -16,6 +16,8 @@
 //! request  questions that wait for an answer
 //! ```
 
+#[cfg(test)]
+mod amplification;
 pub mod geometry;
 mod handing;
 mod hold;

@@ -35,7 +35,7 @@ const RESTARTS: u32 = 2;
 /// Holders that are tried for a value.
 const HOLDERS_MAX: usize = 4;
 /// Nodes named in one answer: the next, and who may stand in for it.
-const ALTERNATES: usize = 3;
+pub(super) const ALTERNATES: usize = 3;
 /// So many nodes are tried for a lookup that is passed on.
 const TRIED_MAX: usize = 6;
 /// How long a recursive lookup may take: so many waits for one answer, within these bounds.

@@ -15,7 +15,7 @@ use super::{
 use crate::locate::{Contact, codec::Nonce, pending::Pending};
 
 /// So often a node is asked before it is taken for gone.
-const ATTEMPTS: u32 = 3;
+pub(super) const ATTEMPTS: u32 = 3;
 /// So often a node on the way is asked before it is gone round: one datagram may have been lost.
 const STEP_ATTEMPTS: u32 = 2;
 /// Questions at once; what would be asked beyond that is not.

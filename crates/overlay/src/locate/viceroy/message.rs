@@ -14,7 +14,7 @@ use crate::locate::{
 };
 
 /// The most contacts in an answer.
-pub(super) const NAMED_MAX: usize = 4;
+pub(in crate::locate) const NAMED_MAX: usize = 4;
 
 /// Which part of its way a lookup is in. PODC 2002, section 5.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
