@@ -6,7 +6,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use nigh_base::{Key, Rng};
+use nigh_base::{Key, Rng, space::prefix::Digits};
 use nigh_overlay::locate::{
     Command, Contact, Event, can, circle, koorde,
     node::{self, geometry::Geometry},
@@ -159,7 +159,7 @@ fn a_third_of_64_nodes_of_pastry_dies_at_once_and_lookups_find_what_is_left() {
 fn a_third_of_64_nodes_of_tapestry_dies_at_once_and_lookups_find_what_is_left() {
     let settings = tapestry::Settings { node: common(), ..tapestry::Settings::default() };
     a_third_dies::<tapestry::Geometry>(settings, |key, of| {
-        let digits = tapestry::Settings::default().digits;
+        let digits = Digits::new(tapestry::Settings::default().digit_bits);
         of.iter().copied().min_by_key(|it| tapestry::surrogacy(digits, it.key, key))
     });
 }

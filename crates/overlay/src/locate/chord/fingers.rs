@@ -167,9 +167,9 @@ impl Node {
         let distance = |contact: &Contact| circle.distance(me, contact.key);
         let others = || contacts.iter().filter(|it| it.key != me && distance(it) >= least);
         let Some(&first) = others().next() else {
-            // Only this node lies behind the start.
+            // Only this node lies behind the start, or somebody lies: the old one is there, or it is not.
             if let Some(old) = self.fingers.at(exponent) {
-                self.fingers.remove(old);
+                self.suspect(old, cx);
             }
             return;
         };

@@ -168,34 +168,41 @@ fn a_forged_leave_makes_a_node_ask_and_changes_nothing() {
 }
 
 #[test]
-fn a_finger_that_is_there_is_not_given_up_for_one_that_lies_farther() {
+fn a_finger_that_is_there_is_not_given_up_on_the_word_of_others() {
     const HALF: u32 = Key::BITS - 1;
-    for is_there in [true, false] {
-        let mut alone = Alone::new(&settings(|it| it.successors = 2));
-        let old = alone.node.finger(HALF).unwrap();
-        let liar = *alone.ring.last().unwrap();
-        assert_ne!(old, liar);
-        // The first that a round looks up is the farthest.
-        let start = Circle::WHOLE.finger_start(alone.node.contact().key, HALF);
-        alone.now = alone.node.wake_at().unwrap();
-        let sent = alone.input(Input::Wake);
-        let (asked, nonce) = sent
-            .iter()
-            .find_map(|(to, message)| match message.body {
-                Body::Next { nonce, key } if key == start => Some((*to, nonce)),
-                _ => None,
-            })
-            .unwrap();
-        let sent = alone.hears(asked, Body::Owner { nonce, contacts: vec![liar] });
-        let [(to, Message { body: Body::Ping { nonce }, .. })] = &sent[..] else {
-            panic!("{sent:?}")
-        };
-        assert_eq!((*to, alone.node.finger(HALF)), (old.address, Some(old)));
-        if is_there {
-            alone.hears(old.address, Body::Pong { nonce: *nonce });
+    // Somebody who lies farther, somebody who cannot be it, and nobody but this node.
+    for named in [11, 1, 0] {
+        for is_there in [true, false] {
+            let mut alone = Alone::new(&settings(|it| it.successors = 2));
+            let old = alone.node.finger(HALF).unwrap();
+            let named = alone.ring[named];
+            assert_ne!(old, named);
+            // The first that a round looks up is the farthest.
+            let start = Circle::WHOLE.finger_start(alone.node.contact().key, HALF);
+            alone.now = alone.node.wake_at().unwrap();
+            let sent = alone.input(Input::Wake);
+            let (asked, nonce) = sent
+                .iter()
+                .find_map(|(to, message)| match message.body {
+                    Body::Next { nonce, key } if key == start => Some((*to, nonce)),
+                    _ => None,
+                })
+                .unwrap();
+            let sent = alone.hears(asked, Body::Owner { nonce, contacts: vec![named] });
+            let [(to, Message { body: Body::Ping { nonce }, .. })] = &sent[..] else {
+                panic!("{sent:?}")
+            };
+            assert_eq!((*to, alone.node.finger(HALF)), (old.address, Some(old)));
+            if is_there {
+                alone.hears(old.address, Body::Pong { nonce: *nonce });
+                alone.waits(Duration::from_secs(1));
+                assert_eq!(alone.node.finger(HALF), Some(old));
+            } else {
+                // Three pings, the last of which waits four seconds.
+                alone.waits(Duration::from_millis(7500));
+                assert_ne!(alone.node.finger(HALF), Some(old));
+            }
         }
-        alone.waits(Duration::from_secs(2));
-        assert_eq!(alone.node.finger(HALF), Some(if is_there { old } else { liar }));
     }
 }
 
