@@ -81,6 +81,18 @@ impl Claim {
         }
     }
 
+    /// A number that should not be below a limit.
+    pub fn at_least(what: impl Into<String>, limit: f64, measured: f64) -> Self {
+        let digits = digits(limit.abs() / 100.0);
+        Self {
+            what: what.into(),
+            published: Cell::text(format!("at least {}", as_printed(limit, digits))),
+            measured: Cell::number(measured, digits),
+            tolerance: None,
+            verdict: Verdict::of(measured >= limit),
+        }
+    }
+
     /// A statement in words, whose verdict the experiment has worked out.
     pub fn stated(
         what: impl Into<String>,
@@ -219,11 +231,12 @@ mod tests {
         assert_eq!(verdict(9.6, Tolerance::Relative(0.05)), differs);
         assert_eq!(verdict(8.6, Tolerance::Relative(0.05)), differs);
         assert_eq!(verdict(f64::NAN, Tolerance::Relative(1.0)), differs);
-        let half = |measured| Claim::at_most("x", 1.5, measured).verdict;
-        assert_eq!(
-            (half(1.5), half(1.51), half(f64::NAN)),
-            (Verdict::Matches, differs.clone(), differs)
-        );
+        let limits: [fn(f64) -> Claim; 2] =
+            [|it| Claim::at_most("x", 1.5, it), |it| Claim::at_least("x", 1.5, 3.0 - it)];
+        for limit in limits {
+            let [on, beyond, nothing] = [1.5, 1.51, f64::NAN].map(|it| limit(it).verdict);
+            assert_eq!([on, beyond, nothing], [Verdict::Matches, differs.clone(), differs.clone()]);
+        }
     }
 
     #[test]
@@ -254,6 +267,11 @@ mod tests {
         );
         assert_eq!(shown(1.0, 1.0, Tolerance::Absolute(0.0)), "1 1.000000 ±0");
         assert_eq!(Claim::at_most("x", 1.5, 1.4).measured.to_string(), "1.400");
+        let claim = Claim::at_least("x", 0.25, 0.5);
+        assert_eq!(
+            (claim.published.to_string(), claim.measured.to_string()),
+            ("at least 0.25".to_owned(), "0.5000".to_owned())
+        );
     }
 
     #[test]

@@ -68,8 +68,12 @@ const ONE_WAY: Duration = Duration::from_millis(50);
 /// Over which lookups begin, and how long answers may still come.
 const SPAN: Duration = Duration::from_secs(400);
 const REST: Duration = Duration::from_secs(60);
-/// The closed form is a bound from below up to so much, for what is drawn.
-const CHANCE: f64 = 0.02;
+/// Why less is had than by the closed form.
+const NOT_APART: &str = "the closed form is of ways that know nothing of each other and are all as long as the one \
+    that was first. Paths of one lookup share the nodes that the asker knows, and each of the eight holders is \
+    asked on one of them alone: with as many paths as holders a path may be left with none. With the seeds 1 to 5 \
+    and 30 % of liars, 8 paths had from 1.4 points less to 0.5 more, 4 paths from 1.1 less to 1.8 more, and 1 or 2 \
+    always more";
 
 /// What was found with one part of liars.
 #[derive(Clone, Debug)]
@@ -285,7 +289,8 @@ fn setup(nodes: u64) -> String {
          value is had as soon as one of the eight that hold it is asked, if it is honest. The nearest is \
          named if the honest node that is nearest to the key is among the eight that the lookup ends with, \
          of which each path has its part. The closed form takes the ways of the network without liars; it \
-         has a lookup fail with the first liar on its only way, and knows only one holder.",
+         has a lookup fail with the first liar on its only way, and knows only one holder: so it is taken for a \
+         bound from below, without a tolerance.",
         Cell::count(nodes),
         SETTLING.as_secs() / 60,
         Cell::count(LOOKUPS),
@@ -354,12 +359,10 @@ fn claims(found: &[Found]) -> Vec<Claim> {
         for (place, kind) in found_with.kinds.iter().enumerate() {
             let expected = closed_form(&found[0].kinds[place].hops, found_with.liars, PATHS[place]);
             let had = share(kind.had);
-            claims.push(Claim::stated(
-                found_with.named(PATHS[place]),
-                format!("at least {:.1} % of the values are had (closed form)", expected * 100.0),
-                format!("{:.1} %", had * 100.0),
-                Verdict::of(had >= expected - CHANCE),
-            ));
+            let what =
+                format!("{}: values that are had (closed form)", found_with.named(PATHS[place]));
+            let claim = Claim::at_least(what, expected, had);
+            claims.push(if PATHS[place] > 1 { claim.because(NOT_APART) } else { claim });
         }
     }
     claims
@@ -388,6 +391,9 @@ mod tests {
             assert!(shares[0] < 1.0 && shares[3] > shares[0], "{shares:?}");
         }
     }
+
+    /// Other nodes are asked about other keys: so much is by chance.
+    const CHANCE: f64 = 0.02;
 
     #[test]
     fn wrong_ids_and_addresses_of_nobody_keep_out_no_more_than_liars_that_are_there() {
