@@ -18,7 +18,8 @@ use nigh_overlay::locate::{
 };
 use nigh_sim::{HostId, Latency, Network, World};
 
-use self::liar::{Gang, Lie};
+pub(crate) use self::liar::Gang;
+use self::liar::Lie;
 use crate::{
     Axis, Chart, Error, Experiment, Options, Progress, Report, Scale, Series, Style,
     claim::{Claim, Verdict},

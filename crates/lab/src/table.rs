@@ -20,7 +20,7 @@ pub struct Column {
     pub unit: String,
 }
 
-/// A number that is meant with so many digits, or a text.
+/// A number that is meant with so many digits, a text, or nothing.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Cell {
     /// A number.
@@ -32,6 +32,8 @@ pub enum Cell {
     },
     /// Words.
     Text(String),
+    /// Nothing: in this row there is no such number.
+    Empty,
 }
 
 impl Column {
@@ -58,8 +60,9 @@ impl Cell {
         Self::Text(words.into())
     }
 
-    fn is_number(&self) -> bool {
-        matches!(self, Self::Number { .. })
+    /// As a column of numbers has it.
+    fn is_numeric(&self) -> bool {
+        matches!(self, Self::Number { .. } | Self::Empty)
     }
 
     /// As another program reads it: no commas between the digits.
@@ -67,6 +70,7 @@ impl Cell {
         match self {
             Self::Number { value, digits } => rounded(*value, *digits),
             Self::Text(words) => words.clone(),
+            Self::Empty => String::new(),
         }
     }
 
@@ -75,6 +79,7 @@ impl Cell {
             // The text that was rounded is read again, so that no digits come back that nobody meant.
             Self::Number { .. } => self.plain().parse::<f64>().ok().into(),
             Self::Text(words) => words.as_str().into(),
+            Self::Empty => serde_json::Value::Null,
         }
     }
 }
@@ -85,6 +90,7 @@ impl fmt::Display for Cell {
         match self {
             Self::Number { value, digits } => f.pad(&grouped(&rounded(*value, *digits))),
             Self::Text(words) => f.pad(words),
+            Self::Empty => f.pad(""),
         }
     }
 }
@@ -181,7 +187,7 @@ impl Table {
 
     /// Columns of numbers are aligned at their ends, columns of words at their beginnings.
     fn is_numeric(&self, column: usize) -> bool {
-        self.rows.iter().all(|row| row[column].is_number())
+        self.rows.iter().all(|row| row[column].is_numeric())
     }
 }
 
@@ -251,6 +257,7 @@ mod tests {
         ]);
         table.row(vec![Cell::text("chord, \"plain\""), Cell::count(16_384), Cell::number(7.0, 2)]);
         table.row(vec![Cell::text("can"), Cell::count(100), Cell::number(12.25, 1)]);
+        table.row(vec![Cell::text("none"), Cell::count(0), Cell::Empty]);
         table
     }
 
@@ -261,6 +268,7 @@ mod tests {
             "                        messages",
             "chord, \"plain\"  16,384      7.00",
             "can                100      12.2",
+            "none                 0",
         ];
         assert_eq!(table().text().lines().collect::<Vec<_>>(), expected);
     }
@@ -270,8 +278,10 @@ mod tests {
         let expected = "\
             | overlay | nodes | hops (messages) |\n\
             | --- | ---: | ---: |\n\
-            | chord, \"plain\" | 16,384 | 7.00 |\n";
-        assert!(table().markdown().starts_with(expected), "{}", table().markdown());
+            | chord, \"plain\" | 16,384 | 7.00 |\n\
+            | can | 100 | 12.2 |\n\
+            | none | 0 |  |\n";
+        assert_eq!(table().markdown(), expected);
     }
 
     #[test]
@@ -279,6 +289,7 @@ mod tests {
         let csv = table().csv();
         let expected = "overlay,nodes,hops (messages)\n\"chord, \"\"plain\"\"\",16384,7.00\n";
         assert!(csv.starts_with(expected), "{csv}");
+        assert!(csv.ends_with("\nnone,0,\n"), "{csv}");
     }
 
     #[test]
@@ -287,7 +298,7 @@ mod tests {
         assert_eq!(json["rows"][0], serde_json::json!(["chord, \"plain\"", 16384.0, 7.0]));
         assert_eq!(json["columns"][2]["unit"], "messages");
         assert_eq!(Cell::number(1.0 / 3.0, 2).json(), serde_json::json!(0.33));
-        assert_eq!(Cell::number(f64::NAN, 2).json(), serde_json::Value::Null);
+        assert_eq!(json["rows"][2][2], serde_json::Value::Null);
     }
 
     #[test]

@@ -35,9 +35,9 @@ const DASH: i32 = 6;
 /// A line with more points than these needs no dots to be seen as one.
 const MOST_DOTS: usize = 32;
 
-/// Colours that also people with colour-blindness tell apart (Okabe and Ito, 2008), without the
-/// yellow, which is too light on white.
-const COLOURS: [RGBColor; 7] = [
+/// Colours that also people with colour-blindness tell apart (Okabe and Ito, 2008), with a grey in the
+/// place of the yellow, which is too light on white.
+const COLOURS: [RGBColor; 8] = [
     RGBColor(0x00, 0x72, 0xb2),
     RGBColor(0xd5, 0x5e, 0x00),
     RGBColor(0x00, 0x9e, 0x73),
@@ -45,6 +45,7 @@ const COLOURS: [RGBColor; 7] = [
     RGBColor(0xe6, 0x9f, 0x00),
     RGBColor(0x56, 0xb4, 0xe9),
     RGBColor(0x00, 0x00, 0x00),
+    RGBColor(0x99, 0x99, 0x99),
 ];
 
 /// The picture.

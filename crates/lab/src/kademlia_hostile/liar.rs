@@ -33,6 +33,11 @@ pub(crate) struct Gang {
 }
 
 impl Gang {
+    /// A liar that works with nobody: it says that it is the nearest itself, and names no other.
+    pub(crate) fn alone(me: Contact) -> Arc<Self> {
+        Arc::new(Self { lie: Lie::EachOther, named: vec![me] })
+    }
+
     /// A liar's answer.
     fn answer(&self, me: Contact, method: &Method) -> Response {
         let target = match method {
