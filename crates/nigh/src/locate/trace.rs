@@ -81,7 +81,7 @@ pub(super) fn steps(overlay: Overlay, key: Key, holders: &[Contact], route: &[Ho
             None if is_last && is_owner(hop) => Answer::NotAsked,
             None => Answer::Missing,
         };
-        let why = if is_last && is_owner(hop) && hop.named_by.is_some() {
+        let why = if is_last && is_owner(hop) {
             let distance = match overlay {
                 Overlay::Chord => {
                     hop.key.map(|owner| in_bits(Circle::WHOLE.distance(key, owner)) + " behind it")
@@ -136,7 +136,7 @@ fn reason(overlay: Overlay, hop: &Hop, before: &[Hop]) -> String {
 fn named(hop: &Hop) -> String {
     match hop.named_by {
         Some(place) => format!("named by hop {}", place + 1),
-        None => "known here".to_owned(),
+        None => "you named it".to_owned(),
     }
 }
 
@@ -255,6 +255,14 @@ mod tests {
         let steps = steps(Overlay::Pastry, KEY.into(), &holders, &route);
         assert_eq!(steps[1].why, "named by hop 1: the next on the way, 2^8.0 from the key");
         assert_eq!(steps[2].why, "named by hop 2: the nearest to the key, 2^4.0 from it");
+        // Whom the asker has named may be known by its key, too.
+        let steps = super::steps(
+            Overlay::Pastry,
+            KEY.into(),
+            &holders,
+            &[hop(9, None, Some(984), Some(5))],
+        );
+        assert_eq!(steps[0].why, "you named it: the nearest to the key, 2^4.0 from it");
     }
 
     #[test]
