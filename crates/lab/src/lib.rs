@@ -46,6 +46,7 @@ mod pastry_repair;
 mod report;
 mod rings;
 mod sample;
+mod settled;
 mod swim_detection;
 mod swim_faults;
 mod table;

@@ -1,6 +1,6 @@
 //! What the paper and its closed form say, and what was measured.
 
-use super::{DIMENSIONS, Found, Kind, REALITIES, closed_form, find, more};
+use super::{DIMENSIONS, Found, Kind, REALITIES, closed_form, find, machines::Beside, more};
 use crate::{
     claim::{Claim, Tolerance, Verdict},
     sample::slope,
@@ -11,7 +11,10 @@ const OF_A_MEAN: Tolerance = Tolerance::Relative(0.03);
 /// How far the exponent may be off: a tenth more hops in the largest network than by the closed form.
 const OF_GROWTH: Tolerance = Tolerance::Absolute(0.03);
 
-pub(super) fn claims(found: &[Found]) -> Vec<Claim> {
+/// Of the same questions from the same nodes: which of two equally near neighbours is next makes less.
+const OF_A_MACHINE: Tolerance = Tolerance::Relative(0.02);
+
+pub(super) fn claims(found: &[Found], beside: Beside) -> Vec<Claim> {
     let lost: usize = found.iter().map(|it| it.lost).sum();
     let mut claims = vec![Claim::stated(
         "questions that do not reach the owner of their point",
@@ -37,6 +40,15 @@ pub(super) fn claims(found: &[Found]) -> Vec<Claim> {
     claims.extend(DIMENSIONS.iter().filter_map(|&dimensions| growth(found, dimensions)));
     claims.extend(realities(found));
     claims.extend(DIMENSIONS.iter().filter_map(|&dimensions| weights(found, dimensions)));
+    let Beside { size, walked, machines, wrong } = beside;
+    let what = format!("2^{size} nodes, joined: machines go the ways that are walked, mean hops");
+    claims.push(Claim::near(what, walked, machines, OF_A_MACHINE));
+    claims.push(Claim::stated(
+        "the same: ways of machines or walks that do not end at the owner",
+        "none",
+        wrong.to_string(),
+        Verdict::of(wrong == 0),
+    ));
     claims.push(Claim::cannot_be_reproduced(
         "section 3.3, table: milliseconds of a hop with and without weights",
         "a number for each of several dimensions",

@@ -1,6 +1,6 @@
 //! What the papers say, and whether it is so.
 
-use super::{DEAD, DESIGNS, Design, Failing, Found, SIZES, ways_failing};
+use super::{DEAD, DESIGNS, Design, Failing, Found, SIZES, machines::Beside, ways_failing};
 use crate::claim::{Claim, Tolerance, Verdict};
 
 /// Of k = 16, which varies most: nodes to pass vary by about 8, so that 10,000 nodes have 0.08 of 7 hops a digit
@@ -17,7 +17,24 @@ pub(super) fn share_within(ways: u64) -> f64 {
     2.0 / (ways as f64).sqrt()
 }
 
-pub(super) fn claims(found: &[Found], failing: &[Failing], nodes: u32) -> Vec<Claim> {
+/// Why ways of Viceroy fail though nobody is cut off.
+const ROUND_AND_ROUND: &str = "none of these ways is cut off: each is given up after 1,000 hops. Where a link is \
+    missing, a way goes along the circle and begins anew, and some come back to the same place again and again";
+/// Why fewer fail without backups than a dead node on each way would make.
+const GONE_ROUND: &str =
+    "on its last part, about, a way may take any of several links, and goes round a dead node";
+/// Why machines need fewer hops.
+const BY_ALL_LINKS: &str = "about, our nodes take the nearest of all whom they know; the walk has those next to a \
+    node on the circle and on its level alone, as in the paper";
+/// Of the same ways from the same nodes: what differs are the rules alone.
+const OF_A_MACHINE: Tolerance = Tolerance::Relative(0.02);
+
+pub(super) fn claims(
+    found: &[Found],
+    failing: &[Failing],
+    beside: &[Beside],
+    nodes: u32,
+) -> Vec<Claim> {
     let failed: u64 = found.iter().map(|it| it.failed).sum();
     let mut claims = vec![Claim::stated(
         "ways that fail while nobody is dead",
@@ -39,7 +56,24 @@ pub(super) fn claims(found: &[Found], failing: &[Failing], nodes: u32) -> Vec<Cl
     }
     claims.extend(growth(found));
     claims.extend(while_dead(found, failing, nodes));
+    for it in beside {
+        let name = format!("{}, {} nodes", it.design.name(), it.nodes);
+        let what = format!("{name}: machines go the ways that are walked, mean hops");
+        let claim = Claim::near(what, it.walked, it.machines, OF_A_MACHINE);
+        claims.push(of_viceroy(it.design, claim, BY_ALL_LINKS));
+        claims.push(Claim::stated(
+            format!("{name}: ways of machines or walks that do not end at the owner"),
+            "none",
+            it.wrong.to_string(),
+            Verdict::of(it.wrong == 0),
+        ));
+    }
     claims
+}
+
+/// Gives the reason for a difference of Viceroy's; Koorde's have none.
+fn of_viceroy(design: Design, claim: Claim, why: &str) -> Claim {
+    if design == Design::Viceroy { claim.because(why) } else { claim }
 }
 
 /// How much longer ways are for each digit that the nodes need more.
@@ -74,21 +108,26 @@ fn growth(found: &[Found]) -> Vec<Claim> {
 
 fn while_dead(found: &[Found], failing: &[Failing], nodes: u32) -> Vec<Claim> {
     let mut claims = Vec::new();
-    let two = DESIGNS[0];
     let of_a_share = Tolerance::Absolute(share_within(ways_failing(nodes)));
-    let whole = found.iter().find(|it| it.design == two && it.nodes == nodes);
-    for it in failing.iter().filter(|it| it.design == two) {
+    let of = |design| failing.iter().filter(move |it| it.design == design);
+    for it in of(DESIGNS[0]).chain(of(Design::Viceroy)) {
+        let is_viceroy = it.design == Design::Viceroy;
+        let overlay = if is_viceroy { "Viceroy" } else { "Koorde, k = 2" };
+        let whole = found.iter().find(|other| other.design == it.design && other.nodes == nodes);
         for (&percent, &failed) in DEAD.iter().zip(&it.failed) {
-            let name = format!("Koorde, k = 2, {percent} % dead");
+            let name = format!("{overlay}, {percent} % dead");
             if let (1, Some(whole)) = (it.backups, whole) {
                 let expected = 1.0 - whole.unharmed(f64::from(percent) / 100.0);
                 let what = format!("{name}, no backups: ways that fail, from their lengths");
-                claims.push(Claim::near(what, expected, failed, of_a_share));
+                let claim = Claim::near(what, expected, failed, of_a_share);
+                claims.push(of_viceroy(it.design, claim, GONE_ROUND));
             }
             if it.backups == 16 && percent == 50 {
-                let what =
-                    format!("{name}, more than log2 N backups and successors: ways that fail");
-                claims.push(Claim::at_most(what, 0.01, failed));
+                let backups =
+                    if is_viceroy { "nodes on each side" } else { "backups and successors" };
+                let what = format!("{name}, more than log2 N {backups}: ways that fail");
+                let claim = Claim::at_most(what, 0.01, failed);
+                claims.push(of_viceroy(it.design, claim, ROUND_AND_ROUND));
             }
         }
     }
