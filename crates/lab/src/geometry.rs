@@ -267,7 +267,7 @@ fn setup(doublings: u32) -> String {
         "{nodes} nodes, of which 0 to 90 % are dead, at random; no table is mended. {tried} ways between \
          two of the living for each share, the dead drawn {DRAWS} times. Whoever has the message \
          passes it on to the living neighbour nearest to the target, if one is nearer than itself; else \
-         the way has failed. Nearer is, in a hypercube, in fewer bits; on a ring, clockwise; in xor, by \
+         the way has failed. Where all ways fail, there is no number of hops. Nearer is, in a hypercube, in fewer bits; on a ring, clockwise; in xor, by \
          XOR; in a hybrid, by a longer prefix, or by as long a one and the circle (Pastry). In a tree it \
          is the one neighbour that corrects most bits from above, and if it is dead the way has failed. \
          Tables: one neighbour for each bit, at random where the geometry leaves a choice (buckets of \

@@ -2,19 +2,26 @@
 
 use std::fmt::Write;
 
-use crate::{Report, claim::Claim, table::markdown_row};
+use crate::{
+    Report,
+    claim::{Claim, Verdict},
+    table::markdown_row,
+};
 
 /// The page. `folder` is where its charts and tables are, seen from the page.
 pub fn page(reports: &[Report], folder: &str) -> String {
     let mut text = PREFACE.to_owned();
-    text += &markdown_row(
-        ["experiment", "shows", "claims", "match", "differ"].map(str::to_owned).to_vec(),
-    );
-    text += "| --- | --- | ---: | ---: | ---: |\n";
+    text += &markdown_row(HEADINGS.map(str::to_owned).to_vec());
+    text += "| --- | --- | ---: | ---: | ---: | ---: |\n";
     for report in reports {
-        let matching = report.claims.iter().filter(|claim| claim.verdict.matches()).count();
+        let count = |of: fn(&Verdict) -> bool| {
+            report.claims.iter().filter(|claim| of(&claim.verdict)).count()
+        };
         let (all, name) = (report.claims.len(), report.name);
-        let numbers = [all, matching, all - matching].map(|number| number.to_string());
+        let matching = count(Verdict::matches);
+        let differing = count(|it| matches!(it, Verdict::Differs { .. }));
+        let numbers = [all, matching, differing, all - matching - differing];
+        let numbers = numbers.map(|number| number.to_string());
         let cells = [format!("[`{name}`](#{name})"), cell(report.title)].into_iter().chain(numbers);
         text += &markdown_row(cells.collect());
     }
@@ -24,12 +31,21 @@ pub fn page(reports: &[Report], folder: &str) -> String {
     text
 }
 
+const HEADINGS: [&str; 6] =
+    ["experiment", "shows", "claims", "match", "differ", "cannot be reproduced"];
+
 const PREFACE: &str = "\
 # Figures
 
-Published figures, drawn again by nigh's own code in its simulator, and what became of each claim. \
+Published figures, drawn again by nigh's own code, and what became of each claim. \
 A tolerance was chosen before the measurement. A claim that differs says why, and one whose \
 experiment cannot be repeated says what is missing.
+
+What is drawn are the machines that run in production, in the simulator (in `hashing`, the functions that do), but \
+for five experiments. `chord-load` knows no nodes beyond their keys. `geometry`, `constant-degree` (Koorde and \
+Viceroy), `can-path` and `kademlia-latency` walk from table to table as all has settled, without machines, by \
+rules that are written down a second time; so does one part of `pastry-repair`. Where it says that machines go the \
+ways that are walked (`constant-degree`, `can-path`, `pastry-repair`), the same network was also run.
 
 `nigh sim all` writes this page and its pictures, and the same seed writes the same page. \
 In the pictures, dashed lines and hollow points were not measured here: they are published or \
@@ -94,7 +110,7 @@ mod tests {
     fn a_page_links_its_files_and_counts_its_verdicts() {
         let page = page(&[report()], "figures");
         for expected in [
-            "| [`ring-size`](#ring-size) | A ring has as many nodes as joined | 3 | 1 | 2 |\n",
+            "| [`ring-size`](#ring-size) | A ring has as many nodes as joined | 4 | 1 | 2 | 1 |\n",
             "\n## ring-size\n",
             "- Source: A paper, section 1\n",
             "- Again: `nigh sim ring-size --nodes 4 --seed 7`\n",

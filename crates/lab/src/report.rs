@@ -195,7 +195,8 @@ pub(crate) mod tests {
             report.charts.push(chart);
         }
         let near = |measured| Claim::near("size", 4.0, measured, Tolerance::Absolute(0.5));
-        report.claims = vec![near(4.0), near(5.0).because("one joined | twice"), near(3.0)];
+        let lost = Claim::cannot_be_reproduced("place", "Rome", "its map is lost");
+        report.claims = vec![near(4.0), near(5.0).because("one joined | twice"), near(3.0), lost];
         report
     }
 
@@ -208,11 +209,13 @@ pub(crate) mod tests {
             \n\
             joined\n nodes\n     4\n\
             \n\
-            verdict  published  tolerance  measured  claim\n\
-            matches  4          ±0.5       4.00      size\n\
-            differs  4          ±0.5       5.00      size\n  \
+            verdict               published  tolerance  measured  claim\n\
+            matches               4          ±0.5       4.00      size\n\
+            differs               4          ±0.5       5.00      size\n  \
             because one joined | twice\n\
-            differs  4          ±0.5       3.00      size\n";
+            differs               4          ±0.5       3.00      size\n\
+            cannot be reproduced  Rome                  -         place\n  \
+            because its map is lost\n";
         assert_eq!(report().text(), expected);
     }
 

@@ -79,7 +79,13 @@ fn failed(found: &All) -> Table {
 
 fn hops(found: &All) -> Table {
     let title = "Hops of the ways that do not fail, in the same networks";
-    by_share(found, title, "hops", |point| Cell::number(point.mean_hops(), 2))
+    by_share(found, title, "hops", mean_hops)
+}
+
+/// Nothing where all ways have failed: they have no mean.
+fn mean_hops(point: &Point) -> Cell {
+    let mean = point.mean_hops();
+    if mean.is_nan() { Cell::Empty } else { Cell::number(mean, 2) }
 }
 
 /// What sequential neighbours do.
@@ -101,11 +107,11 @@ fn sequential(found: &All) -> Table {
             table.row(vec![
                 Cell::text(geometry.name()),
                 Cell::count((2 * sequential.a_side()).into()),
-                Cell::number(none.mean_hops(), 2),
+                mean_hops(none),
                 Cell::count(none.percentile(50)),
                 Cell::count(none.percentile(90)),
                 percent(some.failed_share()),
-                Cell::number(some.mean_hops(), 2),
+                mean_hops(some),
             ]);
         }
     }

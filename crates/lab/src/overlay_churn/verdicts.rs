@@ -208,7 +208,8 @@ fn worth(rate: f64) -> String {
     if rate.is_infinite() {
         return "some ms for fewer bytes".to_owned();
     }
-    format!("{rate:.1} ms for a byte a second")
+    // What does not make lookups sooner has no price.
+    if rate <= 0.0 { "nothing".to_owned() } else { format!("{rate:.1} ms for a byte a second") }
 }
 
 /// Milliseconds that are saved for each byte a second that is paid more.
@@ -240,4 +241,16 @@ fn parallel(all: &All<'_>) -> Option<Claim> {
 
 fn listed(texts: impl Iterator<Item = String>) -> String {
     texts.collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::worth;
+
+    #[test]
+    fn what_makes_no_lookup_sooner_has_no_price() {
+        assert_eq!([-0.2, 0.0].map(worth), ["nothing"; 2]);
+        assert_eq!(worth(1.84), "1.8 ms for a byte a second");
+        assert_eq!(worth(f64::INFINITY), "some ms for fewer bytes");
+    }
 }
