@@ -21,11 +21,11 @@ pub(super) fn share_within(ways: u64) -> f64 {
 const ROUND_AND_ROUND: &str = "none of these ways is cut off: each is given up after 1,000 hops. Where a link is \
     missing, a way goes along the circle and begins anew, and some come back to the same place again and again";
 /// Why fewer fail without backups than a dead node on each way would make.
-const GONE_ROUND: &str =
-    "on its last part, about, a way may take any of several links, and goes round a dead node";
+const GONE_ROUND: &str = "on its last part, about, a way may take any of several links, and goes round a dead node. Where that is \
+     forbidden, as many fail as follow from the lengths, within the tolerance";
 /// Why machines need fewer hops.
 const BY_ALL_LINKS: &str = "about, our nodes take the nearest of all whom they know; the walk has those next to a \
-    node on the circle and on its level alone, as in the paper";
+    node on the circle and on its level alone, as in the paper. Walked by all links, ways are as long as ours";
 /// Of the same ways from the same nodes: what differs are the rules alone.
 const OF_A_MACHINE: Tolerance = Tolerance::Relative(0.02);
 
