@@ -204,7 +204,7 @@ pub struct Circle<S> {
     me: Contact,
     pub(super) leaves: Leaves,
     pub(super) far: S,
-    /// While this node joins: who was on the way to its place.
+    /// While this node joins: who has answered on the way to its place, the owner last.
     way: Vec<Contact>,
 }
 
@@ -313,7 +313,10 @@ impl<S: Shortcuts> Geometry for Circle<S> {
 
     fn let_in(node: &mut Node<Self>, others: &[Contact], cx: &mut Cx<'_, Self>) {
         others.iter().for_each(|&it| node.consider(it, cx));
+        // Who has let it in has answered, and is known even if every ping is lost: else this node would be alone,
+        // and whoever joins through it would make an overlay of their own with it.
         let way = std::mem::take(&mut node.geometry.way);
+        way.iter().for_each(|&it| Self::take(node, Peer::unmeasured(it), cx));
         S::let_in(node, way, cx);
     }
 
@@ -403,3 +406,6 @@ impl<S: Shortcuts> Geometry for Circle<S> {
         S::check(node);
     }
 }
+
+#[cfg(test)]
+mod tests;

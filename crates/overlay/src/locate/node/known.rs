@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use nigh_base::{Time, machine::Context};
+use nigh_base::{Address, Time, machine::Context};
 
 use super::{
     Node, Timer,
@@ -20,6 +20,8 @@ const LOST_MAX: usize = 32;
 const GONE_FOR: Duration = Duration::from_secs(30);
 /// A lost node is asked every so many rounds, and the own place looked at from far away.
 const LOST_ROUNDS: u32 = 4;
+/// Of these looks at the own place one in so many goes by a way in.
+const VIA_LOOKS: u32 = 4;
 
 /// Nodes that were known and did not answer any more, the latest last.
 #[derive(Debug, Default, Hash)]
@@ -76,10 +78,24 @@ impl<G: Geometry> Node<G> {
         if self.geometry.neighbours().is_empty() && !self.via.is_empty() {
             return self.look_up(self.me.key, Purpose::Audit, false, cx);
         }
+        if let Some(via) = self.via_due() {
+            // Who is there looks from there, as from one of the lost.
+            self.ask_at(None, via, For::Lost, |nonce| Body::Ping { nonce }, cx);
+            return;
+        }
         let far = self.geometry.far();
         if !far.is_empty() {
             self.look_from(far[cx.rng.index(far.len())], cx);
         }
+    }
+
+    /// The way in whose turn it is, if it is. Nodes that have lost what would have made them one overlay when they
+    /// joined know only each other, and miss nobody: the ways in are what they have of the rest.
+    fn via_due(&self) -> Option<Address> {
+        let looks = self.rounds / LOST_ROUNDS;
+        let turn = (looks / VIA_LOOKS) as usize;
+        let is_due = looks.is_multiple_of(VIA_LOOKS) && !self.via.is_empty();
+        is_due.then(|| self.via[turn % self.via.len()])
     }
 
     /// Whether a node that another names may be there, as far as this one knows.
