@@ -53,9 +53,11 @@ impl Shortcuts for Pointers {
             return node.along(key, without);
         };
         let begin = || Imaginary::begin(me.key, next.key.minus(me.key), key, bits);
-        // A carry of somebody else's making begins anew.
-        let begun = carry.0.filter(|it| it.leads_to(key, bits)).or_else(begin);
-        let Some(mut imaginary) = begun else {
+        // A carry of somebody else's making begins anew, and so does one that has more digits left than a way from
+        // here: what is left only falls, whatever was carried.
+        let carried = carry.0.filter(|it| it.leads_to(key, bits));
+        let nearest = carried.into_iter().chain(begin()).min_by_key(|it| it.left);
+        let Some(mut imaginary) = nearest else {
             return Some(Step { contact: next, carry: Carry(None) });
         };
         let has_pointers = far.iter().any(|it| is_there(&it.contact));

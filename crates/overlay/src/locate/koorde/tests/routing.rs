@@ -7,7 +7,12 @@ use crate::locate::koorde::imaginary::Imaginary;
 
 /// All whom a node passes on its way to `key`, itself first.
 fn way(all: &Settled, nodes: &[Node], from: usize, key: Key) -> Vec<usize> {
-    let (mut passed, mut carry) = (vec![from], Carry(None));
+    way_with(all, nodes, from, key, Carry(None))
+}
+
+/// The same, if the first of them is asked with that carry.
+fn way_with(all: &Settled, nodes: &[Node], from: usize, key: Key, mut carry: Carry) -> Vec<usize> {
+    let mut passed = vec![from];
     while let Some(next) = Geometry::next_hop(&nodes[passed[passed.len() - 1]], key, carry, &[]) {
         passed.push(all.contacts().binary_search(&next.contact).unwrap());
         carry = next.carry;
@@ -112,12 +117,11 @@ fn demanded(
         return (owner != all[me]).then_some((owner, carry));
     }
     let successor = all[(me + 1) % count].key;
-    let mut at = carry.0.unwrap_or_else(|| {
-        // Of all imaginary nodes for which this one stands that with the fewest digits left.
-        let begun = Imaginary::begin(own, successor.minus(own), key, bits).unwrap();
-        assert!(begun.key.minus(own) <= successor.minus(own) && begun.leads_to(key, bits));
-        begun
-    });
+    // Of all imaginary nodes for which this one stands that with the fewest digits left.
+    let begun = Imaginary::begin(own, successor.minus(own), key, bits).unwrap();
+    assert!(begun.key.minus(own) <= successor.minus(own) && begun.leads_to(key, bits));
+    // The one that is followed, unless that has more of them.
+    let mut at = carry.0.filter(|it| it.left <= begun.left).unwrap_or(begun);
     let known = known(all, me, settings);
     loop {
         let stands = |node: Key| at.key.minus(node).minus(Key::from(1));
@@ -246,5 +250,22 @@ fn a_carry_that_does_not_lead_to_the_key_begins_anew() {
             // Leaves own what is near whatever is carried.
             assert_eq!(next.map(|it| it.contact), anew.map(|it| it.contact));
         }
+    }
+}
+
+#[test]
+fn a_carry_with_many_digits_left_makes_a_way_no_longer() {
+    let settings = settings(|_| {});
+    let (all, nodes) = settled(300, &settings);
+    let mut rng = Rng::new(5);
+    for number in 0..100u32 {
+        let (key, from) = (Key::of(&number.to_be_bytes()), rng.index(300));
+        // Right behind the node, and all digits but the first have yet to come.
+        let (left, behind) = (52, all.contacts()[from].key.plus(Key::from(1)));
+        let ahead = key.shifted_down(3 * 52).minus(behind).low(4);
+        let far = Imaginary { key: behind.plus(ahead), left };
+        assert!(far.leads_to(key, 3));
+        let length = way_with(&all, &nodes, from, key, Carry(Some(far))).len();
+        assert_eq!(length, way(&all, &nodes, from, key).len());
     }
 }
