@@ -194,6 +194,9 @@ pub trait Shortcuts: fmt::Debug + Hash + Send + Sized {
         cx: &mut Cx<'_, Circle<Self>>,
     ) -> bool;
 
+    /// As [`Geometry::unanswered`]; another round asks again.
+    fn unanswered(_: &mut Node<Circle<Self>>, _: Self::Errand) {}
+
     /// Panics if an invariant is broken.
     fn check(node: &Node<Circle<Self>>);
 }
@@ -374,6 +377,10 @@ impl<S: Shortcuts> Geometry for Circle<S> {
         words: Self::Words,
         cx: &mut Cx<'_, Self>,
     ) -> bool {
+        if !node.is_member() && !matches!(errand, Errand::Join) {
+            // It has left meanwhile, and keeps nothing true any more.
+            return true;
+        }
         match (errand, words) {
             (Errand::Leaves, Words::LeavesAre { contacts, .. }) => {
                 node.leaves_are(by, &contacts, cx);
@@ -397,7 +404,8 @@ impl<S: Shortcuts> Geometry for Circle<S> {
         match errand {
             Errand::Join => node.join_again(cx),
             // Another round asks again.
-            Errand::Leaves | Errand::Far(_) => {}
+            Errand::Leaves => {}
+            Errand::Far(errand) => S::unanswered(node, errand),
         }
     }
 

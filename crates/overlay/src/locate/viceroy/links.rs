@@ -39,6 +39,10 @@ impl Kind {
 /// More levels than these nobody has: there would be 2^32 nodes.
 pub(super) const LEVELS_MAX: u8 = 32;
 
+/// So many nodes at once are asked whether they are on the level that they said. Strangers may say so in any number;
+/// who has a better link to offer says so again.
+const CLAIMS_MAX: usize = 16;
+
 /// The level of a node, its links, and the levels of its leaves as far as it has heard of them.
 #[derive(Clone, Debug, Hash)]
 pub struct Butterfly {
@@ -48,13 +52,22 @@ pub struct Butterfly {
     /// How many levels there are, as far as this node can tell.
     pub(super) levels: u8,
     links: [Option<Peer>; Kind::ALL.len()],
-    /// What leaves have said. It is not believed: whoever is linked is asked first.
+    /// What leaves have answered. It is not believed: whoever is linked is asked first.
     known: Vec<(Contact, u8)>,
+    /// So many are asked whether they are on the level that they said.
+    claims: usize,
 }
 
 impl Butterfly {
     pub(super) const fn new(me: Key) -> Self {
-        Self { me, level: 1, levels: 1, links: [None; Kind::ALL.len()], known: Vec::new() }
+        Self {
+            me,
+            level: 1,
+            levels: 1,
+            links: [None; Kind::ALL.len()],
+            known: Vec::new(),
+            claims: 0,
+        }
     }
 
     pub(super) const fn level(&self) -> u8 {
@@ -130,7 +143,7 @@ impl Butterfly {
         links.filter(|it| it.contact == contact).for_each(|it| it.rtt.measured(round_trip));
     }
 
-    /// A leaf has said on which level it is. Those who are no leaves any more are forgotten.
+    /// A leaf has answered on which level it is. Those who are no leaves any more are forgotten.
     pub(super) fn note(&mut self, leaf: Contact, level: u8, leaves: &[Contact]) {
         self.known.retain(|(it, _)| *it != leaf && leaves.contains(it));
         if leaves.contains(&leaf) && self.known.len() < CONTACTS_MAX {
@@ -138,9 +151,24 @@ impl Butterfly {
         }
     }
 
-    /// Whether it has heard on which level a leaf is.
-    pub(super) fn knows_level_of(&self, leaf: Contact) -> bool {
-        self.known.iter().any(|(it, _)| *it == leaf)
+    /// On which level a leaf is, as far as it has answered.
+    pub(super) fn known_level_of(&self, leaf: Contact) -> Option<u8> {
+        self.known.iter().find(|(it, _)| *it == leaf).map(|(_, level)| *level)
+    }
+
+    /// Whether one more may be asked whether it is on the level that it said.
+    pub(super) const fn has_room_for_claim(&self) -> bool {
+        self.claims < CLAIMS_MAX
+    }
+
+    /// One is asked that.
+    pub(super) const fn begin_claim(&mut self) {
+        self.claims += 1;
+    }
+
+    /// It has answered, or has not.
+    pub(super) const fn end_claim(&mut self) {
+        self.claims = self.claims.saturating_sub(1);
     }
 
     /// All of that level of whom it knows, but for itself.
@@ -159,6 +187,7 @@ impl Butterfly {
         assert!((1..=self.levels).contains(&self.level), "no such level");
         assert!(self.levels <= LEVELS_MAX, "too many levels");
         assert!(self.known.len() <= CONTACTS_MAX, "too many levels of others");
+        assert!(self.claims <= CLAIMS_MAX, "too many are asked for what they said");
         assert!(self.iter().all(|it| it.contact.key != self.me), "a link to itself");
         for kind in Kind::ALL {
             let may_be = self.link(kind).is_none() || self.level_of(kind).is_some();

@@ -101,6 +101,8 @@ pub enum Errand {
     Link(Kind, u8),
     /// Whether the one that is asked fits as such a link.
     Fits(Kind),
+    /// The same of one that has spoken: whether it is on the level that it said.
+    Claim(Kind),
     /// On which level a leaf is.
     Level,
 }
@@ -110,8 +112,9 @@ impl geometry::Errand for Errand {
         2
     }
 
+    /// All but what strangers may cause.
     fn is_upkeep(&self) -> bool {
-        true
+        !matches!(self, Self::Claim(_))
     }
 
     fn silence(&self) -> Silence {

@@ -141,6 +141,12 @@ impl Shortcuts for Butterfly {
         node.named(*errand, by, words, cx)
     }
 
+    fn unanswered(node: &mut Node<Geometry>, errand: Errand) {
+        if let Errand::Claim(_) = errand {
+            node.geometry.far.end_claim();
+        }
+    }
+
     fn check(node: &Node<Geometry>) {
         node.geometry.far.check();
     }

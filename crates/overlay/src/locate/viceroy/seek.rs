@@ -6,9 +6,10 @@
 //! found    by whoever is linked: it may know one that is nearer; by the leaves whose level is known; else
 //!          along the circle, from leaf set to leaf set. Down and right: from the owner of the place, which is
 //!          looked up
-//! heard    whoever asks says its level: it may be a better link than the one there is
+//! heard    whoever asks says its level: a leaf may have another one than before, anybody may be a better link than
+//!          the one there is. That may be forged: it is asked itself
 //! ```
-//! Whoever is linked has said itself on which level it is.
+//! Whoever is linked has answered on which level it is.
 
 use nigh_base::Address;
 
@@ -19,7 +20,7 @@ use super::{
 };
 use crate::locate::{
     Contact,
-    circle::message as circle,
+    circle::{Circle, message as circle},
     codec::Nonce,
     node::{
         For, Node,
@@ -58,23 +59,25 @@ impl Node<Geometry> {
     /// change.
     fn ask_levels(&mut self, cx: &mut Cx<'_, Geometry>) {
         let leaves: Vec<Contact> = self.geometry.leaves.contacts().collect();
-        let is_unknown = |it: &&Contact| !self.geometry.far.knows_level_of(**it);
+        let is_unknown = |it: &&Contact| self.geometry.far.known_level_of(**it).is_none();
         let mut due: Vec<Contact> =
             leaves.iter().filter(is_unknown).take(LEVELS_A_ROUND).copied().collect();
         if due.is_empty() && !leaves.is_empty() {
             due.push(leaves[self.rounds() as usize % leaves.len()]);
         }
-        due.into_iter().for_each(|it| self.seek(it, Kind::Next, Errand::Level, cx));
+        for leaf in due {
+            self.seek(leaf, Kind::Next, Errand::Level, cx);
+        }
     }
 
-    /// Asks for a link of that kind.
-    fn seek(&mut self, of: Contact, kind: Kind, errand: Errand, cx: &mut Cx<'_, Geometry>) {
+    /// Asks for a link of that kind; false if that cannot be asked.
+    fn seek(&mut self, of: Contact, kind: Kind, errand: Errand, cx: &mut Cx<'_, Geometry>) -> bool {
         let butterfly = &self.geometry.far;
-        let Some(level) = butterfly.level_of(kind) else { return };
+        let Some(level) = butterfly.level_of(kind) else { return false };
         let (mine, place, side) = (butterfly.level, butterfly.place(kind), kind.side());
         let words = |nonce| Words::Seek { nonce, mine, level, place, side };
         let body = |nonce: Nonce| Body::Own(circle::Words::Far(words(nonce)));
-        self.ask(of, For::Own(circle::Errand::Far(errand)), body, cx);
+        self.ask(of, For::Own(circle::Errand::Far(errand)), body, cx)
     }
 
     /// Finds a link, or one that is nearer than the one there is.
@@ -94,7 +97,8 @@ impl Node<Geometry> {
     /// Finds a link, beginning at a node that lies where it is wanted.
     pub(super) fn find_from(&mut self, kind: Kind, start: Contact, cx: &mut Cx<'_, Geometry>) {
         if start != self.contact() {
-            return self.seek(start, kind, Errand::Link(kind, 0), cx);
+            self.seek(start, kind, Errand::Link(kind, 0), cx);
+            return;
         }
         let butterfly = &self.geometry.far;
         let (Some(level), place) = (butterfly.level_of(kind), butterfly.place(kind)) else {
@@ -137,14 +141,25 @@ impl Node<Geometry> {
         let own = self.geometry.far.level;
         let answer = Words::Found { nonce, mine: own, contacts, beyond };
         self.say(to, Body::Own(circle::Words::Far(answer)), cx);
-        let Some(sender) = sender.filter(|it| it.key != self.contact().key) else { return };
-        self.note_level(sender, mine);
+        if let Some(sender) = sender.filter(|it| it.key != self.contact().key) {
+            self.examine(sender, mine, cx);
+        }
+    }
+
+    /// Somebody has said on which level it is, or somebody else in its name: it is asked, if that matters.
+    fn examine(&mut self, who: Contact, level: u8, cx: &mut Cx<'_, Geometry>) {
+        let Circle { leaves, far: butterfly, .. } = &self.geometry;
+        let is_news =
+            leaves.contacts().any(|it| it == who) && butterfly.known_level_of(who) != Some(level);
         let better = Kind::ALL.into_iter().find(|&kind| {
-            let butterfly = &self.geometry.far;
-            butterfly.level_of(kind) == Some(mine) && butterfly.is_better(kind, sender.key)
+            butterfly.level_of(kind) == Some(level) && butterfly.is_better(kind, who.key)
         });
-        if let Some(kind) = better.filter(|_| !self.is_asking(sender.address)) {
-            self.seek(sender, kind, Errand::Fits(kind), cx);
+        let Some(kind) = better.or(is_news.then_some(Kind::Next)) else { return };
+        if butterfly.has_room_for_claim()
+            && !self.is_asking(who.address)
+            && self.seek(who, kind, Errand::Claim(kind), cx)
+        {
+            self.geometry.far.begin_claim();
         }
     }
 
@@ -162,6 +177,9 @@ impl Node<Geometry> {
         cx: &mut Cx<'_, Geometry>,
     ) -> bool {
         let Words::Found { mine, contacts, beyond, .. } = words else { return false };
+        if let Errand::Claim(_) = errand {
+            self.geometry.far.end_claim();
+        }
         self.note_level(by, mine);
         // Who has another level now is no link any more.
         for kind in Kind::ALL {
@@ -170,7 +188,9 @@ impl Node<Geometry> {
                 butterfly.set(kind, None);
             }
         }
-        let (Errand::Link(kind, _) | Errand::Fits(kind)) = errand else { return true };
+        let (Errand::Link(kind, _) | Errand::Fits(kind) | Errand::Claim(kind)) = errand else {
+            return true;
+        };
         let butterfly = &mut self.geometry.far;
         let fits = butterfly.level_of(kind) == Some(mine);
         if fits && butterfly.is_better(kind, by.key) {
@@ -208,8 +228,9 @@ impl Node<Geometry> {
         };
         if goes_on {
             // Not beyond the link that there is.
-            let next = beyond.filter(|it| butterfly.is_better(kind, it.key));
-            next.into_iter().for_each(|it| self.seek(it, kind, Errand::Link(kind, asked + 1), cx));
+            if let Some(next) = beyond.filter(|it| butterfly.is_better(kind, it.key)) {
+                self.seek(next, kind, Errand::Link(kind, asked + 1), cx);
+            }
         } else if let Some(best) = best.filter(|it| butterfly.is_better(kind, it.key)) {
             self.seek(best, kind, Errand::Fits(kind), cx);
         }

@@ -1,7 +1,10 @@
 //! One node, and what strangers may say to it about levels.
 
+use nigh_base::machine::Input;
+
 use super::*;
 use crate::locate::{
+    Command, Ticket,
     alone::{Alone, stranger},
     circle::message::Words as OfCircle,
     node::message::Body,
@@ -71,6 +74,55 @@ fn whoever_is_on_another_level_than_it_said_is_no_link() {
     assert_eq!(alone.node.link(Kind::Next), before);
     // And one that is no better is not asked.
     assert_eq!(sought(&alone.hears(stranger(Key::of(b"far")), seek(4, 9))), []);
+}
+
+#[test]
+fn a_leaf_has_the_level_that_it_answers_and_not_what_is_said_in_its_name() {
+    let mut alone = alone();
+    let leaf = alone.node.leaves()[3];
+    let known = |alone: &Alone<Geometry>| alone.node.geometry.far.known_level_of(leaf);
+    let before = known(&alone).unwrap();
+    let other = before % 7 + 1;
+    assert_eq!(sought(&alone.hears(leaf, seek(before, 9))), []);
+    let asked = sought(&alone.hears(leaf, seek(other, 9)));
+    let [(to, nonce)] = asked[..] else { panic!("{asked:?}") };
+    assert_eq!((to, known(&alone)), (leaf.address, Some(before)));
+    alone.hears(leaf, found(nonce, other, vec![], None));
+    assert_eq!(known(&alone), Some(other));
+}
+
+#[test]
+fn any_number_of_better_links_that_strangers_claim_leaves_room_for_upkeep_and_callers() {
+    let mut alone = alone();
+    let mut asked = 0;
+    for number in 0..700u16 {
+        let [high, low] = number.to_be_bytes();
+        let address = nigh_base::Address::v4([198, 51, high, low], 4000);
+        let who = Contact { address, ..behind(&alone) };
+        asked += sought(&alone.hears(who, seek(4, 9))).len();
+    }
+    assert_eq!(asked, 16);
+    let locate = Command::Locate { ticket: Ticket(1), key: Key::of(b"key"), trace: true };
+    assert_eq!(alone.input(Input::Command(locate)).len(), 1);
+    assert_eq!(alone.told, []);
+    let sent = alone.waits(Duration::from_millis(1));
+    let leaves =
+        sent.iter().filter(|it| matches!(it.1, Body::Own(OfCircle::Leaves { .. }))).count();
+    assert!(leaves >= 2, "{sent:?}");
+    // Those who claimed are asked twice, and then others are.
+    alone.waits(Duration::from_secs(4));
+    let who = stranger(alone.node.contact().key.plus(Key::from(4)));
+    assert_eq!(sought(&alone.hears(who, seek(4, 9))).len(), 1);
+}
+
+#[test]
+fn an_answer_that_comes_after_a_node_has_left_makes_no_link() {
+    let mut alone = alone();
+    let who = behind(&alone);
+    let (_, nonce) = sought(&alone.hears(who, seek(4, 9)))[0];
+    alone.input(Input::Command(Command::Leave));
+    alone.hears(who, found(nonce, 1, vec![], None));
+    assert!(Kind::ALL.iter().all(|&kind| alone.node.link(kind).is_none()));
 }
 
 #[test]
