@@ -259,6 +259,7 @@ impl<S: Shortcuts> Geometry for Circle<S> {
     ) -> Option<Step<S::Carry>> {
         let Self { me, leaves, far, .. } = &node.geometry;
         let last = |contact| Step { contact, carry };
+        let begin = |contact| Step { contact, carry: S::Carry::default() };
         if leaves.are_all() {
             let known = leaves.contacts().chain(far.contacts());
             return best::<S>(*me, known, key, without).map(last);
@@ -266,7 +267,11 @@ impl<S: Shortcuts> Geometry for Circle<S> {
         if leaves.cover(key) {
             return best::<S>(*me, leaves.contacts(), key, without).map(last);
         }
-        S::next_hop(node, key, carry, without)
+        let next = S::next_hop(node, key, carry, without);
+        // Whoever lies before the key does not own it, even if nobody whom it knows behind itself is there: who is
+        // the first behind the key, as far as it knows, sees more.
+        let behind = || best::<S>(*me, leaves.contacts().chain(far.contacts()), key, without);
+        next.or_else(|| behind().filter(|_| S::RULE == Rule::Successor).map(begin))
     }
 
     /// The leaf set and this node, those first that own `key` without the ones before.

@@ -118,9 +118,15 @@ impl Leaves {
                 || on(&self.below, &|it| self.me.minus(it)))
     }
 
-    /// Takes a node in where it is among the nearest; says whether it was new.
+    /// Takes a node in where it is among the nearest; says whether it was new. One that is known comes to stand on the
+    /// other side as well if that has lost everybody: few are left, and nobody would name others for it.
     pub(crate) fn take(&mut self, peer: Peer) -> bool {
         let (key, me, half) = (peer.contact.key, self.me, self.half);
+        if self.get(key).is_some() {
+            let empty = [&mut self.above, &mut self.below].into_iter().filter(|it| it.is_empty());
+            empty.for_each(|side| side.push(peer));
+            return false;
+        }
         if !self.would_take(key) {
             return false;
         }
@@ -201,6 +207,24 @@ mod tests {
                 assert_eq!(leaves.are_all(), count < 4, "{count}");
             }
         }
+    }
+
+    #[test]
+    fn a_side_that_has_lost_everybody_takes_one_of_the_other() {
+        let mut leaves = Leaves::new(Key::from(100), 2);
+        for key in [70, 80, 90, 110, 120, 130] {
+            leaves.take(peer(Key::from(key)));
+        }
+        for key in [110, 120] {
+            assert!(!leaves.take(peer(Key::from(90))));
+            assert!(!leaves.above().any(|it| it.key == Key::from(90)));
+            leaves.remove(peer(Key::from(key)).contact);
+        }
+        assert!(!leaves.take(peer(Key::from(90))), "it is not new");
+        leaves.check();
+        let [above, below] = leaves.next().map(|it| it.map(|it| it.key));
+        assert_eq!((above, below), (Some(Key::from(90)), Some(Key::from(90))));
+        assert!((0..=200).all(|key| leaves.cover(Key::from(key))));
     }
 
     #[test]
