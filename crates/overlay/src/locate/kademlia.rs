@@ -39,7 +39,7 @@ mod fit;
 mod found;
 pub mod fuzz;
 mod handing;
-mod host;
+pub(in crate::locate) mod host;
 pub mod item;
 mod items;
 pub mod krpc;

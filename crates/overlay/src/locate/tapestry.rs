@@ -254,7 +254,7 @@ impl geometry::Geometry for Geometry {
     }
 
     fn remove(node: &mut Node, contact: Contact, cx: &mut Cx<'_, Self>) -> bool {
-        node.geometry.pointers.forget_holder(contact);
+        node.geometry.pointers.lost(contact);
         node.geometry.back.remove(contact);
         let was_known = node.geometry.table.remove(contact);
         if was_known {
@@ -288,6 +288,10 @@ impl geometry::Geometry for Geometry {
         words: Words,
         cx: &mut Cx<'_, Self>,
     ) -> bool {
+        if !node.is_member() && !matches!(errand, Errand::Copy { .. }) {
+            // It has left meanwhile, and keeps nothing true any more.
+            return true;
+        }
         match (errand, words) {
             (Errand::Row, Words::RowIs { contacts, .. }) => node.row_is(contacts, cx),
             (Errand::Copy { row }, Words::RowIs { contacts, .. }) => {
@@ -302,7 +306,7 @@ impl geometry::Geometry for Geometry {
             (Errand::Publish { key, level }, Words::Onward { step, .. }) => {
                 node.publish_onward(*key, *level, step, cx);
             }
-            (Errand::Point { key, asked }, Words::Holds { is_so, .. }) => {
+            (Errand::Point { key, asked, .. }, Words::Holds { is_so, .. }) => {
                 node.geometry.pointers.answered(*key, by, *asked, is_so, cx.now);
             }
             _ => return false,
@@ -318,7 +322,9 @@ impl geometry::Geometry for Geometry {
             Errand::Spread { .. } => node.spread_on(cx),
             Errand::Back => node.geometry.back.unanswered(),
             Errand::Publish { key, .. } => node.geometry.pointers.publish_again(key, cx.now),
-            Errand::Point { .. } => node.geometry.pointers.unanswered(),
+            Errand::Point { key, holder, is_repeat, .. } => {
+                node.has_not_said(holder, key, is_repeat, cx);
+            }
         }
     }
 

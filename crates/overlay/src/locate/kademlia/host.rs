@@ -9,10 +9,10 @@ use super::secure_id;
 
 /// Who is given an IPv4 address, or an IPv6 network of 64 bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Host([u8; 16]);
+pub(in crate::locate) struct Host([u8; 16]);
 
 impl Host {
-    pub(super) fn of(address: Address) -> Self {
+    pub(in crate::locate) fn of(address: Address) -> Self {
         let mut bytes = address.ip_bytes();
         if address.as_v4().is_none() {
             bytes[8..].fill(0);
@@ -23,7 +23,7 @@ impl Host {
     /// The host, if it may have no more than one place among nodes (libtorrent's `restrict_routing_ips` and
     /// `restrict_search_ips`). None in local networks, which are exempt there as well: all nodes of a
     /// laboratory may share 127.0.0.1.
-    pub(super) fn of_one_place(address: Address) -> Option<Self> {
+    pub(in crate::locate) fn of_one_place(address: Address) -> Option<Self> {
         (!secure_id::is_local(address.ip())).then(|| Self::of(address))
     }
 

@@ -225,8 +225,10 @@ fn what_nodes_of_tapestry_say_draws_what_their_page_says() {
         Words::Holds { nonce: NONCE, is_so: true },
     );
     let asked_whether_it_points = (Errand::Back.attempts(), "Points", points());
-    let point = Errand::Point { key: KEY, asked: nigh_base::Time::START };
-    let asked_whether_it_holds = (point.attempts(), "Has", has());
+    let asked = nigh_base::Time::START;
+    let point = Errand::Point { key: KEY, holder: CONTACT, asked, is_repeat: false };
+    // Once more under another number.
+    let asked_whether_it_holds = (2 * point.attempts(), "Has", has());
     let publish = Words::Publish { nonce: NONCE, key: KEY, level: 0 };
     let row = || Words::Row { nonce: NONCE, row: 0 };
     let lines = [

@@ -81,16 +81,17 @@ pub enum Errand {
     Back,
     /// The next on the way to the owner of `key`, from a node at which so many digits are resolved.
     Publish { key: Key, level: u8 },
-    /// Whether one who publishes a value has it.
-    Point { key: Key, asked: Time },
+    /// Whether one who publishes a value has it: asked then, for the first time or again.
+    Point { key: Key, holder: Contact, asked: Time, is_repeat: bool },
 }
 
 impl geometry::Errand for Errand {
     fn attempts(&self) -> u32 {
         match self {
             Self::Copy { .. } => 3,
-            Self::Spread { .. } | Self::Publish { .. } | Self::Point { .. } => 2,
-            Self::Row | Self::Back => 1,
+            Self::Spread { .. } | Self::Publish { .. } => 2,
+            // Who publishes is asked again under another number, so that it is known which one was answered.
+            Self::Row | Self::Back | Self::Point { .. } => 1,
         }
     }
 

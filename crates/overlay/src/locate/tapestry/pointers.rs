@@ -7,7 +7,10 @@
 //! A question for the value on its way to the owner ends where somebody points to a holder. A pointer
 //! is nobody's word but the holder's own, and is forgotten unless the holder publishes again.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use nigh_base::{Address, Key, Time};
 
@@ -18,6 +21,7 @@ use super::{
 use crate::locate::{
     Contact,
     codec::Nonce,
+    kademlia::host::Host,
     node::{
         For,
         geometry::{Cx, Geometry as _, Step},
@@ -39,6 +43,10 @@ const RETRY: Duration = Duration::from_secs(30);
 const VERIFIED_FOR: Duration = Duration::from_secs(1200);
 /// So many who publish are asked at once whether they have the value; others publish again.
 const ASKED_MAX: usize = 32;
+/// Of them, those of one host, which need not answer.
+const ASKED_OF_HOST: usize = 8;
+/// Holders that were found gone since the last round; pointers to more of them end by themselves.
+const GONE_MAX: usize = 256;
 /// Keys that are published in one round: with rounds of 5 s, up to 3,072 keys within [`EVERY`]. Pointers
 /// to more than 7,680 lapse before their turn comes again.
 const A_ROUND: usize = 64;
@@ -59,9 +67,15 @@ struct Pointer {
 pub(super) struct Pointers {
     /// Under each key the nearest first.
     by_key: BTreeMap<Key, Vec<Pointer>>,
+    /// Nobody is sent to these any more. Pointers to them are forgotten with the next round: to look for them in all
+    /// at once would let anybody who goes and comes keep this node busy.
+    gone: BTreeSet<Contact>,
     /// When each value is to be published again.
     due: BTreeMap<Key, Time>,
-    asking: usize,
+    /// Where the next turn of those begins.
+    next: Key,
+    /// Who is asked whether it has a value.
+    asking: Vec<Address>,
 }
 
 impl Pointers {
@@ -71,7 +85,8 @@ impl Pointers {
 
     fn holders(&self, key: Key, now: Time) -> impl Iterator<Item = Contact> {
         let pointers = self.by_key.get(&key).into_iter().flatten();
-        pointers.filter(move |it| it.until > now).map(|it| it.holder)
+        let is_there = move |it: &&Pointer| it.until > now && !self.gone.contains(&it.holder);
+        pointers.filter(is_there).map(|it| it.holder)
     }
 
     /// A holder publishes: whether it is pointed to, and that for longer now.
@@ -85,13 +100,28 @@ impl Pointers {
         true
     }
 
+    /// Whether one more may be asked whether it has a value. Nodes of a local network may share an address.
+    fn may_ask(&self, holder: Address) -> bool {
+        let of_host = Host::of_one_place(holder)
+            .map_or(0, |host| self.asking.iter().filter(|it| Host::of(**it) == host).count());
+        self.asking.len() < ASKED_MAX && of_host < ASKED_OF_HOST
+    }
+
+    /// One that was asked has answered, or has not.
+    fn end_asking(&mut self, holder: Address) {
+        if let Some(place) = self.asking.iter().position(|it| *it == holder) {
+            self.asking.swap_remove(place);
+        }
+    }
+
     /// One who published was asked whether it has the value, and has said so.
     pub(super) fn answered(&mut self, key: Key, by: Contact, asked: Time, is_so: bool, now: Time) {
-        self.unanswered();
+        self.end_asking(by.address);
         let has_room = self.by_key.len() < KEYS_MAX || self.by_key.contains_key(&key);
         if !has_room {
             return;
         }
+        self.gone.remove(&by);
         let pointers = self.by_key.entry(key).or_default();
         pointers.retain(|it| it.holder != by);
         if is_so {
@@ -106,25 +136,31 @@ impl Pointers {
         }
     }
 
-    pub(super) fn unanswered(&mut self) {
-        self.asking = self.asking.saturating_sub(1);
-    }
-
-    fn keep(&mut self, keep: impl Fn(&Pointer) -> bool) {
+    /// Those whose time is over, or whose holder is gone, are forgotten.
+    pub(super) fn forget(&mut self, now: Time) {
+        let gone = std::mem::take(&mut self.gone);
         self.by_key.retain(|_, pointers| {
-            pointers.retain(&keep);
+            pointers.retain(|it| it.until > now && !gone.contains(&it.holder));
             !pointers.is_empty()
         });
     }
 
-    /// Those whose time is over are forgotten.
-    pub(super) fn forget(&mut self, now: Time) {
-        self.keep(|it| it.until > now);
+    /// A node is gone.
+    pub(super) fn lost(&mut self, holder: Contact) {
+        if self.gone.len() < GONE_MAX {
+            self.gone.insert(holder);
+        }
     }
 
-    /// A node is gone.
-    pub(super) fn forget_holder(&mut self, holder: Contact) {
-        self.keep(|it| it.holder != holder);
+    /// What is to be published again now: each key in its turn, so that none waits for ever behind others.
+    fn turn(&mut self, now: Time) -> Vec<Key> {
+        let (behind, before) = (self.due.range(self.next..), self.due.range(..self.next));
+        let due = behind.chain(before).filter(|(_, at)| **at <= now).map(|(&key, _)| key);
+        let turn: Vec<Key> = due.take(A_ROUND).collect();
+        if let Some(last) = turn.last() {
+            self.next = last.plus(Key::from(1));
+        }
+        turn
     }
 
     /// A node on the way did not answer.
@@ -141,7 +177,8 @@ impl Pointers {
             assert!(pointers.is_sorted_by_key(|it| it.round_trip), "the nearest is first");
         }
         assert!(self.due.len() <= DUE_MAX, "too much is published");
-        assert!(self.asking <= ASKED_MAX, "too many are asked whether they have a value");
+        assert!(self.asking.len() <= ASKED_MAX, "too many are asked whether they have a value");
+        assert!(self.gone.len() <= GONE_MAX, "too many are gone");
     }
 }
 
@@ -171,9 +208,7 @@ impl Node {
 
     /// What is due is published again, unless it is not held any more.
     pub(super) fn publish_due(&mut self, cx: &mut Cx<'_, Geometry>) {
-        let due = self.geometry.pointers.due.iter().filter(|(_, at)| **at <= cx.now);
-        let due: Vec<Key> = due.map(|(&key, _)| key).take(A_ROUND).collect();
-        for key in due {
+        for key in self.geometry.pointers.turn(cx.now) {
             if self.served_value(key, cx.now).is_some() {
                 self.publish(key, cx);
             } else {
@@ -220,14 +255,39 @@ impl Node {
         let step = Geometry::next_hop(self, key, carry, &[]);
         self.say(to, Body::Own(Words::Onward { nonce, step }), cx);
         let Some(sender) = sender.filter(|it| self.may_be(*it, cx)) else { return };
-        let pointers = &mut self.geometry.pointers;
-        if pointers.renewed(key, sender, cx.now) || pointers.asking >= ASKED_MAX {
+        if !self.geometry.pointers.renewed(key, sender, cx.now) {
+            self.ask_whether_it_has(sender, key, false, cx);
+        }
+    }
+
+    fn ask_whether_it_has(
+        &mut self,
+        holder: Contact,
+        key: Key,
+        is_repeat: bool,
+        cx: &mut Cx<'_, Geometry>,
+    ) {
+        if !self.geometry.pointers.may_ask(holder.address) {
             return;
         }
-        let errand = Errand::Point { key, asked: cx.now };
+        let errand = Errand::Point { key, holder, asked: cx.now, is_repeat };
         let question = |nonce| Body::Own(Words::Has { nonce, key });
-        if self.ask(sender, For::Own(errand), question, cx) {
-            self.geometry.pointers.asking += 1;
+        if self.ask(holder, For::Own(errand), question, cx) {
+            self.geometry.pointers.asking.push(holder.address);
+        }
+    }
+
+    /// One who published has not answered whether it has the value: it is asked once more.
+    pub(super) fn has_not_said(
+        &mut self,
+        holder: Contact,
+        key: Key,
+        is_repeat: bool,
+        cx: &mut Cx<'_, Geometry>,
+    ) {
+        self.geometry.pointers.end_asking(holder.address);
+        if !is_repeat && self.may_be(holder, cx) {
+            self.ask_whether_it_has(holder, key, true, cx);
         }
     }
 
@@ -240,5 +300,29 @@ impl Node {
     ) {
         let is_so = self.served_value(key, cx.now).is_some();
         self.say(to, Body::Own(Words::Holds { nonce, is_so }), cx);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_published_has_its_turn_however_much_that_is() {
+        let mut pointers = Pointers::default();
+        // More than have their turn within one interval.
+        let keys = (0..4_000u32).map(|number| Key::of(&number.to_be_bytes()));
+        let mut published: BTreeMap<Key, Time> = keys.map(|key| (key, Time::START)).collect();
+        pointers.due = published.keys().map(|&key| (key, Time::START.after(EVERY))).collect();
+        for round in 1..=400 {
+            let now = Time::from_secs(5 * round);
+            let turn = pointers.turn(now);
+            assert!(turn.len() <= A_ROUND);
+            for key in turn {
+                pointers.due.insert(key, now.after(EVERY));
+                published.insert(key, now);
+            }
+            assert!(published.values().all(|at| now.since(*at) <= LIFETIME), "round {round}");
+        }
     }
 }

@@ -131,6 +131,83 @@ fn pointers_of_one_key_and_questions_about_them_have_a_limit() {
 }
 
 #[test]
+fn one_host_that_publishes_and_never_says_what_it_has_leaves_room_for_others() {
+    let mut alone = alone(&settings(|_| {}));
+    let who = |port| Contact {
+        key: Key::of(&[1, port]),
+        address: Address::v4([192, 0, 2, 1], 4000 + u16::from(port)),
+    };
+    let asked = (0..100).filter(|&port| publish(&mut alone, who(port)).is_some()).count();
+    assert_eq!(asked, 8);
+    let other = Contact { key: Key::of(b"other"), address: Address::v4([192, 0, 2, 2], 4000) };
+    assert!(publish(&mut alone, other).is_some());
+    // Each is asked twice, and then there is room again.
+    let sent = alone.waits(Duration::from_secs(4));
+    let again = sent.iter().filter(|(_, body)| matches!(body, Body::Own(Words::Has { .. })));
+    assert_eq!(again.count(), 9);
+    assert!(publish(&mut alone, who(9)).is_some());
+}
+
+#[test]
+fn a_holder_that_answers_only_the_second_time_is_as_near_as_that_answer() {
+    let mut alone = alone(&settings(|_| {}));
+    let [near, far] = [1, 2].map(|number| Contact {
+        key: Key::of(&[number, 2]),
+        address: Address::v4([192, 0, 2, number], 4000),
+    });
+    publish(&mut alone, near).expect("it is asked");
+    let sent = alone.waits(Duration::from_secs(1));
+    let again = sent.iter().find_map(|(to, body)| match body {
+        Body::Own(Words::Has { nonce, .. }) if *to == near.address => Some(*nonce),
+        _ => None,
+    });
+    alone.now = alone.now.after(Duration::from_millis(1));
+    alone.hears(near, own(Words::Holds { nonce: again.unwrap(), is_so: true }));
+    let nonce = publish(&mut alone, far).expect("it is asked");
+    alone.now = alone.now.after(Duration::from_millis(100));
+    alone.hears(far, own(Words::Holds { nonce, is_so: true }));
+    assert_eq!(pointed(&mut alone), Some(vec![near, far]));
+}
+
+/// Asks for a row as `who`; the number of the question whether it points here.
+fn ask_for_row(alone: &mut Alone, who: Contact) -> u64 {
+    let sent = alone.hears(who, own(Words::Row { nonce: 4, row: 0 }));
+    let points = sent.iter().find_map(|(to, body)| match body {
+        Body::Own(Words::Points { nonce }) if *to == who.address => Some(*nonce),
+        _ => None,
+    });
+    points.expect("it is asked")
+}
+
+#[test]
+fn a_holder_that_is_gone_is_not_named_and_is_searched_for_once_a_round() {
+    let mut alone = alone(&settings(|_| {}));
+    let who = stranger();
+    let nonce = publish(&mut alone, who).unwrap();
+    alone.hears(who, own(Words::Holds { nonce, is_so: true }));
+    assert_eq!(pointed(&mut alone), Some(vec![who]));
+    // Another is there now.
+    let sent = alone.hears(who, Body::Leaving);
+    let [(_, Body::Ping { nonce })] = sent[..] else { panic!("{sent:?}") };
+    alone.hears(Contact { key: Key::of(b"another"), ..who }, Body::Pong { nonce });
+    assert_eq!((pointed(&mut alone), alone.node.pointers()), (None, 1));
+    alone.waits(Duration::from_secs(8));
+    assert_eq!(alone.node.pointers(), 0);
+}
+
+#[test]
+fn an_answer_that_comes_after_a_node_has_left_changes_nothing() {
+    let mut alone = alone(&settings(|_| {}));
+    let who = stranger();
+    let points = ask_for_row(&mut alone, who);
+    let has = publish(&mut alone, who).unwrap();
+    alone.input(Input::Command(Command::Leave));
+    alone.hears(who, own(Words::DoesPoint { nonce: points, is_so: true }));
+    alone.hears(who, own(Words::Holds { nonce: has, is_so: true }));
+    assert_eq!((alone.node.geometry.neighbours(), alone.node.pointers()), (vec![], 0));
+}
+
+#[test]
 fn bogus_holders_delay_a_get_and_hide_nothing() {
     let mut alone = alone(&settings(|it| it.node.routing = Routing::Iterative));
     let sent = get(&mut alone);
