@@ -19,9 +19,11 @@ pub struct Rtt {
 
 impl Rtt {
     /// Takes a measurement in (section 2.2 and 2.3). Not one of a request that was repeated: its
-    /// answer may be to either (Karn's algorithm, section 3).
+    /// answer may be to either (Karn's algorithm, section 3). What took longer than any wait counts as that: the
+    /// process was stopped while the answer lay there.
     pub fn measured(&mut self, round_trip: Duration) {
-        let sample = u32::try_from(round_trip.as_micros()).unwrap_or(u32::MAX).max(1);
+        let sample = round_trip.min(WAIT_MAX).as_micros();
+        let sample = u32::try_from(sample).expect("ten seconds are few").max(1);
         if self.smoothed == 0 {
             (self.smoothed, self.variation) = (sample, sample / 2);
         } else {
@@ -75,5 +77,16 @@ mod tests {
         assert_eq!(rtt.wait(40), WAIT_MAX);
         rtt.measured(Duration::from_secs(100_000));
         assert_eq!(rtt.wait(0), WAIT_MAX);
+    }
+
+    #[test]
+    fn one_answer_of_an_hour_ago_is_soon_outweighed() {
+        let mut rtt = Rtt::default();
+        let usual = Duration::from_millis(50);
+        (0..100).for_each(|_| rtt.measured(usual));
+        // The process was stopped while the answer lay in its socket.
+        rtt.measured(Duration::from_secs(3600));
+        (0..20).for_each(|_| rtt.measured(usual));
+        assert!(rtt.wait(0) < Duration::from_secs(1), "{:?}", rtt.wait(0));
     }
 }
