@@ -42,7 +42,7 @@ use nigh_base::{
 use self::{
     geometry::{Cx, Geometry},
     handing::Handing,
-    known::Lost,
+    known::Remembered,
     lookup::{Lookup, Purpose},
     message::{Body, Datagram, Message, Says},
     request::Request,
@@ -130,11 +130,14 @@ pub struct Node<G: Geometry> {
     requests: Pending<Request<G>>,
     lookups: Pending<Lookup<G::Carry>>,
     timers: Timers<Timer>,
-    /// Of all answers together.
+    /// Of all answers together, but those of nodes that are being met.
     rtt: Rtt,
     /// Counts the rounds of upkeep.
     rounds: u32,
-    lost: Lost,
+    /// Nodes that were known and did not answer any more.
+    lost: Remembered,
+    /// Nodes that were known, did not answer another, and are there.
+    there: Remembered,
     /// Where nodes may be that let this one in.
     via: Vec<Address>,
     join_attempts: u32,
@@ -162,7 +165,8 @@ impl<G: Geometry> Node<G> {
             timers: Timers::default(),
             rtt: Rtt::default(),
             rounds: 0,
-            lost: Lost::default(),
+            lost: Remembered::default(),
+            there: Remembered::default(),
             via: Vec::new(),
             join_attempts: 0,
             holdings: Holdings::default(),
@@ -323,7 +327,11 @@ impl<G: Geometry> Machine for Node<G> {
     fn handle(&mut self, input: Input<Message<G>, Command>, cx: &mut Cx<'_, G>) {
         match input {
             Input::Wake => self.wake(cx),
-            Input::Message { from, message } => self.receive(from, message, cx),
+            Input::Message { from, message } if from.is_of_one() => {
+                self.receive(from, message, cx);
+            }
+            // Nobody can be answered there: the address is forged.
+            Input::Message { .. } => {}
             Input::Command(command) => self.command(command, cx),
             // Nodes talk in datagrams: whoever calls has mistaken it for another.
             Input::Opened { link, .. } => cx.emit(Output::Close { link }),
@@ -351,6 +359,7 @@ impl<G: Geometry> Machine for Node<G> {
         self.timers.hash(digest);
         self.rtt.hash(digest);
         self.lost.hash(digest);
+        self.there.hash(digest);
         self.via.hash(digest);
         self.holdings.hash(digest);
         self.handing.hash(digest);
@@ -365,6 +374,7 @@ impl<G: Geometry> Machine for Node<G> {
         request::check(&self.requests);
         lookup::check(&self.lookups);
         self.lost.check();
+        self.there.check();
         self.holdings.check();
         self.handing.check(self.holdings.len());
         if self.is_member() {
@@ -375,3 +385,6 @@ impl<G: Geometry> Machine for Node<G> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,34 +3,36 @@
 
 use std::time::Duration;
 
-use nigh_base::{Address, Time, machine::Context};
+use nigh_base::{Address, Key, Time, machine::Context};
 
 use super::{
     Node, Timer,
     geometry::{Cx, Geometry, Peer},
     lookup::Purpose,
     message::Body,
-    request::For,
+    request::{For, What},
 };
 use crate::locate::Contact;
 
-/// So many nodes that were lost are remembered.
-const LOST_MAX: usize = 32;
+/// So many nodes that were lost are remembered, and so many that were found there.
+const REMEMBERED_MAX: usize = 32;
 /// Who was found gone is not asked again for so long, though others name it who do not know yet.
 const GONE_FOR: Duration = Duration::from_secs(30);
+/// Who was found there is not asked again for so long on a stranger's word.
+const THERE_FOR: Duration = Duration::from_secs(5);
 /// A lost node is asked every so many rounds, and the own place looked at from far away.
 const LOST_ROUNDS: u32 = 4;
 /// Of these looks at the own place one in so many goes by a way in.
 const VIA_LOOKS: u32 = 4;
 
-/// Nodes that were known and did not answer any more, the latest last.
+/// Nodes of which something was found out, and when, the latest last.
 #[derive(Debug, Default, Hash)]
-pub(super) struct Lost(Vec<(Contact, Time)>);
+pub(super) struct Remembered(Vec<(Contact, Time)>);
 
-impl Lost {
-    fn remember(&mut self, contact: Contact, now: Time) {
+impl Remembered {
+    pub(super) fn remember(&mut self, contact: Contact, now: Time) {
         self.forget(contact);
-        if self.0.len() == LOST_MAX {
+        if self.0.len() == REMEMBERED_MAX {
             self.0.remove(0);
         }
         self.0.push((contact, now));
@@ -40,12 +42,13 @@ impl Lost {
         self.0.retain(|(other, _)| *other != contact);
     }
 
-    fn is_gone(&self, contact: Contact, now: Time) -> bool {
-        self.0.iter().any(|(it, at)| *it == contact && now.since(*at) < GONE_FOR)
+    /// Whether that was found out of it less than `span` ago.
+    fn has(&self, contact: Contact, span: Duration, now: Time) -> bool {
+        self.0.iter().any(|(it, at)| *it == contact && now.since(*at) < span)
     }
 
     pub(super) fn check(&self) {
-        assert!(self.0.len() <= LOST_MAX, "too many lost nodes");
+        assert!(self.0.len() <= REMEMBERED_MAX, "too many are remembered");
     }
 }
 
@@ -101,25 +104,29 @@ impl<G: Geometry> Node<G> {
     /// Whether a node that another names may be there, as far as this one knows.
     pub(in crate::locate) fn may_be(&self, contact: Contact, cx: &Context<'_, Self>) -> bool {
         let is_me = contact.key == self.me.key || contact.address == self.me.address;
-        self.is_member() && !is_me && !self.lost.is_gone(contact, cx.now)
+        self.is_member() && !is_me && !self.lost.has(contact, GONE_FOR, cx.now)
     }
 
     /// Another names a node: it is met if there is a place for it.
     pub(in crate::locate) fn consider(&mut self, contact: Contact, cx: &mut Cx<'_, G>) {
         if self.may_be(contact, cx) {
-            self.greet(contact, cx);
+            self.notice(contact, For::Meet, cx);
         }
     }
 
     /// Another names a node: it is met, unless it is known to be gone.
     pub(in crate::locate) fn meet_if_there(&mut self, contact: Contact, cx: &mut Cx<'_, G>) {
         if self.may_be(contact, cx) {
-            self.meet(contact, cx);
+            self.meet(contact, For::Meet, cx);
         }
     }
 
     /// A node speaks itself, as it seems: it is met if there is a place for it.
     pub(super) fn greet(&mut self, contact: Contact, cx: &mut Cx<'_, G>) {
+        self.notice(contact, For::Greet, cx);
+    }
+
+    fn notice(&mut self, contact: Contact, what: What<G>, cx: &mut Cx<'_, G>) {
         if contact.key == self.me.key || contact.address == self.me.address {
             return;
         }
@@ -127,7 +134,7 @@ impl<G: Geometry> Node<G> {
             // It has come back at another address, or somebody says so.
             Some(old) if old.contact != contact => self.suspect(old.contact, cx),
             Some(known) => G::take(self, known, cx),
-            None if G::would_take(self, contact.key) => self.meet(contact, cx),
+            None if G::would_take(self, contact.key) => self.meet(contact, what, cx),
             None => {}
         }
     }
@@ -164,17 +171,25 @@ impl<G: Geometry> Node<G> {
         }
     }
 
+    /// The same of a node that a stranger has not reached, as it says: any number of strangers may say so.
+    pub(super) fn suspect_on_a_word(&mut self, key: Key, cx: &mut Cx<'_, G>) {
+        let Some(contact) = self.geometry.peer(key).map(|peer| peer.contact) else { return };
+        if !self.there.has(contact, THERE_FOR, cx.now) {
+            self.suspect(contact, cx);
+        }
+    }
+
     /// Asks a node that may belong into the tables whether it is there: nobody is taken in who has
     /// not answered, since it may be made up.
-    pub(in crate::locate) fn meet(&mut self, contact: Contact, cx: &mut Cx<'_, G>) {
+    fn meet(&mut self, contact: Contact, what: What<G>, cx: &mut Cx<'_, G>) {
         if !self.is_asking(contact.address) {
-            self.ask(contact, For::Meet, |nonce| Body::Ping { nonce }, cx);
+            self.ask(contact, what, |nonce| Body::Ping { nonce }, cx);
         }
     }
 
     /// Forgets all whom it knows.
     pub(super) fn forget_all(&mut self) {
         self.geometry = G::new(self.me, &self.settings);
-        self.lost = Lost::default();
+        (self.lost, self.there) = Default::default();
     }
 }

@@ -84,6 +84,13 @@ pub(in crate::locate) struct Passing<C> {
     tried: Vec<Key>,
 }
 
+impl<C> Passing<C> {
+    /// Whether it is one of this node.
+    pub(super) const fn is_own(&self) -> bool {
+        self.origin.is_none()
+    }
+}
+
 /// Panics if they have outgrown their limits.
 pub(super) fn check<C: Copy + Default + PartialEq>(lookups: &Pending<Lookup<C>>) {
     assert!(lookups.len() <= LOOKUPS_MAX, "too many lookups");
@@ -341,10 +348,7 @@ impl<G: Geometry> Node<G> {
         };
         self.say(to, body, cx);
         // They may be dead, or only out of the asker's reach.
-        for &key in without {
-            let known = self.geometry.peer(key).map(|peer| peer.contact);
-            known.into_iter().for_each(|it| self.suspect(it, cx));
-        }
+        without.iter().for_each(|&key| self.suspect_on_a_word(key, cx));
     }
 
     /// Somebody wants a lookup passed on.

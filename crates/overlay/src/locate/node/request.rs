@@ -24,7 +24,8 @@ const REQUESTS_MAX: usize = 512;
 const FOR_OTHERS_MAX: usize = REQUESTS_MAX / 2;
 /// Questions of upkeep have a place even then.
 const UPKEEP_MAX: usize = 128;
-/// Nodes that are met at once; others will be named again.
+/// Nodes that are met at once; others will be named again. As many that speak of their own accord are met
+/// beside them: any number of those may be made up.
 const MEETINGS_MAX: usize = 64;
 
 /// What an answer is for: `C` is what a lookup carries, `E` the errands of one overlay alone.
@@ -34,8 +35,10 @@ pub(in crate::locate) enum For<C, E> {
     Lookup(u64),
     /// Whether another node has the key of this one, which joins; these are to be met if not.
     Twin(Vec<Contact>),
-    /// Whether it is there, and how far away.
+    /// Whether a node that another names is there, and how far away.
     Meet,
+    /// The same of one that speaks itself, as it seems.
+    Greet,
     /// Whether a node that did not answer is there.
     Verify,
     /// Whether a node that was lost is there again.
@@ -68,7 +71,16 @@ impl<C, E: Errand> For<C, E> {
 
     /// What a peer has wanted.
     const fn is_for_others(&self) -> bool {
-        matches!(self, Self::Pass(_) | Self::Copy(_))
+        match self {
+            Self::Pass(passing) => !passing.is_own(),
+            Self::Copy(_) => true,
+            _ => false,
+        }
+    }
+
+    /// Whether it meets a node that is not known yet.
+    const fn is_meeting(&self) -> bool {
+        matches!(self, Self::Meet | Self::Greet)
     }
 
     fn attempts(&self) -> u32 {
@@ -77,7 +89,7 @@ impl<C, E: Errand> For<C, E> {
             Self::Lookup(_) | Self::Pass(_) | Self::Store(_) | Self::Fetch(_) | Self::Twin(_) => {
                 STEP_ATTEMPTS
             }
-            Self::Meet | Self::Lost => 1,
+            Self::Meet | Self::Greet | Self::Lost => 1,
             Self::Own(errand) => errand.attempts(),
         }
     }
@@ -86,7 +98,7 @@ impl<C, E: Errand> For<C, E> {
     fn silence(&self) -> Silence {
         match self {
             Self::Verify | Self::Hand(_) => Silence::Gone,
-            Self::Twin(_) | Self::Meet | Self::Lost => Silence::Nothing,
+            Self::Twin(_) | Self::Meet | Self::Greet | Self::Lost => Silence::Nothing,
             Self::Own(errand) => errand.silence(),
             _ => Silence::Doubtful,
         }
@@ -121,6 +133,7 @@ fn have_room<G: Geometry>(requests: &Pending<Request<G>>, what: &What<G>) -> boo
     }
     let has_share = match what {
         For::Meet => count(|it| matches!(it, For::Meet)) < MEETINGS_MAX,
+        For::Greet => count(|it| matches!(it, For::Greet)) < MEETINGS_MAX,
         what if what.is_for_others() => {
             requests.len() < FOR_OTHERS_MAX || count(For::is_for_others) < FOR_OTHERS_MAX
         }
@@ -189,7 +202,8 @@ impl<G: Geometry> Node<G> {
         let Some(request) = self.requests.take(nonce) else { return };
         self.timers.clear(Timer::Request(nonce));
         let round_trip = cx.now.since(request.sent);
-        if request.attempt == 0 {
+        // How far away those are who may be made up says nothing of the others.
+        if request.attempt == 0 && !request.what.is_meeting() {
             self.rtt.measured(round_trip);
         }
         let (old, asked, what) = (request.contact(), request.key, request.what);
@@ -242,8 +256,9 @@ impl<G: Geometry> Node<G> {
                     G::unanswered(self, errand, cx);
                 }
             }
+            (For::Verify, _) => self.there.remember(by, cx.now),
             // It is there, which is all that these want to know.
-            (For::Verify | For::Meet | For::Copy(None), _) => {}
+            (For::Meet | For::Greet | For::Copy(None), _) => {}
             (For::Pass(_), Body::Taken { .. }) if asked == Some(key) => {}
             // What does not fit the question is as good as no answer to it.
             (what, _) => self.gave_nothing(what, cx),
@@ -281,7 +296,7 @@ impl<G: Geometry> Node<G> {
             For::Copy(Some(asker)) => self.copied(asker, false, cx),
             For::Hand(bequest) => self.handed(bequest, false, cx),
             For::Own(errand) => G::unanswered(self, errand, cx),
-            For::Meet | For::Verify | For::Lost | For::Mend | For::Copy(None) => {}
+            For::Meet | For::Greet | For::Verify | For::Lost | For::Mend | For::Copy(None) => {}
         }
     }
 

@@ -210,6 +210,9 @@ fn no_zone_is_lost_or_doubled_when_either_side_fails_while_it_changes_hands() {
         run(&mut world, Duration::from_millis(u64::from(seed) * 20));
         world.crash(if seed % 2 == 0 { new } else { owner });
         run(&mut world, Geometry::SETTLES);
+        // While datagrams are lost somebody may be taken for gone for a moment.
+        world.network_mut().loss = 0.0;
+        run(&mut world, Geometry::SETTLES);
         assert_eq!(faults(&world), (vec![], 0), "seed {seed}");
         assert_eq!(members(&world).len(), 6, "seed {seed}");
     }
