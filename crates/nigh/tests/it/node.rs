@@ -280,6 +280,20 @@ fn viceroy_holds_and_finds() {
 }
 
 #[test]
+fn a_node_is_asked_at_another_address_than_it_advertises() {
+    for overlay in ["pastry", "tapestry", "can", "koorde", "viceroy"] {
+        let overlay = ["--overlay", overlay];
+        // Nobody is there: this node is reached where it listens.
+        let node = Node::start(&[&overlay[..], &["--advertise", "127.0.0.2:9"]].concat());
+        let locate = ["locate", "greeting", "--via", &node.address, "--json"];
+        let located = json(&nigh(&[&locate[..], &overlay].concat()));
+        assert_eq!(located["holders"][0]["key"], *node.keys[0], "{located}");
+        assert_eq!(located["holders"][0]["address"], *node.address, "{located}");
+        node.joined_by(&overlay);
+    }
+}
+
+#[test]
 fn who_does_not_answer_is_given_up_and_the_next_step_is_named() {
     let (_held, silent) = silence();
     let asked = ["--via", &*silent, "--timeout", "300ms"];

@@ -14,6 +14,7 @@
 //! hold     values, their copies and their end
 //! handing  values that change hands, when a node comes or leaves
 //! request  questions that wait for an answer
+//! taken    lookups of others that were taken, so that none is passed on twice
 //! ```
 
 #[cfg(test)]
@@ -26,6 +27,7 @@ mod known;
 mod lookup;
 pub mod message;
 mod request;
+mod taken;
 mod walk;
 
 use std::{
@@ -46,6 +48,7 @@ use self::{
     lookup::{Lookup, Purpose},
     message::{Body, Datagram, Message, Says},
     request::Request,
+    taken::Taken,
 };
 use super::{Command, Contact, Event, Overlay, VIA_MAX, holdings::Holdings, pending::Pending};
 
@@ -103,7 +106,7 @@ enum Standing {
 enum Timer {
     /// An answer to the question of that number.
     Request(u64),
-    /// The end of the lookup of that number.
+    /// The end of the lookup of that number, or of what others do about it.
     Lookup(u64),
     /// The next round of upkeep.
     Round,
@@ -129,6 +132,7 @@ pub struct Node<G: Geometry> {
     standing: Standing,
     requests: Pending<Request<G>>,
     lookups: Pending<Lookup<G::Carry>>,
+    taken: Taken,
     timers: Timers<Timer>,
     /// Of all answers together, but those of nodes that are being met.
     rtt: Rtt,
@@ -162,6 +166,7 @@ impl<G: Geometry> Node<G> {
             standing: Standing::Outside,
             requests: Pending::default(),
             lookups: Pending::default(),
+            taken: Taken::default(),
             timers: Timers::default(),
             rtt: Rtt::default(),
             rounds: 0,
@@ -251,8 +256,12 @@ impl<G: Geometry> Node<G> {
             }
             Body::Ping { nonce } => self.say(from, Body::Pong { nonce }, cx),
             Body::Route { nonce, lookup, key, carry, origin, hops } => {
-                self.say(from, Body::Taken { nonce }, cx);
-                self.route(lookup, (key, carry), origin.unwrap_or(from), hops, cx);
+                let is_taken = self.taken.has(from, nonce)
+                    || self.route(lookup, (key, carry), origin.unwrap_or(from), hops, cx);
+                if is_taken {
+                    self.taken.remember(from, nonce);
+                    self.say(from, Body::Taken { nonce }, cx);
+                }
             }
             Body::Store { nonce, copies, offer } => self.store(from, nonce, *offer, copies, cx),
             Body::Fetch { nonce, key } => {
@@ -356,6 +365,7 @@ impl<G: Geometry> Machine for Node<G> {
         self.standing.hash(digest);
         self.requests.hash(digest);
         self.lookups.hash(digest);
+        self.taken.hash(digest);
         self.timers.hash(digest);
         self.rtt.hash(digest);
         self.lost.hash(digest);
@@ -373,6 +383,7 @@ impl<G: Geometry> Machine for Node<G> {
         G::check(self);
         request::check(&self.requests);
         lookup::check(&self.lookups);
+        self.taken.check();
         self.lost.check();
         self.there.check();
         self.holdings.check();

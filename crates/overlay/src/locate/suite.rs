@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use nigh_base::{Key, Rng, machine::Coded};
+use nigh_base::{Address, Key, Rng, machine::Coded};
 use nigh_sim::{HostId, Latency, Network, World};
 
 use super::{
@@ -54,6 +54,7 @@ macro_rules! suite {
             a_node_that_joins_is_given_what_it_owns_and_one_that_leaves_hands_it_on
             who_does_not_stand_in_for_the_owner_any_more_lets_go_of_a_value
             what_is_too_long_is_refused_before_it_travels
+            a_node_that_is_asked_at_another_address_than_it_names_is_found_and_lets_others_in
         );
     };
 }
@@ -548,6 +549,29 @@ fn what_is_too_long_is_refused_before_it_travels<G>() {
     run(&mut world, Duration::from_nanos(1));
     let told = world.take_events();
     assert_eq!(told[0].event, Event::Failed { ticket, why: Failure::ValueTooLong });
+}
+
+fn a_node_that_is_asked_at_another_address_than_it_names_is_found_and_lets_others_in<G>() {
+    let settings = settings::<G>(|_| {});
+    let mut world = World::new(1, network());
+    world.check_always();
+    let named = Address::v4([203, 0, 113, 5], 4000);
+    let first = world.add(Node::<G>::new(Key::of(b"first"), named, Arc::clone(&settings)));
+    world.command(first, Command::Join { via: vec![] });
+    run(&mut world, Duration::from_secs(1));
+    world.take_events();
+    let visitor = world.add(node(1, &settings));
+    world.command(visitor, Command::Visit { via: vec![first.address()] });
+    let (ticket, key) = (Ticket(3), Key::of(b"x"));
+    world.command(visitor, Command::Locate { ticket, key, trace: false });
+    run(&mut world, Duration::from_secs(10));
+    let holders = vec![Contact { key: Key::of(b"first"), address: first.address() }];
+    let located = Event::Located { ticket, key, holders, hops: 1, route: vec![] };
+    assert_eq!(world.take_events().pop().map(|it| it.event), Some(located));
+    let joiner = world.add(node(2, &settings));
+    world.command(joiner, Command::Join { via: vec![first.address()] });
+    run(&mut world, Duration::from_secs(10));
+    assert_eq!(world.take_events().pop().map(|it| it.event), Some(Event::Joined));
 }
 
 }

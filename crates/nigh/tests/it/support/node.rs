@@ -34,7 +34,7 @@ impl Node {
         let line: Value = serde_json::from_str(&process.line("listening")).unwrap();
         let keys = line["keys"].as_array().unwrap();
         let keys = keys.iter().map(|key| key.as_str().unwrap().to_owned()).collect();
-        let address = line["address"].as_str().unwrap().to_owned();
+        let address = line["listen"].as_str().unwrap().to_owned();
         let node = Self { process, address, keys };
         node.line(r#""joined""#);
         node

@@ -11,8 +11,7 @@ use nigh_base::{Address, Key, wire::Wire};
 use super::{
     Settings,
     geometry::{Bare, Errand as _, Step, Words},
-    lookup::ALTERNATES,
-    message::{Body, Datagram, WITHOUT_MAX},
+    message::{Body, Datagram, STEPS_MAX, WITHOUT_MAX},
     request::ATTEMPTS,
 };
 use crate::locate::{
@@ -100,7 +99,7 @@ fn holders() -> Vec<Contact> {
 fn lookups<C: Wire + Copy, W: Words>(carry: [C; 2], pointed: usize) -> [String; 2] {
     let next = |carry| Body::<C, W>::Next { nonce: NONCE, key: KEY, carry, without: Vec::new() };
     let step = Step { contact: CONTACT, carry: carry[1] };
-    let closer = Body::<C, W>::Closer { nonce: NONCE, steps: vec![step; ALTERNATES] };
+    let closer = Body::<C, W>::Closer { nonce: NONCE, steps: vec![step; STEPS_MAX] };
     let route = |carry, origin| Body::<C, W>::Route {
         nonce: NONCE,
         lookup: 9,
@@ -158,7 +157,7 @@ fn what_every_node_says_draws_what_the_page_of_all_says() {
     let fetch = twice(Says::Fetch { nonce: NONCE, key: KEY });
     let without = vec![KEY; WITHOUT_MAX];
     let around = twice(Says::Next { nonce: NONCE, key: KEY, carry: Bare, without });
-    let steps = vec![Step { contact: CONTACT, carry: Bare }; ALTERNATES];
+    let steps = vec![Step { contact: CONTACT, carry: Bare }; STEPS_MAX];
     let closer = Says::Closer { nonce: NONCE, steps };
     let pings = ATTEMPTS * u32::try_from(WITHOUT_MAX).unwrap();
     let lines = [

@@ -6,7 +6,8 @@
 //! ```
 //! A node that does not take a question in time is gone round at once. Only the owner itself says
 //! that it is the owner. A lookup for a value may end on its way with holders that a node there knows
-//! ([`Geometry::pointed`]): if none of them has it, the asker goes on to the owner.
+//! ([`Geometry::pointed`]): if none of them has it, the asker goes on to the owner. That nothing is held is said
+//! only if no holder was silent.
 
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use nigh_base::{Address, Key};
 use super::{
     Node, Routing, Standing, Timer,
     geometry::{Cx, Geometry, Step},
-    message::Body,
+    message::{Body, STEPS_MAX},
     request::For,
     walk::{Candidate, HOPS_MAX, Walk},
 };
@@ -34,13 +35,14 @@ const MENDING_MAX: usize = LOOKUPS_MAX / 2;
 const RESTARTS: u32 = 2;
 /// Holders that are tried for a value.
 const HOLDERS_MAX: usize = 4;
-/// Nodes named in one answer: the next, and who may stand in for it.
-pub(super) const ALTERNATES: usize = 3;
 /// So many nodes are tried for a lookup that is passed on.
 const TRIED_MAX: usize = 6;
 /// How long a recursive lookup may take: so many waits for one answer, within these bounds.
 const RECURSIVE_WAITS: u32 = 8;
 const RECURSIVE_MIN: Duration = Duration::from_secs(2);
+const RECURSIVE_MAX: Duration = Duration::from_secs(10);
+/// How long an iterative one may. Sixteen ways in that are all silent take 48 s.
+const WALK_MAX: Duration = Duration::from_secs(60);
 
 /// What a lookup is for.
 #[derive(Clone, Debug, Hash)]
@@ -70,7 +72,10 @@ pub(super) struct Lookup<C> {
     holders: Vec<Contact>,
     /// Whether the owner was not asked: these were named on the way.
     are_pointed: bool,
+    /// Whether one of the holders has answered, though not with the value.
     heard: bool,
+    /// Whether one of them has not: it may have the value.
+    missed: bool,
 }
 
 /// A lookup of another node that this one passes on.
@@ -132,13 +137,14 @@ impl<G: Geometry> Node<G> {
             return self.try_holders(id, pointed, 0, cx);
         }
         if passed_on {
-            let wait = self.rtt.wait(0) * RECURSIVE_WAITS;
-            self.timers.set(Timer::Lookup(id), cx.now.after(wait.max(RECURSIVE_MIN)));
+            let wait = (self.rtt.wait(0) * RECURSIVE_WAITS).clamp(RECURSIVE_MIN, RECURSIVE_MAX);
+            self.timers.set(Timer::Lookup(id), cx.now.after(wait));
             let (origin, tried) = (None, Vec::new());
-            return self.pass_on(Passing { lookup: id, key, carry, origin, hops: 0, tried }, cx);
+            self.pass_on(Passing { lookup: id, key, carry, origin, hops: 0, tried }, cx);
+            return;
         }
         self.seed(id);
-        self.step(id, cx);
+        self.set_out(id, cx);
     }
 
     /// Whether one more lookup may begin for which nobody waits: strangers may have caused it.
@@ -158,7 +164,7 @@ impl<G: Geometry> Node<G> {
         walk.begin(vec![Candidate::next(Step { contact: other, carry: G::Carry::default() })]);
         let (walk, carry) = (Some(Box::new(walk)), G::Carry::default());
         if let Some(id) = self.begin(self.me.key, Purpose::Audit, carry, walk, cx) {
-            self.step(id, cx);
+            self.set_out(id, cx);
         }
     }
 
@@ -184,8 +190,8 @@ impl<G: Geometry> Node<G> {
             walk.without.push(self.me.key);
         }
         let id = cx.secrets.number();
-        let (holders, are_pointed, heard) = (Vec::new(), false, false);
-        let lookup = Lookup { key, purpose, begin, walk, holders, are_pointed, heard };
+        let (holders, are_pointed, heard, missed) = (Vec::new(), false, false, false);
+        let lookup = Lookup { key, purpose, begin, walk, holders, are_pointed, heard, missed };
         self.lookups.push(id, Box::new(lookup));
         Some(id)
     }
@@ -207,6 +213,12 @@ impl<G: Geometry> Node<G> {
         if let Some(lookup) = self.lookups.get_mut(id) {
             lookup.walk.get_or_insert_default().begin(known);
         }
+    }
+
+    /// Begins to go itself.
+    fn set_out(&mut self, id: u64, cx: &mut Cx<'_, G>) {
+        self.timers.set(Timer::Lookup(id), cx.now.after(WALK_MAX));
+        self.step(id, cx);
     }
 
     /// Asks the next node.
@@ -265,15 +277,17 @@ impl<G: Geometry> Node<G> {
         id: u64,
         by: Contact,
         round_trip: Duration,
-        contacts: Vec<Contact>,
+        mut contacts: Vec<Contact>,
         cx: &mut Cx<'_, G>,
     ) {
         let Some(lookup) = self.lookups.get_mut(id) else { return };
         let walk = lookup.walk.get_or_insert_default();
         walk.answered(by, round_trip);
         let hops = walk.hops;
-        if contacts.first() != Some(&by) {
-            return self.step(id, cx);
+        match contacts.first_mut() {
+            // It is reached where it was asked, whatever address it gives itself.
+            Some(first) if first.key == by.key => *first = by,
+            _ => return self.step(id, cx),
         }
         self.complete(id, contacts, hops, cx);
     }
@@ -298,8 +312,8 @@ impl<G: Geometry> Node<G> {
         without: &[Key],
     ) -> Vec<Step<G::Carry>> {
         let mut without = without.to_vec();
-        let mut hops = Vec::with_capacity(ALTERNATES);
-        while hops.len() < ALTERNATES
+        let mut hops = Vec::with_capacity(STEPS_MAX);
+        while hops.len() < STEPS_MAX
             && let Some(next) = self.next_hop(key, carry, &without)
         {
             without.push(next.contact.key);
@@ -351,7 +365,7 @@ impl<G: Geometry> Node<G> {
         without.iter().for_each(|&key| self.suspect_on_a_word(key, cx));
     }
 
-    /// Somebody wants a lookup passed on.
+    /// Somebody wants a lookup passed on. False if there is no room for that.
     pub(super) fn route(
         &mut self,
         lookup: u64,
@@ -359,20 +373,21 @@ impl<G: Geometry> Node<G> {
         origin: Address,
         hops: u8,
         cx: &mut Cx<'_, G>,
-    ) {
+    ) -> bool {
         let (origin, tried) = (Some(origin), Vec::new());
-        self.pass_on(Passing { lookup, key, carry, origin, hops, tried }, cx);
+        self.pass_on(Passing { lookup, key, carry, origin, hops, tried }, cx)
     }
 
-    /// Passes a lookup on, or answers it.
-    fn pass_on(&mut self, mut passing: Passing<G::Carry>, cx: &mut Cx<'_, G>) {
+    /// Passes a lookup on, or answers it. False if there is no room for that.
+    fn pass_on(&mut self, mut passing: Passing<G::Carry>, cx: &mut Cx<'_, G>) -> bool {
         let Passing { lookup, key, carry, origin, hops, .. } = passing;
         let contacts = G::pointed(self, key, carry, cx.now);
         if !contacts.is_empty() {
-            return match origin {
+            match origin {
                 Some(origin) => self.say(origin, Body::FoundHolders { lookup, hops, contacts }, cx),
                 None => self.try_holders(lookup, contacts, 0, cx),
-            };
+            }
+            return true;
         }
         let Some(next) = self.next_hop(key, carry, &passing.tried) else {
             let contacts = self.holders_without(key, &passing.tried);
@@ -380,23 +395,23 @@ impl<G: Geometry> Node<G> {
                 Some(origin) => self.say(origin, Body::Found { lookup, hops, contacts }, cx),
                 None => self.complete(lookup, contacts, 0, cx),
             }
-            return;
+            return true;
         };
         // On a way without end, or without anybody who answers, the asker will notice.
         if u32::from(hops) >= HOPS_MAX || passing.tried.len() >= TRIED_MAX {
-            return;
+            return true;
         }
         let Step { contact, carry } = next;
         passing.tried.push(contact.key);
         let hops = hops + 1;
         let what = For::Pass(Box::new(passing));
         let body = |nonce| Body::Route { nonce, lookup, key, carry, origin, hops };
-        self.ask(contact, what, body, cx);
+        self.ask(contact, what, body, cx)
     }
 
-    /// Who should have passed a lookup on did not take it.
+    /// Who should have passed a lookup on did not take it. An own one may be answered all the same.
     pub(super) fn pass_again(&mut self, passing: Passing<G::Carry>, cx: &mut Cx<'_, G>) {
-        if self.is_member() {
+        if self.is_member() && (!passing.is_own() || self.waits_for_found(passing.lookup)) {
             self.pass_on(passing, cx);
         }
     }
@@ -463,7 +478,7 @@ impl<G: Geometry> Node<G> {
     /// None of the holders that were named on the way has it: the owner is asked after all.
     fn go_on_to_owner(&mut self, id: u64, cx: &mut Cx<'_, G>) {
         let Some(lookup) = self.lookups.get_mut(id) else { return };
-        (lookup.are_pointed, lookup.heard) = (false, false);
+        (lookup.are_pointed, lookup.heard, lookup.missed) = (false, false, false);
         lookup.begin = G::Carry::default();
         lookup.walk = Some(Box::new(Walk::new(false)));
         let key = lookup.key;
@@ -471,13 +486,17 @@ impl<G: Geometry> Node<G> {
             return self.complete(id, self.holders(key), 0, cx);
         }
         self.seed(id);
-        self.step(id, cx);
+        self.set_out(id, cx);
     }
 
-    /// A recursive lookup has not been answered: this node goes itself.
+    /// A recursive lookup has not been answered: this node goes itself. An iterative one has taken too long.
     pub(super) fn lookup_overdue(&mut self, id: u64, cx: &mut Cx<'_, G>) {
+        let Some(lookup) = self.lookups.get(id) else { return };
+        if lookup.walk.is_some() {
+            return self.lookup_failed(id, Failure::Unreachable, cx);
+        }
         self.seed(id);
-        self.step(id, cx);
+        self.set_out(id, cx);
     }
 
     /// The owner is known.
@@ -509,17 +528,19 @@ impl<G: Geometry> Node<G> {
     }
 
     /// Takes a value to the next holder, or asks it for one.
-    pub(super) fn next_holder(&mut self, id: u64, cx: &mut Cx<'_, G>) {
+    fn next_holder(&mut self, id: u64, cx: &mut Cx<'_, G>) {
         let Some(lookup) = self.lookups.get_mut(id) else { return };
         let key = lookup.key;
         let Some(holder) = lookup.holders.pop() else {
             if lookup.are_pointed {
                 return self.go_on_to_owner(id, cx);
             }
-            let heard = lookup.heard;
+            let Lookup { heard, missed, .. } = *lookup;
             let Some(lookup) = self.lookups.take(id) else { return };
             return match (lookup.purpose, heard) {
-                (Purpose::Get(ticket), true) => cx.tell(Event::Value { ticket, value: None }),
+                (Purpose::Get(ticket), true) if !missed => {
+                    cx.tell(Event::Value { ticket, value: None });
+                }
                 (purpose @ Purpose::Put(_), true) => self.give_up(purpose, Failure::Full, cx),
                 (purpose, _) => self.give_up(purpose, Failure::Unreachable, cx),
             };
@@ -559,6 +580,14 @@ impl<G: Geometry> Node<G> {
     pub(super) fn not_stored(&mut self, id: u64, cx: &mut Cx<'_, G>) {
         if let Some(lookup) = self.lookups.get_mut(id) {
             lookup.heard = true;
+        }
+        self.next_holder(id, cx);
+    }
+
+    /// A holder has not answered.
+    pub(super) fn holder_missed(&mut self, id: u64, cx: &mut Cx<'_, G>) {
+        if let Some(lookup) = self.lookups.get_mut(id) {
+            lookup.missed = true;
         }
         self.next_holder(id, cx);
     }

@@ -38,8 +38,8 @@ pub(super) type Says<G> = Body<<G as Geometry>::Carry, <G as Geometry>::Words>;
 
 /// The most nodes that a question goes round.
 pub const WITHOUT_MAX: usize = 8;
-/// The most next steps that are named.
-pub const STEPS_MAX: usize = 16;
+/// Next steps in one answer: the next, and who may stand in for it.
+pub const STEPS_MAX: usize = 3;
 
 /// What a datagram says: `C` is what a lookup carries, `W` what is said in one overlay alone.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -288,7 +288,7 @@ pub(in crate::locate) mod tests {
     /// One of each of what all nodes say, with that on the way, and these words.
     pub(in crate::locate) fn examples<C: Copy, W>(carry: C, words: Vec<W>) -> Vec<Datagram<C, W>> {
         let contacts: Vec<Contact> = (0..5).map(contact).collect();
-        let steps = contacts.iter().map(|&contact| Step { contact, carry }).collect();
+        let steps = contacts[..3].iter().map(|&contact| Step { contact, carry }).collect();
         let (nonce, key, value) = (7, Key::of(b"a"), Bytes::from_static(b"value"));
         let offer =
             Offer { key, stamp: 3, lifetime: Duration::from_secs(60), value: value.clone() };
@@ -356,6 +356,14 @@ pub(in crate::locate) mod tests {
             Pastry::decode(&Pastry { from, body: found(CONTACTS_MAX + 1) }.encode()),
             Err(WireError::TooLong { length: 33, .. })
         ));
+    }
+
+    #[test]
+    fn more_next_steps_than_anybody_names_are_refused() {
+        let contacts = (0..4).map(contact);
+        let steps = contacts.map(|contact| Step { contact, carry: Default::default() }).collect();
+        let written = Pastry { from: None, body: Body::Closer { nonce: 1, steps } }.encode();
+        assert!(matches!(Pastry::decode(&written), Err(WireError::TooLong { length: 4, .. })));
     }
 
     #[test]

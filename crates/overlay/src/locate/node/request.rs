@@ -292,7 +292,7 @@ impl<G: Geometry> Node<G> {
             For::Lookup(id) => self.step_failed(id, cx),
             For::Twin(others) => self.let_in(&others, cx),
             For::Pass(passing) => self.pass_again(*passing, cx),
-            For::Store(id) | For::Fetch(id) => self.next_holder(id, cx),
+            For::Store(id) | For::Fetch(id) => self.holder_missed(id, cx),
             For::Copy(Some(asker)) => self.copied(asker, false, cx),
             For::Hand(bequest) => self.handed(bequest, false, cx),
             For::Own(errand) => G::unanswered(self, errand, cx),

@@ -76,6 +76,43 @@ fn get(alone: &mut Alone, key: Key) -> alone::Sent<Geometry> {
 }
 
 #[test]
+fn what_comes_from_nobody_or_from_many_is_not_heard() {
+    let mut alone = quiet();
+    for from in codec::tests::addresses_of_nobody_or_of_many() {
+        for body in [Body::Ping { nonce: 1 }, route(2, alone.others[9].key)] {
+            assert_eq!(visitor_says(&mut alone, from, body), [], "{from}");
+        }
+    }
+}
+
+#[test]
+fn a_lookup_that_comes_again_is_not_passed_on_again() {
+    let mut alone = quiet();
+    let (one, other, key) = (alone.others[3], alone.others[4], alone.others[9].key);
+    let taken = (one.address, Body::Taken { nonce: 7 });
+    let sent = alone.hears(one, route(7, key));
+    assert_eq!((sent.len(), sent.contains(&taken)), (2, true), "{sent:?}");
+    assert_eq!(alone.hears(one, route(7, key)), [taken]);
+    // Another may have drawn the same number.
+    assert_eq!(alone.hears(other, route(7, key)).len(), 2);
+}
+
+#[test]
+fn who_cannot_pass_a_lookup_on_does_not_take_it_and_begins_its_own_all_the_same() {
+    let mut alone = quiet();
+    let key = alone.others[9].key;
+    let (mut taken, mut passed) = (0, 0);
+    for number in 0..300 {
+        let sent = alone.hears(stranger(Key::of(b"s")), route(number, key));
+        taken += count(&sent, |it| matches!(it, Body::Taken { .. }));
+        passed += count(&sent, |it| matches!(it, Body::Route { .. }));
+    }
+    assert_eq!((taken, passed), (256, 256));
+    let locate = Command::Locate { ticket: Ticket(1), key, trace: false };
+    passed_on(&alone.input(Input::Command(locate)));
+}
+
+#[test]
 fn how_long_strangers_take_is_not_how_long_others_are_waited_for() {
     let mut alone = quiet();
     let newcomer = Contact { key: alone.own_key(1), ..stranger(Key::of(b"s")) };
@@ -87,6 +124,31 @@ fn how_long_strangers_take_is_not_how_long_others_are_waited_for() {
     let (sent, now) = (get(&mut alone, Key::of(b"far")), alone.now);
     passed_on(&sent);
     assert_eq!(alone.node.wake_at(), Some(now.after(Duration::from_secs(1))));
+}
+
+#[test]
+fn a_lookup_that_others_pass_on_is_not_waited_for_without_end() {
+    let mut alone = quiet();
+    let key = alone.others[9].key;
+    let locate = |alone: &mut Alone| {
+        let (ticket, trace) = (Ticket(1), false);
+        let sent = alone.input(Input::Command(Command::Locate { ticket, key, trace }));
+        let (to, nonce, lookup) = passed_on(&sent);
+        (*alone.others.iter().find(|it| it.address == to).unwrap(), nonce, lookup)
+    };
+    // Whoever takes it takes as long as it may.
+    for _ in 0..20 {
+        let (to, nonce, lookup) = locate(&mut alone);
+        let contacts = vec![alone.others[9]];
+        let last = alone.node.wake_at().unwrap().since(alone.now) - Duration::from_millis(1);
+        alone.now = alone.now.after(last);
+        alone.hears(to, Body::Taken { nonce });
+        alone.hears(to, Body::Found { lookup, hops: 2, contacts });
+    }
+    let (to, nonce, _) = locate(&mut alone);
+    alone.hears(to, Body::Taken { nonce });
+    let sent = alone.waits(Duration::from_secs(10));
+    assert_eq!(count(&sent, |it| matches!(it, Body::Next { .. })), 1, "{sent:?}");
 }
 
 #[test]
@@ -108,6 +170,88 @@ fn made_up_nodes_hide_nobody_whom_a_leaf_names() {
     let contacts = vec![newcomer];
     let sent = alone.hears(leaf, Body::Own(Words::LeavesAre { nonce, contacts }));
     assert!(sent.iter().any(|(to, _)| *to == newcomer.address), "{sent:?}");
+}
+
+#[test]
+fn a_lookup_ends_in_time_though_a_liar_names_silent_nodes_for_ever() {
+    let settings = suite::settings::<Geometry>(|_| {});
+    let mut alone = Alone::new(suite::node::<Geometry>(0, &settings));
+    let liar = stranger(Key::of(b"liar"));
+    alone.input(Input::Command(Command::Visit { via: vec![liar.address] }));
+    let (ticket, key, trace) = (Ticket(1), Key::of(b"k"), false);
+    let mut sent = alone.input(Input::Command(Command::Locate { ticket, key, trace }));
+    let mut rng = Rng::new(7);
+    while alone.told.is_empty() {
+        let question = sent.iter().find_map(|(to, body)| match body {
+            Body::Next { nonce, .. } if *to == liar.address => Some(*nonce),
+            _ => None,
+        });
+        sent = match question {
+            Some(nonce) => {
+                alone.now = alone.now.after(Duration::from_millis(400));
+                let made_up = |_| {
+                    let key = Key::of(&rng.next_u64().to_be_bytes());
+                    let [a, b, c, ..] = key.bytes();
+                    Step {
+                        contact: Contact { key, address: Address::v4([10, a, b, c], 4000) },
+                        carry: Bare,
+                    }
+                };
+                let steps = (0..3).map(made_up).collect();
+                alone.hears(liar, Body::Closer { nonce, steps })
+            }
+            None => {
+                alone.now = alone.node.wake_at().unwrap();
+                alone.input(Input::Wake)
+            }
+        };
+    }
+    assert_eq!(alone.told, [Event::Failed { ticket, why: Failure::Unreachable }]);
+    assert!(alone.now <= Time::from_secs(61), "{:?}", alone.now);
+}
+
+#[test]
+fn who_has_not_taken_a_lookup_that_is_answered_is_not_gone_round() {
+    let mut alone = alone(2, HOUR * 24, 1);
+    let (other, holder) = (alone.others[0], stranger(Key::of(b"holder")));
+    let sent = get(&mut alone, other.key);
+    let (_, _, lookup) = passed_on(&sent);
+    alone.waits(FIRST_WAITS - Duration::from_millis(500));
+    let contacts = vec![holder];
+    let sent = alone.hears(other, Body::Found { lookup, hops: 2, contacts });
+    let [(to, Body::Fetch { nonce, .. })] = sent[..] else { panic!("{sent:?}") };
+    assert_eq!(to, holder.address);
+    alone.waits(Duration::from_millis(600));
+    assert_eq!(alone.told, []);
+    let value = Some(Bytes::from_static(b"value"));
+    alone.hears(holder, Body::Value { nonce, value: value.clone() });
+    assert_eq!(alone.told, [Event::Value { ticket: Ticket(1), value }]);
+}
+
+#[test]
+fn nothing_is_held_if_all_holders_say_so_and_none_of_them_is_silent() {
+    for are_silent in [false, true] {
+        let mut alone = quiet();
+        let sent = get(&mut alone, Key::of(b"far"));
+        let (_, _, lookup) = passed_on(&sent);
+        let contacts = [1, 2, 3].map(|number| alone.others[number]).to_vec();
+        let first = contacts[0];
+        let mut sent = alone.hears(first, Body::Found { lookup, hops: 2, contacts });
+        while let Some((to, body)) = sent.pop() {
+            let Body::Fetch { nonce, .. } = body else { continue };
+            let holder = *alone.others.iter().find(|it| it.address == to).unwrap();
+            if holder == first || !are_silent {
+                sent.extend(alone.hears(holder, Body::Value { nonce, value: None }));
+            }
+        }
+        alone.waits(FIRST_WAITS * 2);
+        let ticket = Ticket(1);
+        let told = match are_silent {
+            true => Event::Failed { ticket, why: Failure::Unreachable },
+            false => Event::Value { ticket, value: None },
+        };
+        assert_eq!(alone.told, [told]);
+    }
 }
 
 #[test]
