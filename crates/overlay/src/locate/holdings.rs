@@ -5,7 +5,7 @@
 //! holders, and as its publisher puts it again.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     time::Duration,
 };
 
@@ -24,6 +24,9 @@ const BYTES_MAX: usize = 64 << 20;
 const PUBLISHED_MAX: usize = 1024;
 /// Puts whose copies are being made.
 const COPYING_MAX: usize = 256;
+/// Puts whose copies are made and that are remembered, the latest: one that comes again, since its asker has not
+/// heard that or the network has doubled it, must not take the place of a newer one.
+const DONE_MAX: usize = 128;
 /// The highest stamp of a value: more than any owner counts up to. A copy that claims a higher one is
 /// refused.
 const STAMP_MAX: u64 = u64::MAX / 2;
@@ -34,6 +37,8 @@ const BATCH: usize = 64;
 const HOLD_EVERY: Duration = Duration::from_secs(30);
 /// But not oftener than that, which is 640 values a second: beyond 38,400 of them it takes longer.
 const HOLD_MIN: Duration = Duration::from_millis(100);
+/// As long lies between two bursts of what is put again: the lookups of one mostly end in that time.
+const PUBLISH_MIN: Duration = Duration::from_secs(1);
 /// A copy that was not renewed for so long has lost its owner.
 const FORGOTTEN: Duration = Duration::from_secs(120);
 
@@ -132,9 +137,14 @@ pub(crate) struct Holdings {
     bytes: usize,
     published: BTreeMap<Key, Published>,
     copying: Vec<Copying>,
-    /// Where the next turn begins.
+    /// Puts of peers whose copies are made: from whom, by which question, and how many hold it.
+    done: VecDeque<(Address, Nonce, u8)>,
+    /// Where the next turn of what is held begins.
     next: Key,
-    waiting: bool,
+    /// When, if anything was held when that was said.
+    turn: Option<Time>,
+    /// Nothing is put again before.
+    rest: Time,
 }
 
 impl Holdings {
@@ -143,7 +153,12 @@ impl Holdings {
     }
 
     pub(crate) fn keys(&self) -> impl Iterator<Item = Key> {
-        self.items.keys().copied()
+        self.keys_from(Key::default())
+    }
+
+    /// Those from that one on, in their order.
+    pub(crate) fn keys_from(&self, first: Key) -> impl Iterator<Item = Key> {
+        self.items.range(first..).map(|(&key, _)| key)
     }
 
     /// Takes a value in: a copy under the stamp that its owner gave it, another under the next one.
@@ -232,32 +247,43 @@ impl Holdings {
         self.published.get(&key).map(|it| it.value.clone())
     }
 
-    /// What was published and is to be put again.
+    /// What was published and is to be put again, as much as goes at once: what has waited for longest.
     pub(crate) fn due(&mut self, now: Time) -> Vec<(Key, Putting)> {
-        let due = self.published.iter_mut().filter(|(_, it)| it.due <= now).take(BATCH);
-        due.map(|(&key, it)| {
-            it.due = now.after(it.lifetime / 2);
-            let (value, lifetime) = (it.value.clone(), it.lifetime);
-            (key, Putting { ticket: None, value, lifetime })
-        })
-        .collect()
-    }
-
-    /// When the next turn comes, if there is anything to go through and it was not said already.
-    pub(crate) fn next_turn(&mut self, now: Time) -> Option<Time> {
-        let any = !self.items.is_empty() || !self.published.is_empty();
-        if !any || self.waiting {
-            return None;
+        if self.rest > now {
+            return Vec::new();
         }
-        self.waiting = true;
-        let turns = u32::try_from(self.items.len().div_ceil(BATCH)).expect("few values");
-        Some(now.after((FORGOTTEN / 2 / turns.max(1)).clamp(HOLD_MIN, HOLD_EVERY)))
+        let mut due: Vec<(&Key, &mut Published)> =
+            self.published.iter_mut().filter(|(_, it)| it.due <= now).collect();
+        due.sort_by_key(|(_, it)| it.due);
+        due.truncate(BATCH);
+        if !due.is_empty() {
+            self.rest = now.after(PUBLISH_MIN);
+        }
+        due.into_iter()
+            .map(|(&key, it)| {
+                it.due = now.after(it.lifetime / 2);
+                let (value, lifetime) = (it.value.clone(), it.lifetime);
+                (key, Putting { ticket: None, value, lifetime })
+            })
+            .collect()
     }
 
-    /// The values whose turn it is, and whether each was not renewed for so long that it has lost its owner.
-    /// Those whose lifetime is over are dropped.
+    /// When anything that is held has its turn, or what was published is due; none if there is neither.
+    pub(crate) fn next_turn(&mut self, now: Time) -> Option<Time> {
+        if self.turn.is_none() && !self.items.is_empty() {
+            let turns = u32::try_from(self.items.len().div_ceil(BATCH)).expect("few values");
+            self.turn = Some(now.after((FORGOTTEN / 2 / turns).clamp(HOLD_MIN, HOLD_EVERY)));
+        }
+        let due = self.published.values().map(|it| it.due.max(self.rest)).min();
+        self.turn.into_iter().chain(due).min()
+    }
+
+    /// The values whose turn it is, if it is, and whether each was not renewed for so long that it has lost its
+    /// owner. Those whose lifetime is over are dropped.
     pub(crate) fn turn(&mut self, now: Time) -> Vec<(Key, bool)> {
-        self.waiting = false;
+        if self.turn.take_if(|turn| *turn <= now).is_none() {
+            return Vec::new();
+        }
         let (behind, before) = (self.items.range(self.next..), self.items.range(..self.next));
         let batch: Vec<(Key, Time, Time)> = behind
             .chain(before)
@@ -278,9 +304,14 @@ impl Holdings {
         turn
     }
 
-    /// Whether copies are being made for that question.
-    pub(crate) fn is_copying(&self, nonce: Nonce) -> bool {
-        self.copying.iter().any(|it| it.nonce == nonce)
+    /// How many hold so far what a peer has put by that question; none if it has not.
+    pub(crate) fn made_for(&self, peer: Address, nonce: Nonce) -> Option<u8> {
+        let is_it = |it: &&Copying| {
+            it.nonce == nonce && matches!(it.asker, Asker::Peer(address) if address == peer)
+        };
+        let copying = self.copying.iter().find(is_it).map(|it| it.made);
+        let done = || self.done.iter().find(|it| (it.0, it.1) == (peer, nonce)).map(|it| it.2);
+        copying.or_else(done)
     }
 
     /// Copies are to be made by so many others; what is done at once if there are none, or if too many copies
@@ -294,10 +325,26 @@ impl Holdings {
         let left = u8::try_from(others).expect("a value has few holders");
         let copying = Copying { nonce, asker, left, made: 1 };
         if others == 0 || self.copying.len() >= COPYING_MAX {
-            return Err(copying);
+            return Err(self.remember(copying));
         }
         self.copying.push(copying);
         Ok(())
+    }
+
+    /// They are made.
+    fn remember(&mut self, done: Copying) -> Copying {
+        if let Asker::Peer(address) = done.asker {
+            if self.done.len() == DONE_MAX {
+                self.done.pop_front();
+            }
+            self.done.push_back((address, done.nonce, done.made));
+        }
+        done
+    }
+
+    /// Ends all that are being made, as far as they are.
+    pub(crate) fn end_copying(&mut self) -> Vec<Copying> {
+        std::mem::take(&mut self.copying)
     }
 
     /// A copy was made, or was not; all of them, if it was the last.
@@ -306,7 +353,8 @@ impl Holdings {
         let one = &mut self.copying[place];
         one.left -= 1;
         one.made += u8::from(made);
-        (one.left == 0).then(|| self.copying.swap_remove(place))
+        let is_done = one.left == 0;
+        is_done.then(|| self.copying.swap_remove(place)).map(|done| self.remember(done))
     }
 
     pub(crate) fn check(&self) {
@@ -316,5 +364,45 @@ impl Holdings {
         assert!(self.items.values().all(|item| stamps.contains(&item.stamp)), "a stamp of nobody");
         assert!(self.items.len() <= VALUES_MAX && self.bytes <= BYTES_MAX, "too much is held");
         assert!(self.copying.len() <= COPYING_MAX, "too many copies are being made");
+        assert!(self.done.len() <= DONE_MAX, "too many puts are remembered");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The longest time in which one of so many values, published one a second for as long, was not put again.
+    fn longest_pause(count: u64, lifetime: Duration) -> Duration {
+        let mut holdings = Holdings::default();
+        let (mut now, mut last, mut longest) = (Time::START, BTreeMap::new(), Duration::ZERO);
+        let mut next = None;
+        for second in 0..3_600 {
+            let end = Time::from_secs(second);
+            if second < count {
+                let key = Key::of(&second.to_be_bytes());
+                assert!(holdings.publish(key, Bytes::new(), lifetime, end));
+                last.insert(key, end);
+                next = holdings.next_turn(end).or(next);
+            }
+            while let Some(at) = next.filter(|at| *at <= end) {
+                now = now.max(at);
+                holdings.turn(now);
+                for (key, _) in holdings.due(now) {
+                    longest = longest.max(now.since(last.insert(key, now).unwrap()));
+                }
+                next = holdings.next_turn(now);
+            }
+        }
+        last.values().map(|at| now.since(*at)).chain([longest]).max().unwrap()
+    }
+
+    #[test]
+    fn whatever_is_published_is_put_again_before_its_lifetime_is_over() {
+        for (count, seconds) in [(1024, 600), (1, 40), (20, 8)] {
+            let lifetime = Duration::from_secs(seconds);
+            let longest = longest_pause(count, lifetime);
+            assert!(longest < lifetime * 3 / 4, "{count} values of {lifetime:?}: {longest:?}");
+        }
     }
 }

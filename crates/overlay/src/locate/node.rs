@@ -116,6 +116,8 @@ enum Timer {
     Join,
     /// The next round over what is held.
     Hold,
+    /// The next step through what is held, for those who have come in.
+    Hand,
     /// The end of the time in which a node that leaves hands on what it holds.
     Leave,
     /// The end of the time in which neighbours ask whether it has left.
@@ -303,6 +305,7 @@ impl<G: Geometry> Node<G> {
                 Timer::Own => G::due(self, cx),
                 Timer::Join => self.try_to_join(cx),
                 Timer::Hold => self.keep_up(cx),
+                Timer::Hand => self.look_through(cx),
                 Timer::Leave => self.leave_overdue(cx),
                 Timer::Farewell => self.farewell(cx),
             }

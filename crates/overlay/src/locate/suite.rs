@@ -55,6 +55,9 @@ macro_rules! suite {
             who_does_not_stand_in_for_the_owner_any_more_lets_go_of_a_value
             what_is_too_long_is_refused_before_it_travels
             a_node_that_is_asked_at_another_address_than_it_names_is_found_and_lets_others_in
+            a_put_succeeds_though_a_node_that_stands_in_has_just_died
+            who_leaves_hands_on_to_those_who_live_though_another_has_just_died
+            a_put_is_answered_though_its_owner_leaves_meanwhile
         );
     };
 }
@@ -572,6 +575,57 @@ fn a_node_that_is_asked_at_another_address_than_it_names_is_found_and_lets_other
     world.command(joiner, Command::Join { via: vec![first.address()] });
     run(&mut world, Duration::from_secs(10));
     assert_eq!(world.take_events().pop().map(|it| it.event), Some(Event::Joined));
+}
+
+fn a_put_succeeds_though_a_node_that_stands_in_has_just_died<G>() {
+    let mut world = quick::<G>(12, 1);
+    let key = Key::of(b"a");
+    let owner = host(G::owner(&world, key));
+    let nearest = G::nearest(world.machine(owner).unwrap(), key, 3);
+    world.crash(host(nearest[1]));
+    let others = members(&world);
+    let by = others.iter().map(|it| host(*it)).find(|it| *it != owner).unwrap();
+    let told = put(&mut world, by, "a", HOUR, false);
+    assert!(matches!(told, Event::Stored { ticket: Ticket(1), .. }), "{told:?}");
+}
+
+fn who_leaves_hands_on_to_those_who_live_though_another_has_just_died<G>() {
+    for dead in [1, 2] {
+        let settings = settings::<G>(|it| it.copies = 1);
+        let mut world = joined::<G>(3, &settings, network(), 1);
+        run(&mut world, G::SETTLES);
+        let (first, live) = (HostId(0), HostId(3 - dead));
+        let names = (0..).map(|number| format!("name {number}"));
+        let is_own = |it: &String| host(G::owner(&world, Key::of(it.as_bytes()))) == first;
+        let names: Vec<String> = names.filter(is_own).take(12).collect();
+        for name in &names {
+            put(&mut world, first, name, HOUR, false);
+        }
+        world.crash(HostId(dead));
+        world.command(first, Command::Leave);
+        run(&mut world, LEAVE_MAX + Duration::from_secs(2));
+        assert_eq!(world.take_events().pop().unwrap().event, Event::Left { untaken: 0 });
+        let live = world.machine(live).unwrap();
+        let is_lost =
+            |it: &&String| live.held_value(Key::of(it.as_bytes()), world.now()).is_none();
+        assert_eq!(names.iter().filter(is_lost).count(), 0);
+    }
+}
+
+fn a_put_is_answered_though_its_owner_leaves_meanwhile<G>() {
+    let mut world = joined::<G>(3, &settings::<G>(|_| {}), network(), 1);
+    run(&mut world, G::SETTLES);
+    world.take_events();
+    let (owner, ticket) = (HostId(0), Ticket(9));
+    let mut keys = (0u32..).map(|number| Key::of(&number.to_be_bytes()));
+    let key = keys.find(|key| host(G::owner(&world, *key)) == owner).unwrap();
+    let (value, lifetime, refresh) = (Bytes::new(), HOUR, false);
+    world.crash(HostId(1));
+    world.command(owner, Command::Put { ticket, key, value, lifetime, refresh });
+    world.command(owner, Command::Leave);
+    run(&mut world, LEAVE_MAX + Duration::from_secs(2));
+    let told: Vec<Event> = world.take_events().into_iter().map(|it| it.event).collect();
+    assert!(matches!(told[..], [Event::Stored { ticket: Ticket(9), .. }, _]), "{told:?}");
 }
 
 }

@@ -49,9 +49,9 @@ impl Node {
         copies: u8,
         cx: &mut Context<'_, Self>,
     ) {
-        if self.more().holdings.is_copying(nonce) {
-            // The network has doubled it.
-            return;
+        if let Some(copies) = self.more().holdings.made_for(from, nonce) {
+            // The network has doubled it, or the copies take longer than its asker waits.
+            return Self::reply(from, Body::Stored { nonce, copies }, cx);
         }
         if self.is_leaving() {
             return Self::reply(from, Body::Full { nonce }, cx);

@@ -18,7 +18,7 @@ use super::{
 use crate::locate::{
     Contact, Event, Failure, LIFETIME_MAX, Ticket, VALUE_MAX,
     codec::Nonce,
-    holdings::{Asker, Copying, Offer, Putting, Taken},
+    holdings::{Asker, Copying, Holdings, Offer, Putting, Taken},
 };
 
 impl<G: Geometry> Node<G> {
@@ -57,9 +57,9 @@ impl<G: Geometry> Node<G> {
         copies: u8,
         cx: &mut Cx<'_, G>,
     ) {
-        if self.holdings.is_copying(nonce) {
-            // The network has doubled it, or the copies take their time.
-            return;
+        if let Some(copies) = self.holdings.made_for(from, nonce) {
+            // The network has doubled it, or the copies take longer than its asker waits.
+            return self.say(from, Body::Stored { nonce, copies }, cx);
         }
         if self.handing.is_leaving() {
             return self.say(from, Body::Full { nonce }, cx);
@@ -72,6 +72,9 @@ impl<G: Geometry> Node<G> {
         }
         self.keep_holdings(cx.now);
         G::holds(self, key, cx);
+        if copies == 0 {
+            return self.say(from, Body::Stored { nonce, copies: 1 }, cx);
+        }
         // Who asks may know less of this overlay than its nodes: a visitor has no settings of it.
         let copies = copies.min(self.common().copies);
         self.copy(key, copies, nonce, Asker::Peer(from), cx);
@@ -92,8 +95,7 @@ impl<G: Geometry> Node<G> {
 
     /// Makes the copies of a value, and tells `asker` when it is done.
     fn copy(&mut self, key: Key, copies: u8, nonce: Nonce, asker: Asker, cx: &mut Cx<'_, G>) {
-        // What is a copy itself has been put before.
-        if copies > 0 && self.owns(key) {
+        if self.owns(key) {
             G::renews(self, key, cx);
         }
         let count = usize::from(copies.saturating_sub(1));
@@ -186,20 +188,13 @@ impl<G: Geometry> Node<G> {
                 }
                 G::renews(self, key, cx);
             } else if is_forgotten {
-                self.look_up(key, Purpose::Mend, false, cx);
+                self.take_to(key, G::Carry::default(), cx);
             }
         }
         for (key, putting) in due {
             self.look_up(key, Purpose::Put(Box::new(putting)), false, cx);
         }
         self.keep_holdings(now);
-    }
-
-    /// Looks up where a lookup that begins so ends, and gives that node what this one holds under `key`.
-    pub(in crate::locate) fn take_to(&mut self, key: Key, carry: G::Carry, cx: &mut Cx<'_, G>) {
-        if self.have_room_to_mend() {
-            self.look_up_with(key, Purpose::Mend, carry, false, cx);
-        }
     }
 
     /// The owner of a value that was not renewed is known.
@@ -218,8 +213,11 @@ impl<G: Geometry> Node<G> {
         }
     }
 
-    /// What a node that has left held is held by others.
-    pub(super) fn drop_holdings(&mut self) {
-        self.holdings = Default::default();
+    /// What a node that has left held is held by others. Who waits for copies is told how many there are.
+    pub(super) fn drop_holdings(&mut self, cx: &mut Cx<'_, G>) {
+        for copying in self.holdings.end_copying() {
+            self.made(copying, cx);
+        }
+        self.holdings = Holdings::default();
     }
 }

@@ -147,9 +147,12 @@ impl<G: Geometry> Node<G> {
         self.set_out(id, cx);
     }
 
-    /// Whether one more lookup may begin for which nobody waits: strangers may have caused it.
-    pub(super) fn have_room_to_mend(&self) -> bool {
-        self.lookups.len() < MENDING_MAX
+    /// Looks up where a lookup that begins so ends, and gives that node what this one holds under `key`, if there
+    /// is room: nobody waits for it, and strangers may have caused it.
+    pub(in crate::locate) fn take_to(&mut self, key: Key, begin: G::Carry, cx: &mut Cx<'_, G>) {
+        if self.lookups.len() < MENDING_MAX {
+            self.look_up_with(key, Purpose::Mend, begin, false, cx);
+        }
     }
 
     /// Looks up where a lookup of `key` that begins so ends but at this node; the overlay is told who is there.

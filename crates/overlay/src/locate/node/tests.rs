@@ -113,6 +113,50 @@ fn who_cannot_pass_a_lookup_on_does_not_take_it_and_begins_its_own_all_the_same(
 }
 
 #[test]
+fn a_put_that_comes_again_is_answered_with_what_is_made_of_it_and_not_done_again() {
+    let mut alone = quiet();
+    let (from, key) = (stranger(Key::of(b"s")).address, alone.own_key(1));
+    let put = |alone: &mut Alone| visitor_says(alone, from, store(7, key, 3, "value"));
+    let copies = put(&mut alone);
+    assert_eq!(copies.len(), 2, "{copies:?}");
+    let stored = |copies| (from, Body::Stored { nonce: 7, copies });
+    assert_eq!(put(&mut alone), [stored(1)]);
+    for (made, (to, body)) in (2..).zip(copies) {
+        let Body::Store { nonce, .. } = body else { panic!("{body:?}") };
+        let holder = *alone.others.iter().find(|it| it.address == to).unwrap();
+        let told = alone.hears(holder, Body::Stored { nonce, copies: 1 });
+        assert_eq!(told, if made == 3 { vec![stored(3)] } else { vec![] });
+        assert_eq!(put(&mut alone), [stored(made)]);
+    }
+}
+
+#[test]
+fn a_put_that_comes_late_again_does_not_undo_a_newer_one() {
+    let mut alone = alone(1, HOUR * 24, 1);
+    let (from, key) = (stranger(Key::of(b"s")).address, Key::of(b"k"));
+    for (nonce, value) in [(1, "first"), (2, "second"), (1, "first")] {
+        let sent = visitor_says(&mut alone, from, store(nonce, key, 1, value));
+        assert_eq!(sent, [(from, Body::Stored { nonce, copies: 1 })]);
+    }
+    let held = alone.node.held_value(key, alone.now);
+    assert_eq!(held, Some(Bytes::from_static(b"second")));
+}
+
+#[test]
+fn copies_that_have_lost_their_owners_leave_room_for_the_callers_lookups() {
+    let mut alone = quiet();
+    let from = stranger(Key::of(b"s"));
+    for number in 0..4_000u32 {
+        let key = Key::of(&number.to_be_bytes());
+        alone.hears(from, store(number.into(), key, 0, "copy"));
+    }
+    // Behind two minutes nobody has renewed them: 64 are looked up each second, and nobody answers.
+    alone.waits(Duration::from_millis(126_500));
+    get(&mut alone, Key::of(b"x"));
+    assert_eq!(alone.told, []);
+}
+
+#[test]
 fn how_long_strangers_take_is_not_how_long_others_are_waited_for() {
     let mut alone = quiet();
     let newcomer = Contact { key: alone.own_key(1), ..stranger(Key::of(b"s")) };
