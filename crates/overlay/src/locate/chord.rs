@@ -133,7 +133,7 @@ enum Standing {
 enum Timer {
     /// An answer to the question of that number.
     Request(u64),
-    /// The end of the lookup of that number.
+    /// The end of the lookup of that number, or of what others do about it.
     Lookup(u64),
     /// The next round of upkeep.
     Stabilise,
@@ -325,10 +325,10 @@ impl Node {
             Body::Ping { nonce } => Self::reply(from, Body::Pong { nonce }, cx),
             Body::Leaving { key, .. } => self.neighbour_left(Contact { key, address: from }, cx),
             Body::Route { nonce, lookup, key, origin, hops } => {
-                if nonce != 0 {
+                let is_taken = self.pass_on(lookup, key, origin.or(Some(from)), hops, &[], cx);
+                if nonce != 0 && is_taken {
                     Self::reply(from, Body::Taken { nonce }, cx);
                 }
-                self.pass_on(lookup, key, origin.or(Some(from)), hops, &[], cx);
             }
             Body::Found { lookup, hops, contacts } => self.found(lookup, hops, contacts, cx),
             Body::Store { nonce, copies, offer } => self.store(from, nonce, *offer, copies, cx),
@@ -386,7 +386,11 @@ impl Machine for Node {
     fn handle(&mut self, input: Input<Message, Command>, cx: &mut Context<'_, Self>) {
         match input {
             Input::Wake => self.wake(cx),
-            Input::Message { from, message } => self.receive(from, message, cx),
+            Input::Message { from, message } if from.is_of_one() => {
+                self.receive(from, message, cx);
+            }
+            // Nobody can be answered there: the address is forged.
+            Input::Message { .. } => {}
             Input::Command(command) => self.command(command, cx),
             // Nodes talk in datagrams: whoever calls has mistaken it for another.
             Input::Opened { link, .. } => cx.emit(Output::Close { link }),

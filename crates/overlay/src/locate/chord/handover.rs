@@ -215,6 +215,9 @@ impl Node {
             cx.send(neighbour.address, Message { to: Some(neighbour.key), body });
         }
         let wait = self.rtt.wait(0).min(FAREWELL_MAX);
+        // Who waits for copies is told how many there are.
+        let copying = self.more.as_mut().map(|more| more.holdings.end_copying());
+        copying.into_iter().flatten().for_each(|it| self.made(it, cx));
         let more = self.more.take().unwrap_or_default();
         *self = Self::new(self.me.key, self.me.address, self.settings.clone());
         self.beside(&more.places);

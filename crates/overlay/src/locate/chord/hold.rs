@@ -63,6 +63,9 @@ impl Node {
             Taken::Refused => return Self::reply(from, Body::Full { nonce }, cx),
         }
         self.keep_holdings(cx.now);
+        if copies == 0 {
+            return Self::reply(from, Body::Stored { nonce, copies: 1 }, cx);
+        }
         // Who asks may know less of this ring than its nodes: a visitor has no settings of it.
         let copies = copies.min(self.settings.copies);
         self.copy(key, copies, nonce, Asker::Peer(from), cx);
@@ -152,7 +155,7 @@ impl Node {
         }
     }
 
-    fn made(&mut self, done: Copying, cx: &mut Context<'_, Self>) {
+    pub(super) fn made(&mut self, done: Copying, cx: &mut Context<'_, Self>) {
         match done.asker {
             Asker::Peer(address) => {
                 let body = Body::Stored { nonce: done.nonce, copies: done.made };
@@ -187,7 +190,7 @@ impl Node {
                     self.send_copy(holder, key, None, cx);
                 }
             } else if is_forgotten {
-                self.look_up(key, Purpose::Mend, false, cx);
+                self.look_for_owner(key, cx);
             }
         }
         for (key, putting) in due {

@@ -32,6 +32,8 @@ const ALTERNATES: usize = 3;
 const OWNERS_MIN: usize = 2;
 /// Lookups of one node at once; more are refused.
 const LOOKUPS_MAX: usize = 256;
+/// Of them, those that may be under way when one more begins that only gives away what is held.
+const MENDING_MAX: usize = LOOKUPS_MAX / 2;
 /// So often a lookup that has run dry begins anew.
 const RESTARTS: u32 = 2;
 /// Holders that are tried for a value.
@@ -39,6 +41,9 @@ const HOLDERS_MAX: usize = 4;
 /// How long a recursive lookup may take: so many waits for one answer, within these bounds.
 const RECURSIVE_WAITS: u32 = 8;
 const RECURSIVE_MIN: Duration = Duration::from_secs(2);
+const RECURSIVE_MAX: Duration = Duration::from_secs(10);
+/// How long an iterative one may. Sixteen ways in that are all silent are asked twice in 48 s.
+const WALK_MAX: Duration = Duration::from_secs(60);
 
 /// What a lookup is for.
 #[derive(Clone, Debug, Hash)]
@@ -64,7 +69,10 @@ pub(super) struct Lookup {
     passed_on: bool,
     /// Once the owner is known: those to be asked for the value, the next last.
     holders: Vec<Contact>,
+    /// Whether one of them has answered, though not with the value.
     heard: bool,
+    /// Whether one of them has not: it may have the value.
+    missed: bool,
 }
 
 impl Lookup {
@@ -81,6 +89,13 @@ pub(super) struct Passing {
     origin: Option<Address>,
     hops: u8,
     tried: Vec<Contact>,
+}
+
+impl Passing {
+    /// Whether it is one of this node.
+    pub(super) const fn is_own(&self) -> bool {
+        self.origin.is_none()
+    }
 }
 
 /// The lookups of a node.
@@ -171,12 +186,21 @@ impl Node {
             return self.complete(id, contacts, hops, cx);
         }
         if passed_on {
-            let wait = self.rtt.wait(0) * RECURSIVE_WAITS;
-            self.timers.set(Timer::Lookup(id), cx.now.after(wait.max(RECURSIVE_MIN)));
-            return self.pass_on(id, key, None, 0, &[], cx);
+            let wait = (self.rtt.wait(0) * RECURSIVE_WAITS).clamp(RECURSIVE_MIN, RECURSIVE_MAX);
+            self.timers.set(Timer::Lookup(id), cx.now.after(wait));
+            self.pass_on(id, key, None, 0, &[], cx);
+            return;
         }
         self.seed(id);
-        self.step(id, cx);
+        self.set_out(id, cx);
+    }
+
+    /// Looks up who owns a key by now, to give it what is held under it, if there is room: nobody waits for it, and
+    /// strangers may have caused it.
+    pub(super) fn look_for_owner(&mut self, key: Key, cx: &mut Context<'_, Self>) {
+        if self.lookups.len() < MENDING_MAX {
+            self.look_up(key, Purpose::Mend, false, cx);
+        }
     }
 
     /// Begins a lookup at another node, whatever this one knows.
@@ -191,7 +215,7 @@ impl Node {
         walk.restarts = RESTARTS;
         walk.begin(vec![Candidate::new(Some(from.key), from.address)]);
         let Some(id) = self.begin(key, purpose, Some(Box::new(walk)), cx) else { return };
-        self.step(id, cx);
+        self.set_out(id, cx);
     }
 
     fn begin(
@@ -213,6 +237,7 @@ impl Node {
             walk,
             holders: Vec::new(),
             heard: false,
+            missed: false,
         };
         self.lookups.push(id, Box::new(lookup));
         Some(id)
@@ -232,6 +257,12 @@ impl Node {
         if let Some(lookup) = self.lookups.get_mut(id) {
             lookup.walk().begin(known);
         }
+    }
+
+    /// Begins to go itself.
+    fn set_out(&mut self, id: u64, cx: &mut Context<'_, Self>) {
+        self.timers.set(Timer::Lookup(id), cx.now.after(WALK_MAX));
+        self.step(id, cx);
     }
 
     /// Asks the next node.
@@ -315,7 +346,7 @@ impl Node {
         self.step(id, cx);
     }
 
-    /// Passes a lookup on, or answers it. `tried` have not taken it.
+    /// Passes a lookup on, or answers it. `tried` have not taken it. False if there is no room for that.
     pub(super) fn pass_on(
         &mut self,
         lookup: u64,
@@ -324,26 +355,27 @@ impl Node {
         hops: u8,
         tried: &[Contact],
         cx: &mut Context<'_, Self>,
-    ) {
+    ) -> bool {
         if let Some(origin) = origin
             && let Some(contacts) = self.owners(key)
         {
             let hops = hops.saturating_add((contacts.first() != Some(&self.me)).into());
-            return cx
-                .send(origin, Message { to: None, body: Body::Found { lookup, hops, contacts } });
+            cx.send(origin, Message { to: None, body: Body::Found { lookup, hops, contacts } });
+            return true;
         }
         let next = self.nearest_before(key, tried);
         // Without anybody left, or on a way without end, the asker will notice.
-        let Some(next) = next.filter(|_| u32::from(hops) < HOPS_MAX) else { return };
+        let Some(next) = next.filter(|_| u32::from(hops) < HOPS_MAX) else { return true };
         let hops = hops + 1;
         if self.settings.routing == Routing::Blind {
             let body = Body::Route { nonce: 0, lookup, key, origin, hops };
-            return cx.send(next.address, Message { to: Some(next.key), body });
+            cx.send(next.address, Message { to: Some(next.key), body });
+            return true;
         }
         let tried = [tried, &[next]].concat();
         let passing = Passing { lookup, key, origin, hops: hops - 1, tried };
         let what = For::Pass(Box::new(passing));
-        self.ask(next, what, |nonce| Body::Route { nonce, lookup, key, origin, hops }, cx);
+        self.ask(next, what, |nonce| Body::Route { nonce, lookup, key, origin, hops }, cx)
     }
 
     /// Who should have passed a lookup on did not take it.
@@ -366,12 +398,15 @@ impl Node {
         }
     }
 
-    /// A recursive lookup has not been answered: this node goes itself.
+    /// A recursive lookup has not been answered: this node goes itself. An iterative one has taken too long.
     pub(super) fn lookup_overdue(&mut self, id: u64, cx: &mut Context<'_, Self>) {
         let Some(lookup) = self.lookups.get_mut(id) else { return };
+        if !lookup.passed_on {
+            return self.lookup_failed(id, Failure::Unreachable, cx);
+        }
         lookup.passed_on = false;
         self.seed(id);
-        self.step(id, cx);
+        self.set_out(id, cx);
     }
 
     /// The owner is known.
@@ -405,10 +440,12 @@ impl Node {
         let Some(lookup) = self.lookups.get_mut(id) else { return };
         let key = lookup.key;
         let Some(holder) = lookup.holders.pop() else {
-            let heard = lookup.heard;
+            let Lookup { heard, missed, .. } = *lookup;
             let Some(lookup) = self.lookups.take(id) else { return };
             return match (lookup.purpose, heard) {
-                (Purpose::Get(ticket), true) => cx.tell(Event::Value { ticket, value: None }),
+                (Purpose::Get(ticket), true) if !missed => {
+                    cx.tell(Event::Value { ticket, value: None });
+                }
                 (purpose @ Purpose::Put(_), true) => self.give_up(purpose, Failure::Full, cx),
                 (purpose, _) => self.give_up(purpose, Failure::Unreachable, cx),
             };
@@ -469,7 +506,10 @@ impl Node {
     }
 
     /// A holder has not answered.
-    pub(super) fn holder_failed(&mut self, id: u64, cx: &mut Context<'_, Self>) {
+    pub(super) fn holder_missed(&mut self, id: u64, cx: &mut Context<'_, Self>) {
+        if let Some(lookup) = self.lookups.get_mut(id) {
+            lookup.missed = true;
+        }
         self.next_holder(id, cx);
     }
 

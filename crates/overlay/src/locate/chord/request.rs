@@ -1,7 +1,8 @@
 //! Questions that wait for an answer, and what happens when none comes.
 //!
 //! A step of a lookup is asked once: there are other ways. What keeps the ring together is asked
-//! [`ATTEMPTS`] times, waiting longer each time, before a node is taken for gone.
+//! [`ATTEMPTS`] times, waiting longer each time, before a node is taken for gone. A put is asked for twice: the
+//! second time the owner says how many copies there are, though it waits for others still.
 
 use nigh_base::{Address, Key, Time, machine::Context};
 
@@ -15,6 +16,8 @@ use crate::locate::{Contact, codec::Nonce, pending::Pending};
 
 /// So often a neighbour is asked before it is taken for gone.
 const ATTEMPTS: u32 = 3;
+/// So often an owner is asked to hold a value.
+const STORE_ATTEMPTS: u32 = 2;
 /// Questions at once; what would be asked beyond that is not.
 const REQUESTS_MAX: usize = 512;
 /// Of them, those that are asked on behalf of others, who may want any number.
@@ -68,7 +71,24 @@ impl For {
 
     /// What a peer has wanted.
     const fn is_for_others(&self) -> bool {
-        matches!(self, Self::Pass(_) | Self::Copy(_))
+        match self {
+            Self::Pass(passing) => !passing.is_own(),
+            Self::Copy(_) => true,
+            _ => false,
+        }
+    }
+
+    const fn attempts(&self) -> u32 {
+        match self {
+            Self::Stabilise
+            | Self::Verify
+            | Self::Copy(_)
+            | Self::Meet
+            | Self::Hand
+            | Self::Bequeath(_) => ATTEMPTS,
+            Self::Store(_) => STORE_ATTEMPTS,
+            _ => 1,
+        }
     }
 }
 
@@ -161,7 +181,8 @@ impl Node {
         let request = *request;
         self.timers.clear(Timer::Request(nonce));
         let round_trip = cx.now.since(request.sent);
-        if request.attempt == 0 {
+        // How far away one is who may be made up says nothing of the others.
+        if request.attempt == 0 && !matches!(request.what, For::Meet) {
             self.rtt.measured(round_trip);
         }
         let contact = request.contact();
@@ -223,12 +244,8 @@ impl Node {
     /// No answer has come in time.
     pub(super) fn unanswered(&mut self, nonce: Nonce, cx: &mut Context<'_, Self>) {
         let Some(mut request) = self.requests.take(nonce) else { return };
-        let again = matches!(
-            request.what,
-            For::Stabilise | For::Verify | For::Copy(_) | For::Meet | For::Hand | For::Bequeath(_)
-        );
         request.attempt += 1;
-        if again && request.attempt < ATTEMPTS {
+        if request.attempt < request.what.attempts() {
             let message = Message { to: request.key, body: request.body.clone() };
             cx.send(request.address, message);
             let wait = self.rtt.wait(request.attempt);
@@ -260,7 +277,7 @@ impl Node {
                 self.candidate(exponent, asked.map(|it| it.key), None);
             }
             For::Pass(passing) => self.pass_again(*passing, cx),
-            For::Store(id) | For::Fetch(id) => self.holder_failed(id, cx),
+            For::Store(id) | For::Fetch(id) => self.holder_missed(id, cx),
             For::Copy(Some(asker)) => self.copied(asker, false, cx),
             For::Stabilise => self.hasten(cx),
             For::Meet | For::Hand => {

@@ -10,7 +10,7 @@ use super::{
     super::message::{Body, Message, Neighbours},
     *,
 };
-use crate::locate::holdings::Offer;
+use crate::locate::{Failure, holdings::Offer};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -343,4 +343,157 @@ fn who_calls_by_a_stream_is_hung_up_on() {
     let mut cx = Context::new(alone.now, rng, secrets, &mut outbox);
     alone.node.handle(Input::Opened { link, peer: stranger() }, &mut cx);
     assert_eq!(outbox, [Output::Close { link }]);
+}
+
+fn put(nonce: u64, key: Key, copies: u8, value: &'static str) -> Body {
+    let value = Bytes::from_static(value.as_bytes());
+    let offer = Offer { key, stamp: 1, lifetime: HOUR, value };
+    Body::Store { nonce, copies, offer: Box::new(offer) }
+}
+
+#[test]
+fn what_comes_from_nobody_or_from_many_is_not_heard() {
+    let mut alone = Alone::new(&settings(|_| {}));
+    for from in crate::locate::codec::tests::addresses_of_nobody_or_of_many() {
+        assert_eq!(alone.hears(from, Body::Ping { nonce: 1 }), [], "{from}");
+    }
+}
+
+#[test]
+fn who_cannot_pass_a_lookup_on_does_not_take_it_and_begins_its_own_all_the_same() {
+    let mut alone = Alone::new(&settings(|it| it.routing = Routing::Recursive));
+    let key = alone.ring[9].key;
+    let (mut taken, mut passed) = (0, 0);
+    for nonce in 1..=300 {
+        let body = Body::Route { nonce, lookup: nonce, key, origin: None, hops: 0 };
+        let sent = alone.hears(stranger(), body);
+        taken += questions(&sent, |it| matches!(it, Body::Taken { .. }));
+        passed += questions(&sent, |it| matches!(it, Body::Route { .. }));
+    }
+    assert_eq!((taken, passed), (256, 256));
+    let locate = Command::Locate { ticket: Ticket(1), key, trace: false };
+    let sent = alone.input(Input::Command(locate));
+    assert_eq!(questions(&sent, |it| matches!(it, Body::Route { .. })), 1, "{sent:?}");
+}
+
+#[test]
+fn a_put_that_comes_again_is_answered_with_what_is_made_of_it_and_not_done_again() {
+    let mut alone = Alone::new(&settings(|it| it.copies = 3));
+    let key = alone.own_key(1);
+    let again = || put(7, key, 3, "value");
+    let copies = alone.hears(stranger(), again());
+    assert_eq!(copies.len(), 2, "{copies:?}");
+    let stored =
+        |copies| (stranger(), Message { to: None, body: Body::Stored { nonce: 7, copies } });
+    assert_eq!(alone.hears(stranger(), again()), [stored(1)]);
+    for (made, (to, message)) in (2..).zip(copies) {
+        let Body::Store { nonce, .. } = message.body else { panic!("{message:?}") };
+        let told = alone.hears(to, Body::Stored { nonce, copies: 1 });
+        assert_eq!(told, if made == 3 { vec![stored(3)] } else { vec![] });
+        assert_eq!(alone.hears(stranger(), again()), [stored(made)]);
+    }
+}
+
+#[test]
+fn a_put_that_comes_late_again_does_not_undo_a_newer_one() {
+    let mut alone = Alone::new(&settings(|it| it.copies = 1));
+    let key = alone.own_key(1);
+    for (nonce, value) in [(1, "first"), (2, "second"), (1, "first")] {
+        let sent = alone.hears(stranger(), put(nonce, key, 1, value));
+        let stored = Body::Stored { nonce, copies: 1 };
+        assert_eq!(sent, [(stranger(), Message { to: None, body: stored })]);
+    }
+    let held = alone.node.held_value(key, alone.now);
+    assert_eq!(held, Some(Bytes::from_static(b"second")));
+}
+
+#[test]
+fn copies_that_have_lost_their_owners_leave_room_for_the_callers_lookups() {
+    let settings = settings(|it| (it.successors, it.copies) = (1, 1));
+    let mut alone = Alone::new(&settings);
+    // Without upkeep, which would find everybody gone.
+    let ring = Ring::new(Arc::clone(&settings), alone.ring.clone());
+    alone.node = ring.node(alone.ring[0], Time::from_secs(80_000), |_| 0);
+    for number in 0..4_000u32 {
+        let key = Key::of(&number.to_be_bytes());
+        alone.hears(stranger(), put(number.into(), key, 0, "copy"));
+    }
+    // Behind two minutes nobody has renewed them: 64 are looked up each second, and nobody answers.
+    alone.waits(Duration::from_millis(126_500));
+    assert!(alone.node.pending_lookups() > 64);
+    alone.input(Input::Command(Command::Get { ticket: Ticket(1), key: Key::of(b"x") }));
+    assert_eq!(alone.told, []);
+}
+
+#[test]
+fn nothing_is_held_if_all_holders_say_so_and_none_of_them_is_silent() {
+    for are_silent in [false, true] {
+        let mut alone = Alone::new(&settings(|_| {}));
+        let (ticket, key, first) = (Ticket(1), alone.ring[1].key, alone.ring[1].address);
+        let mut sent = alone.input(Input::Command(Command::Get { ticket, key }));
+        while let Some((to, message)) = sent.pop() {
+            let Body::Fetch { nonce, .. } = message.body else { continue };
+            if to == first || !are_silent {
+                sent.extend(alone.hears(to, Body::Value { nonce, value: None }));
+            }
+        }
+        alone.waits(Duration::from_secs(4));
+        let told = match are_silent {
+            true => Event::Failed { ticket, why: Failure::Unreachable },
+            false => Event::Value { ticket, value: None },
+        };
+        assert_eq!(alone.told, [told]);
+    }
+}
+
+#[test]
+fn an_owner_that_is_asked_to_hold_a_value_and_does_not_answer_is_asked_again() {
+    let mut alone = Alone::new(&settings(|_| {}));
+    let (ticket, key, owner) = (Ticket(1), alone.ring[1].key, alone.ring[1].address);
+    let (value, lifetime, refresh) = (Bytes::new(), HOUR, false);
+    let put = Command::Put { ticket, key, value, lifetime, refresh };
+    let first = alone.input(Input::Command(put));
+    let [(to, Message { body: Body::Store { nonce, .. }, .. })] = first[..] else {
+        panic!("{first:?}")
+    };
+    assert_eq!(to, owner);
+    assert_eq!(alone.waits(Duration::from_millis(1_500)), first);
+    alone.hears(owner, Body::Stored { nonce, copies: 1 });
+    assert_eq!(alone.told, [Event::Stored { ticket, copies: 1 }]);
+}
+
+#[test]
+fn a_put_is_answered_though_its_owner_leaves_meanwhile() {
+    let mut alone = Alone::new(&settings(|_| {}));
+    let (ticket, key) = (Ticket(1), alone.own_key(1));
+    let (value, lifetime, refresh) = (Bytes::new(), HOUR, false);
+    alone.input(Input::Command(Command::Put { ticket, key, value, lifetime, refresh }));
+    let sent = alone.input(Input::Command(Command::Leave));
+    let [(heir, Message { body: Body::Store { nonce, .. }, .. })] = sent[..] else {
+        panic!("{sent:?}")
+    };
+    alone.hears(heir, Body::Stored { nonce, copies: 1 });
+    alone.waits(Duration::from_secs(1));
+    assert_eq!(alone.told, [Event::Stored { ticket, copies: 1 }, Event::Left { untaken: 0 }]);
+}
+
+#[test]
+fn a_lookup_ends_in_time_though_a_liar_names_silent_nodes() {
+    let settings = settings(|_| {});
+    let mut alone = Alone::new(&settings);
+    alone.node = node(99, &settings);
+    alone.input(Input::Command(Command::Visit { via: vec![stranger()] }));
+    let (ticket, key, trace) = (Ticket(1), Key::of(b"k"), false);
+    let sent = alone.input(Input::Command(Command::Locate { ticket, key, trace }));
+    let [(_, Message { body: Body::Next { nonce, .. }, .. })] = sent[..] else {
+        panic!("{sent:?}")
+    };
+    let made_up = |number: u8| Contact {
+        key: key.minus(Key::from(u64::from(number))),
+        address: Address::v4([10, 9, 9, number], 4000),
+    };
+    alone.now = alone.now.after(Duration::from_millis(900));
+    alone.hears(stranger(), Body::Closer { nonce, contacts: (1..=16).map(made_up).collect() });
+    alone.waits(Duration::from_secs(60));
+    assert_eq!(alone.told, [Event::Failed { ticket, why: Failure::Unreachable }]);
 }
