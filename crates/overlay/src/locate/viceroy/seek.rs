@@ -154,7 +154,7 @@ impl Node<Geometry> {
         let better = Kind::ALL.into_iter().find(|&kind| {
             butterfly.level_of(kind) == Some(level) && butterfly.is_better(kind, who.key)
         });
-        let Some(kind) = better.or(is_news.then_some(Kind::Next)) else { return };
+        let Some(kind) = better.or_else(|| is_news.then_some(Kind::Next)) else { return };
         if butterfly.has_room_for_claim()
             && !self.is_asking(who.address)
             && self.seek(who, kind, Errand::Claim(kind), cx)
