@@ -325,7 +325,11 @@ impl Machine for Node {
     fn handle(&mut self, input: Input<Message, Command>, cx: &mut Context<'_, Self>) {
         match input {
             Input::Wake => self.wake(cx),
-            Input::Message { from, message } => self.receive(from, message, cx),
+            Input::Message { from, message } if from.is_of_one() => {
+                self.receive(from, message, cx);
+            }
+            // Nobody can be answered there: the address is forged.
+            Input::Message { .. } => {}
             Input::Command(command) => self.command(command, cx),
             // Nodes talk in datagrams: whoever calls has mistaken it for another.
             Input::Opened { link, .. } => cx.emit(Output::Close { link }),

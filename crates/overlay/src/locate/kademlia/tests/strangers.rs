@@ -437,3 +437,15 @@ fn who_is_to_put_more_values_again_than_a_node_keeps_is_told() {
     assert!(is_busy(&put(1024)));
     assert!(!is_busy(&put(1023)), "it is one of them already");
 }
+
+#[test]
+fn nobody_is_answered_at_an_address_that_nobody_has() {
+    let mut alone = Alone::new(|_| ());
+    let query = Query { id: key(1), read_only: false, want: None, method: Method::Ping };
+    let body = Body::Query(query);
+    let message = Message { transaction: Transaction::from_slice(b"aa"), version: None, body };
+    let mut asked = |from| alone.input(Input::Message { from, message: message.clone() }).len();
+    assert_eq!(asked(address(1).with_port(0)), 0);
+    assert_eq!(asked(Address::v4([255, 255, 255, 255], 6881)), 0);
+    assert!(asked(address(1)) > 0);
+}
