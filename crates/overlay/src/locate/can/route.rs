@@ -19,8 +19,9 @@ use super::{
 };
 use crate::locate::{Contact, codec::CONTACTS_MAX, node::geometry::Step};
 
-/// Round trips below that, or that are not known, count as so long, in seconds.
-const ROUND_TRIP_MIN: f64 = 1e-4;
+/// Round trips below that, or that are not known, count as so long, in seconds: among nodes that are all near, what
+/// each had to do when it was asked would decide, and ways would be long.
+const ROUND_TRIP_MIN: f64 = 5e-3;
 
 /// By which a node is known to the one that a detour leads to.
 fn mark(key: Key) -> u32 {
