@@ -24,6 +24,9 @@ const ROUND_AND_ROUND: &str = "none of these ways is cut off: each is given up a
 const GONE_ROUND: &str = "on its last part, about, a way may take any of several links, and goes round a dead node. Where that is \
      forbidden, as many fail as follow from the lengths, within the tolerance";
 /// Why machines need fewer hops.
+const ANEW: &str = "in the paper the first node alone chooses the imaginary node, and so does the walk. Our nodes begin \
+    anew wherever fewer digits are left so, which makes ways shorter, and ends long ones that a stranger makes up. \
+    Without that, machines took 21.28 hops on these ways";
 const BY_ALL_LINKS: &str = "about, our nodes take the nearest of all whom they know; the walk has those next to a \
     node on the circle and on its level alone, as in the paper. Walked by all links, ways are as long as ours";
 /// Of the same ways from the same nodes: what differs are the rules alone.
@@ -60,7 +63,8 @@ pub(super) fn claims(
         let name = format!("{}, {} nodes", it.design.name(), it.nodes);
         let what = format!("{name}: machines go the ways that are walked, mean hops");
         let claim = Claim::near(what, it.walked, it.machines, OF_A_MACHINE);
-        claims.push(of_viceroy(it.design, claim, BY_ALL_LINKS));
+        let why = if it.design == Design::Viceroy { BY_ALL_LINKS } else { ANEW };
+        claims.push(claim.because(why));
         claims.push(Claim::stated(
             format!("{name}: ways of machines or walks that do not end at the owner"),
             "none",
