@@ -33,7 +33,7 @@ use self::{
     claims::Neighbour,
     message::{Errand, Way, Words},
     place::Promise,
-    upkeep::{Gap, Vacancy},
+    upkeep::{Apart, Gap, Vacancy},
     zone::{DIMENSIONS_MAX, REALITIES_MAX, Space, Zone},
 };
 use super::{
@@ -99,6 +99,8 @@ pub struct Can {
     promised: Vec<(Key, Zone)>,
     /// Nodes that are asked whether they are neighbours.
     meetings: usize,
+    /// Nodes that were asked since the last round and are none.
+    apart: Apart,
     /// Rounds without a zone in some reality.
     homeless: u32,
 }
@@ -138,6 +140,7 @@ impl geometry::Geometry for Can {
             given: Vec::new(),
             promised: Vec::new(),
             meetings: 0,
+            apart: Apart::default(),
             homeless: 0,
         }
     }

@@ -40,6 +40,8 @@ const GAPS_MAX: usize = 8;
 const GAP_ROUNDS: u32 = 3;
 /// Nodes that are asked at once whether they are neighbours.
 const MEETINGS_MAX: usize = 32;
+/// After so many nodes that were named, asked and are no neighbours no more are asked until the next round.
+const APART_MAX: usize = 64;
 /// A node without a zone in some reality, and without anybody who could give it one, takes all of it after so many
 /// rounds.
 const HOMELESS_ROUNDS: u32 = 8;
@@ -64,7 +66,32 @@ pub(super) struct Gap {
     rounds: u32,
 }
 
+/// Nodes that were asked whether they are neighbours, and are not, though others name them: nodes that know each
+/// other's zones of long ago would name each other again and again.
+#[derive(Debug, Default, Hash)]
+pub(super) struct Apart {
+    /// What this node had then.
+    from: Vec<Zone>,
+    nodes: Vec<Contact>,
+}
+
+impl Apart {
+    fn remember(&mut self, node: Contact, from: &[Zone]) {
+        if self.from != from {
+            *self = Self { from: from.to_vec(), nodes: Vec::new() };
+        }
+        if self.nodes.len() < APART_MAX && !self.nodes.contains(&node) {
+            self.nodes.push(node);
+        }
+    }
+
+    fn has(&self, node: Contact, from: &[Zone]) -> bool {
+        self.from == from && (self.nodes.len() == APART_MAX || self.nodes.contains(&node))
+    }
+}
+
 pub(super) fn check(can: &Can) {
+    assert!(can.apart.nodes.len() <= APART_MAX, "too many are remembered");
     assert!(can.vacancies.len() <= VACANCIES_MAX, "too many vacancies");
     assert!(can.gaps.len() <= GAPS_MAX, "too many gaps");
     assert!(can.meetings <= MEETINGS_MAX, "too many meetings");
@@ -75,6 +102,7 @@ impl Node {
     pub(super) fn look_after_zones(&mut self, cx: &mut Cx<'_, Can>) {
         self.take_back(cx);
         let can = &mut self.geometry;
+        can.apart = Apart::default();
         let neighbours = &can.neighbours;
         can.promised
             .retain(|(key, zone)| neighbours.get(key).is_some_and(|it| it.right.contains(zone)));
@@ -197,6 +225,7 @@ impl Node {
         let has_changed = can.neighbours.get(&by.key).is_none_or(|it| it.zones != zones);
         if !is_neighbour {
             can.neighbours.remove(&by.key);
+            can.apart.remember(by, &can.zones);
         } else if !is_new || can.neighbours.len() < NEIGHBOURS_MAX {
             let it = can.neighbours.entry(by.key).or_insert_with(|| Neighbour::new(by));
             (it.zones, it.others, it.asked) = (zones.clone(), named.clone(), asked);
@@ -247,7 +276,8 @@ impl Node {
     fn hear_of(&mut self, named: &[Named], cx: &mut Cx<'_, Can>) {
         for it in named {
             let can = &self.geometry;
-            let is_known = can.neighbours.contains_key(&it.contact.key);
+            let is_known = can.neighbours.contains_key(&it.contact.key)
+                || can.apart.has(it.contact, &can.zones);
             if !is_known && it.contact != self.contact() && can.touches(it.zone) {
                 self.get_to_know(it.contact, cx);
             }

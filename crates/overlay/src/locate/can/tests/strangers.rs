@@ -338,3 +338,34 @@ fn made_up_neighbours_are_asked_a_few_at_a_time() {
     // An answer to no question is not heard.
     assert_eq!(alone.hears(alone.neighbours()[0], words), []);
 }
+
+#[test]
+fn who_is_named_and_is_no_neighbour_is_asked_once_a_round() {
+    let mut alone = Alone::new(20);
+    let (mine, beside) = (alone.neighbours()[0], alone.zone());
+    // Two who lie far away, and of whom each thinks that the other has a zone here.
+    let stale: [Contact; 2] = [1u8, 2]
+        .map(|it| Contact { key: Key::of(&[it, 7]), address: Address::v4([12, 0, 0, it], 4000) });
+    let far = |alone: &Alone| {
+        let is_far = |zone: &Zone| !alone.node.geometry.touches(*zone);
+        alone.all.owners().iter().map(|it| it.0).find(is_far).unwrap()
+    };
+    let far = vec![far(&alone)];
+    let asked = |sent: &Sent, whom: Contact| {
+        sent.iter().find_map(|(to, body)| match body {
+            Body::Own(Words::State { nonce, .. }) if *to == whom.address => Some(*nonce),
+            _ => None,
+        })
+    };
+    let named = |other: Contact| vec![Named { contact: other, zone: beside }];
+    let zones = vec![alone.zone_of(mine)];
+    // The first round comes at a thousand seconds. A neighbour names the first of the two.
+    let sent = alone.waits(Duration::from_secs(1_000));
+    let nonce = asked(&sent, mine).expect("each round asks the neighbours");
+    let words = Words::StateIs { nonce, zones, named: named(stale[0]) };
+    let nonce = asked(&alone.hears(mine, words), stale[0]).expect("it is asked");
+    let words = Words::StateIs { nonce, zones: far.clone(), named: named(stale[1]) };
+    let nonce = asked(&alone.hears(stale[0], words), stale[1]).expect("so is the other");
+    let words = Words::StateIs { nonce, zones: far, named: named(stale[0]) };
+    assert_eq!(asked(&alone.hears(stale[1], words), stale[0]), None);
+}
