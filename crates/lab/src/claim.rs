@@ -71,25 +71,22 @@ impl Claim {
 
     /// A number that should not exceed a limit.
     pub fn at_most(what: impl Into<String>, limit: f64, measured: f64) -> Self {
-        let digits = digits(limit.abs() / 100.0);
-        Self {
-            what: what.into(),
-            published: Cell::text(format!("at most {}", as_printed(limit, digits))),
-            measured: Cell::number(measured, digits),
-            tolerance: None,
-            verdict: Verdict::of(measured <= limit),
-        }
+        Self::bounded(what.into(), "at most", limit, measured, measured <= limit)
     }
 
     /// A number that should not be below a limit.
     pub fn at_least(what: impl Into<String>, limit: f64, measured: f64) -> Self {
+        Self::bounded(what.into(), "at least", limit, measured, measured >= limit)
+    }
+
+    fn bounded(what: String, side: &str, limit: f64, measured: f64, is_within: bool) -> Self {
         let digits = digits(limit.abs() / 100.0);
         Self {
-            what: what.into(),
-            published: Cell::text(format!("at least {}", as_printed(limit, digits))),
+            what,
+            published: Cell::text(format!("{side} {}", as_printed(limit, digits))),
             measured: Cell::number(measured, digits),
             tolerance: None,
-            verdict: Verdict::of(measured >= limit),
+            verdict: Verdict::of(is_within),
         }
     }
 
