@@ -3,7 +3,8 @@
 //! Nodes say themselves which zones they have. Where the words of two contradict each other, because one of
 //! them does not know yet that the other has taken over, or because it lies, the zone is that of the one
 //! whose point of entry, in the first reality its key, is nearer to it by XOR: all who hear both decide
-//! alike, without asking anybody else. The paper leaves open what happens then.
+//! alike, without asking anybody else. Three may contradict each other so that each is better than the next:
+//! such a circle is broken at the lowest key. The paper leaves open what happens then.
 
 use std::collections::BTreeMap;
 
@@ -36,6 +37,26 @@ pub(super) fn is_better(one: (Key, Zone), other: (Key, Zone)) -> bool {
     let common = if one.1.includes(other.1) { other.1 } else { one.1 };
     let distance = |key: Key| entry(key, common.reality()).xor(common.first());
     distance(one.0) < distance(other.0)
+}
+
+/// Whether two that are not of one node have anything in common.
+fn clash(one: (Key, Zone), other: (Key, Zone)) -> bool {
+    one.0 != other.0 && one.1.overlaps(other.1)
+}
+
+/// Of claims of which each is worse than another: the lowest in a circle of those of which each is better than the one
+/// before. What two have in common is another zone for each two of three, so there may be such circles.
+fn lowest_in_circle(open: &[(Key, Zone)]) -> Option<(Key, Zone)> {
+    let mut way = vec![*open.iter().min()?];
+    loop {
+        let last = way[way.len() - 1];
+        let is_over = |it: &&(Key, Zone)| clash(last, **it) && is_better(**it, last);
+        let next = open.iter().filter(is_over).min()?;
+        if let Some(begin) = way.iter().position(|it| it == next) {
+            return way[begin..].iter().min().copied();
+        }
+        way.push(*next);
+    }
 }
 
 /// What these zones are of the space of a reality.
@@ -104,8 +125,8 @@ impl Can {
     }
 
     /// Works out which claims are right, after any of them has changed: first those that are better than all
-    /// that contradict them, then those that only worse ones contradict, and so on. Of its own zones this
-    /// node keeps what is right.
+    /// that contradict them, then those that only worse ones contradict, and so on; where there is none such,
+    /// but a circle, the lowest in it. Of its own zones this node keeps what is right.
     fn judge(&mut self) {
         loop {
             let me = self.me.key;
@@ -113,18 +134,17 @@ impl Can {
             for (&key, it) in &self.neighbours {
                 open.extend(it.zones.iter().map(|&zone| (key, zone)));
             }
-            let clash = |a: (Key, Zone), b: (Key, Zone)| a.0 != b.0 && a.1.overlaps(b.1);
             let mut right: Vec<(Key, Zone)> = Vec::new();
-            loop {
+            while !open.is_empty() {
                 let is_best = |it: &(Key, Zone)| {
                     open.iter().all(|&other| !clash(*it, other) || is_better(*it, other))
                 };
-                let (best, rest): (Vec<_>, Vec<_>) = open.iter().partition(|&it| is_best(it));
-                if best.is_empty() {
-                    break;
-                }
-                right.extend(best);
-                open = rest;
+                let best: Vec<_> = open.iter().copied().filter(is_best).collect();
+                right.extend(match best.is_empty() {
+                    true => lowest_in_circle(&open).into_iter().collect(),
+                    false => best,
+                });
+                open.retain(|it| !right.contains(it));
                 open.retain(|&it| !right.iter().any(|&other| clash(it, other)));
             }
             for (&key, it) in &mut self.neighbours {

@@ -6,8 +6,8 @@
 //! j -> all around: State             they ask back, and know it
 //! ```
 //! Each question is asked again until it is answered, and has the same answer each time: as long as `o` has not
-//! heard of `j` with the zone, it offers the same again. If it does not hear of it for long, `j` is gone, and
-//! the zone is `o`'s again. While one zone is offered no other is.
+//! heard of `j` with the zone, it offers the same again. If it does not hear of it for long, it asks; if that is in
+//! vain too, `j` is gone, and the zone is `o`'s again. While one zone is offered no other is.
 
 use std::time::Duration;
 
@@ -26,8 +26,9 @@ use crate::locate::{
 
 /// How long an offer stands: a few round trips. Meanwhile others are told to come again.
 const OFFER: Duration = Duration::from_secs(3);
-/// Who has not been heard of for so long with the zone that it took is gone.
-const GIVEN: Duration = Duration::from_secs(10);
+/// Who has not been heard of for so long with the zone that it took is asked, and is gone if it is not heard of for as
+/// long again.
+const GIVEN: Duration = Duration::from_secs(5);
 /// Zones at once of whose takers nothing has been heard.
 const GIVEN_MAX: usize = 8;
 /// Zones at once that others have said are to be this node's.
@@ -40,6 +41,8 @@ pub(super) struct Promise {
     pub(super) zone: Zone,
     token: Nonce,
     pub(super) until: Time,
+    /// Whether its taker, who was not heard of, was asked.
+    is_asked: bool,
 }
 
 impl Promise {
@@ -118,7 +121,7 @@ impl Node {
         }
         let zone = can.to_spare(to.key, reality, whole)?;
         let token = cx.secrets.number();
-        let promise = Promise { to, zone, token, until: cx.now.after(OFFER) };
+        let promise = Promise { to, zone, token, until: cx.now.after(OFFER), is_asked: false };
         can.offered = Some(promise);
         Some(gift(&promise))
     }
@@ -235,7 +238,7 @@ impl Node {
     /// Gives a zone to a neighbour, if it wants it.
     pub(super) fn give(&mut self, to: Contact, zone: Zone, cx: &mut Cx<'_, Can>) {
         let token = cx.secrets.number();
-        let promise = Promise { to, zone, token, until: cx.now.after(OFFER) };
+        let promise = Promise { to, zone, token, until: cx.now.after(OFFER), is_asked: false };
         self.geometry.offered = Some(promise);
         self.say(to.address, Body::Own(Words::Give(Gift { token, zone })), cx);
     }
@@ -249,13 +252,18 @@ impl Node {
         }
     }
 
-    /// Zones whose takers were not heard of are this node's again, if they are nobody's.
+    /// Takers of zones that were not heard of are asked: each side may have missed the other's first words, and know
+    /// nobody else. If that was in vain the zones are this node's again, if they are nobody's.
     pub(super) fn take_back(&mut self, cx: &mut Cx<'_, Can>) {
         let can = &mut self.geometry;
-        let (over, given): (Vec<Promise>, _) =
-            can.given.drain(..).partition(|it: &Promise| it.until <= cx.now);
-        can.given = given;
         let before = can.zones.len();
+        let (over, mut given): (Vec<Promise>, Vec<Promise>) =
+            can.given.drain(..).partition(|it| it.until <= cx.now);
+        let (over, doubtful): (Vec<Promise>, Vec<Promise>) =
+            over.into_iter().partition(|it| it.is_asked);
+        let until = cx.now.after(GIVEN);
+        given.extend(doubtful.iter().map(|it| Promise { until, is_asked: true, ..*it }));
+        can.given = given;
         for it in over {
             let is_free = !can.claims().any(|other| other.overlaps(it.zone));
             if is_free && can.zones.len() < ZONES_MAX {
@@ -267,6 +275,7 @@ impl Node {
             can.settle();
             self.tell_all(cx);
         }
+        doubtful.into_iter().for_each(|it| self.ask_state(it.to, Errand::State(cx.now), cx));
     }
 }
 

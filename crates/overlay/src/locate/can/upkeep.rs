@@ -142,7 +142,7 @@ impl Node {
         all.into_iter().for_each(|it| self.ask_state(it, Errand::State(cx.now), cx));
     }
 
-    fn ask_state(&mut self, of: Contact, errand: Errand, cx: &mut Cx<'_, Can>) {
+    pub(super) fn ask_state(&mut self, of: Contact, errand: Errand, cx: &mut Cx<'_, Can>) {
         let zones = self.geometry.zones.clone();
         self.ask(of, For::Own(errand), |nonce| Body::Own(Words::State { nonce, zones }), cx);
     }
@@ -340,7 +340,7 @@ impl Node {
         }
     }
 
-    /// Wakes this node when the first zone is to be taken, or taken back.
+    /// Wakes this node when the first zone is to be taken, or its taker asked, or it is taken back.
     pub(super) fn wake_for_zones(&mut self) {
         let can = &self.geometry;
         let given = can.given.iter().map(|it| it.until);
