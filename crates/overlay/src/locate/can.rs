@@ -149,6 +149,10 @@ impl geometry::Geometry for Can {
         node.geometry.next_on_way(key, way, without, node.settings().weighted)
     }
 
+    fn is_dead_end(node: &Node, key: Key, way: Way) -> bool {
+        node.geometry.leads_nowhere(key, way)
+    }
+
     fn nearest(node: &Node, key: Key, count: usize) -> Vec<Contact> {
         node.geometry.stand_ins(key, count)
     }
@@ -252,13 +256,13 @@ impl geometry::Geometry for Can {
         node.bequeath(cx);
     }
 
-    fn seen_near(node: &mut Node, contacts: &[Contact], cx: &mut Cx<'_, Self>) {
+    /// Whoever owns the point at which this node comes into a reality, or what lies beside its zone.
+    fn seen_near(node: &mut Node, way: Way, contacts: &[Contact], cx: &mut Cx<'_, Self>) {
         let Some(&owner) = contacts.first() else { return };
-        match node.geometry.homeless_in().first() {
-            Some(&reality) => {
-                node.ask_for_zone(owner, reality, false, cx);
-            }
-            None => node.get_to_know(owner, cx),
+        if node.geometry.homeless_in().contains(&way.reality) {
+            node.ask_for_zone(owner, way.reality, false, cx);
+        } else {
+            node.get_to_know(owner, cx);
         }
     }
 

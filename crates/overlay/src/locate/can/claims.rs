@@ -6,7 +6,7 @@
 //! alike, without asking anybody else. Three may contradict each other so that each is better than the next:
 //! such a circle is broken at the lowest key. The paper leaves open what happens then.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, iter};
 
 use nigh_base::{Key, Time};
 
@@ -44,19 +44,37 @@ fn clash(one: (Key, Zone), other: (Key, Zone)) -> bool {
     one.0 != other.0 && one.1.overlaps(other.1)
 }
 
-/// Of claims of which each is worse than another: the lowest in a circle of those of which each is better than the one
-/// before. What two have in common is another zone for each two of three, so there may be such circles.
-fn lowest_in_circle(open: &[(Key, Zone)]) -> Option<(Key, Zone)> {
-    let mut way = vec![*open.iter().min()?];
-    loop {
-        let last = way[way.len() - 1];
-        let is_over = |it: &&(Key, Zone)| clash(last, **it) && is_better(**it, last);
-        let next = open.iter().filter(is_over).min()?;
-        if let Some(begin) = way.iter().position(|it| it == next) {
-            return way[begin..].iter().min().copied();
+/// Of claims in order of which each is worse than another: who goes from each to one that is better comes to circles; the
+/// lowest of each, unless it contradicts a lower one. What two have in common is another zone for each two of three,
+/// so there may be such circles.
+fn lowest_in_circles(open: &[(Key, Zone)]) -> Vec<(Key, Zone)> {
+    let better = |one: (Key, Zone)| {
+        open.iter().position(|&it| clash(one, it) && is_better(it, one)).expect("each is worse")
+    };
+    let next: Vec<usize> = open.iter().map(|&it| better(it)).collect();
+    // From where each was come to first.
+    let mut from: Vec<Option<usize>> = vec![None; open.len()];
+    let mut lowest = Vec::new();
+    for begin in 0..open.len() {
+        let mut at = begin;
+        while from[at].is_none() {
+            from[at] = Some(begin);
+            at = next[at];
         }
-        way.push(*next);
+        if from[at] == Some(begin) {
+            let circle = iter::successors(Some(next[at]), |&it| (it != at).then(|| next[it]));
+            lowest.extend(circle.min());
+        }
     }
+    lowest.sort_unstable();
+    lowest.dedup();
+    let mut right: Vec<(Key, Zone)> = Vec::new();
+    for it in lowest.into_iter().map(|it| open[it]) {
+        if !right.iter().any(|&other| clash(it, other)) {
+            right.push(it);
+        }
+    }
+    right
 }
 
 /// What these zones are of the space of a reality.
@@ -134,16 +152,14 @@ impl Can {
             for (&key, it) in &self.neighbours {
                 open.extend(it.zones.iter().map(|&zone| (key, zone)));
             }
+            open.sort_unstable();
             let mut right: Vec<(Key, Zone)> = Vec::new();
             while !open.is_empty() {
                 let is_best = |it: &(Key, Zone)| {
                     open.iter().all(|&other| !clash(*it, other) || is_better(*it, other))
                 };
                 let best: Vec<_> = open.iter().copied().filter(is_best).collect();
-                right.extend(match best.is_empty() {
-                    true => lowest_in_circle(&open).into_iter().collect(),
-                    false => best,
-                });
+                right.extend(if best.is_empty() { lowest_in_circles(&open) } else { best });
                 open.retain(|it| !right.contains(it));
                 open.retain(|&it| !right.iter().any(|&other| clash(it, other)));
             }

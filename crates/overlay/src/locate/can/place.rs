@@ -50,6 +50,11 @@ impl Promise {
     pub(super) fn is_open(&self, now: Time) -> bool {
         self.until > now
     }
+
+    /// Its taker was heard, though not as a member with the zone.
+    fn renew(&mut self, now: Time) {
+        (self.until, self.is_asked) = (now.after(GIVEN), false);
+    }
 }
 
 pub(super) fn check(can: &Can) {
@@ -108,13 +113,14 @@ impl Node {
     ) -> Option<Gift> {
         let can = &mut self.geometry;
         let gift = |it: &Promise| Gift { token: it.token, zone: it.zone };
-        let is_its = |it: &&Promise| it.to == to && it.zone.reality() == reality;
-        if let Some(again) = can.given.iter().find(is_its) {
+        let is_its = |it: &Promise| it.to == to && it.zone.reality() == reality;
+        if let Some(again) = can.given.iter_mut().find(|it| is_its(it)) {
+            again.renew(cx.now);
             return Some(gift(again));
         }
         if let Some(promise) = can.offered.as_ref().filter(|it| it.is_open(cx.now)) {
             let is_still = can.zones.iter().any(|it| it.includes(promise.zone));
-            return (is_its(&promise) && is_still).then(|| gift(promise));
+            return (is_its(promise) && is_still).then(|| gift(promise));
         }
         if can.given.len() == GIVEN_MAX {
             return None;
@@ -138,7 +144,8 @@ impl Node {
         let key = self.contact().key;
         let can = &self.geometry;
         // Whoever has got one meanwhile wants no half of another.
-        let is_wanted = can.zones.len() < ZONES_MAX && (whole || !can.is_at_home(reality));
+        let has_room = gift.is_none_or(|it| can.has_room_for(it.zone));
+        let is_wanted = has_room && (whole || !can.is_at_home(reality));
         match gift {
             Some(gift) if is_wanted && gift.zone.reality() == reality => {
                 self.take_gift(by, gift, named, cx);
@@ -169,10 +176,14 @@ impl Node {
         cx: &mut Cx<'_, Can>,
     ) {
         let can = &mut self.geometry;
-        let is_it = |it: &&Promise| it.token == token && it.to.address == to;
-        let mut zone = can.given.iter().find(is_it).map(|it| it.zone);
+        let is_it = |it: &Promise| it.token == token && it.to.address == to;
+        let again = can.given.iter_mut().find(|it| is_it(it));
+        let mut zone = again.map(|it| {
+            it.renew(cx.now);
+            it.zone
+        });
         if zone.is_none()
-            && let Some(promise) = can.offered.as_ref().filter(is_it).copied()
+            && let Some(promise) = can.offered.filter(is_it)
         {
             can.offered = None;
             if can.give_up(promise.zone) {
@@ -194,7 +205,7 @@ impl Node {
         cx: &mut Cx<'_, Can>,
     ) {
         let can = &mut self.geometry;
-        if can.zones.iter().any(|it| it.overlaps(zone)) || can.zones.len() == ZONES_MAX {
+        if can.zones.iter().any(|it| it.overlaps(zone)) || !can.has_room_for(zone) {
             return;
         }
         // Whoever had it before may not have said since that it has not any more. It is asked now.
@@ -222,6 +233,9 @@ impl Node {
         let mut all = can.neighbours.values();
         let giver = all.find(|it| it.peer.contact.address == from && has(&it.right));
         if let Some(giver) = giver.map(|it| it.peer.contact) {
+            if !can.has_room_for(gift.zone) {
+                return;
+            }
             let promise = (giver.key, gift.zone);
             if can.promised.len() < PROMISED_MAX && !can.promised.contains(&promise) {
                 can.promised.push(promise);
@@ -314,11 +328,19 @@ impl Can {
         named
     }
 
-    /// A node was heard of with its zones: what was given to it is its.
+    /// A node was heard of with its zones: what was given to it is its. So is what was given to another, if this one
+    /// has it by right.
     pub(super) fn has_arrived(&mut self, contact: Contact, zones: &[Zone]) {
+        let right = self.neighbours.get(&contact.key).map_or(&[][..], |it| &it.right);
         self.given.retain(|it| {
             let has_it = it.to == contact && zones.iter().any(|zone| zone.overlaps(it.zone));
-            !has_it && !zones.iter().any(|zone| zone.includes(it.zone))
+            !has_it && !right.iter().any(|zone| zone.includes(it.zone))
         });
+    }
+
+    /// Whether this node can take one more zone, which may make one with its other half.
+    pub(super) fn has_room_for(&self, zone: Zone) -> bool {
+        let completes = zone.sibling().is_some_and(|it| self.zones.contains(&it));
+        self.zones.len() < ZONES_MAX || completes
     }
 }

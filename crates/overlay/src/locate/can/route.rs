@@ -4,7 +4,7 @@
 //! in a neighbour's zone       that one; if it is silent, whoever comes after it
 //! some neighbour is nearer    the nearest (section 2.1), or the one by which a second of waiting brings the
 //!                             most (section 3.3)
-//! none is                     a neighbour that is not nearer, a few times at most
+//! none is                     a neighbour that is not nearer, a few times at most; then the way is at a dead end
 //! ```
 //! In one reality, or in all at once (section 3.2): then whoever is nearest in any of them is next. Where such a
 //! way ends without the value that is looked for, it goes on in the first reality.
@@ -82,6 +82,12 @@ impl Can {
         self.step_to(key, way, without, weighted)
     }
 
+    /// Whether this node, which has no next one for this way, neither owns `key` nor stands in for who does.
+    pub(super) fn leads_nowhere(&self, key: Key, way: Way) -> bool {
+        let way = if way.reality == ANY_REALITY { way.to_responsible() } else { way };
+        !self.has(key, way.reality) && self.last_owner(key, way).is_none()
+    }
+
     /// Whoever has the zone in which `key` lies, or had it before it was gone.
     fn last_owner(&self, key: Key, way: Way) -> Option<(Contact, Zone, &[Named])> {
         let is_it = |it: &&Zone| way.leads_through(**it) && it.has(key);
@@ -149,7 +155,9 @@ impl Can {
 
     /// The owner in the first reality, and those who come after it; of a zone further away whoever is near.
     pub(super) fn stand_ins(&self, key: Key, count: usize) -> Vec<Contact> {
-        let mine = self.zones.iter().copied().find(|it| it.reality() == 0 && it.has(key));
+        let given = self.given.iter().map(|it| it.zone);
+        let mut mine = self.zones.iter().copied().chain(given);
+        let mine = mine.find(|it| it.reality() == 0 && it.has(key));
         let mut all = if let Some(zone) = mine {
             let mut all = self.heirs(zone, self.me, &[]);
             all.insert(0, self.me);

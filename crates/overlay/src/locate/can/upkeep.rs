@@ -147,9 +147,18 @@ impl Node {
         self.ask(of, For::Own(errand), |nonce| Body::Own(Words::State { nonce, zones }), cx);
     }
 
-    /// Asks a node that may be a neighbour whether it is one.
+    /// Asks a node of which another speaks whether it is a neighbour.
     pub(super) fn get_to_know(&mut self, contact: Contact, cx: &mut Cx<'_, Can>) {
-        if !self.may_be(contact, cx) || self.is_asking(contact.address) {
+        if self.may_be(contact, cx) {
+            self.ask_whether_beside(contact, cx);
+        }
+    }
+
+    /// Asks a node that may be a neighbour, and may have been lost a moment ago, whether it is one.
+    fn ask_whether_beside(&mut self, contact: Contact, cx: &mut Cx<'_, Can>) {
+        let me = self.contact();
+        let is_me = contact.key == me.key || contact.address == me.address;
+        if is_me || self.is_asking(contact.address) {
             return;
         }
         if self.geometry.neighbours.contains_key(&contact.key) {
@@ -191,7 +200,7 @@ impl Node {
             }
         };
         if is_news {
-            self.get_to_know(sender, cx);
+            self.ask_whether_beside(sender, cx);
         }
     }
 
@@ -218,7 +227,6 @@ impl Node {
         if old.is_some_and(|it| it.peer.contact != by || it.asked > asked) {
             return;
         }
-        can.has_arrived(by, &zones);
         let (before, mine) = (old_right(can, by), can.zones.clone());
         let is_neighbour = zones.iter().any(|&it| can.touches(it));
         let is_new = !can.neighbours.contains_key(&by.key);
@@ -233,6 +241,7 @@ impl Node {
         if has_changed {
             can.settle();
         }
+        can.has_arrived(by, &zones);
         self.after_news(by, &before, &mine, has_changed, cx);
         self.hear_of(&named, cx);
     }

@@ -133,13 +133,19 @@ pub trait Geometry: fmt::Debug + Hash + Send + Sized {
     fn new(me: Contact, settings: &Self::Settings) -> Self;
 
     /// The next node on the way to `key`, as if `without` were not there; none if this one is
-    /// responsible.
+    /// responsible, or the way is at a dead end.
     fn next_hop(
         node: &Node<Self>,
         key: Key,
         carry: Self::Carry,
         without: &[Key],
     ) -> Option<Step<Self::Carry>>;
+
+    /// Whether this node, which has no next one for a lookup that carries this, is not responsible for `key` either.
+    fn is_dead_end(node: &Node<Self>, key: Key, carry: Self::Carry) -> bool {
+        let _ = (node, key, carry);
+        false
+    }
 
     /// Up to `count` nodes, this one perhaps among them, in the order in which they stand in for each
     /// other as holders of `key`.
@@ -212,8 +218,14 @@ pub trait Geometry: fmt::Debug + Hash + Send + Sized {
     /// This node goes, and has handed on what it held: last words to its neighbours.
     fn parting(_: &mut Node<Self>, _: &mut Cx<'_, Self>) {}
 
-    /// Others see these near this node, or near a place that it has asked for.
-    fn seen_near(node: &mut Node<Self>, contacts: &[Contact], cx: &mut Cx<'_, Self>) {
+    /// Others see these near this node, or near a place that it has asked for, by a lookup that began so.
+    fn seen_near(
+        node: &mut Node<Self>,
+        begin: Self::Carry,
+        contacts: &[Contact],
+        cx: &mut Cx<'_, Self>,
+    ) {
+        let _ = begin;
         contacts.iter().for_each(|&it| node.consider(it, cx));
     }
 

@@ -129,7 +129,7 @@ impl<G: Geometry> Node<G> {
             self.is_member() && self.common().routing == Routing::Recursive && !trace && !is_own;
         let walk = (!passed_on).then(|| Box::new(Walk::new(trace)));
         let Some(id) = self.begin(key, purpose, carry, walk, cx) else { return };
-        if self.is_member() && !is_own && self.next_hop(key, carry, &[]).is_none() {
+        if self.is_member() && !is_own && self.is_owner(key, carry, &[]) {
             return self.complete(id, self.holders(key), 0, cx);
         }
         let pointed = G::pointed(self, key, carry, cx.now);
@@ -245,7 +245,7 @@ impl<G: Geometry> Node<G> {
             }
             walk.restarts += 1;
             let without = walk.without.clone();
-            if self.is_member() && !is_own && self.next_hop(key, begin, &without).is_none() {
+            if self.is_member() && !is_own && self.is_owner(key, begin, &without) {
                 // All who are nearer are silent.
                 return self.complete(id, self.holders_without(key, &without), 0, cx);
             }
@@ -307,6 +307,11 @@ impl<G: Geometry> Node<G> {
         G::next_hop(self, key, carry, without)
     }
 
+    /// Whether a lookup of `key` that carries this ends at this node, as if `without` were not there.
+    fn is_owner(&self, key: Key, carry: G::Carry, without: &[Key]) -> bool {
+        self.next_hop(key, carry, without).is_none() && !G::is_dead_end(self, key, carry)
+    }
+
     /// The next node on the way to `key`, and those who would be if it were not there.
     pub(in crate::locate) fn next_hops(
         &self,
@@ -327,7 +332,7 @@ impl<G: Geometry> Node<G> {
 
     /// Whether this node is responsible for `key`, as far as it knows.
     pub(in crate::locate) fn owns(&self, key: Key) -> bool {
-        self.next_hop(key, G::Carry::default(), &[]).is_none()
+        self.is_owner(key, G::Carry::default(), &[])
     }
 
     /// Who holds what lies under `key`, by the settings of this node.
@@ -358,7 +363,7 @@ impl<G: Geometry> Node<G> {
         let pointed = G::pointed(self, key, carry, cx.now);
         let body = if !pointed.is_empty() {
             Body::Holders { nonce, contacts: pointed }
-        } else if steps.is_empty() {
+        } else if steps.is_empty() && !G::is_dead_end(self, key, carry) {
             Body::Owner { nonce, contacts: self.holders_without(key, without) }
         } else {
             Body::Closer { nonce, steps }
@@ -368,7 +373,7 @@ impl<G: Geometry> Node<G> {
         without.iter().for_each(|&key| self.suspect_on_a_word(key, cx));
     }
 
-    /// Somebody wants a lookup passed on. False if there is no room for that.
+    /// Somebody wants a lookup passed on. False if there is no room for that, or no way.
     pub(super) fn route(
         &mut self,
         lookup: u64,
@@ -381,7 +386,7 @@ impl<G: Geometry> Node<G> {
         self.pass_on(Passing { lookup, key, carry, origin, hops, tried }, cx)
     }
 
-    /// Passes a lookup on, or answers it. False if there is no room for that.
+    /// Passes a lookup on, or answers it. False if there is no room for that, or no way.
     fn pass_on(&mut self, mut passing: Passing<G::Carry>, cx: &mut Cx<'_, G>) -> bool {
         let Passing { lookup, key, carry, origin, hops, .. } = passing;
         let contacts = G::pointed(self, key, carry, cx.now);
@@ -393,6 +398,13 @@ impl<G: Geometry> Node<G> {
             return true;
         }
         let Some(next) = self.next_hop(key, carry, &passing.tried) else {
+            if G::is_dead_end(self, key, carry) {
+                // Whoever has passed it here tries another; an own one goes by the ways in.
+                if origin.is_none() {
+                    self.lookup_overdue(lookup, cx);
+                }
+                return false;
+            }
             let contacts = self.holders_without(key, &passing.tried);
             match origin {
                 Some(origin) => self.say(origin, Body::Found { lookup, hops, contacts }, cx),
@@ -523,7 +535,7 @@ impl<G: Geometry> Node<G> {
                 cx.tell(Event::Located { ticket, key, holders: contacts, hops, route });
             }
             Purpose::Join => self.join_found(contacts[0], walk.passed(), cx),
-            Purpose::Audit => G::seen_near(self, &contacts, cx),
+            Purpose::Audit => G::seen_near(self, lookup.begin, &contacts, cx),
             Purpose::Mend => self.mend(key, contacts[0], cx),
             Purpose::Place => G::located(self, key, contacts[0], cx),
             Purpose::Put(_) | Purpose::Get(_) => unreachable!("they go on above"),

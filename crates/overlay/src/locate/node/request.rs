@@ -78,6 +78,11 @@ impl<C, E: Errand> For<C, E> {
         }
     }
 
+    /// Whether it finds out, in the end, whether a node is there.
+    const fn is_probe(&self) -> bool {
+        matches!(self, Self::Verify | Self::Meet | Self::Greet | Self::Lost | Self::Own(_))
+    }
+
     /// Whether it meets a node that is not known yet.
     const fn is_meeting(&self) -> bool {
         matches!(self, Self::Meet | Self::Greet)
@@ -300,9 +305,10 @@ impl<G: Geometry> Node<G> {
         }
     }
 
-    /// Whether `address` is being asked anything that shows whether it is there.
+    /// Whether `address` is being asked by upkeep, which finds out whether it is there. What lookups ask does not tell:
+    /// of a node that they go through there are always some under way.
     pub(in crate::locate) fn is_asking(&self, address: Address) -> bool {
-        self.requests.iter().any(|it| it.address == address && !it.what.is_for_others())
+        self.requests.iter().any(|it| it.address == address && it.what.is_probe())
     }
 
     /// Sends a datagram.

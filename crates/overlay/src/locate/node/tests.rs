@@ -317,3 +317,15 @@ fn who_was_found_there_is_not_asked_again_so_soon_on_a_strangers_word() {
     alone.waits(Duration::from_secs(5));
     assert!(pings(&mut alone).is_some());
 }
+
+#[test]
+fn a_node_that_is_gone_is_found_out_though_lookups_go_through_it_all_the_time() {
+    let mut alone = quiet();
+    let gone = alone.node.leaves()[3];
+    for _ in 0..100 {
+        let locate = Command::Locate { ticket: Ticket(1), key: gone.key, trace: false };
+        alone.input(Input::Command(locate));
+        alone.waits(Duration::from_millis(100));
+    }
+    assert!(!alone.node.leaves().contains(&gone));
+}

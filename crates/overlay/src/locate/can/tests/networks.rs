@@ -7,7 +7,7 @@ use super::*;
 use crate::locate::{
     Command, Event, Overlay as _, Ticket,
     can::{
-        Can,
+        Can, ZONES_MAX,
         claims::{Neighbour, is_better},
         message::Way,
         settled,
@@ -261,23 +261,43 @@ fn a_network_that_was_cut_in_two_heals_into_one() {
 
 #[test]
 fn of_three_whose_claims_go_in_a_circle_all_but_the_one_with_the_lowest_key_let_go() {
-    // Of each two the first is nearer to what they have in common, and the last is nearer than the first.
-    let claims = [(0b0000, 0), (0b0100, 1), (0b0101, 2)].map(|(top, depth)| {
-        let key = Key::from(top << 60).shifted_up(Key::BITS - u64::BITS);
-        let address = HostId(u32::try_from(top).unwrap()).address();
-        (Contact { key, address }, Zone::around(key, depth))
-    });
-    let pairs = claims.iter().zip(claims.iter().cycle().skip(1));
-    assert!(pairs.into_iter().all(|(a, b)| is_better((a.0.key, a.1), (b.0.key, b.1))));
-    for (me, mine) in claims {
+    // Two circles: of each two of one the first is nearer to what they have in common, and the last is nearer than the
+    // first.
+    let circle = |half: u64| {
+        [(0b000, 1), (0b010, 2), (0b011, 3)].map(|(top, depth)| {
+            let key = Key::from((half << 3 | top) << 60).shifted_up(Key::BITS - u64::BITS);
+            let address = HostId(u32::try_from(half << 3 | top).unwrap()).address();
+            (Contact { key, address }, Zone::around(key, depth))
+        })
+    };
+    let circles = [circle(0), circle(1)];
+    for claims in circles {
+        let mut pairs = claims.iter().zip(claims.iter().cycle().skip(1));
+        assert!(pairs.all(|(a, b)| is_better((a.0.key, a.1), (b.0.key, b.1))));
+    }
+    let lowest = circles.map(|it| it[0]);
+    for (me, mine) in circles.concat() {
         let mut can = Can::new(me, &Settings::default());
         can.zones.push(mine);
-        for (contact, zone) in claims.into_iter().filter(|it| it.0 != me) {
+        for (contact, zone) in circles.concat().into_iter().filter(|it| it.0 != me) {
             let zones = vec![zone];
             can.neighbours.insert(contact.key, Neighbour { zones, ..Neighbour::new(contact) });
         }
         can.settle();
-        let kept = if me == claims[0].0 { vec![mine] } else { Vec::new() };
+        let kept = if lowest.contains(&(me, mine)) { vec![mine] } else { Vec::new() };
         assert_eq!(can.zones, kept, "{me:?}");
     }
+}
+
+#[test]
+fn a_node_with_all_the_zones_it_may_have_takes_one_that_completes_another() {
+    let me = Contact { key: Key::MAX, address: HostId(0).address() };
+    let mut can = Can::new(me, &Settings::default());
+    // Every other one of 32.
+    let zones = (0..16u64).map(|it| Key::from(it << 60).shifted_up(Key::BITS - u64::BITS));
+    can.zones = zones.map(|it| Zone::around(it, 5)).collect();
+    can.settle();
+    assert_eq!(can.zones.len(), ZONES_MAX);
+    let half = can.zones[3].sibling().unwrap();
+    assert!(can.has_room_for(half) && !can.has_room_for(half.halves().unwrap()[0]));
 }

@@ -257,4 +257,6 @@ fn where_nobody_is_nearer_a_question_goes_on_a_few_times_and_does_not_come_back_
     assert_ne!(next.contact, me);
     let worn = Way { detours: 3, ..Way::default() };
     assert_eq!(Geometry::next_hop(&node, key, worn, &without), None);
+    assert!(Geometry::is_dead_end(&node, key, worn));
+    assert!(!Geometry::is_dead_end(&all.node(all.owner(key), Time::START), key, worn));
 }

@@ -6,7 +6,7 @@ use nigh_base::{Address, Time, machine::Input};
 
 use super::*;
 use crate::locate::{
-    alone,
+    Command, Event, Failure, Ticket, alone,
     can::{
         message::{Gift, Named, Way, Words},
         settled::Settled,
@@ -254,6 +254,109 @@ fn a_zone_whose_taker_is_not_heard_of_is_taken_back() {
     assert_eq!(alone.node.zones(), [before]);
 }
 
+/// A node that has given half of its zone to a new one, of which it has not heard since.
+fn gives() -> (Alone, Contact, Gift) {
+    let mut alone = Alone::new(2);
+    let new = joiner(&alone, 1);
+    let sent = alone.hears(new, Words::Split { nonce: 1, key: new.key, reality: 0, whole: false });
+    let gift = offers(&sent)[0].unwrap();
+    alone.hears(new, Words::Take { nonce: 2, token: gift.token });
+    (alone, new, gift)
+}
+
+/// The number of the question how `whom` stands.
+fn asked(sent: &Sent, whom: Contact) -> Option<u64> {
+    sent.iter().find_map(|(to, body)| match body {
+        Body::Own(Words::State { nonce, .. }) if *to == whom.address => Some(*nonce),
+        _ => None,
+    })
+}
+
+#[test]
+fn who_has_taken_a_zone_and_is_not_heard_of_is_asked() {
+    let (mut alone, new, gift) = gives();
+    assert_eq!(asked(&alone.waits(Duration::from_millis(4900)), new), None);
+    let nonce = asked(&alone.waits(Duration::from_millis(200)), new).expect("it is asked");
+    alone.hears(new, Words::StateIs { nonce, zones: vec![gift.zone], named: vec![] });
+    alone.waits(Duration::from_secs(20));
+    assert_eq!(alone.node.zones(), [gift.zone.sibling().unwrap()]);
+}
+
+#[test]
+fn who_takes_a_zone_once_more_is_waited_for_and_asked_once_more() {
+    let (mut alone, new, gift) = gives();
+    alone.waits(Duration::from_millis(9500));
+    alone.hears(new, Words::Take { nonce: 2, token: gift.token });
+    assert_eq!(asked(&alone.waits(Duration::from_millis(4900)), new), None);
+    assert!(asked(&alone.waits(Duration::from_millis(200)), new).is_some());
+    assert_eq!(alone.node.zones(), [gift.zone.sibling().unwrap()]);
+}
+
+#[test]
+fn a_zone_that_was_given_away_does_not_go_to_who_claims_it_without_right() {
+    let (mut alone, new, gift) = gives();
+    let who = liar(&alone);
+    alone.is_told(who, vec![Zone::WHOLE]);
+    assert!(asked(&alone.waits(Duration::from_millis(5100)), new).is_some());
+    alone.waits(Duration::from_secs(6));
+    assert!(alone.node.zones().iter().any(|it| it.includes(gift.zone)));
+}
+
+#[test]
+fn whoever_has_given_a_zone_away_names_itself_for_it_until_the_taker_is_heard_of() {
+    let (alone, _, gift) = gives();
+    assert_eq!(Geometry::nearest(&alone.node, gift.zone.first(), 3)[0], alone.node.contact());
+}
+
+#[test]
+fn who_was_lost_and_speaks_again_is_asked_how_it_stands_at_once() {
+    let mut alone = Alone::new(20);
+    let (gone, other) = (alone.neighbours()[0], alone.neighbours()[1]);
+    let zones = vec![alone.zone_of(gone)];
+    alone.hears(other, Words::Gone(gone.key));
+    while alone.neighbours().contains(&gone) {
+        alone.waits(Duration::from_millis(100));
+        assert!(alone.now < Time::from_secs(10));
+    }
+    // On another's word it is not asked yet.
+    let nonce = asked(&alone.hears(other, Words::State { nonce: 1, zones: vec![] }), other);
+    let named = vec![Named { contact: gone, zone: zones[0] }];
+    let of_other = vec![alone.zone_of(other)];
+    let nonce = nonce.expect("its zones are news");
+    let sent = alone.hears(other, Words::StateIs { nonce, zones: of_other, named });
+    assert_eq!(asked(&sent, gone), None);
+    assert!(asked(&alone.hears(gone, Words::State { nonce: 1, zones }), gone).is_some());
+}
+
+#[test]
+fn nobody_takes_a_question_at_a_dead_end_or_says_that_it_owns_what_it_does_not() {
+    let mut alone = Alone::new(20);
+    let is_far = |it: &&(Zone, Contact)| !alone.node.geometry.touches(it.0);
+    let (key, who) = alone.all.owners().iter().find(is_far).map(|it| (it.0.first(), it.1)).unwrap();
+    let route =
+        |nonce| Body::Route { nonce, lookup: 7, key, carry: Way::default(), origin: None, hops: 1 };
+    assert!(alone.alone.hears(who, route(1)).contains(&(who.address, Body::Taken { nonce: 1 })));
+    // All whom it knows die. What they had it takes over, but not what lies behind.
+    for it in alone.neighbours() {
+        alone.hears(who, Words::Gone(it.key));
+    }
+    while !alone.neighbours().is_empty() {
+        alone.waits(Duration::from_millis(100));
+        let left = alone.neighbours();
+        left.iter().for_each(|it| drop(alone.hears(*it, Words::Gone(it.key))));
+        assert!(alone.now < Time::from_secs(60));
+    }
+    assert!(!alone.node.geometry.has(key, 0));
+    assert_eq!(alone.alone.hears(who, route(2)), []);
+    let next = Body::Next { nonce: 3, key, carry: Way::default(), without: vec![] };
+    let answer = Body::Closer { nonce: 3, steps: vec![] };
+    assert_eq!(alone.alone.hears(who, next), [(who.address, answer)]);
+    alone.alone.input(Input::Command(Command::Locate { ticket: Ticket(1), key, trace: false }));
+    alone.waits(Duration::from_secs(100));
+    let why = Failure::Unreachable;
+    assert_eq!(alone.told, [Event::Failed { ticket: Ticket(1), why }]);
+}
+
 #[test]
 fn nothing_is_taken_on_the_word_of_one_who_seems_to_give() {
     let mut alone = Alone::new(20);
@@ -351,12 +454,6 @@ fn who_is_named_and_is_no_neighbour_is_asked_once_a_round() {
         alone.all.owners().iter().map(|it| it.0).find(is_far).unwrap()
     };
     let far = vec![far(&alone)];
-    let asked = |sent: &Sent, whom: Contact| {
-        sent.iter().find_map(|(to, body)| match body {
-            Body::Own(Words::State { nonce, .. }) if *to == whom.address => Some(*nonce),
-            _ => None,
-        })
-    };
     let named = |other: Contact| vec![Named { contact: other, zone: beside }];
     let zones = vec![alone.zone_of(mine)];
     // The first round comes at a thousand seconds. A neighbour names the first of the two.
@@ -368,4 +465,29 @@ fn who_is_named_and_is_no_neighbour_is_asked_once_a_round() {
     let nonce = asked(&alone.hears(stale[0], words), stale[1]).expect("so is the other");
     let words = Words::StateIs { nonce, zones: far, named: named(stale[0]) };
     assert_eq!(asked(&alone.hears(stale[1], words), stale[0]), None);
+}
+
+#[test]
+fn who_owns_the_point_at_which_a_node_comes_into_a_reality_is_asked_for_a_zone_there() {
+    let contacts = [1u8, 2, 3]
+        .map(|it| Contact { key: Key::of(&[it]), address: Address::v4([10, 0, 0, it], 4000) });
+    let all = Settled::new(settings(|it| it.realities = 3), &contacts);
+    let mut node = all.node(contacts[0], Time::from_secs(1_000));
+    node.geometry.zones.retain(|it| it.reality() == 0);
+    let mut alone = Alone { alone: alone::Alone::new(node), all };
+    let sent = alone.waits(Duration::from_secs(1_000));
+    let question = |(to, body): &(Address, Body)| match body {
+        Body::Next { nonce, carry, .. } if carry.reality > 0 => Some((*to, *nonce, *carry)),
+        _ => None,
+    };
+    let (to, nonce, way) = sent.iter().find_map(question).expect("it looks for a zone");
+    // Not the first in which it has none.
+    assert_eq!(way.reality, 2);
+    let owner = *contacts.iter().find(|it| it.address == to).unwrap();
+    let sent = alone.alone.hears(owner, Body::Owner { nonce, contacts: vec![owner] });
+    let split = |(to, body): &(Address, Body)| match body {
+        Body::Own(Words::Split { reality, .. }) if *to == owner.address => Some(*reality),
+        _ => None,
+    };
+    assert_eq!(sent.iter().find_map(split), Some(way.reality));
 }
