@@ -68,7 +68,7 @@ async fn look_up<G: Geometry + 'static>(
 ) -> Lost {
     let there: Vec<Contact> = nodes.iter().map(|it| it.contact).collect();
     let locate = |&key| Command::Locate { ticket: TICKET, key, trace: false };
-    let mut named = Vec::new();
+    let (half, mut named) = (there.len() / 2, Vec::new());
     for _ in 0..2 {
         let answers = ask_all(nodes, keys.iter().map(locate).collect()).await;
         let first = |answer: Event| match answer {
@@ -77,11 +77,10 @@ async fn look_up<G: Geometry + 'static>(
         };
         named.push(answers.into_iter().map(first).collect::<Vec<_>>());
         // Others are asked the second time.
-        nodes.rotate_left(nodes.len() / 2);
+        nodes.rotate_left(half);
     }
     // Whoever asks for the same keys again asks the same nodes.
-    let turned = 2 * (nodes.len() / 2);
-    nodes.rotate_right(turned % nodes.len());
+    nodes.rotate_left(there.len() - 2 * half);
     let mut lost = Lost { astray: 0, differ: Vec::new() };
     for (place, &key) in keys.iter().enumerate() {
         let owner = owner(key, &there);

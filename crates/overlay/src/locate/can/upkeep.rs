@@ -281,8 +281,13 @@ impl Node {
         }
     }
 
-    /// A neighbour has named others: those who may be neighbours of this node as well are asked.
+    /// A neighbour has named others: those who may be neighbours of this node as well are asked. Not while it has no
+    /// zone, so that all may be, or no room for more: it would go on asking whoever is named.
     fn hear_of(&mut self, named: &[Named], cx: &mut Cx<'_, Can>) {
+        let can = &self.geometry;
+        if can.zones.is_empty() || can.neighbours.len() == NEIGHBOURS_MAX {
+            return;
+        }
         for it in named {
             let can = &self.geometry;
             let is_known = can.neighbours.contains_key(&it.contact.key)

@@ -491,3 +491,20 @@ fn who_owns_the_point_at_which_a_node_comes_into_a_reality_is_asked_for_a_zone_t
     };
     assert_eq!(sent.iter().find_map(split), Some(way.reality));
 }
+
+#[test]
+fn a_node_without_a_zone_asks_nobody_who_is_named() {
+    for has_zone in [true, false] {
+        let mut alone = Alone::new(20);
+        let (other, beside) = (alone.neighbours()[0], alone.zone());
+        let of_other = vec![alone.zone_of(other)];
+        if !has_zone {
+            alone.node.geometry.zones.clear();
+        }
+        let nonce = asked(&alone.waits(Duration::from_secs(1_000)), other).expect("in each round");
+        let stranger = Contact { key: Key::of(b"s"), address: Address::v4([12, 0, 0, 1], 4000) };
+        let named = vec![Named { contact: stranger, zone: beside }];
+        let sent = alone.hears(other, Words::StateIs { nonce, zones: of_other, named });
+        assert_eq!(asked(&sent, stranger).is_some(), has_zone);
+    }
+}
