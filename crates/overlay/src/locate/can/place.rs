@@ -29,6 +29,8 @@ const OFFER: Duration = Duration::from_secs(3);
 /// Who has not been heard of for so long with the zone that it took is asked, and is gone if it is not heard of for as
 /// long again.
 const GIVEN: Duration = Duration::from_secs(5);
+/// Who goes on asking for the zone, but never has it as a member, is gone after so long.
+const GIVEN_MOST: Duration = Duration::from_secs(30);
 /// Zones at once of whose takers nothing has been heard.
 const GIVEN_MAX: usize = 8;
 /// Zones at once that others have said are to be this node's.
@@ -41,11 +43,18 @@ pub(super) struct Promise {
     pub(super) zone: Zone,
     token: Nonce,
     pub(super) until: Time,
+    /// Of one that was taken: the latest that this may become.
+    most: Time,
     /// Whether its taker, who was not heard of, was asked.
     is_asked: bool,
 }
 
 impl Promise {
+    fn offer(to: Contact, zone: Zone, token: Nonce, now: Time) -> Self {
+        let until = now.after(OFFER);
+        Self { to, zone, token, until, most: until, is_asked: false }
+    }
+
     /// Whether it may still be taken.
     pub(super) fn is_open(&self, now: Time) -> bool {
         self.until > now
@@ -53,7 +62,7 @@ impl Promise {
 
     /// Its taker was heard, though not as a member with the zone.
     fn renew(&mut self, now: Time) {
-        (self.until, self.is_asked) = (now.after(GIVEN), false);
+        (self.until, self.is_asked) = (now.after(GIVEN).min(self.most), false);
     }
 }
 
@@ -127,7 +136,7 @@ impl Node {
         }
         let zone = can.to_spare(to.key, reality, whole)?;
         let token = cx.secrets.number();
-        let promise = Promise { to, zone, token, until: cx.now.after(OFFER), is_asked: false };
+        let promise = Promise::offer(to, zone, token, cx.now);
         can.offered = Some(promise);
         Some(gift(&promise))
     }
@@ -188,7 +197,8 @@ impl Node {
             can.offered = None;
             if can.give_up(promise.zone) {
                 zone = Some(promise.zone);
-                can.given.push(Promise { until: cx.now.after(GIVEN), ..promise });
+                let (until, most) = (cx.now.after(GIVEN), cx.now.after(GIVEN_MOST));
+                can.given.push(Promise { until, most, ..promise });
                 can.settle();
                 self.wake_for_zones();
             }
@@ -252,7 +262,7 @@ impl Node {
     /// Gives a zone to a neighbour, if it wants it.
     pub(super) fn give(&mut self, to: Contact, zone: Zone, cx: &mut Cx<'_, Can>) {
         let token = cx.secrets.number();
-        let promise = Promise { to, zone, token, until: cx.now.after(OFFER), is_asked: false };
+        let promise = Promise::offer(to, zone, token, cx.now);
         self.geometry.offered = Some(promise);
         self.say(to.address, Body::Own(Words::Give(Gift { token, zone })), cx);
     }
@@ -280,7 +290,7 @@ impl Node {
         can.given = given;
         for it in over {
             let is_free = !can.claims().any(|other| other.overlaps(it.zone));
-            if is_free && can.zones.len() < ZONES_MAX {
+            if is_free && can.has_room_for(it.zone) {
                 can.zones.push(it.zone);
                 can.zones.sort_unstable();
             }

@@ -11,7 +11,7 @@ use std::{collections::BTreeSet, time::Duration};
 use nigh_base::{Address, Time};
 
 use super::{
-    Can, NEIGHBOURS_MAX, Node, ZONES_MAX,
+    Can, NEIGHBOURS_MAX, Node,
     claims::Neighbour,
     message::{Errand, NAMED_MAX, Named, Way, Words},
     zone::{self, Zone, entry},
@@ -338,7 +338,7 @@ impl Node {
             let left = zone::rest(vacancy.zone, claims.into_iter());
             let before = can.zones.len();
             for piece in left {
-                if can.is_beside(piece) && can.zones.len() < ZONES_MAX {
+                if can.is_beside(piece) && can.has_room_for(piece) {
                     can.zones.push(piece);
                 }
             }
@@ -433,12 +433,15 @@ impl Can {
     fn find_gaps(&mut self) -> Vec<Gap> {
         let vacant = self.vacancies.iter().map(|it| it.zone);
         let claims: Vec<Zone> = self.claims().chain(vacant).collect();
-        let mut found: Vec<Zone> = Vec::new();
-        for &mine in &self.zones {
-            found.extend(self.space.gaps(mine, &claims, GAPS_MAX));
-        }
-        found.sort_unstable();
-        found.dedup();
+        // What completes a zone first: that may be taken however many zones this node has.
+        let is_free = |it: &Zone| !claims.iter().any(|claim| claim.overlaps(*it));
+        let mut found: Vec<Zone> = self.zones.iter().filter_map(|it| it.sibling()).collect();
+        found.retain(is_free);
+        let around = self.zones.iter().flat_map(|&it| self.space.gaps(it, &claims, GAPS_MAX));
+        let mut around: Vec<Zone> = around.filter(|it| !found.contains(it)).collect();
+        around.sort_unstable();
+        around.dedup();
+        found.extend(around);
         found.truncate(GAPS_MAX);
         let rounds = |zone: Zone| {
             let before = self.gaps.iter().find(|it| it.zone.overlaps(zone));

@@ -373,7 +373,7 @@ impl<G: Geometry> Node<G> {
         without.iter().for_each(|&key| self.suspect_on_a_word(key, cx));
     }
 
-    /// Somebody wants a lookup passed on. False if there is no room for that, or no way.
+    /// Somebody wants a lookup passed on. False if there is no room for that.
     pub(super) fn route(
         &mut self,
         lookup: u64,
@@ -386,7 +386,7 @@ impl<G: Geometry> Node<G> {
         self.pass_on(Passing { lookup, key, carry, origin, hops, tried }, cx)
     }
 
-    /// Passes a lookup on, or answers it. False if there is no room for that, or no way.
+    /// Passes a lookup on, or answers it. False if there is no room for that.
     fn pass_on(&mut self, mut passing: Passing<G::Carry>, cx: &mut Cx<'_, G>) -> bool {
         let Passing { lookup, key, carry, origin, hops, .. } = passing;
         let contacts = G::pointed(self, key, carry, cx.now);
@@ -399,11 +399,12 @@ impl<G: Geometry> Node<G> {
         }
         let Some(next) = self.next_hop(key, carry, &passing.tried) else {
             if G::is_dead_end(self, key, carry) {
-                // Whoever has passed it here tries another; an own one goes by the ways in.
+                // An own one goes by the ways in. The asker of another one will notice: if each who has passed it on
+                // tried others, one question would become very many round a hole.
                 if origin.is_none() {
                     self.lookup_overdue(lookup, cx);
                 }
-                return false;
+                return true;
             }
             let contacts = self.holders_without(key, &passing.tried);
             match origin {

@@ -15,6 +15,9 @@ const CANDIDATES_MAX: usize = 32;
 /// nodes 50 steps in the mean.
 pub(super) const HOPS_MAX: u32 = 240;
 
+/// And after so many who knew no way. They are round one hole: others round it know none either.
+const DEAD_ENDS_MAX: u32 = 8;
+
 /// Somebody who may know the way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Candidate<C> {
@@ -63,6 +66,8 @@ pub(super) struct Walk<C> {
     asked: u32,
     /// How many have answered, each counted once.
     pub(super) hops: u32,
+    /// How many have answered that they know no way.
+    dead_ends: u32,
     /// How often it has begun anew.
     pub(super) restarts: u32,
     /// The way so far, if somebody wants to see it.
@@ -93,7 +98,7 @@ impl<C: Copy + Default + PartialEq> Walk<C> {
     /// Whom to ask next; nobody if nobody is left, or it has gone on for too long. `gap` says how far a
     /// node lies before the target.
     pub(super) fn next(&mut self, gap: impl Fn(Key) -> Option<Key>) -> Option<Candidate<C>> {
-        if self.asked >= HOPS_MAX {
+        if self.asked >= HOPS_MAX || self.dead_ends >= DEAD_ENDS_MAX {
             return None;
         }
         let candidate = self.candidates.pop()?;
@@ -143,8 +148,9 @@ impl<C: Copy + Default + PartialEq> Walk<C> {
         }
     }
 
-    /// `by`, who has just answered, has named these, the best first.
+    /// `by`, who has just answered, has named these, the best first; nobody if it knows no way.
     pub(super) fn named(&mut self, by: Contact, steps: &[Step<C>], me: Address) {
+        self.dead_ends += u32::from(steps.is_empty());
         let place = self.route.as_ref().and_then(|route| {
             let place = route.iter().rposition(|hop| hop.address == by.address)?;
             u32::try_from(place).ok()

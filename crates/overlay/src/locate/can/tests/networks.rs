@@ -301,3 +301,20 @@ fn a_node_with_all_the_zones_it_may_have_takes_one_that_completes_another() {
     let half = can.zones[3].sibling().unwrap();
     assert!(can.has_room_for(half) && !can.has_room_for(half.halves().unwrap()[0]));
 }
+
+#[test]
+fn however_few_are_left_of_many_they_fill_the_space_and_others_come_in() {
+    for left in [1, 3] {
+        let settings = settings(|it| it.dimensions = 2);
+        let mut world = joined::<Geometry>(60, &settings, network(), 3);
+        let hosts: Vec<HostId> = world.hosts().skip(left).collect();
+        hosts.into_iter().for_each(|host| world.crash(host));
+        run(&mut world, Geometry::SETTLES * 10);
+        assert_eq!(faults(&world), (vec![], 0), "{left} left");
+        let new = world.add(suite::node(60, &settings));
+        world.command(new, Command::Join { via: vec![HostId(0).address()] });
+        run(&mut world, Geometry::SETTLES);
+        assert_eq!(members(&world).len(), left + 1);
+        assert_eq!(faults(&world), (vec![], 0), "{left} left and one more");
+    }
+}

@@ -329,7 +329,7 @@ fn who_was_lost_and_speaks_again_is_asked_how_it_stands_at_once() {
 }
 
 #[test]
-fn nobody_takes_a_question_at_a_dead_end_or_says_that_it_owns_what_it_does_not() {
+fn nobody_says_at_a_dead_end_that_it_owns_what_it_does_not() {
     let mut alone = Alone::new(20);
     let is_far = |it: &&(Zone, Contact)| !alone.node.geometry.touches(it.0);
     let (key, who) = alone.all.owners().iter().find(is_far).map(|it| (it.0.first(), it.1)).unwrap();
@@ -347,7 +347,8 @@ fn nobody_takes_a_question_at_a_dead_end_or_says_that_it_owns_what_it_does_not()
         assert!(alone.now < Time::from_secs(60));
     }
     assert!(!alone.node.geometry.has(key, 0));
-    assert_eq!(alone.alone.hears(who, route(2)), []);
+    let taken = Body::Taken { nonce: 2 };
+    assert_eq!(alone.alone.hears(who, route(2)), [(who.address, taken)]);
     let next = Body::Next { nonce: 3, key, carry: Way::default(), without: vec![] };
     let answer = Body::Closer { nonce: 3, steps: vec![] };
     assert_eq!(alone.alone.hears(who, next), [(who.address, answer)]);
