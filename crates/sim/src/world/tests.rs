@@ -153,8 +153,12 @@ fn one_seed_has_one_digest_on_one_thread_or_more_in_types_or_in_bytes() {
         let first = minute(seed, 1, |machine| machine);
         assert_eq!(first, minute(seed, 1, |machine| machine), "again, seed {seed}");
         assert_eq!(first, minute(seed, 1, Coded::new), "in bytes, seed {seed}");
-        assert_eq!(first, minute(seed, 2, |machine| machine), "two threads, seed {seed}");
-        assert_eq!(first, minute(seed, 5, Coded::new), "five threads, in bytes, seed {seed}");
+        // Threads that wait for each other at each step take long where there are few processors.
+        match seed {
+            0 => assert_eq!(first, minute(seed, 2, |machine| machine), "two threads"),
+            1 => assert_eq!(first, minute(seed, 5, Coded::new), "five threads, in bytes"),
+            _ => {}
+        }
         assert_ne!(first.0, minute(seed + 100, 1, |machine| machine).0);
     }
 }
