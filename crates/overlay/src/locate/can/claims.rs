@@ -67,7 +67,6 @@ fn lowest_in_circles(open: &[(Key, Zone)]) -> Vec<(Key, Zone)> {
         }
     }
     lowest.sort_unstable();
-    lowest.dedup();
     let mut right: Vec<(Key, Zone)> = Vec::new();
     for it in lowest.into_iter().map(|it| open[it]) {
         if !right.iter().any(|&other| clash(it, other)) {

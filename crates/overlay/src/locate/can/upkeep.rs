@@ -156,9 +156,7 @@ impl Node {
 
     /// Asks a node that may be a neighbour, and may have been lost a moment ago, whether it is one.
     fn ask_whether_beside(&mut self, contact: Contact, cx: &mut Cx<'_, Can>) {
-        let me = self.contact();
-        let is_me = contact.key == me.key || contact.address == me.address;
-        if is_me || self.is_asking(contact.address) {
+        if self.is_me(contact) || self.is_asking(contact.address) {
             return;
         }
         if self.geometry.neighbours.contains_key(&contact.key) {

@@ -101,10 +101,14 @@ impl<G: Geometry> Node<G> {
         is_due.then(|| self.via[turn % self.via.len()])
     }
 
+    /// Whether that is this node, or has its key or its address.
+    pub(in crate::locate) fn is_me(&self, contact: Contact) -> bool {
+        contact.key == self.me.key || contact.address == self.me.address
+    }
+
     /// Whether a node that another names may be there, as far as this one knows.
     pub(in crate::locate) fn may_be(&self, contact: Contact, cx: &Context<'_, Self>) -> bool {
-        let is_me = contact.key == self.me.key || contact.address == self.me.address;
-        self.is_member() && !is_me && !self.lost.has(contact, GONE_FOR, cx.now)
+        self.is_member() && !self.is_me(contact) && !self.lost.has(contact, GONE_FOR, cx.now)
     }
 
     /// Another names a node: it is met if there is a place for it.
@@ -127,7 +131,7 @@ impl<G: Geometry> Node<G> {
     }
 
     fn notice(&mut self, contact: Contact, what: What<G>, cx: &mut Cx<'_, G>) {
-        if contact.key == self.me.key || contact.address == self.me.address {
+        if self.is_me(contact) {
             return;
         }
         match self.geometry.peer(contact.key).copied() {
@@ -141,7 +145,7 @@ impl<G: Geometry> Node<G> {
 
     /// A node has answered, and so soon.
     pub(super) fn heard(&mut self, by: Contact, round_trip: Duration, cx: &mut Cx<'_, G>) {
-        if !self.is_member() || by.key == self.me.key || by.address == self.me.address {
+        if !self.is_member() || self.is_me(by) {
             return;
         }
         self.lost.forget(by);
